@@ -1,0 +1,196 @@
+"""What obsctl asks of each server. The adapters implement these, and so do the fakes of the unit tests.
+
+Every method may raise the ApiError family of obsctl.errors and nothing else of its library.
+JSON objects are passed on as the server sent them (`dict[str, Any]`); only the edges are typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KvPair:
+    """A Consul KV entry. `modify_index` is what check-and-set compares; `session` holds the lock, if any."""
+
+    key: str
+    value: bytes
+    modify_index: int
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A Nomad Variable: `items` are secret, so the repr leaves them out."""
+
+    path: str
+    items: dict[str, str]
+    modify_index: int
+
+    def __repr__(self) -> str:
+        return f"Variable({self.path!r}, keys={sorted(self.items)}, modify_index={self.modify_index})"
+
+
+class NomadApi(Protocol):
+    """The Nomad calls obsctl needs, all in one namespace and region."""
+
+    address: str
+
+    def leader(self) -> str:
+        """`host:port` of the leader; "" while there is none."""
+
+    def agent_version(self) -> str: ...
+
+    def server_time(self) -> float:
+        """The Date header of an answer, as Unix seconds (resolution 1 s)."""
+
+    def parse_job(self, hcl: str) -> Json:
+        """Job HCL as canonical job JSON. Raises Rejected with Nomad's own message when the HCL is wrong."""
+
+    def plan_job(self, job: Json) -> Json:
+        """What registering `job` would do: Diff, JobModifyIndex, FailedTGAllocs, Warnings."""
+
+    def jobs(self) -> list[Json]:
+        """Stubs of all jobs of the namespace, with Meta."""
+
+    def job(self, job_id: str) -> Json: ...
+
+    def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
+        """Register and return the evaluation's id. With `enforce_index` only if the job's JobModifyIndex is
+        that one (0: only if there is no such job), else Conflict."""
+
+    def stop_job(self, job_id: str) -> str:
+        """Stop without purge; returns the evaluation's id."""
+
+    def evaluation(self, eval_id: str) -> Json: ...
+
+    def job_evaluations(self, job_id: str) -> list[Json]: ...
+
+    def job_allocations(self, job_id: str) -> list[Json]:
+        """Allocations of the job, of earlier versions too, newest first."""
+
+    def job_deployment(self, job_id: str) -> Json | None:
+        """The latest deployment, None when the job never had one."""
+
+    def allocation(self, alloc_id: str) -> Json: ...
+
+    def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
+        """The last bytes of a task's log as text; "" when there is none."""
+
+    def nodes(self) -> list[Json]: ...
+
+    def node(self, node_id: str) -> Json: ...
+
+    def variable(self, path: str) -> Variable | None: ...
+
+    def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
+        """With `cas` only if the variable's ModifyIndex is that one (0: only if there is none), else Conflict."""
+
+    def delete_variable(self, path: str) -> None: ...
+
+
+class ConsulApi(Protocol):
+    """The Consul calls obsctl needs."""
+
+    address: str
+
+    def leader(self) -> str: ...
+
+    def agent_version(self) -> str: ...
+
+    def get(self, key: str) -> KvPair | None: ...
+
+    def list(self, prefix: str) -> list[KvPair]:
+        """All entries below `prefix`, sorted by key."""
+
+    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
+        """Blocking query: returns at once when anything below `prefix` changed after `index`, else after
+        `wait` seconds (at most 25: newer Consul servers cut longer ones). Returns (next index, entries)."""
+
+    def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
+        """With `cas` only if the entry's ModifyIndex is that one (0: only if there is none), else Conflict."""
+
+    def delete(self, key: str, *, cas: int | None = None) -> None: ...
+
+    def delete_tree(self, prefix: str) -> None: ...
+
+    def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
+        """A session whose locks are deleted with it. ttl: seconds, 10..86400, a lower bound: Consul may let a
+        session live up to twice as long."""
+
+    def renew_session(self, session: str) -> None:
+        """Raises NotFound when the session is gone."""
+
+    def destroy_session(self, session: str) -> None: ...
+
+    def session_exists(self, session: str) -> bool: ...
+
+    def acquire(self, key: str, value: bytes, session: str) -> bool:
+        """Take the lock; False when somebody else holds it."""
+
+    def services(self) -> dict[str, list[str]]:
+        """Service name to tags, of the whole catalog."""
+
+    def health(self, service: str) -> list[Json]:
+        """All instances of a service with Node, Service and Checks, healthy or not."""
+
+
+class PrometheusApi(Protocol):
+    """The Prometheus calls obsctl needs. Raises Unreachable and so on; an API error is Rejected."""
+
+    address: str
+
+    def ready(self) -> bool:
+        """False when it answers that it is not ready or does not answer at all."""
+
+    def server_time(self) -> float: ...
+
+    def version(self) -> str: ...
+
+    def query(self, promql: str) -> list[Json]:
+        """The instant vector: [{"metric": {...}, "value": [unix, "1"]}]."""
+
+    def targets(self) -> list[Json]:
+        """Active targets, as /api/v1/targets gives them."""
+
+    def rule_groups(self) -> list[Json]: ...
+
+    def alerts(self) -> list[Json]: ...
+
+    def alertmanagers(self) -> list[str]:
+        """URLs of the active Alertmanagers."""
+
+    def config_yaml(self) -> str: ...
+
+
+class AlertmanagerApi(Protocol):
+    address: str
+
+    def ready(self) -> bool: ...
+
+    def server_time(self) -> float: ...
+
+    def status(self) -> Json:
+        """/api/v2/status: config.original, versionInfo, cluster."""
+
+    def alerts(self) -> list[Json]: ...
+
+    def silences(self) -> list[Json]:
+        """All silences that are active now."""
+
+
+class SinkApi(Protocol):
+    """alert-sink, the receiver that obsctl ships."""
+
+    address: str
+
+    def ready(self) -> bool: ...
+
+    def server_time(self) -> float: ...
+
+    def notifications(self, *, since: float, alertname: str | None = None) -> Sequence[Json]:
+        """[{"received_at": unix seconds, "payload": Alertmanager webhook v4}], oldest first."""

@@ -1,0 +1,108 @@
+"""The only writer to the terminal.
+
+stdout carries the result; with --json it is exactly one JSON document. Everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from obsctl.errors import ObsctlError
+from obsctl.model import Event, Finding, Severity
+
+_STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan", "progress": "dim"}
+_MARKS = {"ok": "✓", "failed": "✗", "note": "!", "start": "→", "progress": "·"}
+
+
+class Ui:
+    """What a command says, and how loud. verbosity: -1 quiet, 0 normal, 1 verbose."""
+
+    def __init__(self, *, as_json: bool = False, verbosity: int = 0, color: bool | None = None) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self._color = color
+
+    def result(self, kind: str, data: dict[str, Any], text: str) -> None:
+        """The command's answer: `text` for people, or one JSON document {"schema": "obsctl/<kind>/v1", ...}."""
+        if self.as_json:
+            document = {"schema": f"obsctl/{kind}/v1", **data}
+            print(json.dumps(document, indent=2, sort_keys=False, default=str))
+        elif text:
+            print(text)
+        sys.stdout.flush()
+
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """A line for people, on stderr when stdout belongs to a JSON document."""
+        if self.verbosity >= 0:
+            self._line(text, style)
+
+    def detail(self, text: str) -> None:
+        if self.verbosity > 0:
+            self._line(text, "dim")
+
+    def event(self, event: Event) -> None:
+        """One line an event; without a terminal, progress events are left out."""
+        if event.state == "progress" and (self.verbosity < 1 and not sys.stderr.isatty()):
+            return
+        if self.verbosity < 0 and event.state != "failed":
+            return
+        percent = "" if event.fraction is None else f" {event.fraction:4.0%}"
+        line = f"{_MARKS.get(event.state, ' ')} {event.subject}: {event.text}{percent}"
+        if event.state == "progress" and sys.stderr.isatty():
+            self._transient(line)
+        else:
+            self._line(line, _STYLES.get(event.state))
+
+    def finding(self, finding: Finding) -> None:
+        state = {Severity.ERROR: "failed", Severity.WARNING: "note", Severity.INFO: "ok"}[finding.severity]
+        self._line(f"{_MARKS[state]} {finding.where}: {finding.what}", _STYLES[state])
+        if finding.hint:
+            self._line(f"  → {finding.hint}", "dim")
+
+    def error(self, error: ObsctlError) -> None:
+        """Shown at any verbosity, always on stderr."""
+        self._write(sys.stderr, f"Error: {error.message}", "bold red")
+        if error.hint:
+            self._write(sys.stderr, f"Hint: {error.hint}", None)
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        """Plain columns, no borders: easy to read, easy to cut."""
+        widths = [max(len(str(cell)) for cell in column) for column in zip(headers, *rows, strict=True)]
+        lines = [headers, *rows]
+        return "\n".join(
+            "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def is_interactive(self) -> bool:
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
+
+    def _line(self, text: str, style: str | None) -> None:
+        self._write(sys.stderr if self.as_json else sys.stdout, text, style)
+
+    def _transient(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    def _write(self, stream: Any, text: str, style: str | None) -> None:
+        if stream.isatty():
+            sys.stderr.write("\r\x1b[K")  # ends a transient progress line
+            sys.stderr.flush()
+        if style and self._colored(stream):
+            from rich.console import Console
+
+            Console(file=stream, highlight=False, force_terminal=True).print(
+                text, style=style, markup=False, soft_wrap=True
+            )
+        else:
+            print(text, file=stream)
+        stream.flush()
+
+    def _colored(self, stream: Any) -> bool:
+        if self._color is not None:
+            return self._color
+        return bool(stream.isatty()) and "NO_COLOR" not in os.environ

@@ -1,0 +1,63 @@
+"""The only place that waits: a deadline, a condition, and a clock that tests can replace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from obsctl.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Where time comes from. `now` is Unix seconds; `monotonic` is for durations; both are floats."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def wait_until(
+    probe: Callable[[], T | None],
+    *,
+    timeout: float,
+    what: str,
+    hint: str,
+    interval: float = 0.25,
+    clock: Clock = SYSTEM_CLOCK,
+) -> T:
+    """Call `probe` every `interval` seconds until it returns something true, and return that.
+
+    timeout: seconds. The probe is called at least once, and once more at the deadline itself.
+    Raises DeadlineExceeded("{what} ... within N s"); what the probe raises passes through, which is
+    also how a caller stops the wait early.
+    """
+    deadline = clock.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        remaining = deadline - clock.monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded(f"{what} did not happen within {timeout:g} s", hint=hint)
+        clock.sleep(min(interval, remaining))
