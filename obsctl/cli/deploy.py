@@ -1,0 +1,183 @@
+"""render, validate, plan, deploy: what should stand, what would change, and the change itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from obsctl.cli.app import App
+from obsctl.errors import ObsctlError
+from obsctl.model import Severity
+
+if TYPE_CHECKING:
+    from obsctl.cli.wire import Clients
+    from obsctl.stack.observe import Desired, Observed
+    from obsctl.stack.plan import Plan
+    from obsctl.stack.render import Rendered
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the files below DIR.",
+    metavar="DIR",
+)
+@click.pass_obj
+def render(app: App, output: Path | None) -> None:
+    """Print every job and configuration file as the cluster would get them. Needs no cluster.
+
+    Example: obsctl render -o rendered
+    """
+    rendered = _rendered(app)
+    files = _files(rendered)
+    for name, text in files.items() if output else ():
+        target = Path(str(output)) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    listing = "\n".join(f"{output}/{name}" for name in files)
+    text = listing if output else "\n".join(f"# ---- {name}\n{text}" for name, text in files.items())
+    app.ui.result("render", {"files": files}, text)
+
+
+@click.command()
+@click.pass_obj
+def validate(app: App) -> None:
+    """Check the configuration, the rules and every rendered file. Needs no cluster; all faults at once.
+
+    Example: obsctl validate
+    """
+    rendered = _rendered(app)
+    counts = f"{len(rendered.jobs)} jobs, {len(rendered.content)} files"
+    app.ui.result("validate", {"valid": True, "jobs": len(rendered.jobs)}, f"valid: {counts}")
+
+
+@click.command()
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--exit-code", is_flag=True, help="Exit 4 when there are changes.")
+@click.pass_obj
+def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
+    """Show what a deploy would change; changes nothing.
+
+    Example: obsctl plan --exit-code
+    """
+    made, _, _, _ = _planned(app, components)
+    app.ui.result(
+        "plan", {**made.to_dict(), "checksum": made.checksum(), "counts": made.counts()}, _plan_text(made)
+    )
+    return 4 if exit_code and made.effective else 0
+
+
+@click.command()
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS"
+)
+@click.pass_obj
+def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> None:
+    """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it phase by phase.
+
+    A second deploy changes nothing. With COMPONENTs, only their jobs are touched.
+
+    Example: obsctl deploy --yes
+    """
+    from obsctl import lease
+    from obsctl.stack.apply import Tools, apply
+
+    made, desired, observed, clients = _planned(app, components)
+    if not made.effective:
+        app.ui.result("deploy", {"changes": [], "counts": made.counts()}, _plan_text(made))
+        return
+    app.ui.say(_plan_text(made))
+    _confirm(app, yes)
+    with lease.hold(clients.consul, made.stack, "deploy") as held:
+        tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check)
+        applied = apply(made, desired, observed, tools)
+    names = [change.name for change in applied.changes]
+    app.ui.result(
+        "deploy", {"changes": names, "counts": made.counts()}, f"Deployed: {len(names)} changes made."
+    )
+
+
+def _rendered(app: App) -> Rendered:
+    """Rendered and checked; raises with all faults at once."""
+    from obsctl.cli.wire import check_tools
+    from obsctl.stack.checks import check
+    from obsctl.stack.render import render as render_stack
+
+    loaded = app.loaded
+    rendered = render_stack(loaded.config, loaded.root)
+    findings = check(rendered, check_tools(loaded.config))
+    for finding in findings:
+        if finding.severity is not Severity.ERROR:
+            app.ui.finding(finding)
+    errors = [
+        f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR
+    ]
+    if errors:
+        raise ObsctlError(
+            "\n  ".join(["the rendered configuration has faults", *errors]), hint="nothing was sent"
+        )
+    return rendered
+
+
+def _files(rendered: Rendered) -> dict[str, str]:
+    jobs = {f"jobs/{job.job_id}.nomad.hcl": job.hcl for job in rendered.jobs}
+    return {**jobs, **{f"kv/{content.key}": content.value for content in rendered.content}}
+
+
+def _planned(app: App, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:
+    from obsctl.cli import wire
+    from obsctl.stack.observe import desire, observe
+    from obsctl.stack.plan import plan as make_plan
+
+    rendered = _rendered(app)
+    _refuse_unknown(components, {job.component for job in rendered.jobs})
+    clients = wire.clients(app.loaded.config)
+    desired = desire(rendered, clients.nomad, clients.resolve)
+    observed = observe(desired, clients.nomad, clients.consul)
+    return make_plan(desired, observed, only=frozenset(components)), desired, observed, clients
+
+
+def _refuse_unknown(components: tuple[str, ...], known: set[str]) -> None:
+    unknown = sorted(set(components) - known)
+    if unknown:
+        raise click.UsageError(f"no component {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+
+
+def _confirm(app: App, yes: bool) -> None:
+    if yes:
+        return
+    if not app.ui.is_interactive():
+        raise ObsctlError("this would change the cluster, and nobody can be asked", hint="add --yes")
+    if not click.confirm("Apply this plan?", err=True):
+        raise ObsctlError(
+            "not confirmed; nothing was changed", hint="run it again and answer y, or add --yes"
+        )
+
+
+_MARKS = {"create": "+", "update": "~", "stop": "-", "none": "="}
+
+
+def _plan_text(made: Plan) -> str:
+    lines = [f"Stack {made.stack}"]
+    for change in made.effective:
+        lines.append(
+            f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.name}  ({change.reason})"
+        )
+        lines += [f"        {detail}" for detail in _details(change.details)]
+    counts: dict[str, Any] = made.counts()
+    summary = "{create} to create, {update} to update, {stop} to stop, {none} unchanged".format(**counts)
+    lines.append(
+        f"Plan: {summary}." if made.effective else f"Nothing to change: {counts['none']} as desired."
+    )
+    return "\n".join(lines)
+
+
+def _details(details: tuple[str, ...]) -> list[str]:
+    shown = list(details[:6])
+    return [*shown, f"… and {len(details) - 6} more"] if len(details) > 6 else shown

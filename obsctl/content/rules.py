@@ -1,0 +1,147 @@
+"""Alert rules: shipped files, availability rules for each watched service, and the config's changes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from obsctl.config.schema import PROFILES, Config, RuleOverride, Timing, format_duration, parse_duration
+from obsctl.errors import ObsctlError
+
+Rule = dict[str, Any]
+_STANDARD = Timing.model_validate("standard")
+_WINDOW = f"[{PROFILES['standard']['window']}]"
+
+
+def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
+    """Group name -> YAML list item of the group, ready to stand below `groups:`.
+
+    Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that
+    names no alert.
+    """
+    files = [shipped / "stack.yml"] + ([shipped / "demo.yml"] if config.demo.enabled else [])
+    found = [_timed(group, config.timing) for file in files for group in _read(file)]
+    found += [availability_group(config)]
+    for pattern in config.alerting.rule_files:
+        found += [group for file in _matches(root, pattern) for group in _read(file)]
+    _refuse_unknown_overrides(config.alerting.rules, found)
+    result: dict[str, str] = {}
+    for group in found:
+        if group["name"] in result:
+            raise ObsctlError(
+                f"two rule groups have the name {group['name']!r}",
+                hint="rename the one in your own rule files; names must be unique in a stack",
+            )
+        result[group["name"]] = _dump(_overridden(group, config.alerting.rules))
+    return result
+
+
+def availability_group(config: Config) -> Rule:
+    """ServiceDown and JobNotRunning for each watched service.
+
+    `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
+    no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
+    """
+    rules: list[Rule] = []
+    for service, job in sorted(config.watched_services().items()):
+        severity = config.services[service].severity if service in config.services else "critical"
+        rules.append(_service_down(service, severity, config.timing))
+        rules.append(_job_not_running(service, job, config.timing))
+    return {"name": "availability", "rules": rules}
+
+
+def _service_down(service: str, severity: str, timing: Timing) -> Rule:
+    return {
+        "alert": "ServiceDown",
+        "expr": f'absent(up{{job="{service}"}} == 1)',
+        "for": format_duration(timing.pending),
+        "labels": {"severity": severity, "service": service},
+        "annotations": {"summary": f"No instance of {service} answers: it is gone, down or unreachable."},
+    }
+
+
+def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
+    return {
+        "alert": "JobNotRunning",
+        "expr": f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0',
+        "for": format_duration(timing.pending),
+        "labels": {"severity": "warning", "service": service},
+        "annotations": {"summary": f"Nomad runs no allocation of job {job}."},
+    }
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    files = sorted(root.glob(pattern))
+    if not files:
+        raise ObsctlError(
+            f"alerting.rule_files: no file matches {pattern!r} below {root}",
+            hint="correct the pattern in obsctl.yaml, or take it out",
+        )
+    return files
+
+
+def _read(file: Path) -> list[Rule]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found: list[Rule] = document["groups"]
+        for group in found:
+            group["name"], group["rules"]  # noqa: B018  a group without them is no rule group
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise ObsctlError(
+            f"{file}: not a Prometheus rule file ({error})", hint=f"promtool check rules {file} says more"
+        ) from error
+    return found
+
+
+def _timed(group: Rule, timing: Timing) -> Rule:
+    """A shipped group, from the standard profile to the configured timing."""
+    return {**group, "rules": [_timed_rule(rule, timing) for rule in group["rules"]]}
+
+
+def _timed_rule(rule: Rule, timing: Timing) -> Rule:
+    window = f"[{format_duration(timing.window)}]"
+    changed = {**rule, "expr": rule["expr"].replace(_WINDOW, window)}
+    if "for" in rule:
+        seconds = parse_duration(rule["for"])
+        changed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)  # type: ignore[operator]
+    return changed
+
+
+def _overridden(group: Rule, overrides: Mapping[str, RuleOverride]) -> Rule:
+    rules = [_override(rule, overrides.get(rule.get("alert", ""))) for rule in group["rules"]]
+    return {**group, "rules": [rule for rule in rules if rule is not None]}
+
+
+def _override(rule: Rule, override: RuleOverride | None) -> Rule | None:
+    if override is None:
+        return rule
+    if not override.enabled:
+        return None
+    labels = {**rule.get("labels", {}), **override.labels}
+    if override.severity is not None:
+        labels["severity"] = override.severity
+    changed = {
+        **rule,
+        "labels": labels,
+        "annotations": {**rule.get("annotations", {}), **override.annotations},
+    }
+    if override.pending is not None:
+        changed["for"] = format_duration(override.pending)
+    return changed
+
+
+def _refuse_unknown_overrides(overrides: Mapping[str, RuleOverride], found: Iterable[Rule]) -> None:
+    known = {rule["alert"] for group in found for rule in group["rules"] if "alert" in rule}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ObsctlError(
+            f"alerting.rules: there is no alert {', '.join(unknown)}",
+            hint=f"the alerts of this stack are {', '.join(sorted(known))}",
+        )
+
+
+def _dump(group: Rule) -> str:
+    return yaml.safe_dump([group], sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,126 @@
+"""The lock of a stack: one deploy or drill at a time, and it ends by itself when its holder dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from obsctl.clients.protocols import ConsulApi
+from obsctl.errors import ApiError, NotFound, ObsctlError
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+TTL = 10
+"""Seconds. Consul's minimum, and a lower bound: it may let a session live up to twice as long."""
+RENEW_EVERY = 3.0
+"""Seconds; two renewals may fail before the session is in danger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the lock, for the message that somebody else sees."""
+
+    command: str
+    user: str
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"{self.command} by {self.user} on {self.host} (pid {self.pid}), since {self.since}"
+
+
+class Locked(ObsctlError):
+    """Somebody else works on this stack."""
+
+    exit_code = 21
+
+
+class Lease:
+    """A held lock. `session` is its Consul session; `lost` is set when it could not be kept."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.lost = threading.Event()
+
+    def check(self) -> None:
+        """Raises ObsctlError when the lock was lost: from then on somebody else may be at work."""
+        if self.lost.is_set():
+            raise ObsctlError(
+                "the lock of the stack was lost: Consul ended its session",
+                hint="Consul was away for too long, or this process stood still; run the command again",
+            )
+
+
+def lock_key(stack: str) -> str:
+    return f"obsctl/{stack}/lock"
+
+
+@contextmanager
+def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Lease]:
+    """Hold the stack's lock while the block runs. Raises Locked when somebody else has it."""
+    session = consul.create_session(f"obsctl {command}", ttl=TTL)
+    lease = Lease(session)
+    ended = threading.Event()
+    keeper = threading.Thread(
+        target=_keep, args=(consul, lease, ended, clock), name="obsctl-lease", daemon=True
+    )
+    try:
+        _acquire(consul, stack, command, session)
+        keeper.start()
+        yield lease
+    finally:
+        ended.set()
+        if keeper.is_alive():
+            keeper.join(timeout=RENEW_EVERY)
+        with suppress(ApiError):  # the session ends by itself after its TTL
+            consul.destroy_session(session)
+
+
+def holder(consul: ConsulApi, stack: str) -> Holder | None:
+    """Who holds the lock now."""
+    entry = consul.get(lock_key(stack))
+    if entry is None or not entry.session:
+        return None
+    try:
+        return Holder(**json.loads(entry.value))
+    except (ValueError, TypeError):
+        return Holder(command="an unknown command", user="?", host="?", pid=0, since="?")
+
+
+def _acquire(consul: ConsulApi, stack: str, command: str, session: str) -> None:
+    me = Holder(
+        command=command,
+        user=os.environ.get("USER") or str(os.getuid()),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if not consul.acquire(lock_key(stack), json.dumps(asdict(me)).encode(), session):
+        other = holder(consul, stack)
+        raise Locked(
+            f"stack {stack} is locked: {other or 'its last holder died and Consul keeps the lock for a moment'}",
+            hint="wait for it to end; the lock of a process that died is freed within 20 s",
+        )
+
+
+def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock) -> None:
+    kept_at = clock.monotonic()
+    while not ended.wait(RENEW_EVERY):
+        try:
+            consul.renew_session(lease.session)
+            kept_at = clock.monotonic()
+        except NotFound:
+            lease.lost.set()
+            return
+        except (
+            ApiError
+        ):  # a short outage is survived: the session lives for at least TTL after the last renewal
+            if clock.monotonic() - kept_at > TTL:
+                lease.lost.set()
+                return

@@ -1,0 +1,175 @@
+"""Make a plan true: variables and content first, then jobs phase by phase, then what is no longer wanted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+
+from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.errors import Conflict, Interrupted, ObsctlError
+from obsctl.model import Emit, Event
+from obsctl.stack.health import wait_healthy
+from obsctl.stack.observe import Desired, Observed, with_version_of
+from obsctl.stack.plan import Action, Change, Plan
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+
+_DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
+
+
+class ApplyFailed(ObsctlError):
+    """A change failed. The message says what and why, and what was and was not changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done: the effective changes, in order."""
+
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What applying needs. `check` is called again and again and raises to stop early (the lock was lost)."""
+
+    nomad: NomadApi
+    consul: ConsulApi
+    emit: Emit
+    timeout: float
+    check: Callable[[], None] = lambda: None
+    clock: Clock = SYSTEM_CLOCK
+
+
+def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> Applied:
+    """Make the effective changes of `plan`; timeout is seconds for each job.
+
+    Raises ApplyFailed, or Interrupted after Ctrl-C; both name what was changed and what was not.
+    """
+    done: list[Change] = []
+    work = _Work(desired, observed, tools)
+    try:
+        for _, changes in groupby(
+            plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)
+        ):
+            tools.check()
+            _together(list(changes), work, done)
+    except KeyboardInterrupt:
+        message = _with_balance("interrupted", plan, done)
+        raise Interrupted(message, hint="obsctl deploy goes on from here; nothing was rolled back") from None
+    except ObsctlError as error:
+        raise ApplyFailed(_with_balance(error.message, plan, done), hint=error.hint) from error
+    return Applied(tuple(done))
+
+
+def _together(changes: list[Change], work: _Work, done: list[Change]) -> None:
+    """All changes of one phase at once; when one fails, the others still come to their end."""
+    with ThreadPoolExecutor(max_workers=min(8, len(changes))) as pool:
+        futures = {pool.submit(work.change, change): change for change in changes}
+        try:
+            errors = [
+                error for future, change in futures.items() if (error := _outcome(future, change, done))
+            ]
+        except KeyboardInterrupt:
+            work.cancelled.set()
+            raise
+    if errors:
+        raise ObsctlError("\n".join(error.message for error in errors), hint=errors[0].hint)
+
+
+def _outcome(future: Future[None], change: Change, done: list[Change]) -> ObsctlError | None:
+    try:
+        future.result()
+    except ObsctlError as error:
+        return error
+    done.append(change)
+    return None
+
+
+def _with_balance(message: str, plan: Plan, done: list[Change]) -> str:
+    """The message, and what was changed and what was not: nobody has to guess after a failure."""
+    left = [change for change in plan.effective if change not in done]
+    lines = [message, f"changed: {_names(done)}", f"not changed, or not confirmed: {_names(left)}"]
+    return "\n  ".join(lines)
+
+
+def _names(changes: list[Change]) -> str:
+    return ", ".join(change.name for change in changes) or "nothing"
+
+
+class _Work:
+    """One change at a time, by kind."""
+
+    def __init__(self, desired: Desired, observed: Observed, tools: Tools) -> None:
+        self.cancelled = threading.Event()
+        self._tools = tools
+        self._jobs = {job.job_id: job for job in desired.jobs}
+        self._values = {content.key: content.value for content in desired.content}
+        self._variables = desired.variables
+        self._observed = observed.jobs
+
+    def change(self, change: Change) -> None:
+        """Make it and wait for its effect. Raises ObsctlError."""
+        tools, started = self._tools, self._tools.clock.monotonic()
+        tools.emit(Event(change.name, "start", f"{change.action.value}: {change.reason}"))
+        try:
+            {"variable": self._variable, "content": self._content, "job": self._job}[change.kind](change)
+        except Conflict as error:
+            tools.emit(Event(change.name, "failed", "somebody else changed it meanwhile"))
+            raise ObsctlError(
+                f"{change.name} was changed by somebody else after the plan was made ({error.message})",
+                hint="run obsctl deploy again: it plans anew",
+            ) from error
+        except ObsctlError as error:
+            tools.emit(Event(change.name, "failed", error.message.splitlines()[0]))
+            raise
+        tools.emit(
+            Event(change.name, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s")
+        )
+
+    def _variable(self, change: Change) -> None:
+        items = {name: secret.reveal() for name, secret in self._variables[change.name].items()}
+        self._tools.nomad.put_variable(change.name, items, cas=change.index)
+
+    def _content(self, change: Change) -> None:
+        if change.action is Action.STOP:
+            self._tools.consul.delete(change.name, cas=change.index)
+        else:
+            self._tools.consul.put(change.name, self._values[change.name].encode(), cas=change.index)
+
+    def _job(self, change: Change) -> None:
+        if change.action is Action.STOP:
+            self._stop(change.name)
+            return
+        tools, desired = self._tools, self._jobs[change.name]
+        seen = self._observed.get(change.name)
+        job = with_version_of(seen, desired, tools.nomad.job(change.name)) if seen else desired.job
+        eval_id = tools.nomad.register_job(job, enforce_index=change.index)
+        wait_healthy(
+            tools.nomad,
+            tools.consul,
+            desired,
+            eval_id,
+            timeout=tools.timeout,
+            check=self._check,
+            clock=tools.clock,
+        )
+
+    def _stop(self, job_id: str) -> None:
+        nomad = self._tools.nomad
+        nomad.stop_job(job_id)
+        wait_until(
+            lambda: all(
+                alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id)
+            ),
+            timeout=self._tools.timeout,
+            what=f"{job_id}: the end of its allocations",
+            hint=f"nomad job status {job_id} shows what still runs",
+            clock=self._tools.clock,
+        )
+
+    def _check(self) -> None:
+        self._tools.check()
+        if self.cancelled.is_set():
+            raise Interrupted("interrupted", hint="obsctl deploy goes on from here")

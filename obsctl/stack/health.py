@@ -1,0 +1,125 @@
+"""The gate after a job: placed, deployed and healthy, passing in Consul. Or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.stack.observe import DesiredJob, placement_failures
+from obsctl.wait import Clock, wait_until
+
+PLACEMENT_GRACE = 15.0
+"""Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
+LOG_LINES = 8
+
+
+def wait_healthy(
+    nomad: NomadApi,
+    consul: ConsulApi,
+    desired: DesiredJob,
+    eval_id: str,
+    *,
+    timeout: float,
+    check: Callable[[], None],
+    clock: Clock,
+) -> None:
+    """Wait until the job's deployment is successful and its Consul checks pass.
+
+    The check is the program's own ready endpoint, so passing means that the program says so itself.
+    Raises ObsctlError with the placement reasons, task events and last log lines of what went wrong.
+    """
+    job_id = desired.job_id
+    version = nomad.job(job_id)["Version"]
+    started = clock.monotonic()
+
+    def deployed() -> bool:
+        check()
+        deployment = nomad.job_deployment(job_id)
+        status = deployment["Status"] if deployment and deployment["JobVersion"] == version else "none"
+        if deployment and status in ("failed", "cancelled"):
+            raise ObsctlError(
+                f"{job_id}: the deployment {status} ({deployment['StatusDescription']})",
+                hint=_inspect(job_id),
+            )
+        if status != "successful" and clock.monotonic() - started > PLACEMENT_GRACE:
+            _refuse_unplaced(nomad, job_id, eval_id)
+        return status == "successful"
+
+    def passing() -> bool:
+        check()
+        return is_passing(consul, desired.component)
+
+    try:
+        wait_until(
+            deployed,
+            timeout=timeout,
+            what=f"{job_id}: a healthy deployment",
+            hint=_inspect(job_id),
+            clock=clock,
+        )
+        wait_until(
+            passing,
+            timeout=timeout,
+            what=f"{job_id}: passing Consul checks",
+            hint=_inspect(job_id),
+            clock=clock,
+        )
+    except ApiError:
+        raise
+    except (DeadlineExceeded, ObsctlError) as error:
+        raise ObsctlError(
+            "\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint
+        ) from error
+
+
+def is_passing(consul: ConsulApi, service: str) -> bool:
+    """Whether the service has an instance and every check of every instance passes."""
+    instances = consul.health(service)
+    return bool(instances) and all(
+        check["Status"] == "passing" for entry in instances for check in entry["Checks"]
+    )
+
+
+def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
+    """Lines that say what happened to the newest allocation of this version: task events, last log lines."""
+    allocations = [alloc for alloc in nomad.job_allocations(job_id) if alloc.get("JobVersion") == version]
+    if not allocations:
+        return [f"no allocation of {job_id} was made"]
+    allocation = max(allocations, key=lambda alloc: int(alloc["CreateIndex"]))
+    lines = [
+        f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"
+    ]
+    for task, state in sorted((allocation.get("TaskStates") or {}).items()):
+        lines += _task_events(task, state)
+        lines += _last_lines(nomad, allocation["ID"], task)
+    return lines
+
+
+def _refuse_unplaced(nomad: NomadApi, job_id: str, eval_id: str) -> None:
+    placed = any(alloc["ClientStatus"] in ("pending", "running") for alloc in nomad.job_allocations(job_id))
+    reasons = placement_failures(nomad.evaluation(eval_id).get("FailedTGAllocs"))
+    if reasons and not placed:
+        raise ObsctlError(
+            f"{job_id} cannot be placed: {'; '.join(reasons)}",
+            hint="give a node what is missing, or change driver, resources or datacenters in obsctl.yaml",
+        )
+
+
+def _task_events(task: str, state: Json) -> list[str]:
+    events = (state.get("Events") or [])[-5:]
+    return [
+        f"task {task}: {event['Type']}: {event.get('DisplayMessage') or ''}".rstrip(": ") for event in events
+    ]
+
+
+def _last_lines(nomad: NomadApi, alloc_id: str, task: str) -> list[str]:
+    try:
+        text = "".join(nomad.task_logs(alloc_id, task, stream=stream) for stream in ("stdout", "stderr"))
+    except ApiError as error:
+        return [f"task {task}: its log cannot be read ({error.message})"]
+    return [f"{task} | {line}" for line in text.splitlines()[-LOG_LINES:]]
+
+
+def _inspect(job_id: str) -> str:
+    return f"nomad job status {job_id} shows more; obsctl deploy tries again"

@@ -1,0 +1,209 @@
+"""What stands on the cluster, next to what should: the two values that a plan compares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from obsctl import __version__
+from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
+from obsctl.config.secrets import Secret
+from obsctl.errors import ObsctlError, Rejected
+from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems, kv_prefix
+
+STACK, COMPONENT, SPEC, VERSION = "obsctl.stack", "obsctl.component", "obsctl.spec", "obsctl.version"
+Resolve = Callable[[str, str], Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredJob:
+    """A job as it should be registered, marks included. `spec` is the hash of the canonical job without them."""
+
+    component: str
+    job_id: str
+    phase: int
+    spec: str
+    job: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should stand on the cluster. The secrets' values are here alone, and never in the plan."""
+
+    stack: str
+    jobs: tuple[DesiredJob, ...]
+    content: tuple[Content, ...]
+    variables: Mapping[str, Mapping[str, Secret]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A job of Nomad, and what Nomad says that registering the desired one would change.
+
+    index: JobModifyIndex, 0 when there is no such job. differences: short lines, empty when nothing differs.
+    """
+
+    job_id: str
+    index: int
+    owner: str | None
+    component: str | None
+    spec: str | None
+    stopped: bool
+    differences: tuple[str, ...] = ()
+    placement: tuple[str, ...] = ()
+    warnings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What stands on the cluster: jobs by id, KV entries and variables that concern this stack."""
+
+    jobs: Mapping[str, ObservedJob]
+    content: Mapping[str, KvPair]
+    variables: Mapping[str, tuple[int, bool]]
+    """path -> (ModifyIndex, whether its items are the desired ones)."""
+
+
+def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
+    """Let Nomad parse every job, and resolve every secret. All faults of the jobs are reported at once."""
+    jobs, faults = [], []
+    for rendered_job in rendered.jobs:
+        try:
+            jobs.append(_desired_job(rendered.stack, rendered_job, nomad.parse_job(rendered_job.hcl)))
+        except Rejected as error:
+            faults.append(f"{rendered_job.component}: {error.message}")
+    if faults:
+        raise ObsctlError(
+            "Nomad cannot read these jobs:\n  " + "\n  ".join(faults),
+            hint="obsctl render -o DIR writes the jobs as Nomad gets them",
+        )
+    variables = {item.path: _resolved(item, resolve) for item in rendered.secrets}
+    return Desired(rendered.stack, tuple(jobs), rendered.content, variables)
+
+
+def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
+    """Read the cluster; changes nothing."""
+    wanted = {job.job_id: job for job in desired.jobs}
+    jobs = {}
+    for stub in nomad.jobs():
+        seen = _observed_job(stub)
+        if seen.owner == desired.stack or seen.job_id in wanted:
+            jobs[seen.job_id] = _compared(seen, wanted.get(seen.job_id), nomad)
+    return Observed(
+        jobs=jobs,
+        content=_observed_content(desired, consul),
+        variables={path: _variable(path, items, nomad) for path, items in desired.variables.items()},
+    )
+
+
+def digest(value: bytes) -> str:
+    """A short content hash: enough to tell two versions apart, and to read."""
+    return hashlib.sha256(value).hexdigest()[:16]
+
+
+def marked(job: Json, *, stack: str, component: str, spec: str, version: str = __version__) -> Json:
+    """The job with the marks by which obsctl knows its own."""
+    marks = {STACK: stack, COMPONENT: component, SPEC: spec, VERSION: version}
+    return {**job, "Meta": {**(job.get("Meta") or {}), **marks}}
+
+
+def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
+    spec = digest(json.dumps(job, sort_keys=True).encode())
+    whole = marked(job, stack=stack, component=rendered.component, spec=spec)
+    return DesiredJob(rendered.component, rendered.job_id, rendered.phase, spec, whole)
+
+
+def _resolved(item: SecretItems, resolve: Resolve) -> dict[str, Secret]:
+    return {name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}
+
+
+def _observed_job(stub: Json) -> ObservedJob:
+    meta = stub.get("Meta") or {}
+    return ObservedJob(
+        job_id=stub["ID"],
+        index=stub["JobModifyIndex"],
+        owner=meta.get(STACK),
+        component=meta.get(COMPONENT),
+        spec=meta.get(SPEC),
+        stopped=bool(stub.get("Stop")),
+    )
+
+
+def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
+    """Ask Nomad what registering the desired job would change.
+
+    A job whose spec is as desired keeps the mark of the version that wrote it: a new obsctl alone is no reason
+    to restart anything (Nomad replaces allocations when a job's meta changes).
+    """
+    if desired is None:
+        return seen
+    answer = nomad.plan_job(with_version_of(seen, desired, nomad.job(seen.job_id)))
+    return ObservedJob(
+        job_id=seen.job_id,
+        index=answer["JobModifyIndex"],
+        owner=seen.owner,
+        component=seen.component,
+        spec=seen.spec,
+        stopped=seen.stopped,
+        differences=tuple(_differences(answer.get("Diff") or {})),
+        placement=placement_failures(answer.get("FailedTGAllocs")),
+        warnings=(answer.get("Warnings") or "").strip(),
+    )
+
+
+def with_version_of(seen: ObservedJob, desired: DesiredJob, current: Json) -> Json:
+    if seen.spec != desired.spec:
+        return desired.job
+    version = (current.get("Meta") or {}).get(VERSION, __version__)
+    return {**desired.job, "Meta": {**desired.job["Meta"], VERSION: version}}
+
+
+def placement_failures(failed: Json | None) -> tuple[str, ...]:
+    """Nomad's FailedTGAllocs as sentences: why no node can take a group."""
+    return tuple(f"group {group}: {_why(metric)}" for group, metric in sorted((failed or {}).items()))
+
+
+def _why(metric: Json) -> str:
+    reasons = [f"{name} ({count} nodes)" for name, count in (metric.get("ConstraintFiltered") or {}).items()]
+    reasons += [
+        f"{name} exhausted on {count} nodes"
+        for name, count in (metric.get("DimensionExhausted") or {}).items()
+    ]
+    if not metric.get("NodesEvaluated"):
+        reasons.append("no node is eligible in the job's datacenters and node pool")
+    return "; ".join(reasons) or "no node can take it"
+
+
+def _differences(diff: Json, path: str = "") -> list[str]:
+    """Nomad's nested diff as lines. Only names for what may be long or secret (templates, env)."""
+    if diff.get("Type") in (None, "None"):
+        return []
+    lines = [_field(path, item) for item in diff.get("Fields") or [] if item["Type"] != "None"]
+    for kind in ("TaskGroups", "Tasks", "Objects"):
+        for child in diff.get(kind) or []:
+            lines += _differences(child, f"{path}{child.get('Name', kind)}.")
+    return lines
+
+
+def _field(path: str, item: Json) -> str:
+    name = f"{path}{item['Name']}"
+    if any(part in name for part in ("Env", "Template", "EmbeddedTmpl")):
+        return f"{name} changed"
+    return f"{name}: {item.get('Old') or '(none)'} → {item.get('New') or '(none)'}"
+
+
+def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:
+    prefix = kv_prefix(desired.stack)
+    pairs = [pair for part in ("config", "rules") for pair in consul.list(f"{prefix}/{part}/")]
+    for seed in (content.key for content in desired.content if content.seed):
+        pair = consul.get(seed)
+        pairs += [pair] if pair else []
+    return {pair.key: pair for pair in pairs}
+
+
+def _variable(path: str, items: Mapping[str, Secret], nomad: NomadApi) -> tuple[int, bool]:
+    variable = nomad.variable(path)
+    if variable is None:
+        return 0, False
+    return variable.modify_index, variable.items == {name: secret.reveal() for name, secret in items.items()}

@@ -1,0 +1,164 @@
+"""The plan: what a deploy would change. A value: frozen, sorted, and the same after a JSON round trip. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from obsctl.errors import ObsctlError
+from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    STOP = "stop"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that changes, or does not.
+
+    kind: "variable", "content" or "job". phase: 0 for variables and content, 1 and up for jobs.
+    index: what the cluster must still have when the change is made (JobModifyIndex or ModifyIndex, 0: nothing).
+    digest: hash of the desired value; "" for variables, whose values have no place in a plan.
+    """
+
+    kind: str
+    name: str
+    action: Action
+    reason: str
+    phase: int = 0
+    index: int = 0
+    digest: str = ""
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All changes of a stack in the order in which they are made."""
+
+    stack: str
+    changes: tuple[Change, ...]
+
+    @property
+    def effective(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.action is not Action.NONE)
+
+    def counts(self) -> dict[str, int]:
+        return {action.value: sum(change.action is action for change in self.changes) for action in Action}
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Plan:
+        changes = tuple(
+            Change(**{**change, "action": Action(change["action"]), "details": tuple(change["details"])})
+            for change in data["changes"]
+        )
+        return Plan(stack=data["stack"], changes=changes)
+
+    def checksum(self) -> str:
+        """Tells two plans apart: `deploy` applies the plan that was shown, or none."""
+        return digest(json.dumps(self.to_dict(), sort_keys=True).encode())
+
+
+def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset()) -> Plan:
+    """Compare. With `only`, jobs of other components are left alone, and nothing is stopped.
+
+    Raises ObsctlError when a job of that name exists and is not this stack's.
+    """
+    _refuse_foreign_jobs(desired, observed)
+    changes = [
+        *_variable_changes(desired, observed),
+        *_content_changes(desired, observed),
+        *(
+            _job_change(job, observed.jobs.get(job.job_id))
+            for job in desired.jobs
+            if not only or job.component in only
+        ),
+        *([] if only else _job_stops(desired, observed)),
+    ]
+    return Plan(desired.stack, tuple(sorted(changes, key=_order)))
+
+
+def _order(change: Change) -> tuple[int, int, str, str]:
+    last = change.action is Action.STOP
+    kinds = {"variable": 0, "content": 1, "job": 2}
+    return (1_000 if last else change.phase, kinds[change.kind], change.kind, change.name)
+
+
+def _refuse_foreign_jobs(desired: Desired, observed: Observed) -> None:
+    foreign = [
+        f"{seen.job_id} ({f'of stack {seen.owner}' if seen.owner else 'not made by obsctl'})"
+        for job in desired.jobs
+        if (seen := observed.jobs.get(job.job_id)) and seen.owner != desired.stack
+    ]
+    if foreign:
+        raise ObsctlError(
+            f"these jobs exist and do not belong to stack {desired.stack}: {', '.join(foreign)}",
+            hint="choose another name with stack: in obsctl.yaml, or stop them with nomad job stop -purge",
+        )
+
+
+def _variable_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
+    for path, items in desired.variables.items():
+        index, same = observed.variables[path]
+        action = Action.NONE if same else Action.UPDATE if index else Action.CREATE
+        reason = {"none": "as desired", "update": "a value differs", "create": "does not exist"}[action]
+        yield Change("variable", path, action, reason, index=index, details=tuple(sorted(items)))
+
+
+def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
+    for content in desired.content:
+        wanted, seen = content.value.encode(), observed.content.get(content.key)
+        if seen is None:
+            yield Change("content", content.key, Action.CREATE, "does not exist", digest=digest(wanted))
+        elif content.seed:
+            yield Change(
+                "content",
+                content.key,
+                Action.NONE,
+                "yours to change",
+                0,
+                seen.modify_index,
+                digest(seen.value),
+            )
+        else:
+            same = seen.value == wanted
+            action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
+            yield Change("content", content.key, action, reason, 0, seen.modify_index, digest(wanted))
+    for key in sorted(set(observed.content) - {content.key for content in desired.content}):
+        yield Change(
+            "content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index
+        )
+
+
+def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
+    if seen is None:
+        return Change("job", job.job_id, Action.CREATE, "does not exist", job.phase, 0, job.spec)
+    details = (*seen.differences, *seen.placement)
+    change = Change("job", job.job_id, Action.UPDATE, "", job.phase, seen.index, job.spec, details)
+    if seen.stopped:
+        return _because(change, "it was stopped")
+    if seen.spec != job.spec:
+        return _because(change, "the configuration changed")
+    if seen.differences:
+        return _because(change, "it was changed outside obsctl")
+    return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)
+
+
+def _because(change: Change, reason: str) -> Change:
+    return replace(change, reason=reason)
+
+
+def _job_stops(desired: Desired, observed: Observed) -> Iterator[Change]:
+    wanted = {job.job_id for job in desired.jobs}
+    for seen in observed.jobs.values():
+        if seen.owner == desired.stack and seen.job_id not in wanted and not seen.stopped:
+            yield Change("job", seen.job_id, Action.STOP, "no longer in the config", index=seen.index)

@@ -1,0 +1,205 @@
+"""From config and sources to what should stand on the cluster. Pure: same input, same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from obsctl import assets
+from obsctl.config.schema import Component, Config, ConsulServer, NomadServer, format_duration
+from obsctl.config.secrets import SecretRef
+from obsctl.content import rules
+from obsctl.errors import ObsctlError
+from obsctl.stack import components
+from obsctl.stack.components import ComponentSpec, job_id
+
+DEMO_PHRASES = (
+    "Bello!", "Poopaye!", "Tulaliloo ti amo!", "Bananaaaa!", "Me want banana!", "Para tú", "Tank yu!", "Po ka?",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedJob:
+    """The HCL of one component's job, and when it may start (phase 1 first)."""
+
+    component: str
+    job_id: str
+    hcl: str
+    phase: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One Consul KV value. seed: written only when there is none, and the user's own from then on."""
+
+    key: str
+    value: str
+    seed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretItems:
+    """A Nomad Variable to be: item -> reference. The values are resolved when the cluster is observed."""
+
+    path: str
+    items: dict[str, SecretRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The whole stack as text; the order is fixed."""
+
+    stack: str
+    jobs: tuple[RenderedJob, ...]
+    content: tuple[Content, ...]
+    secrets: tuple[SecretItems, ...]
+
+
+def render(config: Config, root: Path) -> Rendered:
+    """Everything the config asks for. `root` is the folder of obsctl.yaml.
+
+    Raises ObsctlError that names the template or rule file that is at fault.
+    """
+    specs = components.enabled(config)
+    phase = components.phases(specs)
+    jobs = _environment(config, assets.search_path("jobs", root))
+    files = _environment(config, assets.search_path("templates", root))
+    return Rendered(
+        stack=config.stack,
+        jobs=tuple(_job(config, jobs, spec, phase[spec.name]) for spec in specs),
+        content=tuple(sorted(_content(config, files, root), key=lambda item: item.key)),
+        secrets=tuple(item for spec in specs if (item := _secrets(config, spec)) is not None),
+    )
+
+
+def kv_prefix(stack: str) -> str:
+    """Below this Consul KV prefix everything belongs to the stack."""
+    return f"obsctl/{stack}"
+
+
+def receiver_secrets(config: Config) -> dict[str, SecretRef]:
+    """Item of Alertmanager's Nomad Variable (and name of its file) -> reference."""
+    found: dict[str, SecretRef | None] = {}
+    for receiver in config.alerting.receivers:
+        prefix = _item(receiver.name)
+        found[f"{prefix}_webhook_url"] = receiver.webhook.url if receiver.webhook else None
+        found[f"{prefix}_slack_api_url"] = receiver.slack.api_url if receiver.slack else None
+        found[f"{prefix}_pagerduty_routing_key"] = (
+            receiver.pagerduty.routing_key if receiver.pagerduty else None
+        )
+        found[f"{prefix}_email_password"] = receiver.email.password if receiver.email else None
+    return {item: ref for item, ref in sorted(found.items()) if ref is not None}
+
+
+def _job(config: Config, environment: Environment, spec: ComponentSpec, phase: int) -> RenderedJob:
+    name = job_id(config.stack, spec.name)
+    hcl = _text(environment, spec.template, job=name, receiver_secrets=sorted(receiver_secrets(config)))
+    return RenderedJob(component=spec.name, job_id=name, hcl=hcl, phase=phase)
+
+
+def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
+    prefix = kv_prefix(config.stack)
+    found = [
+        Content(f"{prefix}/config/prometheus.yml", _text(environment, "prometheus/prometheus.yml.j2")),
+        Content(f"{prefix}/config/alertmanager.yml", _text(environment, "alertmanager/alertmanager.yml.j2")),
+    ]
+    for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
+        found.append(Content(f"{prefix}/rules/{name}", text))
+    if config.demo.enabled:
+        found.append(Content("minion_phrases", json.dumps(DEMO_PHRASES, ensure_ascii=False), seed=True))
+    return found
+
+
+def _secrets(config: Config, spec: ComponentSpec) -> SecretItems | None:
+    items: dict[str, SecretRef] = receiver_secrets(config) if spec.name == "alertmanager" else {}
+    if config.consul.token and spec.name not in ("alertmanager", "alert-sink"):
+        items["consul_token"] = config.consul.token
+    if config.nomad.token and spec.name == "warden":
+        items["nomad_token"] = config.nomad.token
+    return SecretItems(f"nomad/jobs/{job_id(config.stack, spec.name)}", items) if items else None
+
+
+def _text(environment: Environment, template: str, **values: Any) -> str:
+    try:
+        lines = environment.get_template(template).render(**values).splitlines()
+    except TemplateError as error:
+        where = getattr(error, "lineno", None)
+        raise ObsctlError(
+            f"{template}{f':{where}' if where else ''}: {error.message or type(error).__name__}",
+            hint="correct the template; obsctl render shows the result",
+        ) from error
+    return _without_blank_runs(lines)
+
+
+def _without_blank_runs(lines: list[str]) -> str:
+    """Macros leave blank lines behind; one in a row is enough, none before a closing brace or at the edges."""
+    kept: list[str] = []
+    for line in (line.rstrip() for line in lines):
+        if not line and (not kept or not kept[-1] or kept[-1].endswith("{")):
+            continue
+        if line.strip() == "}" and kept and not kept[-1]:
+            kept.pop()
+        kept.append(line)
+    return "\n".join(kept).strip("\n") + "\n"
+
+
+def _environment(config: Config, folders: list[Path]) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(folders),
+        undefined=StrictUndefined,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<%=",
+        variable_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  HCL and YAML, never HTML
+    )
+    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item}
+    environment.globals |= _values(config)
+    return environment
+
+
+def _values(config: Config) -> dict[str, Any]:
+    return {
+        "stack": config.stack,
+        "prefix": kv_prefix(config.stack),
+        "timing": config.timing,
+        "components": config.components,
+        "demo": config.demo,
+        "alerting": config.alerting,
+        "receivers": config.alerting.receivers,
+        "nomad": _address(config.nomad),
+        "consul": _address(config.consul),
+        "driver": _driver_of(config),
+    }
+
+
+def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
+    """The server's settings for templates, with its address taken apart."""
+    url = urlsplit(server.address)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    parts = {"scheme": url.scheme, "host_and_port": f"{url.hostname}:{port}", "port": port}
+    return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
+
+
+def _driver_of(config: Config) -> Callable[[Component], str]:
+    return lambda component: str(component.driver or config.driver)
+
+
+def _hcl_string(text: str) -> str:
+    """A quoted HCL string. `${` is left alone on purpose: Nomad interpolates its own variables there."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _item(name: str) -> str:
+    """A receiver's name as part of a Variable's item: `{{ .name }}` in a Nomad template allows no dash."""
+    return name.replace("-", "_")
