@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Json = dict[str, Any]
+Names = list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class KvPair:
     value: bytes
     modify_index: int
     session: str | None = None
+
+
+KvPairs = list[KvPair]
+Instances = list[Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ class NomadApi(Protocol):
     def variable(self, path: str) -> Variable | None: ...
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
-        """With `cas` only if the variable's ModifyIndex is that one (0: only if there is none), else Conflict."""
+        """With `cas` only if the variable's ModifyIndex is that one (0: only if there is none), else
+        Conflict."""
 
     def delete_variable(self, path: str) -> None: ...
 
@@ -104,15 +110,16 @@ class ConsulApi(Protocol):
 
     def get(self, key: str) -> KvPair | None: ...
 
-    def list(self, prefix: str) -> list[KvPair]:
+    def list(self, prefix: str) -> KvPairs:
         """All entries below `prefix`, sorted by key."""
 
-    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
+    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, KvPairs]:
         """Blocking query: returns at once when anything below `prefix` changed after `index`, else after
         `wait` seconds (at most 25: newer Consul servers cut longer ones). Returns (next index, entries)."""
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
-        """With `cas` only if the entry's ModifyIndex is that one (0: only if there is none), else Conflict."""
+        """With `cas` only if the entry's ModifyIndex is that one (0: only if there is none), else
+        Conflict."""
 
     def delete(self, key: str, *, cas: int | None = None) -> None: ...
 
@@ -132,10 +139,10 @@ class ConsulApi(Protocol):
     def acquire(self, key: str, value: bytes, session: str) -> bool:
         """Take the lock; False when somebody else holds it."""
 
-    def services(self) -> dict[str, list[str]]:
+    def services(self) -> dict[str, Names]:
         """Service name to tags, of the whole catalog."""
 
-    def health(self, service: str) -> list[Json]:
+    def health(self, service: str) -> Instances:
         """All instances of a service with Node, Service and Checks, healthy or not."""
 
 

@@ -1,0 +1,35 @@
+"""Alertmanager over its HTTP API, version 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from obsctl.clients.http import Server, Session
+from obsctl.clients.protocols import Json
+
+
+class AlertmanagerClient:
+    """AlertmanagerApi over HTTP."""
+
+    def __init__(self, server: Server) -> None:
+        self.address = server.address
+        self._session = Session(server)
+
+    def ready(self) -> bool:
+        return self._session.answers("/-/ready")
+
+    def server_time(self) -> float:
+        return self._session.server_time("/-/healthy")
+
+    def status(self) -> Json:
+        return dict(self._get("status"))
+
+    def alerts(self) -> list[Json]:
+        return list(self._get("alerts"))
+
+    def silences(self) -> list[Json]:
+        # The API also lists silences that have expired or not begun; only newer versions can filter.
+        return [silence for silence in self._get("silences") if silence["status"]["state"] == "active"]
+
+    def _get(self, path: str) -> Any:
+        return self._session.request("GET", f"/api/v2/{path}").json()

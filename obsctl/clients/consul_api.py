@@ -1,0 +1,127 @@
+"""Consul, through py-consul where it is sound and through our session where it is not."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import consul
+
+from obsctl.clients.http import Server, Session
+from obsctl.clients.protocols import Instances, Json, KvPair, KvPairs, Names
+from obsctl.errors import Conflict, NotFound, ServerFailed
+
+LONGEST_WAIT = 25.0  # newer Consul servers cut an answer that takes 30 s
+
+
+class ConsulClient:
+    """ConsulApi over HTTP. The session adds token and datacenter to every call."""
+
+    def __init__(self, server: Server) -> None:
+        self.address = server.address
+        self._session = Session(server)
+        # Host and port keep py-consul from reading CONSUL_HTTP_ADDR; what counts is base_uri and our session.
+        self._consul = consul.Consul(host="127.0.0.1", port=8500)
+        self._consul.http.base_uri = server.address.rstrip("/")
+        self._consul.http.session = self._session
+
+    def leader(self) -> str:
+        return str(self._consul.status.leader())
+
+    def agent_version(self) -> str:
+        return str(self._consul.agent.self()["Config"]["Version"])
+
+    def get(self, key: str) -> KvPair | None:
+        try:
+            found = self._read(self._consul.kv.get, key)
+        except NotFound:
+            return None
+        return _pair(found)
+
+    def list(self, prefix: str) -> KvPairs:
+        try:
+            found = self._read(self._consul.kv.get, prefix, recurse=True)
+        except NotFound:
+            return []
+        return [_pair(entry) for entry in found]
+
+    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, KvPairs]:
+        # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
+        wait = min(wait, LONGEST_WAIT)
+        params = {"recurse": "", "index": index, "wait": f"{wait * 1000:.0f}ms"}
+        path = f"/v1/kv/{quote(prefix)}"
+        answer = self._session.request("GET", path, params=params, wait=wait + wait / 16, accept=(404,))
+        if "X-Consul-Index" not in answer.headers:
+            raise self._not_consul()
+        entries = answer.json() if answer.ok else []
+        pairs = [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
+        return next_index(index, int(answer.headers["X-Consul-Index"])), pairs
+
+    def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
+        if not self._consul.kv.put(key, value, cas=cas):
+            raise self._lost(key)
+
+    def delete(self, key: str, *, cas: int | None = None) -> None:
+        if not self._consul.kv.delete(key, cas=cas):
+            raise self._lost(key)
+
+    def delete_tree(self, prefix: str) -> None:
+        self._consul.kv.delete(prefix, recurse=True)
+
+    def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
+        created = self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete")
+        return str(created)
+
+    def renew_session(self, session: str) -> None:
+        self._consul.session.renew(session)
+
+    def destroy_session(self, session: str) -> None:
+        self._consul.session.destroy(session)
+
+    def session_exists(self, session: str) -> bool:
+        return self._read(self._consul.session.info, session) is not None
+
+    def acquire(self, key: str, value: bytes, session: str) -> bool:
+        try:
+            return bool(self._consul.kv.put(key, value, acquire=session))
+        except ServerFailed as error:
+            if "invalid session" in error.message:
+                raise NotFound(error.message, hint="the session has expired: begin again") from error
+            raise
+
+    def services(self) -> dict[str, Names]:
+        return dict(self._read(self._consul.catalog.services))
+
+    def health(self, service: str) -> Instances:
+        return self._read(self._consul.health.service, service) or []
+
+    def _read(self, call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any) -> Any:
+        """The data of a py-consul read, which returns (index, data)."""
+        try:
+            return call(*args, **kwargs)[1]
+        except consul.ConsulException:  # what the session let pass is an answer without X-Consul-Index
+            raise self._not_consul() from None
+
+    def _not_consul(self) -> ServerFailed:
+        return ServerFailed(
+            f"Consul at {self.address} gave an answer without an index",
+            hint="is that address really Consul's? Check consul.address in obsctl.yaml",
+        )
+
+    def _lost(self, key: str) -> Conflict:
+        return Conflict(
+            f"Consul at {self.address}: somebody else changed {key!r} meanwhile",
+            hint="run the command again: it looks at the new value first",
+        )
+
+
+def next_index(index: int, answered: int) -> int:
+    """The index of the next blocking query: it starts over when Consul's went backwards, and is never 0,
+    which would not block."""
+    return max(answered, 1) if answered >= index else 1
+
+
+def _pair(entry: Json) -> KvPair:
+    return KvPair(entry["Key"], entry["Value"] or b"", entry["ModifyIndex"], entry.get("Session"))

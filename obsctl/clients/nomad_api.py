@@ -1,0 +1,136 @@
+"""Nomad, through python-nomad where it is sound and through our session where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import nomad
+
+from obsctl.clients.http import Server, Session
+from obsctl.clients.protocols import Json, Variable
+from obsctl.errors import Conflict, NotFound, ServerFailed
+
+
+class NomadClient:
+    """NomadApi over HTTP. The session adds token, namespace and region to every call."""
+
+    def __init__(self, server: Server) -> None:
+        self.address = server.address
+        self._session = Session(server)
+        # python-nomad reads NOMAD_* from the environment; the session overrules it all.
+        self._nomad = nomad.Nomad(address=server.address, session=self._session)
+
+    def leader(self) -> str:
+        try:
+            return str(self._nomad.status.leader.get_leader())
+        except ServerFailed as error:
+            if "No cluster leader" in error.message:
+                return ""
+            raise
+
+    def agent_version(self) -> str:
+        return str(self._nomad.agent.get_agent()["config"]["Version"]["Version"])
+
+    def server_time(self) -> float:
+        return self._session.server_time("/v1/status/peers")
+
+    def parse_job(self, hcl: str) -> Json:
+        return _object(self._nomad.jobs.parse(hcl, canonicalize=True))
+
+    def plan_job(self, job: Json) -> Json:
+        return _object(self._nomad.job.plan_job(_id(job["ID"]), {"Job": job}, diff=True))
+
+    def jobs(self) -> list[Json]:
+        return list(self._nomad.jobs.get_jobs(meta=True))
+
+    def job(self, job_id: str) -> Json:
+        return _object(self._nomad.job.get_job(_id(job_id)))
+
+    def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
+        payload: Json = {"Job": job}
+        if enforce_index is not None:
+            payload |= {"EnforceIndex": True, "JobModifyIndex": enforce_index}
+        try:
+            return str(self._nomad.jobs.register_job(payload)["EvalID"])
+        except ServerFailed as error:
+            # With 500: "Enforcing job modify index 7: job exists with conflicting job modify index: 12"
+            if "Enforcing job modify index" in error.message:
+                raise Conflict(
+                    error.message, hint="the job changed meanwhile: plan and deploy again"
+                ) from error
+            raise
+
+    def stop_job(self, job_id: str) -> str:
+        answer = self._nomad.job.deregister_job(_id(job_id))
+        if not answer["JobModifyIndex"]:  # Nomad answers 200 for a job that is not there
+            raise NotFound(
+                f"Nomad at {self.address} has no job {job_id!r}", hint="`nomad job status` lists them"
+            )
+        return str(answer["EvalID"])
+
+    def evaluation(self, eval_id: str) -> Json:
+        return _object(self._nomad.evaluation.get_evaluation(eval_id))
+
+    def job_evaluations(self, job_id: str) -> list[Json]:
+        return _newest_first(self._nomad.job.get_evaluations(_id(job_id)))
+
+    def job_allocations(self, job_id: str) -> list[Json]:
+        return _newest_first(self._nomad.job.get_allocations(_id(job_id)))
+
+    def job_deployment(self, job_id: str) -> Json | None:
+        return self._nomad.job.get_deployment(_id(job_id)) or None
+
+    def allocation(self, alloc_id: str) -> Json:
+        return _object(self._nomad.allocation.get_allocation(alloc_id))
+
+    def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
+        params = {"task": task, "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
+        try:
+            answer = self._session.request("GET", f"/v1/client/fs/logs/{alloc_id}", params=params, text=True)
+        except NotFound:
+            return ""  # the allocation, or its log, is gone or was never there
+        return answer.content.decode(errors="replace")
+
+    def nodes(self) -> list[Json]:
+        return list(self._nomad.nodes.get_nodes())
+
+    def node(self, node_id: str) -> Json:
+        return _object(self._nomad.node.get_node(node_id))
+
+    # Variables go past python-nomad: the answer to a lost check-and-set holds the other side's secrets, so no
+    # error may quote it.
+
+    def variable(self, path: str) -> Variable | None:
+        try:
+            found = self._session.request("GET", _variable(path), quote=False).json()
+        except NotFound:
+            return None
+        return Variable(found["Path"], found["Items"], found["ModifyIndex"])
+
+    def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
+        body = {"Path": path, "Items": items}
+        self._session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
+
+    def delete_variable(self, path: str) -> None:
+        self._session.request("DELETE", _variable(path), quote=False)
+
+
+def _id(name: str) -> str:
+    """A job's id as one part of a path; python-nomad does not quote it."""
+    return quote(name, safe="")
+
+
+def _variable(path: str) -> str:
+    return f"/v1/var/{quote(path, safe='/')}"
+
+
+def _object(value: Any) -> Json:
+    """What an untyped library returned, under its JSON name."""
+    return dict(value)
+
+
+def _newest_first(objects: Iterable[Json]) -> list[Json]:
+    """Nomad sorts by id, which says nothing."""
+    return sorted(objects, key=lambda item: int(item["CreateIndex"]), reverse=True)
