@@ -1,0 +1,55 @@
+"""obsctl dev binaries: get the servers' programs, or say what there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from obsctl.cli.app import App
+from obsctl.errors import ObsctlError
+
+if TYPE_CHECKING:
+    from obsctl.local.binaries import Found
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--check", is_flag=True, help="Only say what there is; exit 1 if one is missing.")
+@click.pass_obj
+def binaries(app: App, names: tuple[str, ...], check: bool) -> None:
+    """Get the servers that `dev up` and the tests run.
+
+    Each is taken from the first of: the path in the configuration (servers.NAME), PATH, the cache, the
+    official release, a build with Go.
+
+    Example: obsctl dev binaries nomad consul
+    """
+    from obsctl.local.binaries import SERVERS, provide, search
+
+    unknown = sorted(set(names) - set(SERVERS))
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(SERVERS)}", param_hint="NAME")
+    wanted = names or tuple(SERVERS)
+    configured = app.loaded.config.servers
+    if check:
+        found = {name: search(name, configured).found for name in wanted}
+    else:
+        found = {name: provide(name, configured, emit=app.ui.event) for name in wanted}
+    _show(app, found)
+    missing = [name for name, program in found.items() if program is None]
+    if missing:
+        raise ObsctlError(
+            f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}"
+        )
+
+
+def _show(app: App, found: dict[str, Found | None]) -> None:
+    nothing: dict[str, Any] = {"path": None, "version": None, "source": None}
+    servers = [asdict(program) if program else {"name": name, **nothing} for name, program in found.items()]
+    columns = ("name", "version", "source", "path")
+    rows = [[str(server[column] or "-") for column in columns] for server in servers]
+    app.ui.result(
+        "binaries", {"servers": servers}, app.ui.table([column.upper() for column in columns], rows)
+    )

@@ -1,0 +1,213 @@
+"""Finds the servers' programs, or gets them: configured, PATH, cache, official release, Go build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from obsctl.assets import shipped
+from obsctl.errors import ObsctlError
+from obsctl.local.build import GoBuild
+from obsctl.local.cache import Cache
+from obsctl.local.download import Release
+from obsctl.local.servers import SERVERS, Platform, Project, Server, format_version
+from obsctl.local.source import Source, SourceFailed
+from obsctl.model import Emit, Event
+
+__all__ = ["SERVERS", "Found", "Search", "find", "obtain", "provide", "search"]
+
+VERSION_TIMEOUT = 20.0  # seconds; a cold disk is slow to load 130 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A program that can be used. source: "configured", "PATH", "cache", "release" or "Go build"."""
+
+    name: str
+    path: Path
+    version: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search came to. remarks: what was passed over, or used although it looks wrong, and why."""
+
+    found: Found | None
+    remarks: tuple[str, ...] = ()
+
+
+def find(name: str, configured: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The program's path if it is there already; changes nothing. See `search` for what it raises."""
+    found = search(name, configured, environ).found
+    return found.path if found else None
+
+
+def obtain(
+    name: str, configured: Mapping[str, str], *, emit: Emit, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """The program's path; it is downloaded or built first if need be. See `provide` for what it raises."""
+    return provide(name, configured, emit=emit, environ=environ).path
+
+
+def search(
+    name: str,
+    configured: Mapping[str, str],
+    environ: Mapping[str, str] = os.environ,
+    toolchain: Path | None = None,
+) -> Search:
+    """Look at the configured path, then PATH, then the cache; change nothing.
+
+    configured: the config's `servers`. environ: for OBSCTL_SERVERS__<NAME>, which wins over `configured`,
+    PATH and the cache folder. Raises ObsctlError when a configured path is no program.
+    """
+    server = SERVERS[name]
+    by_hand = _configured(server, configured, environ)
+    if by_hand is not None:
+        return by_hand
+    remarks: list[str] = []
+    for path in _on_path(name, environ):
+        version, objection = _judge(server, path)
+        if objection is None:
+            return Search(Found(name, path, version, "PATH"), tuple(remarks))
+        remarks.append(f"{path} is passed over: {objection}")
+    cache = Cache.of(environ)
+    return Search(_cached(server, cache, _sources(server.project, environ, toolchain)), tuple(remarks))
+
+
+def provide(
+    name: str,
+    configured: Mapping[str, str],
+    *,
+    emit: Emit,
+    environ: Mapping[str, str] = os.environ,
+    toolchain: Path | None = None,
+) -> Found:
+    """Search, and where that finds nothing get the whole project: the release, else a Go build.
+
+    Only one run at a time gets a project; the others wait and then use what it got.
+    toolchain: default what obsctl ships. Raises ObsctlError that says what was tried and why it failed.
+    """
+    server = SERVERS[name]
+    result = search(name, configured, environ, toolchain)
+    for remark in result.remarks:
+        emit(Event(name, "note", remark))
+    if result.found:
+        return result.found
+    cache = Cache.of(environ)
+    sources = _sources(server.project, environ, toolchain)
+    with cache.locked(server.project.name, emit):
+        return _cached(server, cache, sources) or _get(server, cache, sources, result.remarks, emit)
+
+
+def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search | None:
+    variable = f"OBSCTL_SERVERS__{server.name.upper()}"
+    key, value = f"servers.{server.name}", configured.get(server.name)
+    if environ.get(variable):
+        key, value = variable, environ[variable]
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        what = "is not executable" if path.is_file() else "is no file"
+        raise ObsctlError(
+            f"{key} names {value}, which {what}",
+            hint=f"give the path of a {server.name} program, or leave {key} out and obsctl looks for one",
+        )
+    version, objection = _judge(server, path)
+    remarks = (f"{path} is used because {key} names it, but {objection}",) if objection else ()
+    return Search(Found(server.name, path, version, "configured"), remarks)
+
+
+def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Every program of that name on PATH, best first: an old one must not hide a good one."""
+    for folder in dict.fromkeys(environ.get("PATH", "").split(os.pathsep)):
+        program = shutil.which(name, path=folder) if folder else None
+        if program:
+            yield Path(program).absolute()
+
+
+def _judge(server: Server, path: Path) -> tuple[str, str | None]:
+    """The program's version, "unknown" if it does not tell, and what speaks against it, if anything."""
+    try:
+        answer = subprocess.run(
+            [path, server.version_argument],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=VERSION_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "unknown", f"it does not run: {error}"
+    version = server.parse_version(answer.stdout.decode(errors="replace"))
+    if version is None:
+        return "unknown", f"`{server.name} {server.version_argument}` does not tell a version"
+    if version < server.minimum:
+        return format_version(
+            version
+        ), f"it is {format_version(version)}, older than {format_version(server.minimum)}"
+    return format_version(version), None
+
+
+def _sources(project: Project, environ: Mapping[str, str], toolchain: Path | None) -> tuple[Source, ...]:
+    platform = Platform.current()
+    base = environ.get(project.publisher.mirror) or project.publisher.base
+    return (
+        Release(project, platform, base),
+        GoBuild(project, platform, toolchain or shipped() / "toolchain", environ),
+    )
+
+
+def _cached(server: Server, cache: Cache, sources: Sequence[Source]) -> Found | None:
+    for source in sources:
+        path = cache.program(source.entry, server.name)
+        if path is not None:
+            return Found(server.name, path, source.version, "cache")
+    return None
+
+
+def _get(
+    server: Server, cache: Cache, sources: Sequence[Source], remarks: Sequence[str], emit: Emit
+) -> Found:
+    """The first source that works. For the holder of the project's lock."""
+    project = server.project
+    tried = [f"PATH: {remark}" for remark in remarks] or [f"PATH: there is no {server.name} on it"]
+    tried.append(f"cache: nothing suitable in {cache.folder}")
+    for source in sources:
+        try:
+            path = _make(server, cache, source, emit)
+        except SourceFailed as failure:
+            emit(Event(project.name, "note", f"{source.title}: {failure.reason}"))
+            tried.append("\n      ".join([f"{source.title}: {failure.reason}", *failure.detail.splitlines()]))
+            continue
+        emit(Event(project.name, "ok", f"{source.version} is ready ({source.title})"))
+        return Found(server.name, path, source.version, source.title)
+    raise _none_left(server, tried)
+
+
+def _make(server: Server, cache: Cache, source: Source, emit: Emit) -> Path:
+    try:
+        with cache.scratch(server.project.name) as scratch:
+            made = source.make(scratch, emit)
+            for name in server.project.packages:
+                _, objection = _judge(SERVERS[name], made / name)
+                if objection:
+                    raise SourceFailed(f"{name} came, but {objection}")
+            return cache.place(made, source.entry) / server.name
+    except OSError as error:
+        raise SourceFailed(str(error)) from error
+
+
+def _none_left(server: Server, tried: Sequence[str]) -> ObsctlError:
+    name, publisher = server.name, server.project.publisher
+    return ObsctlError(
+        "\n    ".join([f"There is no {name}, and no source for it is left. Tried:", *tried]),
+        hint=f"put {name} {format_version(server.minimum)} or newer on PATH, or name one with "
+        f"OBSCTL_SERVERS__{name.upper()}=/path/to/{name}, or name a mirror of {publisher.base} with "
+        f"{publisher.mirror}=URL, or install Go to build it",
+    )

@@ -1,0 +1,161 @@
+"""Official releases: downloaded, checked against the publisher's checksum file, unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import requests
+
+from obsctl.local.servers import Platform, Project
+from obsctl.local.source import SourceFailed
+from obsctl.model import Emit, Event
+
+CHUNK = 1024 * 1024  # bytes; also how often progress is told
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: until a connection stands, and between two pieces of an answer."""
+
+    connect: float = 5.0
+    read: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A project's official release for one platform. base: the publisher's URL, or a mirror's."""
+
+    project: Project
+    platform: Platform
+    base: str
+    timeouts: Timeouts = Timeouts()
+
+    title = "release"
+
+    @property
+    def version(self) -> str:
+        return self.project.release_version
+
+    @property
+    def entry(self) -> str:
+        return f"{self.project.name}-{self.version}-{self.platform.os}-{self.platform.arch}"
+
+    def make(self, scratch: Path, emit: Emit) -> Path:
+        """Download, check and unpack. Raises SourceFailed when anything is not as published."""
+        name = self._fill(self.project.publisher.archive)
+        emit(Event(self.project.name, "start", f"downloading {self._url(name)}"))
+        wanted = self._published_checksum(name)
+        archive = scratch / name
+        got = self._fetch(self._url(name), archive, emit)
+        if got != wanted:
+            raise SourceFailed(
+                f"the checksum of {name} is wrong: published {wanted[:12]}…, received {got[:12]}…"
+            )
+        return self._unpack(archive, scratch / "programs")
+
+    def _fill(self, pattern: str, program: str = "") -> str:
+        return pattern.format(
+            project=self.project.name,
+            version=self.version,
+            os=self.platform.os,
+            arch=self.platform.arch,
+            program=program,
+        )
+
+    def _url(self, file: str) -> str:
+        return f"{self.base.rstrip('/')}/{self._fill(self.project.publisher.folder)}/{file}"
+
+    def _published_checksum(self, archive: str) -> str:
+        url = self._url(self._fill(self.project.publisher.checksums))
+        with self._get(url) as response:
+            lines = response.text.splitlines()
+        for line in lines:
+            checksum, _, name = line.partition(" ")
+            if name.strip().removeprefix("*") == archive:
+                return checksum.lower()
+        raise SourceFailed(f"{url} lists no {archive}")
+
+    def _fetch(self, url: str, target: Path, emit: Emit) -> str:
+        """Save the file and return its sha256. Emits progress where the server says how long the file is."""
+        digest = hashlib.sha256()
+        with self._get(url) as response, target.open("wb") as file:
+            size = int(response.headers.get("Content-Length", 0))
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                if size:
+                    text = f"downloading {size / 1e6:.0f} MB"
+                    emit(Event(self.project.name, "progress", text, file.tell() / size))
+        return digest.hexdigest()
+
+    @contextmanager
+    def _get(self, url: str) -> Iterator[requests.Response]:
+        try:
+            with requests.get(
+                url,
+                stream=True,
+                timeout=(self.timeouts.connect, self.timeouts.read),
+                headers={"Accept-Encoding": "identity"},  # the checksum is of the file as published
+            ) as response:
+                if response.status_code != requests.codes.ok:
+                    raise SourceFailed(f"{url} answers {response.status_code} {response.reason}")
+                yield response
+        except requests.RequestException as error:
+            raise SourceFailed(f"{urlsplit(url).netloc or url}: {why(error)}") from error
+
+    def _unpack(self, archive: Path, into: Path) -> Path:
+        members = {
+            program: self._fill(self.project.publisher.member, program) for program in self.project.packages
+        }
+        into.mkdir()
+        try:
+            with _opened(archive) as open_member:
+                for program, member in members.items():
+                    with open_member(member) as source, (into / program).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    (into / program).chmod(0o755)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, KeyError) as error:
+            raise SourceFailed(f"{archive.name} cannot be unpacked: {error}") from error
+        return into
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
+    """A function that opens a member of a zip or tar.gz. It raises KeyError when there is no such file."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as zipped:
+            yield zipped.open
+        return
+    with tarfile.open(archive, "r:gz") as tar:
+
+        def open_member(name: str) -> IO[bytes]:
+            file = tar.extractfile(name)
+            if file is None:
+                raise KeyError(f"{name} is no file")
+            return file
+
+        yield open_member
+
+
+def why(error: Exception) -> str:
+    """A network failure in a few words: requests wraps the system's own sentence several times over."""
+    root: BaseException = error
+    while inner := root.__cause__ or root.__context__:
+        root = inner
+    if isinstance(root, TimeoutError):
+        return "no answer in time"
+    if isinstance(root, http.client.IncompleteRead):
+        return "the answer broke off"
+    words = getattr(root, "strerror", None) or str(root) or type(root).__name__
+    through = "through the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
+    return f"{through}{words}"

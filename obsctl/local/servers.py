@@ -1,0 +1,158 @@
+"""The servers obsctl runs on a laptop and in tests: which versions, and where each comes from."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a release is built for, in Go's words: linux/amd64."""
+
+    os: str
+    arch: str
+
+    @classmethod
+    def current(cls) -> Platform:
+        machine = platform.machine().lower()
+        return cls(os=sys.platform, arch={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """How a publisher lays out its releases.
+
+    base: the URL before `folder`; the environment variable `mirror` replaces it.
+    The patterns take {project}, {version}, {os} and {arch}, and `member` takes {program} too.
+    """
+
+    mirror: str
+    base: str
+    folder: str
+    archive: str
+    checksums: str
+    member: str
+
+
+HASHICORP = Publisher(
+    mirror="OBSCTL_RELEASES_HASHICORP",
+    base="https://releases.hashicorp.com",
+    folder="{project}/{version}",
+    archive="{project}_{version}_{os}_{arch}.zip",
+    checksums="{project}_{version}_SHA256SUMS",
+    member="{program}",
+)
+PROMETHEUS = Publisher(
+    mirror="OBSCTL_RELEASES_PROMETHEUS",
+    base="https://github.com/prometheus",
+    folder="{project}/releases/download/v{version}",
+    archive="{project}-{version}.{os}-{arch}.tar.gz",
+    checksums="sha256sums.txt",
+    member="{project}-{version}.{os}-{arch}/{program}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One upstream project: one release archive, one folder of toolchain/, one or more programs.
+
+    packages: program name -> Go package. version_variable: the Go variable that a build sets to its version.
+    build_time: how long a first build takes, in words.
+    """
+
+    name: str
+    publisher: Publisher
+    release_version: str
+    built_version: str
+    packages: Mapping[str, str]
+    build_time: str
+    version_variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One program. minimum: the oldest version that has all that obsctl asks of it."""
+
+    name: str
+    project: Project
+    minimum: Version
+    version_argument: str
+
+    def parse_version(self, output: str) -> Version | None:
+        """The version in what the program prints: "Nomad v1.11.2", "prometheus, version 3.15.0 (…)".
+
+        None when it is another program, or one that does not know its version.
+        """
+        match = re.search(
+            rf"^{self.name},?(?: version)? v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE
+        )
+        if match is None:
+            return None
+        major, minor, patch = (int(number) for number in match.groups())
+        return major, minor, patch
+
+
+def format_version(version: Version) -> str:
+    return ".".join(str(number) for number in version)
+
+
+_NOMAD = Project(
+    name="nomad",
+    publisher=HASHICORP,
+    release_version="1.11.2",
+    built_version="1.11.2",
+    packages={"nomad": "github.com/hashicorp/nomad"},
+    build_time="5 minutes",
+)
+_CONSUL = Project(
+    name="consul",
+    publisher=HASHICORP,
+    release_version="1.21.0",
+    built_version="1.21.0",
+    packages={"consul": "github.com/hashicorp/consul"},
+    build_time="4 minutes",
+)
+_COMMON_VERSION = "github.com/prometheus/common/version.Version"
+_PROMETHEUS = Project(
+    name="prometheus",
+    publisher=PROMETHEUS,
+    release_version="3.14.0",
+    built_version="3.15.0",
+    packages={
+        "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
+        "promtool": "github.com/prometheus/prometheus/cmd/promtool",
+    },
+    build_time="5 minutes",
+    version_variable=_COMMON_VERSION,
+)
+_ALERTMANAGER = Project(
+    name="alertmanager",
+    publisher=PROMETHEUS,
+    release_version="0.31.1",
+    built_version="0.31.1",
+    packages={
+        "alertmanager": "github.com/prometheus/alertmanager/cmd/alertmanager",
+        "amtool": "github.com/prometheus/alertmanager/cmd/amtool",
+    },
+    build_time="half a minute",
+    version_variable=_COMMON_VERSION,
+)
+
+# Prometheus: health_filter came with 3.11.2, and --config.auto-reload is stable since 3.12.
+SERVERS: dict[str, Server] = {
+    server.name: server
+    for server in (
+        Server("nomad", _NOMAD, (1, 10, 0), "version"),
+        Server("consul", _CONSUL, (1, 18, 0), "version"),
+        Server("prometheus", _PROMETHEUS, (3, 12, 0), "--version"),
+        Server("promtool", _PROMETHEUS, (3, 12, 0), "--version"),
+        Server("alertmanager", _ALERTMANAGER, (0, 27, 0), "--version"),
+        Server("amtool", _ALERTMANAGER, (0, 27, 0), "--version"),
+    )
+}

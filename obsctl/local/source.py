@@ -1,0 +1,35 @@
+"""What a source of servers is: something that makes all programs of a project in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from obsctl.model import Emit
+
+
+class SourceFailed(Exception):
+    """A source could not give the programs. reason: one line; detail: more lines, for the last error."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Source(Protocol):
+    """One way to get a project's programs."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for a table and for errors: "release", "Go build"."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def entry(self) -> str:
+        """The cache folder of what it makes: another name whenever that would differ."""
+
+    def make(self, scratch: Path, emit: Emit) -> Path:
+        """Make the programs below `scratch` and return their folder. Raises SourceFailed, or OSError."""
