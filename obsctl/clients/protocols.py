@@ -110,7 +110,7 @@ class ConsulApi(Protocol):
 
     def get(self, key: str) -> KvPair | None: ...
 
-    def list(self, prefix: str) -> KvPairs:
+    def entries(self, prefix: str) -> KvPairs:
         """All entries below `prefix`, sorted by key."""
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, KvPairs]:

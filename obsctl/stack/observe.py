@@ -195,7 +195,7 @@ def _field(path: str, item: Json) -> str:
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:
     prefix = kv_prefix(desired.stack)
-    pairs = [pair for part in ("config", "rules") for pair in consul.list(f"{prefix}/{part}/")]
+    pairs = [pair for part in ("config", "rules") for pair in consul.entries(f"{prefix}/{part}/")]
     for seed in (content.key for content in desired.content if content.seed):
         pair = consul.get(seed)
         pairs += [pair] if pair else []
