@@ -10,7 +10,7 @@ from urllib.parse import quote
 import consul
 
 from obsctl.clients.http import Server, Session
-from obsctl.clients.protocols import Instances, Json, KvPair, KvPairs, Names
+from obsctl.clients.protocols import Json, KvPair
 from obsctl.errors import Conflict, NotFound, ServerFailed
 
 LONGEST_WAIT = 25.0  # newer Consul servers cut an answer that takes 30 s
@@ -35,19 +35,17 @@ class ConsulClient:
 
     def get(self, key: str) -> KvPair | None:
         try:
-            found = self._read(self._consul.kv.get, key)
+            return _pair(self._read(self._consul.kv.get, key))
         except NotFound:
             return None
-        return _pair(found)
 
-    def list(self, prefix: str) -> KvPairs:
+    def entries(self, prefix: str) -> list[KvPair]:
         try:
-            found = self._read(self._consul.kv.get, prefix, recurse=True)
+            return [_pair(entry) for entry in self._read(self._consul.kv.get, prefix, recurse=True)]
         except NotFound:
             return []
-        return [_pair(entry) for entry in found]
 
-    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, KvPairs]:
+    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
         wait = min(wait, LONGEST_WAIT)
         params = {"recurse": "", "index": index, "wait": f"{wait * 1000:.0f}ms"}
@@ -91,11 +89,11 @@ class ConsulClient:
                 raise NotFound(error.message, hint="the session has expired: begin again") from error
             raise
 
-    def services(self) -> dict[str, Names]:
+    def services(self) -> dict[str, list[str]]:
         return dict(self._read(self._consul.catalog.services))
 
-    def health(self, service: str) -> Instances:
-        return self._read(self._consul.health.service, service) or []
+    def health(self, service: str) -> list[Json]:
+        return list(self._read(self._consul.health.service, service))
 
     def _read(self, call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any) -> Any:
         """The data of a py-consul read, which returns (index, data)."""
