@@ -1,0 +1,151 @@
+"""`obsctl serve`: the programs that run on the cluster. Nomad jobs start them; the options come from the jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from obsctl.demo.discovery import Consul
+
+Command = Callable[..., Any]
+
+
+@click.group()
+def serve() -> None:
+    """Run one of the programs that obsctl puts on the cluster, until SIGTERM or Ctrl-C.
+
+    Example: obsctl serve alert-sink --data-dir /tmp/alerts
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def listens(port: int) -> Callable[[Command], Command]:
+    """The options of a program that listens."""
+
+    def add_options(command: Command) -> Command:
+        command = click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            envvar="OBSCTL_PORT",
+            help="Port to listen on; 0 takes a free one.",
+        )(command)
+        return click.option(
+            "--bind",
+            default="127.0.0.1",
+            show_default=True,
+            envvar="OBSCTL_BIND",
+            metavar="ADDRESS",
+            help="Address to listen on; 0.0.0.0 is all of them.",
+        )(command)
+
+    return add_options
+
+
+def reads_consul(command: Command) -> Command:
+    """The options of a program that reads Consul. Its token comes from CONSUL_HTTP_TOKEN only, never from argv."""
+    command = click.option(
+        "--consul-ca-file",
+        type=click.Path(exists=True, dir_okay=False),
+        envvar="CONSUL_CACERT",
+        help="What signed Consul's certificate.",
+    )(command)
+    return click.option(
+        "--consul",
+        "consul_address",
+        default="http://127.0.0.1:8500",
+        show_default=True,
+        envvar="CONSUL_HTTP_ADDR",
+        metavar="URL",
+        help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN.",
+    )(command)
+
+
+def _consul(address: str, ca_file: str | None) -> Consul:
+    from obsctl.demo.discovery import Consul
+
+    url = address if "://" in address else f"http://{address}"
+    return Consul(url.rstrip("/"), token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
+
+
+@serve.command("alert-sink")
+@listens(8099)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    envvar="OBSCTL_DATA_DIR",
+    help="Folder that keeps the notifications.",
+)
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    envvar="OBSCTL_HEARTBEAT",
+    metavar="SECONDS",
+    help="How often the Watchdog is delivered; after three times that without one it counts as silent.",
+)
+def alert_sink(bind: str, port: int, data_dir: Path, heartbeat: float) -> None:
+    """Take Alertmanager's webhook, keep what comes in, and show it.
+
+    Example: obsctl serve alert-sink --data-dir /tmp/alerts --heartbeat 10
+    """
+    from obsctl.services import alert_sink as service
+
+    service.run(bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat)
+
+
+@serve.command("hello-service")
+@listens(5050)
+@reads_consul
+def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None) -> None:
+    """The demo's front: GET /hello asks response-service for a phrase.
+
+    Example: obsctl serve hello-service --consul http://127.0.0.1:8500
+    """
+    from obsctl.demo import hello
+
+    hello.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file))
+
+
+@serve.command("response-service")
+@listens(6060)
+@reads_consul
+def response_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None) -> None:
+    """The demo's back: GET /phrase takes one from the Consul key minion_phrases.
+
+    Example: obsctl serve response-service --consul http://127.0.0.1:8500
+    """
+    from obsctl.demo import response
+
+    response.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file))
+
+
+@serve.command("traffic")
+@listens(5051)
+@reads_consul
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True, max=100),
+    default=4.0,
+    show_default=True,
+    envvar="OBSCTL_RATE",
+    metavar="PER_SECOND",
+    help="Requests a second.",
+)
+def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | None, rate: float) -> None:
+    """Call hello-service steadily.
+
+    Example: obsctl serve traffic --rate 10
+    """
+    from obsctl.demo import traffic as program
+
+    program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)

@@ -1,0 +1,52 @@
+"""hello-service: answers GET /hello with a phrase that it asks of response-service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from flask.typing import ResponseReturnValue
+from prometheus_client import CollectorRegistry
+
+from obsctl.demo import response
+from obsctl.demo.discovery import Consul, Discovery, get
+from obsctl.demo.metrics import RequestMetrics
+from obsctl.errors import ServerFailed
+from obsctl.services.web import Server
+from obsctl.services.web import create_app as create_web_app
+
+NAME = "hello-service"
+
+
+def create_app(discovery: Discovery, registry: CollectorRegistry) -> Flask:
+    """The service. It is ready as soon as it listens, whether or not response-service is there: taken out of
+    Consul it would get no requests, and its error ratio, which is how the fault is seen, would be empty."""
+    app = create_web_app(registry)
+    metrics = RequestMetrics("hello_service", registry)
+
+    @app.get("/hello")
+    @metrics.measured
+    def hello() -> ResponseReturnValue:
+        return {"message": f"Hello! {ask_for_phrase(discovery)}"}
+
+    return app
+
+
+def ask_for_phrase(discovery: Discovery) -> str:
+    """A phrase from a healthy instance of response-service. Raises Unreachable, TimedOut or ServerFailed."""
+    url = f"{discovery.pick(response.NAME)}/phrase"
+    answer = get(url)
+    try:
+        body: Any = answer.json()
+        if answer.status_code == 200:
+            return str(body["phrase"])
+        reason = str(body["error"])
+    except (ValueError, KeyError, TypeError):
+        reason = "no JSON that says why"
+    raise ServerFailed(f"{url} answered {answer.status_code}: {reason}", hint="look at response-service's log")
+
+
+def run(*, bind: str, port: int, consul: Consul) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = create_app(Discovery(consul), CollectorRegistry())
+    Server(app, bind=bind, port=port).run_until_signalled()

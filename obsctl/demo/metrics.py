@@ -1,0 +1,48 @@
+"""What the demo services say about the requests they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class RequestMetrics:
+    """Counters and a histogram of one service's requests. total = successful + failed whenever none is under way."""
+
+    def __init__(self, service: str, registry: CollectorRegistry) -> None:
+        """service: the metrics' prefix, like "hello_service"."""
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"{service}_{name}", text, registry=registry)
+
+        self._total = counter("total_requests", "Requests received.")
+        self._successful = counter("successful_responses", "Requests answered as they should be.")
+        self._failed = counter("failed_responses", "Requests answered with an error.")
+        self._duration = Histogram(
+            f"{service}_request_duration_seconds", "Time to answer.", registry=registry, buckets=BUCKETS
+        )
+
+    def measured(self, view: Callable[P, R]) -> Callable[P, R]:
+        """The view, measured: returning is success, raising is failure."""
+
+        @wraps(view)
+        def measure(*args: P.args, **kwargs: P.kwargs) -> R:
+            self._total.inc()
+            try:
+                with self._duration.time():
+                    answer = view(*args, **kwargs)
+            except BaseException:
+                self._failed.inc()
+                raise
+            self._successful.inc()
+            return answer
+
+        return measure

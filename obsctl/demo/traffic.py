@@ -1,0 +1,95 @@
+"""traffic: calls hello-service steadily, so that there is something to see and something to alert on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter
+
+from obsctl.demo import hello
+from obsctl.demo.discovery import CONNECT_TIMEOUT, READ_TIMEOUT, Consul, Discovery, get
+from obsctl.errors import ApiError
+from obsctl.services.web import Server, create_app
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+# hello-service itself may wait for Consul and for response-service, one after the other.
+HELLO_TIMEOUT = 2 * (CONNECT_TIMEOUT + READ_TIMEOUT) + 1
+# Several senders take turns, so that slow answers do not lower the rate; few enough for one hello-service.
+MAX_SENDERS = 16
+STOP_SECONDS = 5.0
+
+_log = logging.getLogger("obsctl")
+
+
+class Traffic:
+    """Sends requests to hello-service and counts what becomes of them.
+
+    Outcomes: ok (200), failed (any other answer), unreachable (no healthy instance, no connection, no answer).
+    """
+
+    def __init__(self, discovery: Discovery, registry: CollectorRegistry, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._discovery = discovery
+        self._clock = clock
+        self._requests = Counter("traffic_requests", "Requests sent.", ["outcome"], registry=registry)
+        for outcome in ("ok", "failed", "unreachable"):
+            self._requests.labels(outcome)
+
+    def send(self) -> str:
+        """Send one request; returns its outcome."""
+        try:
+            answer = get(f"{self._discovery.pick(hello.NAME)}/hello", read_timeout=HELLO_TIMEOUT)
+            outcome = "ok" if answer.status_code == 200 else "failed"
+        except ApiError as error:
+            _log.warning("%s", error.message)
+            outcome = "unreachable"
+        self._requests.labels(outcome).inc()
+        return outcome
+
+    def keep_sending(self, *, first: float, interval: float, stop: threading.Event) -> None:
+        """Send one request every `interval` seconds from `first` (monotonic) on, until `stop` is set."""
+        slot = first
+        while not stop.wait(max(0.0, slot - self._clock.monotonic())):
+            self.send()
+            slot = next_slot(slot, interval, now=self._clock.monotonic())
+
+
+def next_slot(slot: float, interval: float, *, now: float) -> float:
+    """The slot to send in after `slot`. Those missed meanwhile are left out: no burst after an outage."""
+    return slot + interval * max(1, math.ceil((now - slot) / interval))
+
+
+@contextmanager
+def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
+    """While inside, send `rate` requests a second; on leaving, wait a moment for those under way."""
+    senders = min(MAX_SENDERS, math.ceil(rate))
+    stop = threading.Event()
+    start = clock.monotonic()
+    threads = [
+        threading.Thread(
+            target=traffic.keep_sending,
+            kwargs={"first": start + turn / rate, "interval": senders / rate, "stop": stop},
+            daemon=True,
+        )
+        for turn in range(senders)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        deadline = clock.monotonic() + STOP_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def run(*, bind: str, port: int, consul: Consul, rate: float) -> None:
+    """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
+    registry = CollectorRegistry()
+    server = Server(create_app(registry), bind=bind, port=port)
+    with sending(Traffic(Discovery(consul), registry), rate):
+        server.run_until_signalled()

@@ -1,0 +1,163 @@
+"""What our HTTP programs share: an app with /health, /alive and /metrics, and a server that stops gracefully."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+from waitress import create_server, wasyncore
+from werkzeug.exceptions import HTTPException
+
+from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+DRAIN_SECONDS = 5.0
+SETTLE_SECONDS = 0.5
+MAX_BODY_BYTES = 8 * 1024 * 1024  # more is answered 413 by the app
+MAX_SPOOL_BYTES = 4 * MAX_BODY_BYTES  # more is answered 413 before the app is asked
+# A call that waits for a dead neighbour holds its thread for seconds; /health and /metrics must not queue behind it.
+THREADS = 32
+
+_HTTP_STATUS = ((Unreachable, 503), (TimedOut, 503), (ServerFailed, 502))
+_log = logging.getLogger("obsctl")
+
+
+def create_app(registry: CollectorRegistry, *, why_not_ready: Callable[[], str] = lambda: "") -> Flask:
+    """A Flask app with /health, /alive and /metrics, whose errors are JSON.
+
+    why_not_ready: the reason in a sentence, "" when ready; asked at each /health.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    disable_created_metrics()  # a second series for every counter, which nothing here asks for
+    ProcessCollector(registry=registry)
+
+    @app.get("/alive")
+    def alive() -> ResponseReturnValue:
+        return {"status": "alive"}
+
+    @app.get("/health")
+    def health() -> ResponseReturnValue:
+        reason = why_not_ready()
+        return ({"status": "not ready", "reason": reason}, 503) if reason else {"status": "ready"}
+
+    @app.get("/metrics")
+    def metrics() -> ResponseReturnValue:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(registry), content_type=content_type)
+
+    app.register_error_handler(ObsctlError, _failed)
+    app.register_error_handler(HTTPException, _refused)
+    return app
+
+
+def _failed(error: ObsctlError) -> ResponseReturnValue:
+    _log.warning("%s %s: %s", request.method, request.path, error.message)
+    status = next((status for kind, status in _HTTP_STATUS if isinstance(error, kind)), 500)
+    return {"error": error.message, "hint": error.hint}, status
+
+
+def _refused(error: HTTPException) -> ResponseReturnValue:
+    return {"error": error.description}, error.code or 500
+
+
+class Server:
+    """Serves a WSGI app until `stop`, then accepts nothing new and finishes what it has.
+
+    Raises ObsctlError when it cannot listen on `bind`:`port`; port 0 takes a free one.
+    """
+
+    def __init__(self, app: Flask, *, bind: str, port: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._sockets: dict[int, Any] = {}
+        self._clock = clock
+        self._stopping = False  # a plain flag: a lock could deadlock in a signal handler
+        try:
+            self._listener = create_server(
+                app,
+                map=self._sockets,
+                host=bind,
+                port=port,
+                threads=THREADS,
+                max_request_body_size=MAX_SPOOL_BYTES,
+                ident=None,
+            )
+        except (OSError, ValueError) as error:
+            raise ObsctlError(
+                f"cannot listen on {bind}:{port}: {error}",
+                hint="choose a free --port, and a --bind address that this machine has",
+            ) from error
+        self.port = int(self._listener.effective_port)
+        _log.info("listens on http://%s:%d", bind, self.port)
+
+    def run_until_signalled(self) -> None:
+        """`run`, with SIGTERM and SIGINT as the way to stop. For the main thread only."""
+        with _on_signals(self.stop):
+            self.run()
+
+    def run(self) -> None:
+        """Answer requests until `stop` is called, then drain."""
+        try:
+            while not self._stopping:
+                self._turn(timeout=30.0)
+            self._drain()
+        finally:
+            wasyncore.close_all(self._sockets, ignore_all=True)
+
+    def stop(self) -> None:
+        """Ask `run` to drain and return. May be called from any thread and from a signal handler."""
+        self._stopping = True
+        self._listener.pull_trigger()
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+    def _drain(self) -> None:
+        _log.info("stops: finishes what is under way")
+        self._accept_the_waiting()
+        wasyncore.dispatcher.close(self._listener)
+        deadline = self._clock.monotonic() + DRAIN_SECONDS
+        while (busy := self._busy_channels()) and self._clock.monotonic() < deadline:
+            for channel in busy:
+                _answer_with_connection_close(channel)
+            self._turn(timeout=0.1)
+        if busy:
+            _log.warning("%d connections were cut after %g s", len(busy), DRAIN_SECONDS)
+
+    def _accept_the_waiting(self) -> None:
+        """Closing a listening socket resets the connections that the kernel took but we did not."""
+        waiting = -1
+        while len(self._listener.active_channels) > waiting:
+            waiting = len(self._listener.active_channels)
+            self._listener.handle_accept()
+
+    def _busy_channels(self) -> list[Any]:
+        """Connections with a request or an answer under way, or so young that a request may be on its way."""
+        settled = self._clock.now() - SETTLE_SECONDS
+        return [
+            channel
+            for channel in self._listener.active_channels.values()
+            if channel.requests or channel.total_outbufs_len or channel.last_activity > settled
+        ]
+
+
+def _answer_with_connection_close(channel: Any) -> None:
+    """Tell a keep-alive client, by the answer that it gets next, to open a new connection."""
+    for pending in list(channel.requests):
+        pending.headers["CONNECTION"] = "close"
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    previous = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
