@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from obsctl.clients.alertmanager_api import AlertmanagerClient
 from obsctl.clients.consul_api import ConsulClient
-from obsctl.clients.http import Server
 from obsctl.clients.nomad_api import NomadClient
 from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.clients.server import Server
 from obsctl.clients.sink_api import SinkClient
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import consul
 
-from obsctl.clients.http import Server, Session
+from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json, KvPair
+from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, ServerFailed
 
 LONGEST_WAIT = 25.0  # newer Consul servers cut an answer that takes 30 s

@@ -9,61 +9,23 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from urllib3.exceptions import DecodeError, HTTPError, InsecureRequestWarning, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import InsecureRequestWarning
 
 from obsctl import __version__
-from obsctl.errors import (
-    ApiError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    ObsctlError,
-    Rejected,
-    ServerFailed,
-    TimedOut,
-    Unreachable,
-)
+from obsctl.clients.failures import CONNECT_TIMEOUT, Call, is_dropped
+from obsctl.clients.server import Server
+from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
 
-CONNECT_TIMEOUT = 5.0
-_QUOTED_CHARACTERS = 300
 _TOKEN_HEADERS = {"authorization", "x-nomad-token", "x-consul-token"}
-_BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server as the configuration describes it.
-
-    key: its section in obsctl.yaml, "" for the stack's own servers, which have none.
-    down: the hint for when it does not answer.
-    timeout: seconds to wait for an answer, and between two parts of it.
-    token: goes into the header `token_header` and nowhere else.
-    params: query parameters of every call; None takes a parameter away, whoever set it.
-    """
-
-    name: str
-    address: str
-    down: str
-    key: str = ""
-    timeout: float = 10.0
-    token: str | None = field(default=None, repr=False)
-    token_header: str = ""
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    verify: bool = True
-    params: Mapping[str, str | None] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.name} at {self.address}"
+_Send = Callable[[], requests.Response]
 
 
 class Session(requests.Session):
@@ -103,11 +65,11 @@ class Session(requests.Session):
         quote: whether an error may repeat the server's words; not where these may hold a secret.
         accept: statuses that are an answer here and no error.
         """
-        verb = str(method).upper()
-        path = urlsplit(str(url)).path
-        call = _Call(self.server, f"{verb} {path}", self.server.timeout + wait, quote)
-        options = {**kwargs, **self._enforced(kwargs, wait)}
-        response = self._send(call, verb, _absolute(self.server.address, str(url)), args, options)
+        verb, path = str(method).upper(), urlsplit(str(url)).path
+        call = Call(self.server, verb, path, self.server.timeout + wait, quote)
+        options = {**kwargs, **self._enforced(kwargs, call.timeout)}
+        send = partial(super().request, method, _absolute(self.server.address, str(url)), *args, **options)
+        response = _try(send, call, retry=verb == "GET")
         if response.status_code not in accept:
             call.check(response, text=text)
         return response
@@ -126,126 +88,35 @@ class Session(requests.Session):
         try:
             return parsedate_to_datetime(date).timestamp()
         except ValueError:
-            raise ServerFailed(
-                f"{self.server} gave no usable Date header: {date!r}", hint=self.server.down
-            ) from None
+            raise ServerFailed(f"{self.server} gave no usable Date header: {date!r}", hint=self.server.down) from None
 
-    def _enforced(self, given: Mapping[str, Any], wait: float) -> dict[str, Any]:
+    def _enforced(self, given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """What the configuration decides, over whatever a library passed."""
         server = self.server
         headers = {
-            name: value
-            for name, value in (given.get("headers") or {}).items()
-            if name.lower() not in _TOKEN_HEADERS
+            name: value for name, value in (given.get("headers") or {}).items() if name.lower() not in _TOKEN_HEADERS
         }
         certificate = (server.cert_file, server.key_file) if server.cert_file else None
         return {
             "headers": headers,
             "params": {**(given.get("params") or {}), **server.params},
-            "timeout": (CONNECT_TIMEOUT, server.timeout + wait),
+            "timeout": (CONNECT_TIMEOUT, timeout),
             "verify": self._verify,
             "cert": certificate,
             "proxies": None,
             "allow_redirects": False,  # a token must not follow one to another server
         }
 
-    def _send(
-        self, call: _Call, method: str, url: str, args: tuple[Any, ...], options: dict[str, Any]
-    ) -> requests.Response:
-        try:
-            return super().request(method, url, *args, **options)
-        except requests.RequestException as error:
-            if method != "GET" or not isinstance(_cause(error), ProtocolError):
-                raise call.failure(error) from error
-        except OSError as error:  # a certificate file that is not there
-            raise call.unusable(error) from error
-        try:
-            return super().request(method, url, *args, **options)
-        except requests.RequestException as error:
-            raise call.failure(error) from error
 
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request, and how to say what went wrong with it."""
-
-    server: Server
-    what: str
-    timeout: float
-    quote: bool
-
-    def check(self, response: requests.Response, *, text: bool) -> None:
-        """Raise unless this is a 2xx answer of the expected form."""
-        status = response.status_code
-        if 300 <= status < 400:
-            raise self._error(
-                Rejected, f"answered {status}, a redirect to {_target(response)}", self._hint(Unreachable)
-            )
-        if not response.ok:
-            kind = _BY_STATUS.get(status, Rejected if status < 500 else ServerFailed)
-            raise self._error(kind, f"answered {status}{self._words(response)}")
-        if text or not response.content:
-            return
-        try:
-            response.json()
-        except ValueError:
-            text_instead = f"answered something that is not JSON{self._words(response)}"
-            raise self._error(ServerFailed, text_instead, self.server.down) from None
-
-    def failure(self, error: requests.RequestException) -> ApiError:
-        """The ApiError for a request that got no whole answer."""
-        cause = _cause(error)
-        if isinstance(error, requests.ReadTimeout) or isinstance(cause, ReadTimeoutError):
-            return self._error(TimedOut, f"did not answer within {self.timeout:g} s")
-        if isinstance(error, requests.ConnectTimeout):
-            return self._error(Unreachable, f"cannot be reached: no connection within {CONNECT_TIMEOUT:g} s")
-        if isinstance(error, requests.exceptions.SSLError):
-            text = f"cannot be reached: TLS failed: {_reason(cause)}"
-            return self._error(Unreachable, text, self._tls_hint())
-        if isinstance(cause, ProtocolError | DecodeError):
-            return self._error(ServerFailed, f"broke off its answer: {_reason(cause)}")
-        return self._error(Unreachable, f"cannot be reached: {_reason(cause)}")
-
-    def unusable(self, error: OSError) -> ApiError:
-        """The ApiError for a request that could not even be made."""
-        return self._error(Unreachable, f"cannot be reached: {error}", self._tls_hint())
-
-    def _error(self, kind: type[ApiError], text: str, hint: str = "") -> ApiError:
-        return kind(f"{self.server} {text} ({self.what})", hint=hint or self._hint(kind))
-
-    def _words(self, response: requests.Response) -> str:
-        """The server's own words, short and on one line."""
-        words = " ".join(_said(response).split()) if self.quote else ""
-        if self.server.token:
-            words = words.replace(self.server.token, "***")
-        return f": {words[:_QUOTED_CHARACTERS]}" if words else ""
-
-    def _hint(self, kind: type[ApiError]) -> str:
-        key, name = self.server.key, self.server.name
-        if kind is Forbidden and key:
-            given = f"{key}.token is unknown to {name}, or its policies do not allow this"
-            return given if self.server.token else f"{name} wants a token: set {key}.token in obsctl.yaml"
-        if kind is TimedOut and key:
-            return f"if {name} is only slow, raise {key}.timeout in obsctl.yaml"
-        if kind in _HINTS:
-            return _HINTS[kind].format(name=name)
-        return self.server.down
-
-    def _tls_hint(self) -> str:
-        if not self.server.key:
-            return self.server.down
-        return (
-            f"check {self.server.key}.tls.ca_file (the CA that signed the server's certificate), "
-            f"cert_file and key_file in obsctl.yaml"
-        )
-
-
-_HINTS: dict[type[ApiError], str] = {
-    NotFound: "check the name; `obsctl status` shows what there is",
-    Conflict: "somebody else changed it meanwhile: run the command again",
-    Rejected: "the server's words say what it does not accept",
-    ServerFailed: "try again; if it stays so, the log of {name} says why",
-}
+def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:
+    try:
+        return send()
+    except requests.RequestException as error:
+        if retry and is_dropped(error):
+            return _try(send, call, retry=False)
+        raise call.failure(error) from error
+    except OSError as error:  # requests looks for certificate files before it calls
+        raise call.unusable(error) from error
 
 
 def _absolute(address: str, url: str) -> str:
@@ -270,34 +141,3 @@ def _trust_store() -> str | bool:
     """
     paths = ssl.get_default_verify_paths()
     return os.environ.get("REQUESTS_CA_BUNDLE") or paths.cafile or paths.capath or True
-
-
-def _said(response: requests.Response) -> str:
-    """The text of an error answer; of a JSON one the part meant for people, as Prometheus sends it."""
-    try:
-        answer = response.json()
-    except ValueError:
-        return response.text
-    return str(answer.get("error") or answer) if isinstance(answer, dict) else str(answer)
-
-
-def _target(response: requests.Response) -> str:
-    location = urlsplit(response.headers.get("Location", ""))
-    return f"{location.scheme}://{location.netloc}{location.path}" if location.netloc else location.path
-
-
-def _cause(error: requests.RequestException) -> BaseException:
-    """The urllib3 error inside a requests one: the first argument, or the `reason` within that."""
-    inner = next((part for part in error.args if isinstance(part, HTTPError)), error)
-    return getattr(inner, "reason", None) or inner
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost words: "Connection refused" rather than a chain of reprs."""
-    while isinstance(error.__cause__, BaseException):
-        error = error.__cause__
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error.args[-1] if error.args else error)

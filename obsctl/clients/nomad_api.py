@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import nomad
 
-from obsctl.clients.http import Server, Session
+from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json, Variable
+from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, ServerFailed
 
 
@@ -57,17 +58,13 @@ class NomadClient:
         except ServerFailed as error:
             # With 500: "Enforcing job modify index 7: job exists with conflicting job modify index: 12"
             if "Enforcing job modify index" in error.message:
-                raise Conflict(
-                    error.message, hint="the job changed meanwhile: plan and deploy again"
-                ) from error
+                raise Conflict(error.message, hint="the job changed meanwhile: plan and deploy again") from error
             raise
 
     def stop_job(self, job_id: str) -> str:
         answer = self._nomad.job.deregister_job(_id(job_id))
         if not answer["JobModifyIndex"]:  # Nomad answers 200 for a job that is not there
-            raise NotFound(
-                f"Nomad at {self.address} has no job {job_id!r}", hint="`nomad job status` lists them"
-            )
+            raise NotFound(f"Nomad at {self.address} has no job {job_id!r}", hint="`nomad job status` lists them")
         return str(answer["EvalID"])
 
     def evaluation(self, eval_id: str) -> Json:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from obsctl.clients.http import Server, Session
+from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json
+from obsctl.clients.server import Server
 from obsctl.errors import Rejected
 
 

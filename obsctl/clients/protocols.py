@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Json = dict[str, Any]
-Names = list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,6 @@ class KvPair:
     value: bytes
     modify_index: int
     session: str | None = None
-
-
-KvPairs = list[KvPair]
-Instances = list[Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +64,20 @@ class NomadApi(Protocol):
         that one (0: only if there is no such job), else Conflict."""
 
     def stop_job(self, job_id: str) -> str:
-        """Stop without purge; returns the evaluation's id."""
+        """Stop without purge; returns the evaluation's id. Every call makes a new version of the job, of one that
+        is stopped already too. Raises NotFound when there is no such job."""
 
     def evaluation(self, eval_id: str) -> Json: ...
 
-    def job_evaluations(self, job_id: str) -> list[Json]: ...
+    def job_evaluations(self, job_id: str) -> list[Json]:
+        """Newest first."""
 
     def job_allocations(self, job_id: str) -> list[Json]:
         """Allocations of the job, of earlier versions too, newest first."""
 
     def job_deployment(self, job_id: str) -> Json | None:
-        """The latest deployment, None when the job never had one."""
+        """The latest deployment, None when the job never had one. A stopped job still has its last one; only
+        JobVersion tells whether it belongs to the job as it is now."""
 
     def allocation(self, alloc_id: str) -> Json: ...
 
@@ -110,18 +108,20 @@ class ConsulApi(Protocol):
 
     def get(self, key: str) -> KvPair | None: ...
 
-    def entries(self, prefix: str) -> KvPairs:
+    def entries(self, prefix: str) -> list[KvPair]:
         """All entries below `prefix`, sorted by key."""
 
-    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, KvPairs]:
+    def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         """Blocking query: returns at once when anything below `prefix` changed after `index`, else after
-        `wait` seconds (at most 25: newer Consul servers cut longer ones). Returns (next index, entries)."""
+        `wait` seconds (at most 25: newer Consul servers cut longer ones). Begin with index 0, which does not
+        block. Returns (next index, entries); an empty prefix is an answer too."""
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         """With `cas` only if the entry's ModifyIndex is that one (0: only if there is none), else
         Conflict."""
 
-    def delete(self, key: str, *, cas: int | None = None) -> None: ...
+    def delete(self, key: str, *, cas: int | None = None) -> None:
+        """Deleting what is not there is fine; with `cas`, an entry with another ModifyIndex is a Conflict."""
 
     def delete_tree(self, prefix: str) -> None: ...
 
@@ -137,12 +137,13 @@ class ConsulApi(Protocol):
     def session_exists(self, session: str) -> bool: ...
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
-        """Take the lock; False when somebody else holds it."""
+        """Take the lock, or keep it and change the value; False when somebody else holds it, and for
+        `lock_delay` seconds after their session ended. Raises NotFound when the session is gone."""
 
-    def services(self) -> dict[str, Names]:
+    def services(self) -> dict[str, list[str]]:
         """Service name to tags, of the whole catalog."""
 
-    def health(self, service: str) -> Instances:
+    def health(self, service: str) -> list[Json]:
         """All instances of a service with Node, Service and Checks, healthy or not."""
 
 

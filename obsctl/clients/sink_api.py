@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from obsctl.clients.http import Server, Session
+from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json
+from obsctl.clients.server import Server
 
 
 class SinkClient:
