@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
-from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from waitress import create_server, wasyncore
 from werkzeug.exceptions import HTTPException
@@ -36,7 +36,6 @@ def create_app(registry: CollectorRegistry, *, why_not_ready: Callable[[], str] 
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    disable_created_metrics()  # a second series for every counter, which nothing here asks for
     ProcessCollector(registry=registry)
 
     @app.get("/alive")
