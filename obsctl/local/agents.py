@@ -1,0 +1,156 @@
+"""The configuration of the local cluster's three agents, as JSON, which Nomad and Consul read like HCL.
+
+Everything listens on 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from obsctl.local.ports import LOOPBACK, Ports
+
+CONSUL = "consul"
+SERVER = "nomad-server"
+CLIENT = "nomad-client"
+AGENTS = (CONSUL, SERVER, CLIENT)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the agents' HTTP APIs are: "http://127.0.0.1:8500"."""
+
+    consul: str
+    nomad: str
+    nomad_client: str
+
+    @classmethod
+    def of(cls, ports: Ports) -> Addresses:
+        return cls(_url(ports.consul_http), _url(ports.nomad_http), _url(ports.client_http))
+
+    def of_agent(self, agent: str) -> str:
+        return {CONSUL: self.consul, SERVER: self.nomad, CLIENT: self.nomad_client}[agent]
+
+    def exports(self) -> dict[str, str]:
+        """The environment that points nomad, consul and obsctl at this cluster."""
+        return {
+            "NOMAD_ADDR": self.nomad,
+            "CONSUL_HTTP_ADDR": self.consul,
+            "OBSCTL_NOMAD__ADDRESS": self.nomad,
+            "OBSCTL_CONSUL__ADDRESS": self.consul,
+        }
+
+
+def uses_of(agent: str) -> tuple[str, ...]:
+    """What the agent listens for, as in `Ports.by_use`."""
+    return {
+        CONSUL: ("consul http", "consul rpc", "consul serf"),
+        SERVER: ("nomad http", "nomad rpc", "nomad serf"),
+        CLIENT: ("client http",),
+    }[agent]
+
+
+def command(agent: str, programs: Path, config: Path) -> list[str]:
+    """How it is started. programs: the folder that has them."""
+    if agent == CONSUL:
+        return [str(programs / "consul"), "agent", f"-config-file={config}"]
+    return [str(programs / "nomad"), "agent", f"-config={config}"]
+
+
+def config_text(agent: str, state: Path, ports: Ports) -> str:
+    """The agent's whole configuration file."""
+    build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
+    return json.dumps(build(state, ports), indent=2) + "\n"
+
+
+def _consul(state: Path, ports: Ports) -> Json:
+    return {
+        "node_name": "obsctl-dev",
+        "data_dir": str(state / "data" / CONSUL),
+        "bind_addr": LOOPBACK,
+        "advertise_addr": LOOPBACK,
+        "client_addr": LOOPBACK,
+        "ports": {
+            "http": ports.consul_http,
+            "server": ports.consul_rpc,
+            "serf_lan": ports.consul_serf,
+            "serf_wan": -1,
+            "dns": -1,
+            "grpc": -1,
+            "grpc_tls": -1,
+        },
+        "server": True,
+        "bootstrap_expect": 1,
+        # Consul refuses to start after a week of standing still, in case the cluster went on without it.
+        "server_rejoin_age_max": "87600h",
+        "performance": {"raft_multiplier": 1},
+        "connect": {"enabled": False},
+        "ui_config": {"enabled": True},
+        "telemetry": {"prometheus_retention_time": "60s", "disable_hostname": True},
+        "disable_update_check": True,
+    }
+
+
+def _nomad_server(state: Path, ports: Ports) -> Json:
+    own = {"http": ports.nomad_http, "rpc": ports.nomad_rpc, "serf": ports.nomad_serf}
+    return {
+        **_nomad(SERVER, state, ports),
+        "ports": own,
+        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
+    }
+
+
+def _nomad_client(state: Path, ports: Ports) -> Json:
+    return {
+        **_nomad(CLIENT, state, ports),
+        "ports": {"http": ports.client_http},
+        "client": {
+            "enabled": True,
+            "servers": [f"{LOOPBACK}:{ports.nomad_rpc}"],
+            "network_interface": _loopback_interface(),
+            # Short, so that the Task API's socket below it fits into a socket's path.
+            "alloc_dir": str(state / "alloc"),
+            "meta": {"obsctl_volumes": str(state / "volumes")},
+            # They ask for metadata that only a cloud has; that takes time and can keep the agent from starting.
+            "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
+        },
+        "plugin": {"raw_exec": {"config": {"enabled": True}}},
+    }
+
+
+def _nomad(name: str, state: Path, ports: Ports) -> Json:
+    return {
+        "name": name,
+        "data_dir": str(state / "data" / name),
+        "bind_addr": LOOPBACK,
+        # Nomad does not advertise loopback of its own accord unless it is a -dev agent.
+        "advertise": {"http": LOOPBACK, "rpc": LOOPBACK, "serf": LOOPBACK},
+        "consul": {"address": f"{LOOPBACK}:{ports.consul_http}"},
+        "telemetry": {
+            "prometheus_metrics": True,
+            "publish_allocation_metrics": True,
+            "publish_node_metrics": True,
+            "disable_hostname": True,
+            "collection_interval": "1s",
+        },
+        "disable_update_check": True,
+    }
+
+
+def _loopback_interface() -> str:
+    """Its name differs: lo on Linux, lo0 on macOS."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(entry.family == socket.AF_INET and entry.address == LOOPBACK for entry in addresses):
+            return name
+    return "lo"
+
+
+def _url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"

@@ -1,0 +1,233 @@
+"""A real one-node cluster on 127.0.0.1: a Consul agent, a Nomad server and a Nomad client.
+
+Each is its own process, can be stopped and started alone, and keeps its state below one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from obsctl.clients import connect
+from obsctl.clients.protocols import NomadApi
+from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.errors import Interrupted, ObsctlError
+from obsctl.local import members, processes, programs, readiness
+from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
+from obsctl.local.folder import Folder
+from obsctl.local.ports import Ports, choose_free, conflicts
+from obsctl.model import Emit, Event
+from obsctl.wait import SYSTEM_CLOCK
+
+# All that the agents and tasks get of the user's environment: tokens and addresses of other clusters stay out.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "DOCKER_HOST")
+AGENT_GRACE = 10.0
+TASK_GRACE = 20.0  # Prometheus needs some seconds to write out what it has in memory
+HELPER_GRACE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """pid and uptime (seconds) are None when the agent does not run."""
+
+    name: str
+    address: str
+    pid: int | None = None
+    uptime: float | None = None
+
+
+def silent(_: Event) -> None:
+    """For callers that do not want to hear of progress."""
+
+
+class Cluster:
+    """The cluster whose state is in `state_dir`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.folder = Folder(state_dir.expanduser().resolve())
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the agents listen, or will when they are started."""
+        return Addresses.of(self._ports)
+
+    def up(
+        self, *, servers: Mapping[str, str] | None = None, auto_ports: bool = False, emit: Emit = silent
+    ) -> Addresses:
+        """Start what does not run and return when a job can be placed.
+
+        servers: paths of programs by name, as in the config. auto_ports: choose free ports when there are no
+        kept ones or those are taken. Raises ObsctlError when an agent cannot start, and Interrupted, which
+        names what runs; neither stops what runs.
+        """
+        with self._naming_what_runs():
+            self.folder.claim()
+            found = programs.obtain_all(servers or {}, emit)
+            with self.folder.locked(emit):
+                for name, path in found.items():
+                    self.folder.link(name, path)
+                self.folder.keep_ports(self._settle_ports(auto_ports))
+                self._start((CONSUL, SERVER), emit)
+                self._start((CLIENT,), emit)
+        return self.addresses
+
+    def down(self, emit: Emit = silent, *, purge: bool = False) -> None:
+        """Stop the agents and everything they started, and nothing else.
+
+        The state stays, so that `up` brings the jobs back, unless `purge` removes the folder too.
+        """
+        with self._naming_what_runs(), self._locked_if_ours(emit):
+            # Clients first, or they would start ended tasks again.
+            self._sweep("agents without a record", self._strays, AGENT_GRACE, emit)
+            self._stop(CLIENT, emit)
+            self._sweep("tasks", lambda: members.tasks(self.folder.path), TASK_GRACE, emit)
+            self._sweep("executors", lambda: members.helpers(self.folder.path), HELPER_GRACE, emit)
+            self._stop(SERVER, emit)
+            self._stop(CONSUL, emit)
+            self.folder.clear_tmp()
+            if purge:
+                self.folder.remove()
+
+    def start(self, name: str, emit: Emit = silent) -> None:
+        """Start one agent of a cluster that has been up, and wait until it does its work."""
+        with self._naming_what_runs(), self.folder.locked(emit):
+            self._start((name,), emit)
+
+    def stop(self, name: str, emit: Emit = silent) -> None:
+        """Stop one agent. Tasks outlive the client, and it finds them again when it is started."""
+        with self._naming_what_runs(), self.folder.locked(emit):
+            self._stop(name, emit)
+
+    def status(self) -> list[AgentStatus]:
+        return [self._status_of(name) for name in AGENTS]
+
+    def leftovers(self) -> list[str]:
+        """Everything alive that this cluster started, as "prometheus (pid 12)"."""
+        return [processes.describe(process) for process in members.members(self.folder.path)]
+
+    @property
+    def _ports(self) -> Ports:
+        return self.folder.ports() or Ports()
+
+    @property
+    def _nomad(self) -> NomadApi:
+        return connect.nomad(NomadServer(address=self.addresses.nomad))
+
+    def _process(self, name: str) -> psutil.Process | None:
+        record = self.folder.record(name)
+        return processes.find(record) if record else None
+
+    def _status_of(self, name: str) -> AgentStatus:
+        address = self.addresses.of_agent(name)
+        process = self._process(name)
+        if process is None:
+            return AgentStatus(name, address)
+        return AgentStatus(name, address, process.pid, SYSTEM_CLOCK.now() - process.create_time())
+
+    def _settle_ports(self, auto_ports: bool) -> Ports:
+        """The kept ports (at first the well-known ones), or free ones if asked for and needed."""
+        kept = self.folder.ports()
+        if kept is None and auto_ports:
+            return choose_free()
+        stopped = [name for name in AGENTS if not self._process(name)]
+        ports = kept or Ports()
+        taken = conflicts(ports, [use for name in stopped for use in uses_of(name)])
+        if not taken:
+            return ports
+        if auto_ports and len(stopped) == len(AGENTS):
+            return choose_free()
+        raise ObsctlError("; ".join(map(str, taken)), hint=self._ports_hint())
+
+    def _ports_hint(self) -> str:
+        if self.leftovers():
+            return "part of this cluster runs; end that first (obsctl dev down), then obsctl dev up --auto-ports"
+        return "end that process, or let obsctl choose other ports: obsctl dev up --auto-ports"
+
+    def _start(self, names: tuple[str, ...], emit: Emit) -> None:
+        """Start these agents side by side and wait for all; one that runs already is only waited for."""
+        launches_client = CLIENT in names and not self._process(CLIENT)
+        before = readiness.registrations(self._nomad) if launches_client else {}
+        running = {name: self._process(name) or self._launch(name, emit) for name in names}
+        for name, process in running.items():
+            check_alive = functools.partial(self._check_alive, name, process)
+            readiness.wait_ready(name, self._missing(name, before), check_alive)
+            emit(Event(name, "ok", f"{self.addresses.of_agent(name)} (pid {process.pid})"))
+
+    def _launch(self, name: str, emit: Emit) -> psutil.Process:
+        emit(Event(name, "start", "starting"))
+        self.folder.config(name).write_text(config_text(name, self.folder.path, self._ports))
+        argv = command(name, self.folder.bin, self.folder.config(name))
+        record = processes.launch(argv, env=self._environment(), log=self.folder.log(name))
+        self.folder.keep_record(name, record)
+        process = processes.find(record)
+        return process or self._fail(name)
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
+        return {**inherited, **own}
+
+    def _missing(self, name: str, before: Mapping[str, int]) -> Callable[[], str]:
+        """What asks what the agent still lacks."""
+        nomad = self._nomad
+        if name == CLIENT:
+            return lambda: readiness.not_placeable(nomad, before)
+        api = nomad if name == SERVER else connect.consul(ConsulServer(address=self.addresses.consul))
+        return lambda: readiness.no_leader(api)
+
+    def _check_alive(self, name: str, process: psutil.Process) -> None:
+        if not processes.is_alive(process):
+            self._fail(name)
+
+    def _fail(self, name: str) -> NoReturn:
+        lines = processes.last_lines(self.folder.log(name), 10)
+        raise ObsctlError(
+            "\n  ".join([f"{name} ended as soon as it was started; its last words:", *lines]),
+            hint=f"obsctl dev logs {name} shows more",
+        )
+
+    def _stop(self, name: str, emit: Emit) -> None:
+        process = self._process(name)
+        if process:
+            processes.end([process], grace=AGENT_GRACE)
+            emit(Event(name, "ok", f"stopped (pid {process.pid})"))
+        self.folder.forget_record(name)
+
+    def _strays(self) -> list[psutil.Process]:
+        """Agents that were started by an `up` that was killed before it could write their record."""
+        known = {process.pid for process in map(self._process, AGENTS) if process}
+        return [process for process in members.agents(self.folder.path) if process.pid not in known]
+
+    def _sweep(self, what: str, find: Callable[[], list[psutil.Process]], grace: float, emit: Emit) -> None:
+        """End what `find` finds, until it finds nothing: a process may start another while it ends."""
+        count = 0
+        while found := find():
+            processes.end(found, grace=grace)
+            count += len(found)
+        if count:
+            emit(Event(what, "ok", f"{count} ended"))
+
+    @contextlib.contextmanager
+    def _locked_if_ours(self, emit: Emit) -> Iterator[None]:
+        """Processes can be ended without a folder, too: somebody may have removed it under them."""
+        with self.folder.locked(emit) if self.folder.is_ours() else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def _naming_what_runs(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            running = self.leftovers()
+            what = f"still running: {', '.join(running)}" if running else "nothing of the cluster runs"
+            raise Interrupted(
+                f"interrupted; {what}", hint="obsctl dev up goes on, obsctl dev down stops everything"
+            ) from None

@@ -1,0 +1,185 @@
+"""The local cluster's state folder: what is where, whose it is, and the lock on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from obsctl.errors import DeadlineExceeded, ObsctlError
+from obsctl.local.ports import Ports
+from obsctl.local.processes import Record
+from obsctl.model import Emit, Event
+from obsctl.wait import wait_until
+
+SCHEMA = "obsctl/dev-cluster/v1"
+# Nomad talks to its executors over sockets named FOLDER/tmp/plugin-dir1234567890/plugin1234567890, and the path of
+# a socket has room for 103 bytes on macOS and 107 on Linux.
+LONGEST_PATH = 60
+LOCK_TIMEOUT = 120.0
+
+
+def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """$XDG_STATE_HOME/obsctl/dev, by default ~/.local/state/obsctl/dev."""
+    base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "obsctl" / "dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A state folder; nothing is read or written before it is asked for.
+
+    bin: links to the programs, first on the client's PATH. volumes: where jobs keep data. tmp: TMPDIR of the
+    agents and tasks. alloc and data: Nomad's and Consul's own. config, logs: one file an agent.
+    """
+
+    path: Path
+
+    @property
+    def bin(self) -> Path:
+        return self.path / "bin"
+
+    @property
+    def tmp(self) -> Path:
+        return self.path / "tmp"
+
+    def config(self, agent: str) -> Path:
+        return self.path / "config" / f"{agent}.json"
+
+    def log(self, agent: str) -> Path:
+        return self.path / "logs" / f"{agent}.log"
+
+    def claim(self) -> None:
+        """Make it ours. Raises ObsctlError when it holds something else or its path is too long for sockets."""
+        length = len(os.fsencode(self.path))
+        if length > LONGEST_PATH:
+            raise ObsctlError(
+                f"the state folder's path is too long for Nomad's sockets below it: {self.path} has {length} "
+                f"bytes, {LONGEST_PATH} are possible",
+                hint="choose a shorter one with --state-dir or OBSCTL_DEV_STATE_DIR",
+            )
+        if not self.is_ours() and self.path.is_dir() and any(self.path.iterdir()):
+            raise ObsctlError(
+                f"{self.path} holds something that obsctl did not put there",
+                hint="choose an empty or new folder with --state-dir or OBSCTL_DEV_STATE_DIR",
+            )
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("bin", "tmp", "config", "logs", "run", "volumes"):
+            (self.path / name).mkdir(exist_ok=True)
+
+    def is_ours(self) -> bool:
+        return self.ports() is not None
+
+    def ports(self) -> Ports | None:
+        """The ports the cluster was last started with; None when this is no cluster's folder."""
+        document = _read_json(self._cluster_file)
+        return Ports(**document["ports"]) if document and document.get("schema") == SCHEMA else None
+
+    def keep_ports(self, ports: Ports) -> None:
+        _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
+
+    def record(self, agent: str) -> Record | None:
+        """Which process the agent was when it was last started."""
+        document = _read_json(self._record_file(agent))
+        return Record(**document) if document else None
+
+    def keep_record(self, agent: str, record: Record) -> None:
+        _write_json(self._record_file(agent), asdict(record))
+
+    def forget_record(self, agent: str) -> None:
+        self._record_file(agent).unlink(missing_ok=True)
+
+    def link(self, program: str, target: Path) -> None:
+        """Put a program into `bin`, at once in place of an older one."""
+        fresh = self.bin / f".{program}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(self.bin / program)
+
+    @contextlib.contextmanager
+    def locked(self, emit: Emit) -> Iterator[None]:
+        """Only one command at a time changes the cluster; others wait here, at most LOCK_TIMEOUT seconds."""
+        with (self.path / "lock").open("w") as lock:
+            if not _try_lock(lock.fileno()):
+                emit(Event("cluster", "note", "another obsctl is changing it; waiting"))
+                _wait_for_lock(lock.fileno(), self.path)
+            if not (self.path / "lock").exists():
+                raise ObsctlError(f"{self.path} was removed by another obsctl", hint="run the command again")
+            yield
+
+    def clear_tmp(self) -> None:
+        """Remove what ended executors left in TMPDIR."""
+        for entry in self.tmp.glob("plugin*"):
+            shutil.rmtree(entry, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove it and all data. Raises ObsctlError when it is not ours or cannot be removed."""
+        if not self.is_ours():
+            raise ObsctlError(
+                f"{self.path} is not removed: it is not the state folder of a cluster",
+                hint="see what it holds; remove it by hand if you are sure",
+            )
+        self._unmount()
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise ObsctlError(
+                f"{self.path} cannot be removed: {error.strerror} ({error.filename})",
+                hint="run the command as the user who started the cluster",
+            ) from error
+
+    def _unmount(self) -> None:
+        """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own."""
+        for partition in psutil.disk_partitions(all=True):
+            if Path(partition.mountpoint).is_relative_to(self.path):
+                subprocess.run(["umount", partition.mountpoint], check=False)
+
+    @property
+    def _cluster_file(self) -> Path:
+        return self.path / "cluster.json"
+
+    def _record_file(self, agent: str) -> Path:
+        return self.path / "run" / f"{agent}.json"
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for_lock(descriptor: int, folder: Path) -> None:
+    try:
+        wait_until(lambda: _try_lock(descriptor), timeout=LOCK_TIMEOUT, what="the lock", hint="", interval=0.2)
+    except DeadlineExceeded:
+        raise ObsctlError(
+            f"another obsctl has held {folder / 'lock'} for {LOCK_TIMEOUT:g} s",
+            hint=f"see which one with: fuser {folder / 'lock'}",
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """None when there is no such file, or a half-written one of somebody else."""
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(document, indent=2) + "\n")
+    fresh.replace(path)

@@ -1,0 +1,156 @@
+"""Start, recognise and end processes that outlive the command that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from obsctl.errors import DeadlineExceeded, ObsctlError
+from obsctl.wait import wait_until
+
+# The kernel tells when it was booted in whole seconds and may correct that by one, and start times follow it.
+START_TOLERANCE = 2.0
+KILL_GRACE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which process it was: pids are reused, a pid together with its start time (Unix seconds) is not."""
+
+    pid: int
+    started: float
+
+
+def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> Record:
+    """Start a program that lives on by itself: in its own session, with its output appended to `log`.
+
+    argv: the first item is the program's path. Raises ObsctlError when it cannot be executed.
+    """
+    # Not subprocess: a Popen wants to be waited for, and this process is to outlive its parent. The signals get
+    # their defaults back because an ignored one (Python ignores SIGPIPE) would be ignored by every task too.
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        pid = os.posix_spawn(
+            argv[0],
+            list(argv),
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE],
+        )
+    except OSError as error:
+        raise ObsctlError(
+            f"{argv[0]} cannot be started: {error.strerror}",
+            hint="see that the file exists, is executable and is made for this machine",
+        ) from error
+    return Record(pid, _start_time(pid))
+
+
+def find(record: Record) -> psutil.Process | None:
+    """The live process of the record; None when it ended, even if another process has its pid now."""
+    try:
+        process = psutil.Process(record.pid)
+        if abs(process.create_time() - record.started) > START_TOLERANCE:
+            return None
+    except psutil.Error:
+        return None
+    return process if is_alive(process) else None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """False for zombies too; those that are our children are reaped."""
+    with contextlib.suppress(psutil.Error):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return process.is_running()
+        process.wait(timeout=0)
+    return False
+
+
+def marked(name: str, value: str) -> list[psutil.Process]:
+    """Every live process that was started with the environment variable name=value, and their descendants."""
+    everything = list(psutil.process_iter(["environ", "ppid"]))
+    members = {p.pid for p in everything if (p.info["environ"] or {}).get(name) == value}
+    grown = -1
+    while grown != len(members):
+        grown = len(members)
+        members |= {p.pid for p in everything if p.info["ppid"] in members}
+    members.discard(os.getpid())
+    return [p for p in everything if p.pid in members and is_alive(p)]
+
+
+def argv_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it is gone or not ours to see."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def describe(process: psutil.Process) -> str:
+    """For people: "prometheus (pid 12)"."""
+    try:
+        return f"{process.name()} (pid {process.pid})"
+    except psutil.Error:
+        return f"pid {process.pid}"
+
+
+def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
+    """SIGTERM, at most `grace` seconds for an orderly end, then SIGKILL.
+
+    psutil compares pid and start time before each signal. Raises ObsctlError naming what is still there.
+    """
+    remaining = list(processes)
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_GRACE)):
+        for process in remaining:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        remaining = _wait_for_end(remaining, seconds)
+        if not remaining:
+            return
+    raise ObsctlError(
+        f"cannot end {', '.join(describe(process) for process in remaining)}",
+        hint="if another user started it, run the command as that user",
+    )
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log; no lines when there is no file."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1000 * count))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return text.splitlines()[-count:]
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that are still alive after so many seconds."""
+    with contextlib.suppress(DeadlineExceeded):
+        wait_until(
+            lambda: not any(is_alive(process) for process in processes),
+            timeout=seconds,
+            what="the end of the processes",
+            hint="",
+            interval=0.05,
+        )
+    return [process for process in processes if is_alive(process)]

@@ -1,0 +1,98 @@
+"""When an agent of the local cluster does its work, and what is missing until then ("" means nothing)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+
+TIMEOUT = 60.0
+PROBE_JOB: Json = {
+    "ID": "obsctl-dev-probe",
+    "Name": "obsctl-dev-probe",
+    "Type": "batch",
+    "Datacenters": ["*"],
+    "TaskGroups": [
+        {
+            "Name": "probe",
+            "Count": 1,
+            "Tasks": [
+                {
+                    "Name": "probe",
+                    "Driver": "raw_exec",
+                    "Config": {"command": "true"},
+                    "Resources": {"CPU": 1, "MemoryMB": 10},
+                }
+            ],
+        }
+    ],
+}
+
+
+def wait_ready(
+    name: str, missing: Callable[[], str], check_alive: Callable[[], None], *, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Wait until nothing is missing; API errors count as missing. Raises what `check_alive` raises, and
+    ObsctlError with the last thing that was missing after TIMEOUT seconds."""
+    reason = ""
+
+    def ready() -> bool:
+        nonlocal reason
+        check_alive()
+        try:
+            reason = missing()
+        except ApiError as error:
+            reason = error.message
+        return not reason
+
+    try:
+        wait_until(ready, timeout=TIMEOUT, what=name, hint="", interval=0.1, clock=clock)
+    except DeadlineExceeded:
+        raise ObsctlError(
+            f"{name} runs but is not ready after {TIMEOUT:g} s: {reason}",
+            hint=f"its log may say why: obsctl dev logs {name}",
+        ) from None
+
+
+def no_leader(api: ConsulApi | NomadApi) -> str:
+    return "" if api.leader() else "it has no leader"
+
+
+def registrations(nomad: NomadApi) -> dict[str, int]:
+    """Node id -> the raft index of its last change. A client that registers moves its own on."""
+    return {node["ID"]: node["ModifyIndex"] for node in nomad.nodes()}
+
+
+def not_placeable(nomad: NomadApi, before: Mapping[str, int]) -> str:
+    """Why a raw_exec job has no place yet.
+
+    before: the registrations when the client was started. Without them a node that was there before the
+    server's restart would look ready although its client is not back.
+    """
+    fresh = [node for node in nomad.nodes() if node["ModifyIndex"] > before.get(node["ID"], 0)]
+    if not fresh:
+        return "its node has not registered"
+    faults = [_not_ready(node) for node in fresh]
+    if all(faults):
+        return "; ".join(faults)
+    failed = nomad.plan_job(PROBE_JOB).get("FailedTGAllocs") or {}
+    return "; ".join(_reasons(metric) for metric in failed.values())
+
+
+def _not_ready(node: Json) -> str:
+    if node["Status"] != "ready":
+        return f"its node is {node['Status']}"
+    if node["SchedulingEligibility"] != "eligible":
+        return "its node is ineligible: nomad node eligibility -enable -self"
+    if not (node.get("Drivers") or {}).get("raw_exec", {}).get("Healthy"):
+        return "its raw_exec driver is not healthy"
+    return ""
+
+
+def _reasons(metric: Json) -> str:
+    """Why the scheduler placed nothing, from an allocation metric."""
+    filtered = metric.get("ConstraintFiltered") or {}
+    exhausted = metric.get("DimensionExhausted") or {}
+    return f"no node takes a job: {', '.join([*filtered, *exhausted]) or 'no node is available'}"
