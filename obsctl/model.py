@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -40,3 +41,8 @@ class Event:
 
 
 Emit = Callable[[Event], None]
+
+
+def unix_time(timestamp: str) -> float:
+    """Unix seconds of an RFC 3339 time as Go programs write it; digits after the microsecond are cut."""
+    return datetime.fromisoformat(timestamp).timestamp()
