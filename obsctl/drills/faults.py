@@ -1,0 +1,118 @@
+"""Faults: how each is injected, seen, taken back, and seen to be gone. One row a fault.
+
+obsctl and the warden run the same revert: it is idempotent, reads the state first, and never overwrites a job
+that somebody changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.drills.recipes import Recipe
+from obsctl.errors import Conflict, NotFound
+from obsctl.model import unix_time
+
+_RACES = 3
+"""How often a revert starts over when somebody else (the warden, obsctl) changes the job at the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What a revert did. state: "reverted", "already" (it ran), or "superseded" (somebody changed the job since)."""
+
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault. vanishes: whether its target leaves service discovery.
+
+    effect_at: Unix seconds at which the effect was there, None while it is not.
+    """
+
+    inject: Callable[[NomadApi, Recipe], None]
+    effect_at: Callable[[NomadApi, ConsulApi, Recipe], float | None]
+    revert: Callable[[NomadApi, Recipe], Reverted]
+    vanishes: bool
+
+
+def wanted_count(job: Json) -> int:
+    """How many allocations the job wants."""
+    return sum(group.get("Count") or 0 for group in job.get("TaskGroups") or [])
+
+
+def is_back(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> bool:
+    """Whether the job runs with all its allocations, and the service passes in Consul."""
+    try:
+        job = nomad.job(recipe.job_id)
+    except NotFound:
+        return False
+    running = [alloc for alloc in nomad.job_allocations(recipe.job_id) if _is_running(alloc, job)]
+    return not job.get("Stop") and len(running) >= wanted_count(job) and passing(consul, recipe.service) > 0
+
+
+def passing(consul: ConsulApi, service: str) -> int:
+    """How many instances of the service pass all their checks."""
+    return sum(
+        all(check["Status"] == "passing" for check in instance["Checks"]) for instance in consul.health(service)
+    )
+
+
+def _stop(nomad: NomadApi, recipe: Recipe) -> None:
+    nomad.stop_job(recipe.job_id)
+
+
+def _stopped_at(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> float | None:
+    """When the last task ended, once the job is stopped, nothing of it runs and Consul has no instance."""
+    if not nomad.job(recipe.job_id).get("Stop"):
+        return None
+    allocations = nomad.job_allocations(recipe.job_id)
+    if any(alloc["ClientStatus"] in ("pending", "running") for alloc in allocations) or passing(consul, recipe.service):
+        return None
+    ends = [_finished_at(state) for alloc in allocations for state in (alloc.get("TaskStates") or {}).values()]
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _start_again(nomad: NomadApi, recipe: Recipe) -> Reverted:
+    """Register the job as it was, but only over the very version that the fault made."""
+    for _ in range(_RACES):
+        try:
+            return _start_once(nomad, recipe)
+        except Conflict:
+            continue
+    return _start_once(nomad, recipe)
+
+
+def _start_once(nomad: NomadApi, recipe: Recipe) -> Reverted:
+    job = {**recipe.job, "Stop": False}
+    try:
+        current = nomad.job(recipe.job_id)
+    except NotFound:  # stopped and collected as garbage
+        nomad.register_job(job, enforce_index=0)
+        return Reverted("reverted", "the job was gone; registered it from the recipe")
+    if not current.get("Stop"):
+        return Reverted("already", f"the job runs, version {current['Version']}")
+    if current["Version"] != recipe.version + 1:
+        detail = f"the job was changed since: version {current['Version']}, the drill left {recipe.version + 1}"
+        return Reverted("superseded", detail)
+    nomad.register_job(job, enforce_index=current["JobModifyIndex"])
+    return Reverted("reverted", f"registered version {recipe.version} again")
+
+
+def _is_running(alloc: Json, job: Json) -> bool:
+    return bool(alloc["ClientStatus"] == "running" and alloc.get("JobVersion") == job["Version"])
+
+
+def _finished_at(state: Json) -> float | None:
+    text = state.get("FinishedAt")
+    if not text or text.startswith("0001-"):
+        return None
+    return unix_time(text)
+
+
+FAULTS: dict[str, Fault] = {
+    "stop": Fault(inject=_stop, effect_at=_stopped_at, revert=_start_again, vanishes=True),
+}

@@ -1,0 +1,119 @@
+"""How long each stage should take, from the live configuration. Pure.
+
+The model (symbols as in docs/drills.md): s scrape interval, t scrape timeout, e evaluation interval, f `for`,
+F = e*ceil(f/e), g group_wait, G group_interval. A fault falls at a random moment of the scrape cycle
+(X uniform in 0..s) and of the evaluation cycle (Y uniform in 0..e).
+
+A job that is stopped also leaves service discovery, after D (Prometheus' discovery throttle) and L (the scrape
+manager's reload ticker, 5 s). Whichever is first decides: a scrape that is refused (the alert is pending after
+X + Y), or the removal, whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y;
+scrape/scrape.go, endOfRunStaleness).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DISCOVERY_MEAN, DISCOVERY_MAX = 0.1, 5.0
+"""D, seconds: Prometheus' discovery manager waits 0.1 s, and up to 5 s when changes come in a row (3.12 and later)."""
+RELOAD = 5.0
+"""L, seconds: the scrape manager takes up new targets on a ticker (scrape/manager.go)."""
+STALENESS = 1.1
+"""A stale marker comes this many scrape intervals after the last scrape that would have been."""
+TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
+"""n, seconds: from Prometheus to Alertmanager to the receiver on a healthy network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the live configuration says, in seconds. delivery_interval: how long service discovery may wait."""
+
+    scrape_interval: float
+    scrape_timeout: float
+    evaluation_interval: float
+    pending: float
+    keep_firing: float
+    group_wait: float
+    group_interval: float
+    refresh_interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Seconds from the reference point. `since` is "fault" (its effect) or "revert" (the service is back)."""
+
+    stage: str
+    minimum: float
+    mean: float
+    maximum: float
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The bands of all stages in order, and what they were made from."""
+
+    settings: Settings
+    bands: tuple[Band, ...]
+
+    def band(self, stage: str) -> Band:
+        return next(band for band in self.bands if band.stage == stage)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Forecast:
+        return Forecast(Settings(**data["settings"]), tuple(Band(**band) for band in data["bands"]))
+
+
+def forecast(settings: Settings, *, vanishes: bool) -> Forecast:
+    """Bands of pending, firing, delivered (since the fault) and cleared, resolved (since the revert).
+
+    vanishes: the target leaves service discovery, as with a stopped job.
+    """
+    pending = _pending(settings, vanishes=vanishes)
+    wait = settings.evaluation_interval * math.ceil(settings.pending / settings.evaluation_interval)
+    firing = _later(pending, "firing", wait, wait, wait)
+    delivered = _later(firing, "delivered", settings.group_wait, settings.group_wait + TRANSPORT_MEAN,
+                       settings.group_wait + TRANSPORT_MAX)  # fmt: skip
+    cleared = _cleared(settings, vanishes=vanishes)
+    resolved = _later(cleared, "resolved", 0.0, settings.group_interval / 2 + TRANSPORT_MEAN,
+                      settings.group_interval + TRANSPORT_MAX)  # fmt: skip
+    return Forecast(settings, (pending, firing, delivered, cleared, resolved))
+
+
+def _pending(settings: Settings, *, vanishes: bool) -> Band:
+    s, e = settings.scrape_interval, settings.evaluation_interval
+    if not vanishes:
+        fails = settings.scrape_timeout
+        return Band("pending", 0.0, (s + e) / 2, s + fails + e, "fault")
+    mean = (s + e) / 2 + STALENESS * s * _removal_first(s)
+    return Band("pending", 0.0, mean, s + STALENESS * s + e, "fault")
+
+
+def _removal_first(scrape_interval: float) -> float:
+    """P(D + L < X): the target is removed before its next scrape. X uniform in 0..s, L in 0..RELOAD, D its mean."""
+    s, d = scrape_interval, DISCOVERY_MEAN
+    if s <= d:
+        return 0.0
+    ramp_end = min(s, d + RELOAD)
+    ramp = (ramp_end - d) ** 2 / (2 * RELOAD)
+    certain = max(0.0, s - d - RELOAD)
+    return (ramp + certain) / s
+
+
+def _cleared(settings: Settings, *, vanishes: bool) -> Band:
+    s, e = settings.scrape_interval, settings.evaluation_interval
+    keep = settings.keep_firing
+    if not vanishes:
+        return Band("cleared", 0.0, keep + (s + e) / 2, keep + s + settings.scrape_timeout + e, "revert")
+    found = DISCOVERY_MEAN + RELOAD / 2
+    slowest = settings.refresh_interval + DISCOVERY_MAX + RELOAD
+    return Band("cleared", 0.0, keep + found + (s + e) / 2, keep + slowest + s + e, "revert")
+
+
+def _later(band: Band, stage: str, minimum: float, mean: float, maximum: float) -> Band:
+    return Band(stage, band.minimum + minimum, band.mean + mean, band.maximum + maximum, band.since)

@@ -1,0 +1,78 @@
+"""Which receivers Alertmanager's configuration gives an alert, and with which timing. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from obsctl.config.schema import parse_duration
+
+_MATCHER = re.compile(r"""\s*([^\s=!~]+)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*$""")
+_ESCAPED = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an alert goes. Times in seconds."""
+
+    receiver: str
+    group_wait: float = 30.0
+    group_interval: float = 300.0
+    group_by: tuple[str, ...] = ()
+
+
+def routes(config: Mapping[str, Any], labels: Mapping[str, str]) -> list[Route]:
+    """All routes that an alert with these labels takes; `config` is the parsed alertmanager.yml."""
+    return list(_walk(config["route"], labels, Route(receiver=config["route"]["receiver"])))
+
+
+def receives_webhook(config: Mapping[str, Any], receiver: str) -> bool:
+    """Whether the receiver has a webhook and sends what is resolved."""
+    for entry in config.get("receivers") or []:
+        if entry["name"] == receiver:
+            return any(hook.get("send_resolved", True) for hook in entry.get("webhook_configs") or [])
+    return False
+
+
+def _walk(node: Mapping[str, Any], labels: Mapping[str, str], parent: Route) -> Iterator[Route]:
+    here = _inherit(node, parent)
+    matched = False
+    for child in node.get("routes") or []:
+        if _matches(child.get("matchers") or [], labels):
+            matched = True
+            yield from _walk(child, labels, here)
+            if not child.get("continue"):
+                break
+    if not matched:
+        yield here
+
+
+def _inherit(node: Mapping[str, Any], parent: Route) -> Route:
+    times = {name: _seconds(node[name]) for name in ("group_wait", "group_interval") if name in node}
+    return replace(
+        parent,
+        receiver=node.get("receiver") or parent.receiver,
+        group_by=tuple(node.get("group_by") or parent.group_by),
+        **times,
+    )
+
+
+def _matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
+    return all(_match(matcher, labels) for matcher in matchers)
+
+
+def _match(matcher: str, labels: Mapping[str, str]) -> bool:
+    found = _MATCHER.match(matcher)
+    if found is None:
+        return False
+    name, operator, quoted, bare = found.groups()
+    wanted = _ESCAPED.sub(r"\1", quoted) if quoted is not None else bare
+    value = labels.get(name, "")
+    equal = re.fullmatch(wanted, value) is not None if "~" in operator else value == wanted
+    return equal is not operator.startswith("!")
+
+
+def _seconds(text: str) -> float:
+    return float(parse_duration(text))  # type: ignore[arg-type]

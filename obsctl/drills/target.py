@@ -1,0 +1,123 @@
+"""What a drill is aimed at, read from the live cluster: the job, its rule, its route, its settings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from obsctl.clients.protocols import ConsulApi, Json
+from obsctl.config.schema import parse_duration
+from obsctl.drills import routing
+from obsctl.drills.experiment import Experiment, matches
+from obsctl.drills.forecast import Settings
+from obsctl.drills.routing import Route
+from obsctl.drills.world import World
+from obsctl.errors import ObsctlError
+
+_ALLOCATION = re.compile(r"_nomad-task-([0-9a-f-]{36})-")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The service under test and the path of its alert.
+
+    job: as Nomad has it. rule: the alerting rule of /api/v1/rules. routes: all that Alertmanager takes for it;
+    route: the one that ends at alert-sink, None when there is none.
+    """
+
+    job: Json
+    rule: Json
+    labels: dict[str, str]
+    routes: tuple[Route, ...]
+    route: Route | None
+    settings: Settings
+
+    @property
+    def job_id(self) -> str:
+        return str(self.job["ID"])
+
+
+def find(experiment: Experiment, world: World) -> Target:
+    """Raises ObsctlError when the service, its job or its rule is not there."""
+    job = world.nomad.job(_job_of(experiment.service, world))
+    group, rule = _rule(experiment, world)
+    labels = {**rule["labels"], "alertname": rule["name"]}
+    alertmanager = yaml.safe_load(world.alertmanager.status()["config"]["original"])
+    routes = tuple(routing.routes(alertmanager, labels))
+    route = next((found for found in routes if _ends_at_sink(alertmanager, found)), None)
+    return Target(job, rule, labels, routes, route, _settings(experiment, world, group, rule, route))
+
+
+def active_rules(world: World) -> list[tuple[Json, Json]]:
+    """(group, rule) of every alerting rule."""
+    return [(group, rule) for group in world.prometheus.rule_groups() for rule in group["rules"]
+            if rule.get("type") == "alerting"]  # fmt: skip
+
+
+def instances(consul: ConsulApi, service: str) -> list[Json]:
+    return [entry["Service"] for entry in consul.health(service)]
+
+
+def _job_of(service: str, world: World) -> str:
+    """The Nomad job behind a Consul service: Nomad writes the allocation's id into the service's id."""
+    found = instances(world.consul, service)
+    for instance in found:
+        allocation = _ALLOCATION.match(instance["ID"])
+        if allocation:
+            return str(world.nomad.allocation(allocation.group(1))["JobID"])
+    if found:
+        raise ObsctlError(f"{service} is in Consul, but no Nomad job registered it", hint="drills act on Nomad jobs")
+    raise ObsctlError(
+        f"there is no service {service} in Consul", hint="obsctl deploy, or see the names with: consul catalog services"
+    )
+
+
+def _rule(experiment: Experiment, world: World) -> tuple[Json, Json]:
+    for group, rule in active_rules(world):
+        if matches(experiment.expect, {**rule["labels"], "alertname": rule["name"]}):
+            return group, rule
+    wanted = ", ".join(f'{name}="{value}"' for name, value in experiment.expect.items())
+    raise ObsctlError(
+        f"Prometheus has no alert rule with {wanted}",
+        hint=f"name {experiment.service} under services: in obsctl.yaml and run obsctl deploy",
+    )
+
+
+def _ends_at_sink(alertmanager: Json, route: Route) -> bool:
+    """obsctl's own receiver; its address is in a file, so it is known by its name."""
+    return route.receiver == "alert-sink" and routing.receives_webhook(alertmanager, route.receiver)
+
+
+def _settings(experiment: Experiment, world: World, group: Json, rule: Json, route: Route | None) -> Settings:
+    target = next(
+        (target for target in world.prometheus.targets() if target["labels"].get("job") == experiment.service), None
+    )
+    if target is None:
+        raise ObsctlError(
+            f"Prometheus does not scrape {experiment.service}", hint="give the service the Consul tag obsctl.scrape"
+        )
+    return Settings(
+        scrape_interval=_seconds(target["scrapeInterval"]),
+        scrape_timeout=_seconds(target["scrapeTimeout"]),
+        evaluation_interval=float(group["interval"]),
+        pending=float(rule["duration"]),
+        keep_firing=float(rule.get("keepFiringFor", 0)),
+        group_wait=route.group_wait if route else 0.0,
+        group_interval=route.group_interval if route else 0.0,
+        refresh_interval=_refresh_interval(yaml.safe_load(world.prometheus.config_yaml()), target["scrapePool"]),
+    )
+
+
+def _refresh_interval(config: Json, pool: str) -> float:
+    """How long consul_sd may wait after a change that came soon after another; 30 s is Prometheus' default."""
+    for job in config["scrape_configs"]:
+        for discovery in job.get("consul_sd_configs") or [] if job["job_name"] == pool else []:
+            return _seconds(discovery.get("refresh_interval", "30s"))
+    return 30.0
+
+
+def _seconds(text: Any) -> float:
+    return float(parse_duration(text))  # type: ignore[arg-type]
