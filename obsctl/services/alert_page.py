@@ -38,7 +38,6 @@ class NotificationView:
     firing: bool
     time: str
     age: str
-    receiver: str
     alerts: tuple[AlertView, ...]
     hidden_alerts: int
 
@@ -88,7 +87,6 @@ def _notification(notification: Notification, now: float) -> NotificationView:
         firing=payload["status"] == "firing",
         time=_clock_time(notification.received_at),
         age=_age(now - notification.received_at),
-        receiver=str(payload.get("receiver", "")),
         alerts=tuple(_alert(alert, payload["status"]) for alert in alerts[:MAX_ALERTS]),
         hidden_alerts=max(0, len(alerts) - MAX_ALERTS),
     )
