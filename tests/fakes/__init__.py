@@ -1,0 +1,11 @@
+"""Stand-ins for the servers: small state machines in memory, behind the same protocols as the real clients.
+
+The contract suite holds them to what the real servers do.
+"""
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.consul import FakeConsul
+from tests.fakes.nomad import FakeNomad
+from tests.fakes.stack import FakeAlertmanager, FakePrometheus, FakeSink
+
+__all__ = ["FakeAlertmanager", "FakeClock", "FakeConsul", "FakeNomad", "FakePrometheus", "FakeSink"]

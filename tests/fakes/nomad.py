@@ -1,0 +1,276 @@
+"""Nomad in memory: jobs with versions and modify indices, allocations that run at once, deployments, variables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from copy import deepcopy
+from datetime import UTC, datetime
+
+from obsctl.clients.protocols import Json, NomadApi, Variable
+from obsctl.errors import Conflict, NotFound, Rejected
+from obsctl.wait import Clock
+from tests.fakes.breakable import Breakable
+from tests.fakes.clock import FakeClock
+from tests.fakes.consul import FakeConsul
+
+# What Nomad adds to a job; the rest is what was registered.
+_SERVER_FIELDS = ("CreateIndex", "JobModifyIndex", "ModifyIndex", "Stable", "Status", "Stop", "SubmitTime", "Version")
+_SUCCESSFUL = {"Status": "successful", "StatusDescription": "Deployment completed successfully"}
+_FAILED = {"Status": "failed", "StatusDescription": "Failed due to unhealthy allocations"}
+_WAITING = {"Status": "running", "StatusDescription": "Deployment is running"}
+NODE_ID = "11111111-1111-1111-1111-111111111111"
+
+
+class FakeNomad(Breakable, api=NomadApi):
+    """NomadApi. A registered job runs and its deployment succeeds at once, on one node.
+
+    consul: where the services of running allocations are registered.
+    exits: job id -> last log line of jobs whose tasks exit at once: their deployment fails.
+    unplaceable: job id -> FailedTGAllocs of jobs that no node can take: no allocation is made.
+    """
+
+    address = "http://nomad.fake:4646"
+
+    def __init__(self, *, consul: FakeConsul | None = None, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.exits: dict[str, str] = {}
+        self.unplaceable: dict[str, Json] = {}
+        self._consul = consul or FakeConsul()
+        self._clock = clock or FakeClock()
+        self._index = itertools.count(10)
+        self._versions: dict[str, list[Json]] = {}
+        self._allocations: dict[str, Json] = {}
+        self._deployments: dict[str, Json] = {}
+        self._evaluations: dict[str, Json] = {}
+        self._announced: dict[str, list[str]] = {}
+        self._variables: dict[str, Variable] = {}
+
+    def leader(self) -> str:
+        return "127.0.0.1:4647"
+
+    def agent_version(self) -> str:
+        return "1.11.2"
+
+    def server_time(self) -> float:
+        return float(int(self._clock.now()))
+
+    def parse_job(self, hcl: str) -> Json:
+        """Job JSON as it is; of HCL only the name, the services and the tasks are understood, and the whole text
+        is kept, so that another text is another job."""
+        try:
+            return dict(json.loads(hcl))
+        except ValueError:
+            return _parsed(hcl)
+
+    def plan_job(self, job: Json) -> Json:
+        current = self._current(job["ID"])
+        return {
+            "JobModifyIndex": current["JobModifyIndex"] if current else 0,
+            "Diff": _diff(current, job),
+            "FailedTGAllocs": self.unplaceable.get(job["ID"]),
+            "Warnings": "",
+        }
+
+    def jobs(self) -> list[Json]:
+        names = ("ID", "Name", "Type", "Namespace", "Meta", *_SERVER_FIELDS)
+        latest = [versions[-1] for _, versions in sorted(self._versions.items())]
+        return [{name: job[name] for name in names if name in job} for job in latest]
+
+    def job(self, job_id: str) -> Json:
+        return self._known(job_id)
+
+    def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
+        current = self._current(job["ID"])
+        index = current["JobModifyIndex"] if current else 0
+        if enforce_index not in (None, index):
+            raise Conflict(f"Nomad at {self.address}: job {job['ID']} has modify index {index}", hint="plan again")
+        if current and not current["Stop"] and _spec(current) == _spec(job):
+            return self._evaluate(current)
+        new = self._add_version({**_spec(deepcopy(job)), "Stop": False, "Status": "running", "Stable": False})
+        self._end_allocations(job["ID"])
+        return self._start(new)
+
+    def stop_job(self, job_id: str) -> str:
+        stopped = self._add_version({**self._known(job_id), "Stop": True, "Status": "dead"})
+        self._end_allocations(job_id)
+        return self._evaluate(stopped)
+
+    def evaluation(self, eval_id: str) -> Json:
+        return _found(self._evaluations.get(eval_id), f"evaluation {eval_id}")
+
+    def job_evaluations(self, job_id: str) -> list[Json]:
+        return _newest_first(self._evaluations, job_id)
+
+    def job_allocations(self, job_id: str) -> list[Json]:
+        return _newest_first(self._allocations, job_id)
+
+    def job_deployment(self, job_id: str) -> Json | None:
+        return next(iter(_newest_first(self._deployments, job_id)), None)
+
+    def allocation(self, alloc_id: str) -> Json:
+        return _found(self._allocations.get(alloc_id), f"allocation {alloc_id}")
+
+    def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
+        allocation = self._allocations.get(alloc_id)
+        line = self.exits.get(allocation["JobID"], "") if allocation and stream == "stderr" else ""
+        return line[-tail_bytes:]
+
+    def nodes(self) -> list[Json]:
+        return [{"ID": NODE_ID, "Name": "node-1", "Status": "ready", "SchedulingEligibility": "eligible"}]
+
+    def node(self, node_id: str) -> Json:
+        return _found({"ID": NODE_ID, "Name": "node-1"} if node_id == NODE_ID else None, f"node {node_id}")
+
+    def variable(self, path: str) -> Variable | None:
+        return self._variables.get(path)
+
+    def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
+        held = self._variables.get(path)
+        if cas is not None and cas != (held.modify_index if held else 0):
+            raise Conflict(f"Nomad at {self.address}: variable {path} was changed", hint="look again")
+        self._variables[path] = Variable(path, dict(items), next(self._index))
+
+    def delete_variable(self, path: str) -> None:
+        self._variables.pop(path, None)
+
+    # What the world does
+
+    def collect_garbage(self, job_id: str) -> None:
+        """A stopped job is forgotten, as after some hours, or by purge."""
+        del self._versions[job_id]
+        for table in (self._allocations, self._deployments, self._evaluations):
+            for key in [key for key, entry in table.items() if entry["JobID"] == job_id]:
+                del table[key]
+
+    def _current(self, job_id: str) -> Json | None:
+        return self._versions[job_id][-1] if job_id in self._versions else None
+
+    def _known(self, job_id: str) -> Json:
+        return _found(self._current(job_id), f"job {job_id}")
+
+    def _add_version(self, job: Json) -> Json:
+        versions, index = self._versions.setdefault(job["ID"], []), next(self._index)
+        created = versions[0]["CreateIndex"] if versions else index
+        indices = {"CreateIndex": created, "JobModifyIndex": index, "ModifyIndex": index}
+        versions.append({**job, **indices, "Version": len(versions), "SubmitTime": int(self._clock.now() * 1e9)})
+        return versions[-1]
+
+    def _start(self, job: Json) -> str:
+        unplaced = self.unplaceable.get(job["ID"])
+        eval_id = self._evaluate(job, failed=unplaced)
+        outcome = _WAITING if unplaced else _FAILED if job["ID"] in self.exits else _SUCCESSFUL
+        deployment = self._deploy(job, outcome)
+        job["Stable"] = outcome is _SUCCESSFUL
+        for group in [] if unplaced else job.get("TaskGroups") or []:
+            for number in range(group.get("Count") or 0):
+                self._allocate(job, group, number, eval_id, deployment)
+        return eval_id
+
+    def _evaluate(self, job: Json, *, failed: Json | None = None) -> str:
+        index = next(self._index)
+        eval_id = _uuid("e", index)
+        common = {"ID": eval_id, "JobID": job["ID"], "CreateIndex": index}
+        self._evaluations[eval_id] = {**common, "Status": "complete", "FailedTGAllocs": failed}
+        return eval_id
+
+    def _deploy(self, job: Json, outcome: Json) -> str | None:
+        if job.get("Type", "service") != "service":
+            return None
+        index = next(self._index)
+        of_job = {"JobID": job["ID"], "JobVersion": job["Version"], "JobModifyIndex": job["JobModifyIndex"]}
+        self._deployments[_uuid("d", index)] = {"ID": _uuid("d", index), "CreateIndex": index, **of_job, **outcome}
+        return _uuid("d", index)
+
+    def _allocate(self, job: Json, group: Json, number: int, eval_id: str, deployment: str | None) -> None:
+        index = next(self._index)
+        exits = job["ID"] in self.exits
+        state = self._task_state("dead" if exits else "running", failed=exits)
+        self._allocations[_uuid("a", index)] = {
+            "ID": _uuid("a", index),
+            "Name": f"{job['ID']}.{group['Name']}[{number}]",
+            "JobID": job["ID"],
+            "JobVersion": job["Version"],
+            "TaskGroup": group["Name"],
+            "EvalID": eval_id,
+            "DeploymentID": deployment,
+            "NodeID": NODE_ID,
+            "NodeName": "node-1",
+            "CreateIndex": index,
+            "ModifyIndex": index,
+            "DesiredStatus": "run",
+            "ClientStatus": "failed" if exits else "running",
+            "TaskStates": {task["Name"]: deepcopy(state) for task in group.get("Tasks") or []},
+        }
+        if not exits:
+            self._announce(_uuid("a", index), job, group)
+
+    def _task_state(self, state: str, *, failed: bool = False) -> Json:
+        events = [{"Type": "Started", "DisplayMessage": "Task started by client"}]
+        if failed:
+            events.append({"Type": "Terminated", "DisplayMessage": "Exit Code: 1"})
+        finished = self._timestamp() if state == "dead" else None
+        times = {"StartedAt": self._timestamp(), "FinishedAt": finished}
+        return {"State": state, "Failed": failed, "Restarts": 0, "Events": events, **times}
+
+    def _end_allocations(self, job_id: str) -> None:
+        for alloc in self._allocations.values():
+            if alloc["JobID"] != job_id or alloc["ClientStatus"] != "running":
+                continue
+            alloc.update(ClientStatus="complete", DesiredStatus="stop", ModifyIndex=next(self._index))
+            for state in alloc["TaskStates"].values():
+                state.update(State="dead", FinishedAt=self._timestamp())
+            for service in self._announced.pop(alloc["ID"], []):
+                self._consul.deregister(service)
+
+    def _announce(self, alloc_id: str, job: Json, group: Json) -> None:
+        services = [*(group.get("Services") or [])]
+        services += [service for task in group.get("Tasks") or [] for service in task.get("Services") or []]
+        for service in services:
+            instance = f"_nomad-task-{alloc_id}-{service['Name']}"
+            meta = service.get("Meta") or {}
+            self._consul.register(service["Name"], instance=instance, tags=tuple(service.get("Tags") or ()), meta=meta)
+            self._announced.setdefault(alloc_id, []).append(instance)
+
+    def _timestamp(self) -> str:
+        return datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+def _parsed(hcl: str) -> Json:
+    name = re.search(r'^\s*job\s+"([^"]+)"\s*{', hcl, re.MULTILINE)
+    if not name or hcl.count("{") != hcl.count("}"):
+        raise Rejected("Failed to parse job: it is no job, or a brace is missing", hint="mend the job")
+    tasks = [{"Name": task} for task in re.findall(r'\btask\s+"([^"]+)"', hcl)]
+    services = [{"Name": service} for service in re.findall(r'\bservice\s*{[^{}]*?\bname\s*=\s*"([^"]+)"', hcl)]
+    group = {"Name": name[1], "Count": 1, "Tasks": tasks, "Services": services}
+    return {"ID": name[1], "Name": name[1], "Type": "service", "Meta": None, "TaskGroups": [group], "Source": hcl}
+
+
+def _spec(job: Json) -> Json:
+    return {name: value for name, value in job.items() if name not in _SERVER_FIELDS}
+
+
+def _diff(current: Json | None, job: Json) -> Json:
+    if current is None:
+        return {"ID": job["ID"], "Type": "Added", "Fields": []}
+    old, new = {**_spec(current), "Stop": current["Stop"]}, {**_spec(job), "Stop": False}
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    fields = [{"Type": "Edited", "Name": name, "Old": str(old.get(name)), "New": str(new.get(name))} for name in names]
+    return {"ID": job["ID"], "Type": "Edited" if fields else "None", "Fields": fields}
+
+
+def _found(entry: Json | None, what: str) -> Json:
+    if entry is None:
+        raise NotFound(f"Nomad at {FakeNomad.address}: {what} not found", hint="check its name")
+    return entry
+
+
+def _newest_first(table: dict[str, Json], job_id: str) -> list[Json]:
+    mine = [entry for entry in table.values() if entry["JobID"] == job_id]
+    return sorted(mine, key=lambda entry: int(entry["CreateIndex"]), reverse=True)
+
+
+def _uuid(kind: str, number: int) -> str:
+    """Ids that tell their kind in a failing test."""
+    return f"{kind * 8}-0000-0000-0000-{number:012d}"

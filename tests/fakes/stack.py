@@ -1,0 +1,118 @@
+"""Prometheus, Alertmanager and alert-sink in memory: they answer what the test has put in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from obsctl.clients.protocols import AlertmanagerApi, Json, PrometheusApi, SinkApi
+from obsctl.wait import Clock
+from tests.fakes.breakable import Breakable
+from tests.fakes.clock import FakeClock
+
+
+class _Server(Breakable):
+    """A program that is ready and has a clock."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.is_ready = True
+        self.clock = clock or FakeClock()
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def server_time(self) -> float:
+        return float(int(self.clock.now()))
+
+
+class FakePrometheus(_Server, api=PrometheusApi):
+    """PrometheusApi.
+
+    results: query -> its vector, or a function that gives it; a query that is not there has an empty result.
+    """
+
+    address = "http://prometheus.fake:9090"
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.results: dict[str, list[Json] | Callable[[], list[Json]]] = {}
+        self.active_targets: list[Json] = []
+        self.groups: list[Json] = []
+        self.active_alerts: list[Json] = []
+        self.alertmanager_urls: list[str] = ["http://alertmanager.fake:9093/api/v2/alerts"]
+        self.config = "global: {}\n"
+
+    def version(self) -> str:
+        return "3.15.0"
+
+    def query(self, promql: str) -> list[Json]:
+        result = self.results.get(promql, [])
+        return result() if callable(result) else result
+
+    def targets(self) -> list[Json]:
+        return self.active_targets
+
+    def rule_groups(self) -> list[Json]:
+        return self.groups
+
+    def alerts(self) -> list[Json]:
+        return self.active_alerts
+
+    def alertmanagers(self) -> list[str]:
+        return self.alertmanager_urls
+
+    def config_yaml(self) -> str:
+        return self.config
+
+    def answer(self, promql: str, value: float, **labels: str) -> None:
+        """From now on the query gives this one sample."""
+        self.results[promql] = lambda: [{"metric": labels, "value": [self.clock.now(), f"{value:g}"]}]
+
+
+class FakeAlertmanager(_Server, api=AlertmanagerApi):
+    """AlertmanagerApi."""
+
+    address = "http://alertmanager.fake:9093"
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.config = "route: {receiver: alert-sink}\nreceivers: [{name: alert-sink}]\n"
+        self.active_alerts: list[Json] = []
+        self.active_silences: list[Json] = []
+
+    def status(self) -> Json:
+        cluster = {"status": "disabled", "peers": []}
+        return {"config": {"original": self.config}, "versionInfo": {"version": "0.31.1"}, "cluster": cluster}
+
+    def alerts(self) -> list[Json]:
+        return self.active_alerts
+
+    def silences(self) -> list[Json]:
+        return self.active_silences
+
+
+class FakeSink(_Server, api=SinkApi):
+    """SinkApi."""
+
+    address = "http://alert-sink.fake:8099"
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.received: list[Json] = []
+
+    def notifications(self, *, since: float, alertname: str | None = None) -> Sequence[Json]:
+        return [
+            entry
+            for entry in self.received
+            if entry["received_at"] >= since and (alertname is None or alertname in _names(entry["payload"]))
+        ]
+
+    def deliver(self, alertname: str, *, status: str = "firing", **labels: str) -> None:
+        """A webhook of Alertmanager about one alert comes in now."""
+        alert = {"status": status, "labels": {"alertname": alertname, **labels}, "annotations": {}}
+        payload = {"version": "4", "status": status, "receiver": "alert-sink", "alerts": [alert]}
+        self.received.append({"received_at": self.clock.now(), "payload": payload})
+
+
+def _names(payload: Json) -> set[str]:
+    return {alert["labels"].get("alertname", "") for alert in payload["alerts"]}
