@@ -1,0 +1,231 @@
+"""Where a server's program comes from: configured, PATH, cache, release, Go build, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from obsctl.errors import ObsctlError
+from obsctl.local.binaries import SERVERS, find, obtain, provide, search
+from obsctl.model import Event
+from tests.release_site import NOMAD, NOMAD_SUMS, VERSION_LINES, ReleaseSite, install
+
+FAKE_GO = """#!/bin/sh
+while [ "$1" != "-o" ]; do shift; done
+printf '#!/bin/sh\\necho "Nomad v1.11.2"\\n' > "$2/nomad"
+chmod +x "$2/nomad"
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[ReleaseSite]:
+    site = ReleaseSite()
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def environ(tmp_path: Path, site: ReleaseSite) -> dict[str, str]:
+    """A machine with an empty PATH, an empty cache, and the release site as the only one there is."""
+    return {
+        "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "OBSCTL_RELEASES_HASHICORP": site.url,
+        "OBSCTL_RELEASES_PROMETHEUS": site.url,
+    }
+
+
+class Events(list[Event]):
+    def notes(self) -> list[str]:
+        return [event.text for event in self if event.state == "note"]
+
+
+def with_fake_go(tmp_path: Path) -> Path:
+    """Puts a fake go on PATH and returns a toolchain folder for it."""
+    install(tmp_path / "bin", "go", "").write_text(FAKE_GO)
+    (tmp_path / "toolchain" / "nomad").mkdir(parents=True)
+    (tmp_path / "toolchain" / "nomad" / "go.mod").write_text("module x\n")
+    return tmp_path / "toolchain"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "version"),
+    [
+        ("nomad", "Nomad v1.11.2\nBuildDate 2026-02-11", (1, 11, 2)),
+        ("nomad", "Nomad v2.0.5+ent", (2, 0, 5)),
+        ("consul", "Consul v1.21.0\nRevision 4e96098f", (1, 21, 0)),
+        ("prometheus", "prometheus, version 2.42.0+ds (branch: debian/sid, revision: 1)", (2, 42, 0)),
+        ("prometheus", "prometheus, version  (branch: , revision: unknown)", None),
+        ("prometheus", "level=warn msg=odd\nprometheus, version 3.15.0 (branch: )", (3, 15, 0)),
+        ("consul", "Nomad v1.11.2", None),
+        ("amtool", "", None),
+    ],
+)
+def test_version_as_programs_tell_it(name: str, output: str, version: tuple[int, int, int] | None) -> None:
+    assert SERVERS[name].parse_version(output) == version
+
+
+def test_configured_path_comes_first(tmp_path: Path, environ: dict[str, str]) -> None:
+    install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
+    mine = install(tmp_path / "mine", "nomad-of-mine", "Nomad v1.10.5")
+    found = search("nomad", {"nomad": str(mine)}, environ).found
+    assert found is not None
+    assert (found.path, found.version, found.source) == (mine, "1.10.5", "configured")
+
+
+def test_the_environment_wins_over_the_config(tmp_path: Path, environ: dict[str, str]) -> None:
+    mine = install(tmp_path / "mine", "nomad", VERSION_LINES["nomad"])
+    environ["OBSCTL_SERVERS__NOMAD"] = str(mine)
+    assert find("nomad", {"nomad": "/nowhere/nomad"}, environ) == mine
+
+
+@pytest.mark.parametrize(("key", "by_environment"), [("servers.nomad", False), ("OBSCTL_SERVERS__NOMAD", True)])
+def test_a_configured_path_that_is_not_there_is_an_error(
+    environ: dict[str, str], key: str, by_environment: bool
+) -> None:
+    configured = {"nomad": "/nowhere/nomad"}
+    if by_environment:
+        environ[key] = configured.pop("nomad")
+    with pytest.raises(ObsctlError, match=f"{key} names /nowhere/nomad, which is no file"):
+        find("nomad", configured, environ)
+
+
+def test_a_configured_path_that_cannot_be_run_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "nomad").write_text("text")
+    with pytest.raises(ObsctlError, match=r"servers\.nomad names .*, which is not executable"):
+        find("nomad", {"nomad": str(tmp_path / "nomad")}, environ)
+
+
+def test_a_configured_old_version_is_used_and_remarked(tmp_path: Path, environ: dict[str, str]) -> None:
+    old = install(tmp_path / "mine", "nomad", "Nomad v1.4.0")
+    events = Events()
+    assert obtain("nomad", {"nomad": str(old)}, emit=events.append, environ=environ) == old
+    assert events.notes() == [
+        f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.10.0",
+    ]
+
+
+def test_an_old_program_on_path_does_not_hide_a_good_one(tmp_path: Path, environ: dict[str, str]) -> None:
+    old = install(tmp_path / "old", "prometheus", "prometheus, version 2.42.0+ds (branch: debian/sid)")
+    good = install(tmp_path / "good", "prometheus", VERSION_LINES["prometheus"])
+    environ["PATH"] = f"{tmp_path / 'old'}:{tmp_path / 'good'}"
+    result = search("prometheus", {}, environ)
+    assert result.found is not None
+    assert (result.found.path, result.found.source) == (good, "PATH")
+    assert result.remarks == (f"{old} is passed over: it is 2.42.0, older than 3.12.0",)
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF, but not really", b"#!/bin/sh\nexit 1\n"])
+def test_a_program_that_tells_no_version_is_passed_over(
+    tmp_path: Path, environ: dict[str, str], content: bytes
+) -> None:
+    install(tmp_path / "bin", "consul", "").write_bytes(content)
+    result = search("consul", {}, environ)
+    assert result.found is None
+    assert len(result.remarks) == 1
+
+
+def test_search_changes_nothing(tmp_path: Path, environ: dict[str, str], site: ReleaseSite) -> None:
+    assert find("nomad", {}, environ) is None
+    assert site.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_is_enough(tmp_path: Path, environ: dict[str, str], site: ReleaseSite) -> None:
+    program = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
+    events = Events()
+    assert obtain("nomad", {}, emit=events.append, environ=environ) == program
+    assert (site.asked, events) == ([], [])
+
+
+def test_a_release_is_downloaded_once(environ: dict[str, str], site: ReleaseSite) -> None:
+    site.publish_nomad()
+    first = provide("nomad", {}, emit=Events().append, environ=environ)
+    again = provide("nomad", {}, emit=Events().append, environ=environ)
+    assert (first.source, again.source) == ("release", "cache")
+    assert first.path == again.path == find("nomad", {}, environ)
+    assert site.asked == [NOMAD_SUMS, NOMAD]
+
+
+def test_one_download_gives_every_program_of_a_project(environ: dict[str, str], site: ReleaseSite) -> None:
+    site.publish_prometheus()
+    prometheus = obtain("prometheus", {}, emit=Events().append, environ=environ)
+    assert find("promtool", {}, environ) == prometheus.with_name("promtool")
+
+
+def test_a_deleted_program_is_had_again(environ: dict[str, str], site: ReleaseSite) -> None:
+    site.publish_prometheus()
+    promtool = obtain("promtool", {}, emit=Events().append, environ=environ)
+    promtool.unlink()
+    assert obtain("promtool", {}, emit=Events().append, environ=environ) == promtool
+    assert promtool.exists()
+    assert promtool.with_name("prometheus").exists()
+
+
+def test_without_a_release_go_builds(tmp_path: Path, environ: dict[str, str], site: ReleaseSite) -> None:
+    toolchain = with_fake_go(tmp_path)
+    events = Events()
+    found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
+    assert (found.source, found.version) == ("Go build", "1.11.2")
+    assert events.notes() == [f"release: {site.url}/{NOMAD_SUMS} answers 404 Not Found"]
+    assert find_again(environ, toolchain) == ("cache", found.path)
+
+
+def test_changed_modules_are_built_anew(tmp_path: Path, environ: dict[str, str]) -> None:
+    toolchain = with_fake_go(tmp_path)
+    provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
+    (toolchain / "nomad" / "go.sum").write_text("another\n")
+    assert search("nomad", {}, environ, toolchain).found is None
+
+
+def test_a_release_that_does_not_run_here_is_not_kept(
+    tmp_path: Path, environ: dict[str, str], site: ReleaseSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERSION_LINES, "nomad", "Nomad v0.9.0")
+    site.publish_nomad()
+    events = Events()
+    found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=with_fake_go(tmp_path))
+    assert found.source == "Go build"
+    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.10.0"]
+    assert kept(tmp_path) == [found.path.parent.name]
+
+
+def test_no_source_left_says_what_was_tried_and_what_to_do(
+    tmp_path: Path, environ: dict[str, str], site: ReleaseSite
+) -> None:
+    old = install(tmp_path / "bin", "nomad", "Nomad v1.4.0")
+    environ["PATH"] = str(tmp_path / "bin")
+    toolchain = tmp_path / "toolchain"
+    (toolchain / "nomad").mkdir(parents=True)
+    with pytest.raises(ObsctlError) as caught:
+        provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
+    assert caught.value.message.splitlines() == [
+        "There is no nomad, and no source for it is left. Tried:",
+        f"    PATH: {old} is passed over: it is 1.4.0, older than 1.10.0",
+        f"    cache: nothing suitable in {tmp_path}/cache/obsctl/servers",
+        f"    release: {site.url}/{NOMAD_SUMS} answers 404 Not Found",
+        "    Go build: go is not on PATH",
+    ]
+    for way in ("on PATH", "OBSCTL_SERVERS__NOMAD=/path/to/nomad", "OBSCTL_RELEASES_HASHICORP=URL", "install Go"):
+        assert way in caught.value.hint
+    assert kept(tmp_path) == []
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(ObsctlError, match=r"The cache folder .* cannot be used: Not a directory") as caught:
+        obtain("nomad", {}, emit=Events().append, environ=environ)
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def find_again(environ: dict[str, str], toolchain: Path) -> tuple[str, Path]:
+    found = search("nomad", {}, environ, toolchain).found
+    assert found is not None
+    return found.source, found.path
+
+
+def kept(tmp_path: Path) -> list[str]:
+    """The folders of the cache, unfinished ones too."""
+    return [path.name for path in (tmp_path / "cache" / "obsctl" / "servers").iterdir() if path.is_dir()]

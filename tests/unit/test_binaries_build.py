@@ -1,0 +1,148 @@
+"""Go builds, with a stand-in for go: what it is told, and what is left when it fails or is killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from obsctl.local.build import GoBuild
+from obsctl.local.servers import SERVERS
+from obsctl.local.source import SourceFailed
+from obsctl.model import Event
+from obsctl.wait import wait_until
+from tests.release_site import PLATFORM, install, start_provide
+
+SLOW_GO = """#!/bin/sh
+sleep 600 &
+echo $$ $! > {pids}.new
+mv {pids}.new {pids}
+wait
+"""
+
+
+def build(tmp_path: Path, name: str, go: str) -> GoBuild:
+    """A build by the shell script `go`."""
+    install(tmp_path / "bin", "go", "").write_text(go)
+    modules = tmp_path / "toolchain" / name
+    modules.mkdir(parents=True)
+    (modules / "go.mod").write_text("module x\n")
+    environ = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    return GoBuild(SERVERS[name].project, PLATFORM, tmp_path / "toolchain", environ)
+
+
+def scratch(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def test_what_go_is_told(tmp_path: Path) -> None:
+    go = f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/told\npwd > {tmp_path}/where\n'
+    programs = build(tmp_path, "prometheus", go).make(scratch(tmp_path), lambda event: None)
+    assert (tmp_path / "told").read_text().splitlines() == [
+        "build",
+        "-mod=mod",
+        "-buildvcs=false",
+        "-trimpath",
+        "-ldflags",
+        "-s -w -X github.com/prometheus/common/version.Version=3.15.0",
+        "-o",
+        f"{programs}/",
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        "github.com/prometheus/prometheus/cmd/promtool",
+    ]
+    assert (tmp_path / "where").read_text().strip() == f"{tmp_path}/scratch/modules"
+
+
+def test_the_toolchain_folder_is_left_alone(tmp_path: Path) -> None:
+    made = build(tmp_path, "nomad", "#!/bin/sh\necho rewritten > go.mod\necho new > go.sum\n")
+    made.make(scratch(tmp_path), lambda event: None)
+    modules = tmp_path / "toolchain" / "nomad"
+    assert [path.name for path in modules.iterdir()] == ["go.mod"]
+    assert (modules / "go.mod").read_text() == "module x\n"
+
+
+def test_the_cache_folder_tells_the_modules_apart(tmp_path: Path) -> None:
+    made = build(tmp_path, "nomad", "")
+    before = made.entry
+    assert before.startswith(f"nomad-1.11.2-{PLATFORM.os}-{PLATFORM.arch}-go-")
+    (tmp_path / "toolchain" / "nomad" / "go.sum").write_text("x v1.0.0 h1:=\n")
+    assert made.entry != before
+
+
+def test_a_failure_shows_what_go_said_last(tmp_path: Path) -> None:
+    go = "#!/bin/sh\necho 'go: downloading x v1' >&2\necho 'x.go:1: first' >&2\necho 'x.go:2: undefined: y' >&2\nexit 1"
+    with pytest.raises(SourceFailed) as caught:
+        build(tmp_path, "nomad", go).make(scratch(tmp_path), lambda event: None)
+    assert caught.value.reason == "go build failed: x.go:2: undefined: y"
+    assert caught.value.detail == "x.go:1: first\nx.go:2: undefined: y"
+
+
+def test_without_go(tmp_path: Path) -> None:
+    made = build(tmp_path, "nomad", "")
+    (tmp_path / "bin" / "go").unlink()
+    made = GoBuild(made.project, made.platform, made.toolchain, {"PATH": str(tmp_path / "bin")})
+    with pytest.raises(SourceFailed, match="go is not on PATH"):
+        made.make(scratch(tmp_path), lambda event: None)
+
+
+def test_without_modules(tmp_path: Path) -> None:
+    made = GoBuild(SERVERS["nomad"].project, PLATFORM, tmp_path, {"PATH": "/usr/bin"})
+    with pytest.raises(SourceFailed, match="this installation has no "):
+        made.make(scratch(tmp_path), lambda event: None)
+
+
+def test_it_says_how_long_it_has_been_at_it(tmp_path: Path) -> None:
+    events: list[Event] = []
+    build(tmp_path, "nomad", "#!/bin/sh\n").make(scratch(tmp_path), events.append)
+    assert [event.state for event in events][:2] == ["start", "progress"]
+    assert "a first build takes about 5 minutes" in events[0].text
+    assert events[1].text == "building, 0 s"
+
+
+def start_slow_build(tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """obsctl that builds with a go which never ends, and go's two processes."""
+    pids = tmp_path / "pids"
+    made = build(tmp_path, "nomad", SLOW_GO.format(pids=pids))
+    environ = {
+        **made.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "OBSCTL_RELEASES_HASHICORP": "http://127.0.0.1:1",
+    }
+    obsctl = start_provide("nomad", environ, made.toolchain)
+    wait_until(pids.exists, timeout=30, what="the start of go", hint="", interval=0.02)
+    return obsctl, [psutil.Process(int(pid)) for pid in pids.read_text().split()]
+
+
+def test_an_interrupt_ends_go_and_all_it_started(tmp_path: Path) -> None:
+    obsctl, processes = start_slow_build(tmp_path)
+    obsctl.send_signal(signal.SIGINT)
+    obsctl.communicate(timeout=30)
+    for process in processes:
+        wait_for_end(process)
+    assert [path.name for path in (tmp_path / "cache" / "obsctl" / "servers").iterdir()] == ["nomad.lock"]
+
+
+def test_go_does_not_outlive_a_killed_obsctl(tmp_path: Path) -> None:
+    obsctl, (go, helper) = start_slow_build(tmp_path)
+    obsctl.kill()
+    obsctl.communicate(timeout=30)
+    try:
+        wait_for_end(go)
+    finally:
+        helper.kill()
+
+
+def wait_for_end(process: psutil.Process) -> None:
+    """A zombie has ended: in some containers nobody collects orphans."""
+    wait_until(
+        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
+        timeout=10,
+        what=f"the end of {process}",
+        hint="",
+        interval=0.02,
+    )
