@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -59,15 +60,53 @@ def recovered(experiment: Experiment, world: World, *, since: float) -> Sighting
     return Sighting("recovered", min(times), "timestamp(up == 1)", {"up": found}) if times else None
 
 
-def bystanders(experiment: Experiment, world: World, ignore: Sequence[str]) -> Iterator[Json]:
-    """Firing alerts that are neither expected, nor allowed, nor in `ignore` (they fired before the fault)."""
-    for alert in world.prometheus.alerts():
-        if alert["state"] == "firing" and not experiment.is_allowed(alert["labels"]) and identity(alert) not in ignore:
-            yield alert
+def from_alert(stage: str, timestamp: str, alert: Json) -> Sighting:
+    """A stage whose exact time the webhook tells: `startsAt` is when it began to fire, `endsAt` when it cleared."""
+    source = {"firing": "webhook startsAt", "cleared": "webhook endsAt"}[stage]
+    return Sighting(stage, unix_time(timestamp), source, alert)
 
 
-def identity(alert: Json) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
+def firing_now(world: World) -> list[Json]:
+    """Label sets of all alerts that fire."""
+    return [alert["labels"] for alert in world.prometheus.alerts() if alert["state"] == "firing"]
+
+
+def fired(world: World, *, seconds: float) -> list[Json]:
+    """Label sets of all alerts that fired at any time in the last `seconds`, from Prometheus' own ALERTS series."""
+    window = f"{math.ceil(seconds)}s"
+    samples = world.prometheus.query(f'max_over_time(ALERTS{{alertstate="firing"}}[{window}])')
+    return [_without_markers(sample["metric"]) for sample in samples]
+
+
+def why_missed(stage: str, experiment: Experiment, world: World) -> str:
+    """The first broken link, as far as the programs can tell."""
+    if stage in ("pending", "firing"):
+        return _why_not_firing(stage, experiment, world)
+    if stage in ("delivered", "resolved"):
+        return _why_not_delivered(experiment, world)
+    return "Prometheus does not see the service as up" if stage == "recovered" else "the rule is still true"
+
+
+def _why_not_firing(stage: str, experiment: Experiment, world: World) -> str:
+    if stage == "firing":
+        return "it was pending, and then the rule was no longer true: something resets its `for`"
+    if world.prometheus.query(f'up{{job="{experiment.service}"}} == 1'):
+        return "Prometheus still scrapes the service successfully"
+    return "the service is gone for Prometheus too, but the rule does not become true"
+
+
+def _why_not_delivered(experiment: Experiment, world: World) -> str:
+    for alert in world.alertmanager.alerts():
+        if matches(experiment.expect, alert["labels"]):
+            status = alert["status"]
+            if status["state"] == "suppressed":
+                return f"suppressed in Alertmanager by {[*status['silencedBy'], *status['inhibitedBy']]}"
+            return "Alertmanager holds it, but the receiver did not get it: see its log"
+    return "Alertmanager does not hold it: Prometheus could not send it, or it has ended there"
+
+
+def _without_markers(metric: Json) -> Json:
+    return {name: value for name, value in metric.items() if name not in ("__name__", "alertstate")}
 
 
 def _alerts(experiment: Experiment, world: World, since: float) -> Iterator[Json]:

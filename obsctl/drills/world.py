@@ -10,16 +10,22 @@ from obsctl.model import Emit
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """The servers, the clock and the listener. `interrupted` tells whether somebody asked to stop."""
+@dataclass(frozen=True)
+class Cluster:
+    """Where faults are injected and taken back: enough for a revert."""
 
     stack: str
     nomad: NomadApi
     consul: ConsulApi
+    clock: Clock = SYSTEM_CLOCK
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(Cluster):
+    """The cluster and the alert path. `interrupted` tells whether somebody asked to stop."""
+
     prometheus: PrometheusApi
     alertmanager: AlertmanagerApi
     sink: SinkApi
     emit: Emit
     interrupted: Callable[[], bool] = lambda: False
-    clock: Clock = SYSTEM_CLOCK

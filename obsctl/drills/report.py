@@ -1,0 +1,77 @@
+"""The text report of a drill, made from its journal alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from obsctl.drills.forecast import Forecast
+from obsctl.drills.journal import Record
+from obsctl.drills.verdict import Stage, Verdict, judge
+
+
+def forecast_table(forecast: Forecast) -> str:
+    """The forecast as columns."""
+    lines = [f"  {'stage':10} {'min':>7} {'mean':>7} {'max':>7}   seconds since"]
+    for band in forecast.bands:
+        since = "the fault" if band.since == "fault" else "the service is back"
+        lines.append(f"  {band.stage:10} {band.minimum:7.1f} {band.mean:7.1f} {band.maximum:7.1f}   {since}")
+    return "\n".join(lines)
+
+
+def text(records: Sequence[Record]) -> str:
+    """The whole report: what was done, each stage against its forecast, the verdict."""
+    verdict, started = judge(records), records[0].data
+    lines = [
+        f"Drill {started['drill']}",
+        f"  {started['experiment']['title']}",
+        f"  began {_clock(records[0].at)}, journal of {len(records)} records, obsctl {started['version']}",
+        "",
+        f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7}",
+        *[_stage_line(stage) for stage in verdict.stages],
+        "",
+        *[line for record in records if (line := _moment(record))],
+        "",
+        conclusion(verdict),
+    ]
+    return "\n".join(lines)
+
+
+def conclusion(verdict: Verdict) -> str:
+    return f"{verdict.outcome}: {verdict.reason}"
+
+
+def document(records: Sequence[Record]) -> dict[str, Any]:
+    """The report as data: verdict, stages and the journal itself."""
+    return {
+        "id": records[0].data["drill"],
+        "verdict": judge(records).to_dict(),
+        "journal": [{name: getattr(record, name) for name in Record.__slots__} for record in records],
+    }
+
+
+def _stage_line(stage: Stage) -> str:
+    band = f"{stage.band.minimum:.1f} – {stage.band.maximum:.1f}"
+    mark = "" if stage.in_band else "   outside"
+    return f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {stage.band.mean:7.1f}{mark}"
+
+
+def _moment(record: Record) -> str:
+    """One line for the records that a reader wants in order of time."""
+    data = record.data
+    described = {
+        "armed": lambda: f"armed: the warden on {data['ack'].get('host', '?')} has the recipe",
+        "injected": lambda: f"injected: effect after {data['effect_at'] - data['requested_at']:.1f} s",
+        "not_injected": lambda: f"not injected: {data['reason']}",
+        "missed": lambda: f"missed {data['stage']}: {data.get('why') or 'reason not known'}",
+        "aborted": lambda: f"aborted: {data['reason']}",
+        "reverted": lambda: f"reverted ({data['state']}): {data['detail']}",
+        "revert_failed": lambda: f"REVERT FAILED: {data['reason']}; by hand: {'; '.join(data['commands'])}",
+        "recovered": lambda: f"recovered: {data['detail']}",
+    }
+    return f"  {_clock(record.at)}  {described[record.kind]()}" if record.kind in described else ""
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

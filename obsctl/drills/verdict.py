@@ -1,0 +1,211 @@
+"""From the journal's records to a verdict. Pure: the same journal gives the same verdict, on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from obsctl.drills.experiment import Experiment
+from obsctl.drills.forecast import Band, Forecast
+from obsctl.drills.journal import Record
+
+CLOCK_TOLERANCE = 0.25
+"""Seconds by which a stage may lie outside its band: the clocks of several programs are compared."""
+FAULT_STAGES = ("pending", "firing", "delivered")
+REVERT_STAGES = ("cleared", "resolved")
+
+
+class Outcome(StrEnum):
+    """What a drill shows. In order: the worst that is true is the verdict."""
+
+    REVERT_FAILED = "REVERT_FAILED"
+    ABORTED = "ABORTED"
+    NOT_STEADY = "NOT_STEADY"
+    NOT_INJECTED = "NOT_INJECTED"
+    MISSED = "MISSED"
+    UNDELIVERED = "UNDELIVERED"
+    FALSE_RESOLVE = "FALSE_RESOLVE"
+    UNRESOLVED = "UNRESOLVED"
+    COLLATERAL = "COLLATERAL"
+    LATE = "LATE"
+    PROVEN = "PROVEN"
+
+
+EXIT_CODES = {
+    Outcome.PROVEN: 0,
+    Outcome.MISSED: 10,
+    Outcome.UNDELIVERED: 11,
+    Outcome.UNRESOLVED: 12,
+    Outcome.FALSE_RESOLVE: 12,
+    Outcome.LATE: 13,
+    Outcome.COLLATERAL: 14,
+    Outcome.NOT_STEADY: 20,
+    Outcome.NOT_INJECTED: 22,
+    Outcome.ABORTED: 30,
+    Outcome.REVERT_FAILED: 40,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that was reached. seconds: since the fault's effect, or since the service was back.
+    earliest, latest: the same moment counted from the request and from the effect; both ends must fit the band."""
+
+    name: str
+    at: float
+    seconds: float
+    band: Band
+    in_band: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the drill shows, why, and how long each stage took."""
+
+    outcome: Outcome
+    reason: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "exit_code": self.exit_code}
+
+
+def judge(records: Sequence[Record]) -> Verdict:
+    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen, in order and in time."""
+    facts = _Facts(records)
+    stages = tuple(_stages(facts))
+    for outcome, test in _TESTS:
+        reason = test(facts, stages)
+        if reason:
+            return Verdict(outcome, reason, stages)
+    return Verdict(Outcome.PROVEN, _proof(stages), stages)
+
+
+class _Facts:
+    """The records by kind; of each kind the last counts."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._last = {record.kind: record.data for record in records if record.kind != "stage"}
+        self.seen = {record.data["stage"]: float(record.data["at"]) for record in records if record.kind == "stage"}
+        started = self.get("started") or {}
+        self.experiment = Experiment.from_dict(started["experiment"])
+        self.forecast = Forecast.from_dict(started["forecast"])
+
+    def get(self, kind: str) -> dict[str, Any] | None:
+        return self._last.get(kind)
+
+    def value(self, kind: str, key: str) -> Any:
+        return (self._last.get(kind) or {}).get(key)
+
+
+def _stages(facts: _Facts) -> Iterator[Stage]:
+    spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
+    for names, kind, effect_key in spans:
+        moment = facts.get(kind)
+        for name in names if moment else ():
+            if name in facts.seen:
+                yield _stage(facts.forecast.band(name), facts.seen[name], moment["requested_at"], moment[effect_key])
+
+
+def _stage(band: Band, at: float, requested: float, effect: float) -> Stage:
+    """The fault began somewhere between the request and its visible effect, so the band may start at either."""
+    early = at - requested < band.minimum - CLOCK_TOLERANCE
+    late = at - effect > band.maximum + CLOCK_TOLERANCE
+    return Stage(band.stage, at, at - effect, band, not early and not late)
+
+
+def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
+    if facts.get("revert_failed") and not facts.get("reverted"):
+        return f"the fault may still be active: {facts.value('revert_failed', 'reason')}"
+    if facts.get("armed") and not facts.get("reverted"):
+        return "the drill ended without its revert: obsctl drill recover"
+    return ""
+
+
+def _aborted(facts: _Facts, _: Sequence[Stage]) -> str:
+    if facts.value("reverted", "state") == "superseded":
+        return f"somebody else took over: {facts.value('reverted', 'detail')}"
+    reason = facts.value("aborted", "reason")
+    return f"{reason}; everything was put back" if reason else ""
+
+
+def _not_steady(facts: _Facts, _: Sequence[Stage]) -> str:
+    findings = facts.value("gate", "findings") or []
+    reasons = [f"{finding['where']}: {finding['what']}" for finding in findings]
+    reasons += [facts.value("not_armed", "reason")] if facts.get("not_armed") else []
+    return "; ".join(reasons)
+
+
+def _not_injected(facts: _Facts, _: Sequence[Stage]) -> str:
+    return facts.value("not_injected", "reason") or ""
+
+
+def _missed_one_of(names: Sequence[str]) -> Callable[[_Facts, Sequence[Stage]], str]:
+    def test(facts: _Facts, _: Sequence[Stage]) -> str:
+        stage = facts.value("missed", "stage")
+        return f"no {stage}: {facts.value('missed', 'why') or 'the reason is not known'}" if stage in names else ""
+
+    return test
+
+
+def _false_resolve(facts: _Facts, _: Sequence[Stage]) -> str:
+    asked, ended = facts.value("reverted", "requested_at"), facts.seen.get("cleared")
+    if asked is None or ended is None or ended >= asked - CLOCK_TOLERANCE:
+        return ""
+    return f"the alert ended {asked - ended:.1f} s before anything was put back"
+
+
+def _unresolved(facts: _Facts, stages: Sequence[Stage]) -> str:
+    missed = _missed_one_of(("recovered", "cleared", "resolved"))(facts, stages)
+    findings = facts.value("steady", "findings") or []
+    steady = "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings)
+    return missed or (f"not steady again: {steady}" if steady else "")
+
+
+def _collateral(facts: _Facts, _: Sequence[Stage]) -> str:
+    before = facts.value("gate", "firing") or []
+    fired = facts.value("steady", "fired") or []
+    strangers = [labels for labels in fired if labels not in before and not facts.experiment.is_allowed(labels)]
+    names = sorted({f"{labels.get('alertname')} ({labels.get('service', '-')})" for labels in strangers})
+    return f"alerts fired that should not: {', '.join(names)}" if names else ""
+
+
+def _late(_: _Facts, stages: Sequence[Stage]) -> str:
+    outside = [stage for stage in stages if not stage.in_band]
+    return "; ".join(
+        f"{stage.name} after {stage.seconds:.1f} s, forecast {stage.band.minimum:.1f} to {stage.band.maximum:.1f} s"
+        for stage in outside
+    )
+
+
+def _incomplete(facts: _Facts, stages: Sequence[Stage]) -> str:
+    reached = [stage.name for stage in stages]
+    if reached == [*FAULT_STAGES, *REVERT_STAGES] and facts.get("steady") and facts.get("finished"):
+        return ""
+    return f"the journal ends early: it has {', '.join(reached) or 'no stage'}"
+
+
+def _proof(stages: Sequence[Stage]) -> str:
+    seconds = {stage.name: stage.seconds for stage in stages}
+    return f"delivered {seconds['delivered']:.1f} s after the fault, its end {seconds['resolved']:.1f} s after recovery"
+
+
+_TESTS: tuple[tuple[Outcome, Callable[[_Facts, Sequence[Stage]], str]], ...] = (
+    (Outcome.REVERT_FAILED, _revert_failed),
+    (Outcome.ABORTED, _aborted),
+    (Outcome.NOT_STEADY, _not_steady),
+    (Outcome.NOT_INJECTED, _not_injected),
+    (Outcome.MISSED, _missed_one_of(("pending", "firing"))),
+    (Outcome.UNDELIVERED, _missed_one_of(("delivered",))),
+    (Outcome.FALSE_RESOLVE, _false_resolve),
+    (Outcome.UNRESOLVED, _unresolved),
+    (Outcome.COLLATERAL, _collateral),
+    (Outcome.LATE, _late),
+    (Outcome.ABORTED, _incomplete),
+)
