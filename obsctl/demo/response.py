@@ -39,7 +39,7 @@ def read_phrases(consul: Consul) -> list[str]:
         phrases = json.loads(consul.value(PHRASES_KEY))
     except NotFound as error:
         raise NotFound(f"Consul has no key {PHRASES_KEY}", hint=_HINT) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         phrases = None
     if not isinstance(phrases, list) or not phrases or not all(isinstance(one, str) for one in phrases):
         raise ObsctlError(f"the Consul key {PHRASES_KEY} is not a JSON list of strings", hint=_HINT)
