@@ -40,9 +40,7 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> None:
     _show(app, found)
     missing = [name for name, program in found.items() if program is None]
     if missing:
-        raise ObsctlError(
-            f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}"
-        )
+        raise ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
 
 
 def _show(app: App, found: dict[str, Found | None]) -> None:
@@ -50,6 +48,4 @@ def _show(app: App, found: dict[str, Found | None]) -> None:
     servers = [asdict(program) if program else {"name": name, **nothing} for name, program in found.items()]
     columns = ("name", "version", "source", "path")
     rows = [[str(server[column] or "-") for column in columns] for server in servers]
-    app.ui.result(
-        "binaries", {"servers": servers}, app.ui.table([column.upper() for column in columns], rows)
-    )
+    app.ui.result("binaries", {"servers": servers}, app.ui.table([column.upper() for column in columns], rows))

@@ -47,9 +47,7 @@ def find(name: str, configured: Mapping[str, str], environ: Mapping[str, str] = 
     return found.path if found else None
 
 
-def obtain(
-    name: str, configured: Mapping[str, str], *, emit: Emit, environ: Mapping[str, str] = os.environ
-) -> Path:
+def obtain(name: str, configured: Mapping[str, str], *, emit: Emit, environ: Mapping[str, str] = os.environ) -> Path:
     """The program's path; it is downloaded or built first if need be. See `provide` for what it raises."""
     return provide(name, configured, emit=emit, environ=environ).path
 
@@ -148,9 +146,7 @@ def _judge(server: Server, path: Path) -> tuple[str, str | None]:
     if version is None:
         return "unknown", f"`{server.name} {server.version_argument}` does not tell a version"
     if version < server.minimum:
-        return format_version(
-            version
-        ), f"it is {format_version(version)}, older than {format_version(server.minimum)}"
+        return format_version(version), f"it is {format_version(version)}, older than {format_version(server.minimum)}"
     return format_version(version), None
 
 
@@ -171,9 +167,7 @@ def _cached(server: Server, cache: Cache, sources: Sequence[Source]) -> Found | 
     return None
 
 
-def _get(
-    server: Server, cache: Cache, sources: Sequence[Source], remarks: Sequence[str], emit: Emit
-) -> Found:
+def _get(server: Server, cache: Cache, sources: Sequence[Source], remarks: Sequence[str], emit: Emit) -> Found:
     """The first source that works. For the holder of the project's lock."""
     project = server.project
     tried = [f"PATH: {remark}" for remark in remarks] or [f"PATH: there is no {server.name} on it"]
@@ -200,7 +194,7 @@ def _make(server: Server, cache: Cache, source: Source, emit: Emit) -> Path:
                     raise SourceFailed(f"{name} came, but {objection}")
             return cache.place(made, source.entry) / server.name
     except OSError as error:
-        raise SourceFailed(str(error)) from error
+        raise SourceFailed(error.strerror or str(error)) from error
 
 
 def _none_left(server: Server, tried: Sequence[str]) -> ObsctlError:

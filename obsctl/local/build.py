@@ -92,8 +92,10 @@ class GoBuild:
             )
         self._wait(process, emit)
         if process.returncode:
-            lines = _last_lines(log)
-            raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines))
+            # On a full disk there is no log either.
+            silence = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
+            lines = _last_lines(log) or [silence]
+            raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines[:-1]))
 
     def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()
@@ -123,7 +125,7 @@ def _last_lines(log: Path) -> list[str]:
     """The end of what Go said, without its list of downloads."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith("go: downloading ")]
-    return telling[-SHOWN_LINES:] or ["it said nothing"]
+    return telling[-SHOWN_LINES:]
 
 
 def _end_with_parent() -> Callable[[], None] | None:

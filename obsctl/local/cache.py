@@ -47,11 +47,7 @@ class Cache:
             if not _take(lock.fileno()):
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
-                emit(
-                    Event(
-                        project, "note", f"another obsctl (process {holder}) is getting it; waiting for that"
-                    )
-                )
+                emit(Event(project, "note", f"another obsctl (process {holder}) is getting it; waiting for that"))
                 wait_until(
                     lambda: _take(lock.fileno()),
                     timeout=LOCK_TIMEOUT,

@@ -58,9 +58,7 @@ class Release:
         archive = scratch / name
         got = self._fetch(self._url(name), archive, emit)
         if got != wanted:
-            raise SourceFailed(
-                f"the checksum of {name} is wrong: published {wanted[:12]}…, received {got[:12]}…"
-            )
+            raise SourceFailed(f"the checksum of {name} is wrong: published {wanted[:12]}…, received {got[:12]}…")
         return self._unpack(archive, scratch / "programs")
 
     def _fill(self, pattern: str, program: str = "") -> str:
@@ -114,9 +112,7 @@ class Release:
             raise SourceFailed(f"{urlsplit(url).netloc or url}: {why(error)}") from error
 
     def _unpack(self, archive: Path, into: Path) -> Path:
-        members = {
-            program: self._fill(self.project.publisher.member, program) for program in self.project.packages
-        }
+        members = {program: self._fill(self.project.publisher.member, program) for program in self.project.packages}
         into.mkdir()
         try:
             with _opened(archive) as open_member:

@@ -89,9 +89,7 @@ class Server:
 
         None when it is another program, or one that does not know its version.
         """
-        match = re.search(
-            rf"^{self.name},?(?: version)? v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE
-        )
+        match = re.search(rf"^{self.name},?(?: version)? v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE)
         if match is None:
             return None
         major, minor, patch = (int(number) for number in match.groups())

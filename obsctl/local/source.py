@@ -9,7 +9,7 @@ from obsctl.model import Emit
 
 
 class SourceFailed(Exception):
-    """A source could not give the programs. reason: one line; detail: more lines, for the last error."""
+    """A source could not give the programs. reason: one line; detail: what came before it, for the last error."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)

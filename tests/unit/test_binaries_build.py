@@ -79,7 +79,12 @@ def test_a_failure_shows_what_go_said_last(tmp_path: Path) -> None:
     with pytest.raises(SourceFailed) as caught:
         build(tmp_path, "nomad", go).make(scratch(tmp_path), lambda event: None)
     assert caught.value.reason == "go build failed: x.go:2: undefined: y"
-    assert caught.value.detail == "x.go:1: first\nx.go:2: undefined: y"
+    assert caught.value.detail == "x.go:1: first"
+
+
+def test_a_failure_without_a_word_tells_the_free_space(tmp_path: Path) -> None:
+    with pytest.raises(SourceFailed, match=r"go build failed: no output; \d+ MB are free"):
+        build(tmp_path, "nomad", "#!/bin/sh\nexit 1\n").make(scratch(tmp_path), lambda event: None)
 
 
 def test_without_go(tmp_path: Path) -> None:
