@@ -22,6 +22,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
+from obsctl.local.logs import last_lines
 from obsctl.local.ports import Ports, choose_free, conflicts
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK
@@ -83,13 +84,16 @@ class Cluster:
 
         The state stays, so that `up` brings the jobs back, unless `purge` removes the folder too.
         """
+        if purge:
+            self.folder.check_removable()
         with self._naming_what_runs(), self._locked_if_ours(emit):
-            # Clients first, or they would start ended tasks again.
+            # Nomad goes first: a client would start ended tasks again, and a server would write a silent
+            # client's allocations off, while `up` is to find them as they were.
             self._sweep("agents without a record", self._strays, AGENT_GRACE, emit)
             self._stop(CLIENT, emit)
+            self._stop(SERVER, emit)
             self._sweep("tasks", lambda: members.tasks(self.folder.path), TASK_GRACE, emit)
             self._sweep("executors", lambda: members.helpers(self.folder.path), HELPER_GRACE, emit)
-            self._stop(SERVER, emit)
             self._stop(CONSUL, emit)
             self.folder.clear_tmp()
             if purge:
@@ -97,6 +101,9 @@ class Cluster:
 
     def start(self, name: str, emit: Emit = silent) -> None:
         """Start one agent of a cluster that has been up, and wait until it does its work."""
+        if not self.folder.is_ours():
+            raise ObsctlError(f"there is no cluster in {self.folder.path}", hint="make one: obsctl dev up")
+        self.folder.claim()
         with self._naming_what_runs(), self.folder.locked(emit):
             self._start((name,), emit)
 
@@ -188,7 +195,7 @@ class Cluster:
             self._fail(name)
 
     def _fail(self, name: str) -> NoReturn:
-        lines = processes.last_lines(self.folder.log(name), 10)
+        lines = last_lines(self.folder.log(name), 10)
         raise ObsctlError(
             "\n  ".join([f"{name} ended as soon as it was started; its last words:", *lines]),
             hint=f"obsctl dev logs {name} shows more",

@@ -22,9 +22,9 @@ from obsctl.model import Emit, Event
 from obsctl.wait import wait_until
 
 SCHEMA = "obsctl/dev-cluster/v1"
-# Nomad talks to its executors over sockets named FOLDER/tmp/plugin-dir1234567890/plugin1234567890, and the path of
-# a socket has room for 103 bytes on macOS and 107 on Linux.
-LONGEST_PATH = 60
+# Nomad talks to its executors over sockets named FOLDER/tmp/plugin1234567890, and the path of a socket has room for
+# 103 bytes on macOS and 107 on Linux. (The Task API's socket lies deeper; without it Nomad runs the task all the same.)
+LONGEST_PATH = 80
 LOCK_TIMEOUT = 120.0
 
 
@@ -67,22 +67,24 @@ class Folder:
                 f"bytes, {LONGEST_PATH} are possible",
                 hint="choose a shorter one with --state-dir or OBSCTL_DEV_STATE_DIR",
             )
-        if not self.is_ours() and self.path.is_dir() and any(self.path.iterdir()):
-            raise ObsctlError(
-                f"{self.path} holds something that obsctl did not put there",
-                hint="choose an empty or new folder with --state-dir or OBSCTL_DEV_STATE_DIR",
-            )
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.is_ours():
+            if self.path.exists() and not (self.path.is_dir() and _is_empty(self.path)):
+                raise ObsctlError(
+                    f"{self.path} holds something that obsctl did not put there",
+                    hint="choose a new or empty folder with --state-dir or OBSCTL_DEV_STATE_DIR",
+                )
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
         for name in ("bin", "tmp", "config", "logs", "run", "volumes"):
             (self.path / name).mkdir(exist_ok=True)
 
     def is_ours(self) -> bool:
-        return self.ports() is not None
+        return (_read_json(self._cluster_file) or {}).get("schema") == SCHEMA
 
     def ports(self) -> Ports | None:
-        """The ports the cluster was last started with; None when this is no cluster's folder."""
-        document = _read_json(self._cluster_file)
-        return Ports(**document["ports"]) if document and document.get("schema") == SCHEMA else None
+        """The ports the cluster was last started with, if it ever was."""
+        kept = (_read_json(self._cluster_file) or {}).get("ports")
+        return Ports(**kept) if kept else None
 
     def keep_ports(self, ports: Ports) -> None:
         _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
@@ -117,20 +119,25 @@ class Folder:
             yield
 
     def clear_tmp(self) -> None:
-        """Remove what ended executors left in TMPDIR."""
-        for entry in self.tmp.glob("plugin*"):
-            shutil.rmtree(entry, ignore_errors=True)
+        """Remove what ended processes left in TMPDIR; executors leave their sockets."""
+        shutil.rmtree(self.tmp, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Remove it and all data. Raises ObsctlError when it is not ours or cannot be removed."""
-        if not self.is_ours():
+    def check_removable(self) -> None:
+        """Raises ObsctlError when it is not ours."""
+        if self.path.exists() and not self.is_ours():
             raise ObsctlError(
                 f"{self.path} is not removed: it is not the state folder of a cluster",
                 hint="see what it holds; remove it by hand if you are sure",
             )
+
+    def remove(self) -> None:
+        """Remove it and all data in it; nothing happens when it is not there."""
+        self.check_removable()
         self._unmount()
         try:
             shutil.rmtree(self.path)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise ObsctlError(
                 f"{self.path} cannot be removed: {error.strerror} ({error.filename})",
@@ -149,6 +156,10 @@ class Folder:
 
     def _record_file(self, agent: str) -> Path:
         return self.path / "run" / f"{agent}.json"
+
+
+def _is_empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -124,18 +124,6 @@ def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
     )
 
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log; no lines when there is no file."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1000 * count))
-            text = file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return []
-    return text.splitlines()[-count:]
-
-
 def _start_time(pid: int) -> float:
     try:
         return psutil.Process(pid).create_time()

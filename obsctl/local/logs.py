@@ -1,0 +1,49 @@
+"""The agents' log files: their end, and what is added to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+FOLLOW_INTERVAL = 0.25
+LINE_LENGTH = 1000  # bytes that are read for each line wanted
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log: at most `count` lines, fewer if they are very long, none when there is no file."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LINE_LENGTH * count))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return text.splitlines()[-count:]
+
+
+def follow_all(logs: Mapping[str, Path], *, clock: Clock = SYSTEM_CLOCK) -> Iterator[tuple[str, str]]:
+    """(name, line) for every line that is added from now on. Ends when the caller stops asking."""
+    offsets = {name: _size(path) for name, path in logs.items()}
+    while True:
+        for name, path in logs.items():
+            added = _whole_lines_after(path, offsets[name])
+            offsets[name] += len(added)
+            yield from ((name, line) for line in added.decode(errors="replace").splitlines())
+        clock.sleep(FOLLOW_INTERVAL)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _whole_lines_after(path: Path, offset: int) -> bytes:
+    """What follows `offset`, without a last line that is still being written."""
+    if _size(path) <= offset:
+        return b""
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read()
+    return text[: text.rfind(b"\n") + 1]
