@@ -1,0 +1,356 @@
+"""What obsctl takes for granted of Nomad, held against the real one and against the fake of the unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+
+from obsctl.clients import connect
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.errors import Conflict, NotFound, Rejected
+from obsctl.wait import wait_until
+from tests.fakes import FakeConsul, FakeNomad
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+JOB = """
+job "%(name)s" {
+  type = "service"
+  group "main" {
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+    update {
+      health_check     = "task_states"
+      min_healthy_time = "100ms"
+    }
+    network {
+      port "http" {}
+    }
+    service {
+      name     = "%(name)s"
+      port     = "http"
+      provider = "consul"
+    }
+    task "main" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sh"
+        args    = ["-c", "%(script)s"]
+      }
+      resources {
+        cpu    = 20
+        memory = 20
+      }
+    }
+  }
+}
+"""
+SLEEP = "echo to-stdout; echo to-stderr >&2; exec sleep 600"
+EXIT = "echo no port left >&2; exit 1"
+
+
+@dataclass
+class Subject:
+    """A Nomad under test, and what differs between the fake and the real one. names: the jobs of this test."""
+
+    nomad: NomadApi
+    consul: ConsulApi
+    fake: FakeNomad | None = None
+    names: list[str] = field(default_factory=list)
+
+    def job(self, script: str = SLEEP) -> Json:
+        name = f"contract-{uuid4().hex[:8]}"
+        self.names.append(name)
+        if self.fake and script == EXIT:
+            self.fake.exits[name] = "no port left\n"
+        return self.nomad.parse_job(JOB % {"name": name, "script": script})
+
+    def unplaceable(self) -> Json:
+        job = self.job()
+        if self.fake:
+            self.fake.unplaceable[job["ID"]] = {"main": {"NodesEvaluated": 1, "ConstraintFiltered": {"x": 1}}}
+        return {**job, "Constraints": [{"LTarget": "${node.unique.name}", "RTarget": "nobody", "Operand": "="}]}
+
+    def started(self) -> Json:
+        """A job that runs, and whose deployment is through."""
+        job = self.job()
+        self.nomad.register_job(job)
+        self.until_deployed(job["ID"])
+        return job
+
+    def until(self, what: str, probe: Callable[[], bool]) -> None:
+        wait_until(probe, timeout=20, interval=0.05, what=what, hint="look into the agents' logs")
+
+    def until_deployed(self, job_id: str, status: str = "successful") -> Json:
+        def deployed() -> Json | None:
+            deployment = self.nomad.job_deployment(job_id)
+            current = deployment and deployment["JobVersion"] == self.nomad.job(job_id)["Version"]
+            return deployment if deployment and current and deployment["Status"] == status else None
+
+        return wait_until(deployed, timeout=20, interval=0.05, what=f"a {status} deployment", hint="")
+
+    def until_ended(self, job_id: str) -> None:
+        def ended() -> bool:
+            return all(alloc["ClientStatus"] == "complete" for alloc in self.nomad.job_allocations(job_id))
+
+        self.until("the end of the allocations", ended)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "fake":
+        consul = FakeConsul()
+        fake = FakeNomad(consul=consul)
+        yield Subject(fake, consul, fake)
+        return
+    addresses = request.getfixturevalue("cluster").addresses
+    subject = Subject(
+        connect.nomad(NomadServer(address=addresses.nomad)), connect.consul(ConsulServer(address=addresses.consul))
+    )
+    yield subject
+    for stub in subject.nomad.jobs():
+        if stub["ID"] in subject.names and not stub["Stop"]:
+            subject.nomad.stop_job(stub["ID"])
+
+
+@pytest.fixture
+def nomad(subject: Subject) -> NomadApi:
+    return subject.nomad
+
+
+def test_it_has_a_leader_a_version_and_a_clock(nomad: NomadApi) -> None:
+    assert ":" in nomad.leader()
+    assert nomad.agent_version().count(".") == 2
+    assert nomad.server_time() > 1_600_000_000
+
+
+class TestWhatIsNotThere:
+    def test_a_job(self, nomad: NomadApi) -> None:
+        with pytest.raises(NotFound):
+            nomad.job("nobody")
+        with pytest.raises(NotFound):
+            nomad.stop_job("nobody")
+        assert nomad.job_allocations("nobody") == []
+        assert nomad.job_evaluations("nobody") == []
+        assert nomad.job_deployment("nobody") is None
+
+    def test_by_id(self, nomad: NomadApi) -> None:
+        for lookup in (nomad.evaluation, nomad.allocation, nomad.node):
+            with pytest.raises(NotFound):
+                lookup(NOBODY)
+        assert nomad.task_logs(NOBODY, "main") == ""
+
+
+class TestParse:
+    def test_a_job(self, subject: Subject) -> None:
+        job = subject.job()
+        assert job["ID"] == job["Name"] == subject.names[0]
+        assert job["Type"] == "service"
+        assert job["TaskGroups"][0]["Count"] == 1
+        assert job["TaskGroups"][0]["Tasks"][0]["Name"] == "main"
+
+    def test_what_is_no_job(self, nomad: NomadApi) -> None:
+        with pytest.raises(Rejected, match="Failed to parse job"):
+            nomad.parse_job('job "x" {')
+
+
+class TestRegister:
+    def test_a_new_job_runs(self, subject: Subject, nomad: NomadApi) -> None:
+        job = {**subject.job(), "Meta": {"obsctl.stack": "obs"}}
+        eval_id = nomad.register_job(job, enforce_index=0)
+        deployment = subject.until_deployed(job["ID"])
+        assert deployment["JobVersion"] == 0
+        current = nomad.job(job["ID"])
+        assert (current["Version"], current["Stop"], current["Status"]) == (0, False, "running")
+        assert current["JobModifyIndex"] == deployment["JobModifyIndex"]
+        [alloc] = nomad.job_allocations(job["ID"])
+        assert (alloc["ClientStatus"], alloc["JobVersion"], alloc["EvalID"]) == ("running", 0, eval_id)
+        assert nomad.allocation(alloc["ID"])["TaskStates"]["main"]["State"] == "running"
+        assert nomad.evaluation(eval_id)["JobID"] == job["ID"]
+        assert eval_id in [evaluation["ID"] for evaluation in nomad.job_evaluations(job["ID"])]
+        [stub] = [stub for stub in nomad.jobs() if stub["ID"] == job["ID"]]
+        assert stub["Meta"] == {"obsctl.stack": "obs"}
+        assert (stub["Stop"], stub["JobModifyIndex"]) == (False, current["JobModifyIndex"])
+
+    def test_only_over_the_index_that_was_seen(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.job()
+        with pytest.raises(Conflict):
+            nomad.register_job(job, enforce_index=5)
+        nomad.register_job(job, enforce_index=0)
+        with pytest.raises(Conflict):
+            nomad.register_job(job, enforce_index=0)
+        seen = nomad.job(job["ID"])["JobModifyIndex"]
+        nomad.register_job({**job, "Priority": 60}, enforce_index=seen)
+        with pytest.raises(Conflict):
+            nomad.register_job({**job, "Priority": 70}, enforce_index=seen)
+        assert nomad.job(job["ID"])["Priority"] == 60
+
+    def test_the_same_job_again_is_no_new_version(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        before = nomad.job(job["ID"])
+        nomad.register_job(job)
+        after = nomad.job(job["ID"])
+        assert (after["Version"], after["JobModifyIndex"]) == (0, before["JobModifyIndex"])
+
+    def test_a_changed_job_is_a_new_version_with_its_own_deployment(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        before = nomad.job(job["ID"])
+        nomad.register_job({**job, "Meta": {"a": "b"}})
+        assert subject.until_deployed(job["ID"])["JobVersion"] == 1
+        after = nomad.job(job["ID"])
+        assert after["Version"] == 1
+        assert after["JobModifyIndex"] > before["JobModifyIndex"]
+        assert [alloc["JobVersion"] for alloc in nomad.job_allocations(job["ID"])] == [1, 0]
+
+    def test_a_job_whose_task_exits_fails_its_deployment_and_leaves_its_log(self, subject: Subject) -> None:
+        job = subject.job(EXIT)
+        subject.nomad.register_job(job)
+        subject.until_deployed(job["ID"], "failed")
+        [alloc] = subject.nomad.job_allocations(job["ID"])
+        assert alloc["ClientStatus"] == "failed"
+        state = alloc["TaskStates"]["main"]
+        assert (state["State"], state["Failed"]) == ("dead", True)
+        assert "Terminated" in [event["Type"] for event in state["Events"]]
+        assert subject.nomad.task_logs(alloc["ID"], "main") == "no port left\n"
+        assert subject.nomad.task_logs(alloc["ID"], "main", tail_bytes=5) == "left\n"
+        assert subject.nomad.task_logs(alloc["ID"], "main", stream="stdout") == ""
+
+    def test_a_job_that_no_node_can_take_says_why(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.unplaceable()
+        assert nomad.plan_job(job)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
+        eval_id = nomad.register_job(job)
+        subject.until("the evaluation", lambda: nomad.evaluation(eval_id)["Status"] == "complete")
+        assert nomad.evaluation(eval_id)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
+        assert nomad.job_allocations(job["ID"]) == []
+        deployment = nomad.job_deployment(job["ID"])
+        assert deployment
+        assert deployment["Status"] == "running"
+
+
+class TestPlan:
+    def test_a_new_job(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.job()
+        plan = nomad.plan_job(job)
+        assert (plan["JobModifyIndex"], plan["Diff"]["Type"]) == (0, "Added")
+        assert not plan["FailedTGAllocs"]
+
+    def test_the_same_job(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        plan = nomad.plan_job(job)
+        assert plan["Diff"]["Type"] == "None"
+        assert plan["JobModifyIndex"] == nomad.job(job["ID"])["JobModifyIndex"]
+
+    def test_a_changed_job(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        assert nomad.plan_job({**job, "Priority": 70})["Diff"]["Type"] == "Edited"
+        assert nomad.job(job["ID"])["Version"] == 0
+
+    def test_a_stopped_job_shows_that_it_is_stopped(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        nomad.stop_job(job["ID"])
+        diff = nomad.plan_job(job)["Diff"]
+        assert diff["Type"] == "Edited"
+        assert [(change["Name"], change["Old"].lower(), change["New"].lower()) for change in diff["Fields"]] == [
+            ("Stop", "true", "false")
+        ]
+
+
+class TestStop:
+    def test_a_stop_is_a_new_version_and_ends_the_tasks(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        before = nomad.job(job["ID"])
+        eval_id = nomad.stop_job(job["ID"])
+        subject.until_ended(job["ID"])
+        after = nomad.job(job["ID"])
+        assert (after["Version"], after["Stop"], after["Status"]) == (1, True, "dead")
+        assert after["JobModifyIndex"] > before["JobModifyIndex"]
+        assert nomad.evaluation(eval_id)["JobID"] == job["ID"]
+        [alloc] = nomad.job_allocations(job["ID"])
+        assert (alloc["DesiredStatus"], alloc["JobVersion"]) == ("stop", 0)
+        assert alloc["TaskStates"]["main"]["State"] == "dead"
+        assert alloc["TaskStates"]["main"]["FinishedAt"]
+
+    def test_a_stopped_job_keeps_the_deployment_of_its_last_running_version(self, subject: Subject) -> None:
+        job = subject.started()
+        subject.nomad.stop_job(job["ID"])
+        deployment = subject.nomad.job_deployment(job["ID"])
+        assert deployment
+        assert (deployment["JobVersion"], deployment["Status"]) == (0, "successful")
+
+    def test_a_second_stop_is_one_more_version(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        nomad.stop_job(job["ID"])
+        nomad.stop_job(job["ID"])
+        assert nomad.job(job["ID"])["Version"] == 2
+
+    @pytest.mark.parametrize("recorded", [False, True], ids=["as registered", "as recorded while it ran"])
+    def test_registering_a_stopped_job_starts_it(self, subject: Subject, nomad: NomadApi, recorded: bool) -> None:
+        job = subject.started()
+        again = nomad.job(job["ID"]) if recorded else job
+        nomad.stop_job(job["ID"])
+        subject.until_ended(job["ID"])
+        with pytest.raises(Conflict):
+            nomad.register_job(again, enforce_index=0)
+        nomad.register_job(again, enforce_index=nomad.job(job["ID"])["JobModifyIndex"])
+        assert subject.until_deployed(job["ID"])["JobVersion"] == 2
+        current = nomad.job(job["ID"])
+        assert (current["Version"], current["Stop"]) == (2, False)
+        assert [alloc["ClientStatus"] for alloc in nomad.job_allocations(job["ID"])] == ["running", "complete"]
+
+    def test_its_services_come_and_go_with_it(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        subject.until("registration", lambda: len(subject.consul.health(job["ID"])) == 1)
+        nomad.stop_job(job["ID"])
+        subject.until("deregistration", lambda: subject.consul.health(job["ID"]) == [])
+
+
+class TestVariables:
+    @pytest.fixture
+    def path(self, nomad: NomadApi) -> Iterator[str]:
+        path = f"contract/{uuid4()}"
+        yield path
+        nomad.delete_variable(path)
+
+    def test_what_is_not_there(self, nomad: NomadApi, path: str) -> None:
+        assert nomad.variable(path) is None
+        nomad.delete_variable(path)
+
+    def test_put_and_delete(self, nomad: NomadApi, path: str) -> None:
+        nomad.put_variable(path, {"password": "hunter2"})
+        variable = nomad.variable(path)
+        assert variable
+        assert (variable.path, variable.items) == (path, {"password": "hunter2"})
+        assert "hunter2" not in repr(variable)
+        nomad.delete_variable(path)
+        assert nomad.variable(path) is None
+
+    def test_check_and_set(self, nomad: NomadApi, path: str) -> None:
+        with pytest.raises(Conflict):
+            nomad.put_variable(path, {"a": "early"}, cas=7)
+        nomad.put_variable(path, {"a": "hunter2"}, cas=0)
+        with pytest.raises(Conflict) as caught:
+            nomad.put_variable(path, {"a": "again"}, cas=0)
+        assert "hunter2" not in caught.value.message
+        variable = nomad.variable(path)
+        assert variable
+        nomad.put_variable(path, {"a": "next"}, cas=variable.modify_index)
+        with pytest.raises(Conflict):
+            nomad.put_variable(path, {"a": "late"}, cas=variable.modify_index)
+        found = nomad.variable(path)
+        assert found
+        assert found.items == {"a": "next"}
+
+
+def test_nodes(nomad: NomadApi) -> None:
+    [stub] = nomad.nodes()
+    assert (stub["Status"], stub["SchedulingEligibility"]) == ("ready", "eligible")
+    assert nomad.node(stub["ID"])["Name"] == stub["Name"]
