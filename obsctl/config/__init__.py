@@ -1,0 +1,1 @@
+"""obsctl.yaml: its schema, its loading and its secrets. The only package that knows pydantic."""

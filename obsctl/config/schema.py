@@ -1,4 +1,4 @@
-"""What obsctl.yaml may say. The only place for pydantic: everything else sees frozen values.
+"""What obsctl.yaml may say. pydantic stays in this package: everything else sees frozen values.
 
 Units: durations are written like Prometheus writes them ("15s", "2m", "1h30m") and are seconds (float) here;
 CPU is MHz and memory MB, as in Nomad.
@@ -6,53 +6,60 @@ CPU is MHz and memory MB, as in Nomad.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
+from obsctl.config.durations import Duration, Positive, format_duration, parse_duration
 from obsctl.config.secrets import SecretRef
+from obsctl.config.shapes import (
+    Address,
+    Clash,
+    KeyPath,
+    Line,
+    LocalPath,
+    Name,
+    Port,
+    ServiceName,
+    Severity,
+    Strict,
+    Word,
+)
+from obsctl.config.timing import PROFILES, Profile, Timing
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
-_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-
-
-def parse_duration(value: object) -> object:
-    """Seconds from "1h30m", "15s", "250ms"; a plain number is refused because its unit would be a guess."""
-    if not isinstance(value, str):
-        raise ValueError('write a duration with its unit, like "30s" or "2m"')
-    if not _DURATION.fullmatch(value):
-        raise ValueError(f'{value!r} is no duration; write it like "30s", "2m" or "1h30m"')
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest form Prometheus and Alertmanager read: 90 -> "1m30s", 0.25 -> "250ms", 0 -> "0s"."""
-    milliseconds = round(seconds * 1000)
-    parts = []
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-        count, milliseconds = divmod(milliseconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=_DURATION.pattern)]),
-    PlainSerializer(format_duration, return_type=str),
+__all__ = [
+    "DEMO_SERVICES",
+    "PROFILES",
+    "SERVERS",
+    "Alerting",
+    "Component",
+    "Components",
+    "Config",
+    "ConsulServer",
+    "Demo",
+    "Driver",
+    "Email",
+    "NomadServer",
+    "PagerDuty",
+    "Profile",
+    "Receiver",
+    "Resources",
+    "RuleOverride",
+    "Service",
+    "Slack",
+    "Storage",
+    "Timing",
+    "Tls",
+    "Webhook",
+    "format_duration",
+    "parse_duration",
 ]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=_NAME)]
 
-
-class Strict(BaseModel):
-    """Unknown keys are faults, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+DEMO_SERVICES = ("hello-service", "response-service")
+SERVERS = ("nomad", "consul", "prometheus", "promtool", "alertmanager", "amtool")
 
 
 class Driver(StrEnum):
@@ -63,195 +70,160 @@ class Driver(StrEnum):
 
 
 class Tls(Strict):
-    """TLS of a server's API. `verify: false` exists for laboratories; every command then warns."""
+    """TLS of a server's API. Paths are relative to obsctl.yaml."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    ca_file: LocalPath | None = None
+    """Certificates to trust, instead of the system's."""
+    cert_file: LocalPath | None = None
+    """The client certificate."""
+    key_file: LocalPath | None = None
+    """The client certificate's key."""
     verify: bool = True
+    """false is for laboratories alone; every command then warns."""
 
     @model_validator(mode="after")
     def _certificate_has_key(self) -> Tls:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together: give both or neither")
+            given, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
+            raise Clash(((given,), f"needs {other} beside it: give both or neither"))
         return self
 
 
-Address = Annotated[str, Field(pattern=r"^https?://[^/\s?#@]+$")]
+def _not_in_nomad(reference: SecretRef) -> SecretRef:
+    if reference.kind == "nomad-var":
+        raise ValueError("a token cannot be read from Nomad before Nomad can be asked; use env:NAME or file:/path")
+    return reference
+
+
+Token = Annotated[SecretRef, AfterValidator(_not_in_nomad)]
 
 
 class NomadServer(Strict):
     """Where Nomad is and how to talk to it."""
 
     address: Address = "http://127.0.0.1:4646"
-    region: str | None = None
-    namespace: str = "default"
-    datacenters: tuple[str, ...] = ("*",)
-    token: SecretRef | None = None
+    """Of any Nomad server or client."""
+    region: Word | None = None
+    """Default: the region of that server."""
+    namespace: Word = "default"
+    """Where the stack's jobs run."""
+    datacenters: tuple[Word, ...] = ("*",)
+    """Where they may be placed; `*` means everywhere."""
+    token: Token | None = None
+    """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()
-    timeout: Duration = 10.0
+    """TLS of Nomad's API."""
+    timeout: Positive = 10.0
+    """How long one call may take."""
 
 
 class ConsulServer(Strict):
     """Where Consul is and how to talk to it."""
 
     address: Address = "http://127.0.0.1:8500"
-    datacenter: str | None = None
-    token: SecretRef | None = None
+    """Of any Consul agent."""
+    datacenter: Word | None = None
+    """Default: the datacenter of that agent."""
+    token: Token | None = None
+    """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()
-    timeout: Duration = 10.0
-
-
-class Profile(StrEnum):
-    """How quickly a fault becomes a notification."""
-
-    FAST = "fast"
-    STANDARD = "standard"
-    RELAXED = "relaxed"
-
-
-class Timing(Strict):
-    """Every interval on the way from a fault to a delivered notification.
-
-    Written as a profile's name or as a mapping that names a profile and changes some of its values.
-    `pending` is what alert rules call `for`; `window` is the range of rates in shipped rules.
-    """
-
-    profile: Profile = Profile.STANDARD
-    scrape_interval: Duration
-    scrape_timeout: Duration
-    evaluation_interval: Duration
-    pending: Duration = Field(alias="for")
-    window: Duration
-    group_wait: Duration
-    group_interval: Duration
-    repeat_interval: Duration
-    heartbeat: Duration
-    check_interval: Duration
-    min_healthy: Duration
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, value: Any) -> Any:
-        given = {"profile": value} if isinstance(value, str) else value
-        if not isinstance(given, dict):
-            return value
-        profile = given.get("profile", Profile.STANDARD)
-        if profile not in PROFILES:
-            raise ValueError(f"{profile!r} is no timing profile; there are {', '.join(PROFILES)}")
-        return {**PROFILES[profile], **given}
-
-    @model_validator(mode="after")
-    def _intervals_fit(self) -> Timing:
-        if self.scrape_timeout > self.scrape_interval:
-            raise ValueError("scrape_timeout must not be longer than scrape_interval")
-        if self.pending < 2:
-            raise ValueError("for must be at least 2s: absent() fires for a moment when Prometheus restarts")
-        if self.window < 4 * self.scrape_interval:
-            raise ValueError("window must span at least 4 scrape intervals, or a rate has too few samples")
-        return self
-
-
-PROFILES: dict[str, dict[str, str]] = {
-    "fast": {
-        "scrape_interval": "2s",
-        "scrape_timeout": "1s",
-        "evaluation_interval": "1s",
-        "for": "10s",
-        "window": "10s",
-        "group_wait": "1s",
-        "group_interval": "2s",
-        "repeat_interval": "1h",
-        "heartbeat": "10s",
-        "check_interval": "1s",
-        "min_healthy": "2s",
-    },
-    "standard": {
-        "scrape_interval": "15s",
-        "scrape_timeout": "10s",
-        "evaluation_interval": "15s",
-        "for": "2m",
-        "window": "5m",
-        "group_wait": "30s",
-        "group_interval": "30s",
-        "repeat_interval": "4h",
-        "heartbeat": "1m",
-        "check_interval": "10s",
-        "min_healthy": "10s",
-    },
-    "relaxed": {
-        "scrape_interval": "30s",
-        "scrape_timeout": "10s",
-        "evaluation_interval": "30s",
-        "for": "5m",
-        "window": "10m",
-        "group_wait": "1m",
-        "group_interval": "5m",
-        "repeat_interval": "12h",
-        "heartbeat": "2m",
-        "check_interval": "15s",
-        "min_healthy": "15s",
-    },
-}
+    """TLS of Consul's API."""
+    timeout: Positive = 10.0
+    """How long one call may take."""
 
 
 class Resources(Strict):
     """What Nomad reserves for a task."""
 
-    cpu: Annotated[int, Field(ge=1)]
-    memory: Annotated[int, Field(ge=10)]
+    cpu: Annotated[int, Field(strict=True, ge=1)] = 100
+    """MHz."""
+    memory: Annotated[int, Field(strict=True, ge=10)] = 128
+    """MB."""
 
 
 class Storage(Strict):
-    """Where a component keeps its data.
+    """Where a component keeps its data."""
 
-    host: the Nomad host volume `source` (docker), or the folder `<meta.obsctl_volumes>/<job>` of the node
-    (raw_exec): survives restarts, updates and stops of the job. ephemeral: gone with the allocation.
-    """
+    kind: Literal["host", "ephemeral"] = "host"
+    """host survives restarts, updates and stops of the job; ephemeral is gone with the allocation."""
+    source: Word | None = None
+    """With driver docker and kind host: the Nomad host volume; default: the job's name.
+    With raw_exec data lies in the folder <meta.obsctl_volumes>/<job> of the node."""
 
-    kind: Literal["host", "ephemeral"]
-    source: str | None = None
+    @model_validator(mode="after")
+    def _ephemeral_has_no_source(self) -> Storage:
+        if self.kind == "ephemeral" and self.source is not None:
+            raise Clash((("source",), "only kind: host has a source"))
+        return self
 
 
 class Component(Strict):
-    """What every component of the stack has. `command` is for raw_exec: a path, or a name on the client's PATH."""
+    """What every component of the stack has."""
 
     enabled: bool = True
+    """false leaves it out."""
     driver: Driver | None = None
-    image: str
-    command: str
+    """docker or raw_exec, for this component alone."""
+    image: Word
+    """The container image (driver docker)."""
+    command: Line
+    """The program (driver raw_exec): a path, or a name on the PATH of the Nomad client."""
     port: Port
+    """The port on the node."""
     resources: Resources
+    """What Nomad reserves for it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_other_resources(cls, value: Any) -> Any:
+        """`resources: {cpu: 300}` changes the cpu and keeps this component's memory."""
+        given = value.get("resources") if isinstance(value, dict) else None
+        if not isinstance(given, dict):
+            return value
+        usual = cls.model_fields["resources"].default
+        return {**value, "resources": {**usual.model_dump(), **given}}
 
 
 class Prometheus(Component):
-    image: str = "prom/prometheus:v3.14.0"
-    command: str = "prometheus"
+    """Scrapes, keeps and evaluates."""
+
+    image: Word = "prom/prometheus:v3.14.0"
+    command: Line = "prometheus"
     port: Port = 9090
     resources: Resources = Resources(cpu=500, memory=1024)
-    retention: Duration = 15 * 86400.0
-    storage: Storage = Storage(kind="host")
+    retention: Positive = 15 * 86400.0
+    """How long samples are kept."""
+    storage: Storage = Storage()
+    """Where samples are kept."""
 
 
 class Alertmanager(Component):
-    image: str = "prom/alertmanager:v0.34.0"
-    command: str = "alertmanager"
+    """Groups, silences and sends."""
+
+    image: Word = "prom/alertmanager:v0.34.0"
+    command: Line = "alertmanager"
     port: Port = 9093
     resources: Resources = Resources(cpu=200, memory=256)
-    storage: Storage = Storage(kind="host")
+    storage: Storage = Storage()
+    """Where silences and the notification log are kept."""
 
 
 class AlertSink(Component):
-    image: str = "obsctl/obsctl:0.1.0"
-    command: str = "obsctl"
+    """Records each delivered notification, and notices when the heartbeat stops."""
+
+    image: Word = "obsctl/obsctl:0.1.0"
+    command: Line = "obsctl"
     port: Port = 8099
     resources: Resources = Resources(cpu=100, memory=128)
-    storage: Storage = Storage(kind="host")
+    storage: Storage = Storage()
+    """Where notifications are kept."""
 
 
 class Warden(Component):
-    image: str = "obsctl/obsctl:0.1.0"
-    command: str = "obsctl"
+    """Puts back what a drill left behind, when obsctl cannot."""
+
+    image: Word = "obsctl/obsctl:0.1.0"
+    command: Line = "obsctl"
     port: Port = 8098
     resources: Resources = Resources(cpu=100, memory=128)
 
@@ -266,125 +238,135 @@ class Components(Strict):
 
 
 class DemoService(Component):
-    image: str = "obsctl/obsctl:0.1.0"
-    command: str = "obsctl"
+    """A program of the demo."""
+
+    image: Word = "obsctl/obsctl:0.1.0"
+    command: Line = "obsctl"
     resources: Resources = Resources(cpu=100, memory=128)
 
 
-class Demo(Strict):
-    """Two small services and their traffic, to try obsctl on. Off unless asked for.
+class HelloService(DemoService):
+    """Answers GET /hello by asking response-service."""
 
-    requests_per_second: how fast traffic calls hello-service.
-    """
+    port: Port = 5050
+
+
+class ResponseService(DemoService):
+    """Answers with a phrase from Consul KV."""
+
+    port: Port = 6060
+
+
+class Traffic(DemoService):
+    """Calls hello-service all the time."""
+
+    port: Port = 5051
+
+
+class Demo(Strict):
+    """Two small services and their traffic, to try obsctl on."""
 
     enabled: bool = False
-    requests_per_second: Annotated[float, Field(gt=0, le=100)] = 4.0
-    hello_service: DemoService = Field(default=DemoService(port=5050), alias="hello-service")
-    response_service: DemoService = Field(default=DemoService(port=6060), alias="response-service")
-    traffic: DemoService = DemoService(port=5051)
+    """Off unless asked for."""
+    requests_per_second: Annotated[float, Field(strict=True, gt=0, le=100)] = 4.0
+    """How fast traffic calls hello-service."""
+    hello_service: HelloService = Field(default=HelloService(), alias="hello-service")
+    response_service: ResponseService = Field(default=ResponseService(), alias="response-service")
+    traffic: Traffic = Traffic()
 
 
 class Service(Strict):
-    """A service that obsctl watches: it gets ServiceDown and JobNotRunning, and drills may stop it.
+    """A service that obsctl watches: it gets ServiceDown and JobNotRunning, and drills may stop it."""
 
-    job: the Nomad job that runs it, default: the job that has the service's own name.
-    """
-
-    job: str | None = None
-    severity: str = "critical"
-
-
-class Webhook(Strict):
-    url: SecretRef
-
-
-class Slack(Strict):
-    api_url: SecretRef
-    channel: str
-
-
-class PagerDuty(Strict):
-    routing_key: SecretRef
-
-
-class Email(Strict):
-    to: str
-    sender: str = Field(alias="from")
-    smarthost: str
-    username: str | None = None
-    password: SecretRef | None = None
-    require_tls: bool = True
-
-
-class Receiver(Strict):
-    """One place that alerts go to; all its channels are notified."""
-
-    name: Name
-    webhook: Webhook | None = None
-    slack: Slack | None = None
-    pagerduty: PagerDuty | None = None
-    email: Email | None = None
-    severities: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _has_a_channel(self) -> Receiver:
-        if not (self.webhook or self.slack or self.pagerduty or self.email):
-            raise ValueError("a receiver needs one of webhook, slack, pagerduty, email")
-        if self.name == "alert-sink":
-            raise ValueError("alert-sink is obsctl's own receiver; choose another name")
-        return self
-
-
-class RuleOverride(Strict):
-    """Changes one shipped alert without a fork of its file."""
-
-    enabled: bool = True
-    pending: Duration | None = Field(default=None, alias="for")
-    severity: str | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-
-
-class Alerting(Strict):
-    """Who hears of an alert, and what is changed in the rules.
-
-    receivers: with none, all alerts go to alert-sink; with some, they go there, and alert-sink gets a copy
-    unless copy_to_sink is false. Without the copy a drill cannot see a delivery.
-    rules: overrides by alert name. rule_files: globs of your own rule files, relative to obsctl.yaml.
-    """
-
-    receivers: tuple[Receiver, ...] = ()
-    copy_to_sink: bool = True
-    rules: dict[str, RuleOverride] = {}
-    rule_files: tuple[str, ...] = ()
+    job: Word | None = None
+    """The Nomad job that runs it; default: the job that has the service's own name."""
+    severity: Severity = "critical"
+    """The severity of its ServiceDown."""
 
 
 class Drills(Strict):
-    """Limits of fault injection. journal_dir: where journals are kept, default below the user's state folder."""
+    """Limits of fault injection."""
 
-    journal_dir: str | None = None
+    journal_dir: LocalPath | None = None
+    """Where journals are kept, relative to obsctl.yaml; default: below the user's state folder."""
     margin: Duration = 30.0
+    """What a drill waits beyond the forecast of each stage before it gives up."""
+
+
+def _known_server(name: str) -> str:
+    if name not in SERVERS:
+        raise ValueError(f"no such program; there are {', '.join(SERVERS)}")
+    return name
 
 
 class Config(Strict):
     """The whole of obsctl.yaml."""
 
     stack: Name = "obs"
+    """The stack's name: jobs are called <stack>-<component>, and obsctl changes only what bears it."""
     driver: Driver = Driver.DOCKER
+    """How Nomad runs the components: docker or raw_exec."""
     timing: Timing = Field(default_factory=lambda: Timing.model_validate("standard"))
+    """How quickly a fault becomes a notification: a profile's name, or a mapping."""
     nomad: NomadServer = NomadServer()
     consul: ConsulServer = ConsulServer()
     components: Components = Components()
-    services: dict[str, Service] = {}
+    services: dict[ServiceName, Service] = Field(default={})
+    """The services to watch, by their name in Consul."""
     alerting: Alerting = Alerting()
     drills: Drills = Drills()
     demo: Demo = Demo()
-    servers: dict[str, str] = {}
+    servers: dict[Annotated[str, AfterValidator(_known_server)], LocalPath] = Field(
+        default={}, json_schema_extra={"propertyNames": {"enum": list(SERVERS)}}
+    )
+    """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool.
+    Default: found on PATH, or downloaded."""
 
     def watched_services(self) -> dict[str, str]:
         """Service name -> Nomad job, of everything that gets availability rules; the demo's if it is on."""
         demo = {name: f"{self.stack}-{name}" for name in DEMO_SERVICES} if self.demo.enabled else {}
         return {**demo, **{name: service.job or name for name, service in self.services.items()}}
 
+    @model_validator(mode="after")
+    def _nothing_is_shared(self) -> Config:
+        """Two components can share neither a port (they use the node's own) nor a host volume."""
+        faults = [
+            (path, f"{value} is also {_dotted(first)}")
+            for pairs in (self._ports(), self._volumes())
+            for path, first, value in _repeated(pairs)
+        ]
+        if faults:
+            raise Clash(*faults)
+        return self
 
-DEMO_SERVICES = ("hello-service", "response-service")
+    def _running(self) -> Iterator[tuple[KeyPath, Component]]:
+        sections: list[Components | Demo] = [self.components, *([self.demo] if self.demo.enabled else [])]
+        for section in sections:
+            above = "demo" if isinstance(section, Demo) else "components"
+            for name, field in type(section).model_fields.items():
+                component = getattr(section, name)
+                if isinstance(component, Component) and component.enabled:
+                    yield (above, field.alias or name), component
+
+    def _ports(self) -> Iterator[tuple[KeyPath, object]]:
+        for path, component in self._running():
+            yield (*path, "port"), component.port
+
+    def _volumes(self) -> Iterator[tuple[KeyPath, object]]:
+        for path, component in self._running():
+            storage = getattr(component, "storage", None)
+            if storage and storage.source:
+                yield (*path, "storage", "source"), storage.source
+
+
+def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[tuple[KeyPath, KeyPath, object]]:
+    """The path of each value that came before, with the path it came from first."""
+    seen: dict[object, KeyPath] = {}
+    for path, value in pairs:
+        if value in seen:
+            yield path, seen[value], value
+        seen.setdefault(value, path)
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(step) for step in path)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Never
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import core_schema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from obsctl.errors import ObsctlError
 
 KINDS = ("env", "file", "nomad-var")
+_PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:~?/[^\r\n]+|nomad-var:[^\s#]+#[^\s#]+"
+_LARGEST = 65_536  # bytes; a Nomad Variable holds no more either
+
+ReadVariable = Callable[[str], Mapping[str, str] | None]
 
 
 class SecretRef(str):
@@ -24,6 +36,123 @@ class SecretRef(str):
         return self.split(":", 1)[1]
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        pattern = rf"^(?:{'|'.join(KINDS)}):\S+$"
-        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(pattern=pattern))
+    def parse(cls, value: object) -> SecretRef:
+        """Raises ValueError, whose words never hold the value: it may be the secret itself."""
+        if not isinstance(value, str) or not re.fullmatch(_PATTERN, value):
+            raise ValueError(
+                "a secret is not written here, only where it is: "
+                "write env:NAME, file:/absolute/path or nomad-var:path#key"
+            )
+        return cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^({_PATTERN})$"}
+
+
+class Secret:
+    """A secret's value. It shows only on `reveal()`: not in text, logs, JSON or pickles."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(hidden)"
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a secret is not pickled or copied")
+
+
+def resolve(
+    ref: SecretRef, *, key: str, environ: Mapping[str, str] = os.environ, read_variable: ReadVariable
+) -> Secret:
+    """The secret that `ref` points to. `key` is the reference's place in the config, for messages.
+
+    read_variable: items of the Nomad Variable with this path, or None when there is none.
+    Raises ObsctlError that names the key and the reference, never the value.
+    """
+    if ref.kind == "env":
+        value = _from_environment(ref, key, environ)
+    elif ref.kind == "file":
+        value = _from_file(ref, key)
+    else:
+        value = _from_variable(ref, key, read_variable)
+    _refuse_unusable(value, ref, key)
+    return Secret(value)
+
+
+def _from_environment(ref: SecretRef, key: str, environ: Mapping[str, str]) -> str:
+    if ref.target not in environ:
+        raise _fault(ref, key, "is not set in the environment", f"export {ref.target}=…, without writing it down")
+    return environ[ref.target]
+
+
+def _from_file(ref: SecretRef, key: str) -> str:
+    """The file without the newline at its end."""
+    path = Path(os.path.expanduser(ref.target))  # noqa: PTH111  Path.expanduser raises when there is no home
+    content, trouble = b"", ""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            trouble = "is no regular file"
+        elif status.st_mode & stat.S_IROTH:
+            raise _fault(
+                ref,
+                key,
+                "may be read by everybody on this machine",
+                f"chmod o-r {path}; for a mounted file that cannot be changed, pass it as env:NAME",
+            )
+        else:
+            content = path.read_bytes()
+    except OSError as error:
+        trouble = f"cannot be read: {error.strerror}"
+    if trouble:
+        raise _fault(ref, key, trouble, f"is the path right, and may you read it? ls -l {path}")
+    return _text(content, ref, key)
+
+
+def _text(content: bytes, ref: SecretRef, key: str) -> str:
+    try:
+        return content[: _LARGEST + 1].decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        pass  # raised outside: the exception holds the content
+    raise _fault(ref, key, "is not UTF-8 text", "write the secret into the file as plain text")
+
+
+def _from_variable(ref: SecretRef, key: str, read_variable: ReadVariable) -> str:
+    path, item = ref.target.split("#", 1)
+    items = read_variable(path)
+    if items is None:
+        raise _fault(ref, key, f"there is no Nomad Variable {path}", f"nomad var put {path} {item}=…")
+    if item not in items:
+        raise _fault(ref, key, f"the Nomad Variable has no item {item}", f"nomad var put {path} {item}=…")
+    return items[item]
+
+
+def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
+    """What no header or URL can carry; a library that meets it would repeat the value in its error."""
+    if not value:
+        raise _fault(ref, key, "is empty", "put the secret there")
+    if len(value) > _LARGEST:
+        raise _fault(ref, key, "is longer than 64 KiB", "is this the right place?")
+    if value != value.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise _fault(ref, key, "holds a line break, or white space at an end", "take it out of the secret")
+
+
+def _fault(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:
+    return ObsctlError(f"{key}: {ref}: {trouble}", hint=hint)

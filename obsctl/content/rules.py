@@ -106,7 +106,7 @@ def _timed_rule(rule: Rule, timing: Timing) -> Rule:
     changed = {**rule, "expr": rule["expr"].replace(_WINDOW, window)}
     if "for" in rule:
         seconds = parse_duration(rule["for"])
-        changed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)  # type: ignore[operator]
+        changed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)
     return changed
 
 

@@ -75,4 +75,4 @@ def _match(matcher: str, labels: Mapping[str, str]) -> bool:
 
 
 def _seconds(text: str) -> float:
-    return float(parse_duration(text))  # type: ignore[arg-type]
+    return parse_duration(text)

@@ -124,4 +124,4 @@ def _refresh_interval(config: Json, pool: str) -> float:
 
 
 def _seconds(text: Any) -> float:
-    return float(parse_duration(text))  # type: ignore[arg-type]
+    return parse_duration(text)

@@ -1,0 +1,121 @@
+"""Who hears of an alert, and what is changed in the shipped rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from obsctl.config.durations import Duration
+from obsctl.config.secrets import SecretRef
+from obsctl.config.shapes import Clash, LabelName, Name, Severity, Strict, Text
+
+OWN_RECEIVERS = ("alert-sink", "heartbeat")
+CHANNELS = ("webhook", "slack", "pagerduty", "email")
+
+
+def _not_our_own(name: str) -> str:
+    if name in OWN_RECEIVERS:
+        raise ValueError(f"{name} is obsctl's own receiver; choose another name")
+    return name
+
+
+class Webhook(Strict):
+    """A URL that gets Alertmanager's webhook JSON."""
+
+    url: SecretRef
+    """Where to send it; a reference, because such URLs often hold a token."""
+
+
+class Slack(Strict):
+    """An incoming webhook of Slack."""
+
+    api_url: SecretRef
+    """The incoming webhook's URL, as a reference."""
+    channel: Text
+    """The channel, with its #."""
+
+
+class PagerDuty(Strict):
+    """An Events API v2 integration of PagerDuty."""
+
+    routing_key: SecretRef
+    """The integration key, as a reference."""
+
+
+class Email(Strict):
+    """A mailbox, through an SMTP server."""
+
+    to: Text
+    """The address that gets the mail."""
+    sender: Text = Field(alias="from")
+    """The address it comes from."""
+    smarthost: Text
+    """The SMTP server as host:port."""
+    username: Text | None = None
+    """The user at the SMTP server."""
+    password: SecretRef | None = None
+    """The user's password, as a reference."""
+    require_tls: bool = True
+    """Send only through TLS."""
+
+
+class Receiver(Strict):
+    """One place that alerts go to; all its channels are notified."""
+
+    name: Annotated[Name, AfterValidator(_not_our_own)]
+    """What it is called in Alertmanager; not alert-sink or heartbeat, which are obsctl's own."""
+    webhook: Webhook | None = None
+    """Notify a webhook."""
+    slack: Slack | None = None
+    """Notify a Slack channel."""
+    pagerduty: PagerDuty | None = None
+    """Notify PagerDuty."""
+    email: Email | None = None
+    """Notify by e-mail."""
+    severities: tuple[Severity, ...] = ()
+    """Only alerts with one of these severities; empty: all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_channel(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not any(channel in value for channel in CHANNELS):
+            raise ValueError(f"a receiver needs at least one of {', '.join(CHANNELS)}")
+        return value
+
+
+class RuleOverride(Strict):
+    """Changes one shipped alert without a fork of its file."""
+
+    enabled: bool = True
+    """false takes the alert out."""
+    pending: Duration | None = Field(default=None, alias="for")
+    """How long its condition must hold, instead of timing.for."""
+    severity: Severity | None = None
+    """Its severity label."""
+    labels: dict[LabelName, str] = Field(default={})
+    """Labels to add or change."""
+    annotations: dict[LabelName, str] = Field(default={})
+    """Annotations to add or change."""
+
+
+class Alerting(Strict):
+    """Who hears of an alert, and what is changed in the rules."""
+
+    receivers: tuple[Receiver, ...] = ()
+    """With none, all alerts go to alert-sink alone."""
+    copy_to_sink: bool = True
+    """Whether alert-sink gets what the receivers get. Without the copy a drill cannot see a delivery."""
+    rules: dict[str, RuleOverride] = Field(default={})
+    """Changes to shipped alerts, by alert name."""
+    rule_files: tuple[Text, ...] = ()
+    """Your own Prometheus rule files: globs, relative to obsctl.yaml."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Alerting:
+        counts = Counter(receiver.name for receiver in self.receivers)
+        repeated = [number for number, receiver in enumerate(self.receivers) if counts[receiver.name] > 1]
+        if repeated:
+            raise Clash(*((("receivers", number, "name"), "two receivers have this name") for number in repeated[1:]))
+        return self

@@ -1,0 +1,91 @@
+"""OBSCTL_NOMAD__ADDRESS=... sets nomad.address: the last word over the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import reduce
+from typing import Any
+
+from obsctl.config import keys
+from obsctl.config.located import Located, Place, merge, parse
+from obsctl.config.schema import Config
+from obsctl.config.shapes import KeyPath
+from obsctl.model import Finding, Severity
+
+PREFIX = "OBSCTL_"
+
+
+def lay_over(document: Located, environ: Mapping[str, str]) -> tuple[Located, list[Finding]]:
+    """The document with what the environment changes in it, and the variables that are at fault.
+
+    `__` goes one level down; one `_` may stand for `-`; case does not matter. An empty variable is as good as none.
+    A variable that matches nothing is left alone (there are others than the config's) unless it holds `__` or
+    would match with `__`.
+    """
+    layers: list[Located] = []
+    findings: list[Finding] = []
+    for variable in sorted(name for name, value in environ.items() if name.startswith(PREFIX) and value):
+        path = _path(variable.removeprefix(PREFIX).split("__"), document)
+        if path:
+            layer, faults = _layer(variable, path, environ[variable])
+            layers += [layer] if layer else []
+            findings += faults
+        elif words := _mistyped(variable):
+            findings.append(Finding(Severity.ERROR, variable, words))
+    return reduce(merge, layers, document), findings
+
+
+def variable_of(path: KeyPath) -> str:
+    """("nomad", "address") -> "OBSCTL_NOMAD__ADDRESS"."""
+    return PREFIX + "__".join(_folded(str(step)) for step in path)
+
+
+def _path(segments: list[str], document: Located) -> KeyPath | None:
+    """The key path that a variable's name means, or None."""
+    kind: Any = Config
+    below, path = document.value, []
+    for segment in segments:
+        given = below if isinstance(below, dict) else {}
+        free = keys.entry(kind) is not None
+        key = _match(segment, given if free else keys.known(kind)) or (segment.lower() if free else None)
+        if not key:
+            return None
+        path.append(key.replace("_", "-") if free and key not in given else key)
+        kind = keys.entry(kind) or keys.known(kind)[key]
+        below = given[key].value if key in given else None
+    return tuple(path)
+
+
+def _match(segment: str, choices: Iterable[str]) -> str | None:
+    return next((choice for choice in choices if _folded(choice) == _folded(segment)), None)
+
+
+def _folded(key: str) -> str:
+    return key.upper().replace("-", "_")
+
+
+def _layer(variable: str, path: KeyPath, value: str) -> tuple[Located | None, list[Finding]]:
+    """Text is taken as it is; anything else is read as YAML, so that numbers, lists and true are what they are."""
+    place = Place(variable)
+    if keys.is_text(keys.kind_at(path)):
+        return _nested(path, Located(value, place)), []
+    located, faults = parse(value, place)
+    return (_nested(path, located) if located else None), faults
+
+
+def _nested(path: KeyPath, located: Located) -> Located:
+    for step in reversed(path):
+        located = Located({str(step): located}, located.place)
+    return located
+
+
+def _mistyped(variable: str) -> str | None:
+    known = {variable_of(path): path for path in keys.paths() if keys.ANY not in path}
+    for name in known:
+        if "__" in name and name.replace("__", "_") == variable:
+            return f"sets nothing, did you mean {name}?"
+    if "__" not in variable:
+        return None
+    close = get_close_matches(variable, known, n=1)
+    return f"matches no key, did you mean {close[0]}?" if close else "matches no key"

@@ -1,0 +1,123 @@
+"""From pydantic's errors to findings in plain words. No finding repeats a value that could be a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from obsctl.config import keys
+from obsctl.config.located import Located, dotted, nearest
+from obsctl.config.schema import Config
+from obsctl.config.shapes import Clash, KeyPath
+from obsctl.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Fault = tuple[KeyPath, str]
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping (lines of key: value)",
+    "enum": "must be {expected}",
+    "finite_number": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "missing": "is missing and has no default",
+    "model_type": "must be a mapping (lines of key: value)",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list",
+}
+
+
+def validate(document: Mapping[str, object], root: Path) -> Config | list[Fault]:
+    """The config, or every fault. Faults between sections are looked for even where a section has its own."""
+    faults: list[Fault] = []
+    try:
+        return Config.model_validate(document, context={"root": str(root)})
+    except ValidationError as error:
+        faults += _faults(error)
+    at_fault = {path[:2] for path, _ in faults}
+    try:
+        Config.model_validate(_without(document, at_fault), context={"root": str(root)})
+    except ValidationError as error:
+        more = _faults(error, clashes_alone=True)
+        faults += [(path, words) for path, words in more if path[:2] not in at_fault]
+    return faults
+
+
+def findings(faults: Iterable[Fault], document: Located) -> list[Finding]:
+    """Each fault with the file and line, or the variable, that it came from; in the order of the lines."""
+    placed = [(nearest(document, path), path, words) for path, words in faults]
+    placed.sort(key=lambda each: (each[0].source, each[0].line or 0))
+    return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
+
+
+def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, Any]:
+    """A copy that lacks the entries at these paths, which have one or two steps."""
+    kept = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
+    for path in paths:
+        above: Any = kept if len(path) < 2 else kept.get(str(path[0]))
+        if isinstance(above, dict):
+            above.pop(path[-1], None)
+        else:
+            kept.pop(str(path[0]), None)
+    return kept
+
+
+def _faults(error: ValidationError, *, clashes_alone: bool = False) -> Iterator[Fault]:
+    for details in error.errors(include_url=False, include_input=False):
+        clash = details.get("ctx", {}).get("error")
+        if isinstance(clash, Clash):
+            yield from ((details["loc"] + path, words) for path, words in clash.faults)
+        elif not clashes_alone:
+            yield _path(details), _words(details)
+
+
+def _path(details: ErrorDetails) -> KeyPath:
+    """A free key that is itself at fault is reported by pydantic one step below it."""
+    path = details["loc"]
+    return path[:-1] if path and path[-1] == "[key]" else path
+
+
+def _words(details: ErrorDetails) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(details["loc"])
+    if kind == "value_error":
+        return str(context["error"])
+    template = _WORDS.get(kind)
+    if template is None:
+        return details["msg"]
+    return template.format(**{name: _double_quoted(value) for name, value in context.items()})
+
+
+def _double_quoted(value: Any) -> Any:
+    return value.replace("'", '"') if isinstance(value, str) else value
+
+
+def _unknown(path: KeyPath) -> str:
+    section = keys.kind_at(path[:-1])
+    suggestion = _suggestion(str(path[-1]), section)
+    if suggestion:
+        return f'unknown key, did you mean "{suggestion}"?'
+    return f"unknown key; there are {', '.join(keys.known(section))}"
+
+
+def _suggestion(key: str, section: Any) -> str | None:
+    """The only key of this name elsewhere, or the nearest one of the section."""
+    elsewhere = [path for path in keys.paths() if path[-1] == key]
+    if len(elsewhere) == 1:
+        return dotted(elsewhere[0])
+    known = {name: name for name in keys.known(section)} | keys.python_names(section)
+    close = get_close_matches(key.lower(), known, n=1, cutoff=0.65)
+    return known[close[0]] if close else None

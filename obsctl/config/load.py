@@ -1,0 +1,142 @@
+"""Finds obsctl.yaml, lays overlay and environment over it, and validates the whole: every fault at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+from obsctl.config import environment, faults
+from obsctl.config.located import Located, Place, entries, merge, parse, sources
+from obsctl.config.schema import Config
+from obsctl.errors import ObsctlError
+from obsctl.model import Finding, Severity
+
+FILE_NAME = "obsctl.yaml"
+
+
+class ConfigError(ObsctlError):
+    """The configuration is at fault. findings: every fault, each with file, line and key, or the variable."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        lines = [f"{finding.where}: {finding.what}".removeprefix(": ") for finding in self.findings]
+        message = lines[0] if len(lines) == 1 else "\n  ".join([f"the configuration has {len(lines)} faults", *lines])
+        hints = {finding.hint for finding in self.findings} - {""}
+        general = "`obsctl init DIR` writes a file that explains every key, `obsctl config schema` helps editors"
+        super().__init__(message, hint="; ".join(sorted(hints)) or general)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The validated configuration and where it came from.
+
+    path: the file, None when there is none and defaults apply. root: its folder, or the current one.
+    sources: the files and environment variables that were read.
+    """
+
+    config: Config
+    path: Path | None
+    root: Path
+    sources: tuple[str, ...]
+
+
+def load(
+    path: Path | None = None,
+    *,
+    env: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Loaded:
+    """Read the configuration: `path`, or obsctl.yaml in `cwd` or the nearest folder above that has one.
+
+    env: lay obsctl.<env>.yaml, which lies beside the file, over it. environ: the OBSCTL_ variables come last.
+    Raises ConfigError.
+    """
+    cwd = cwd or Path.cwd()
+    file = _chosen(path, cwd)
+    files = [file, *([_overlay(file, env, cwd)] if env else [])] if file else []
+    if env and not file:
+        raise _error("", f"--env {env} lays a file over {FILE_NAME}, and there is none", "`obsctl init` writes one")
+    root = file.parent if file else cwd
+    document, findings = _documents(files, cwd)
+    document, more = environment.lay_over(document, environ)
+    result = faults.validate(entries(document), root)
+    if not isinstance(result, Config):
+        more += faults.findings(result, document)
+    if isinstance(result, Config) and not findings + more:
+        return Loaded(result, file, root, tuple(sources(document)))
+    raise ConfigError(findings + more)
+
+
+def _chosen(path: Path | None, cwd: Path) -> Path | None:
+    """The file: the one given, or the nearest from here upwards; None when there is none."""
+    if path is None:
+        return _nearest(cwd)
+    file = cwd / path.expanduser()
+    if not file.exists():
+        raise _error(str(path), "there is no such file", "`obsctl init` writes one")
+    return file
+
+
+def _nearest(cwd: Path) -> Path | None:
+    for folder in (cwd, *cwd.parents):
+        if (folder / FILE_NAME).exists():
+            return folder / FILE_NAME
+        other = folder / "obsctl.yml"
+        if other.exists():
+            raise _error(str(other), f"obsctl reads {FILE_NAME}", f"mv {other} {other.with_name(FILE_NAME)}")
+    return None
+
+
+def _overlay(file: Path, env: str, cwd: Path) -> Path:
+    """obsctl.<env>.yaml beside obsctl.yaml."""
+    overlay = file.with_name(f"{file.stem}.{env}{file.suffix}")
+    if overlay.parent == file.parent and overlay.exists():
+        return overlay
+    names = sorted(path.name for path in file.parent.glob(f"{file.stem}.*{file.suffix}"))
+    there = f"overlays there are: {', '.join(names)}" if names else "there are no overlays beside it"
+    raise _error(_shown(overlay, cwd), "there is no such file", f"{there}; --env takes the NAME in the middle")
+
+
+def _documents(files: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:
+    """The files laid over each other, and what is wrong with their YAML. Raises ConfigError if one has none."""
+    read = [_document(file, cwd) for file in files]
+    findings = [finding for _, found in read for finding in found]
+    documents = [document for document, _ in read if document]
+    if len(documents) < len(files):
+        raise ConfigError(findings)
+    return reduce(merge, documents) if documents else Located({}, Place("the defaults")), findings
+
+
+def _document(file: Path, cwd: Path) -> tuple[Located | None, list[Finding]]:
+    place = Place(_shown(file, cwd), 1)
+    document, findings = parse(_text(file, cwd), place)
+    if document and not isinstance(document.value, dict):
+        what = "must be a mapping: lines of key: value, such as stack: obs"
+        return None, [Finding(Severity.ERROR, document.place.of(()), what)]
+    return document, findings
+
+
+def _text(file: Path, cwd: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except IsADirectoryError:
+        raise _error(_shown(file, cwd), "is a folder", f"give the file: {_shown(file, cwd)}/{FILE_NAME}") from None
+    except OSError as error:
+        raise _error(_shown(file, cwd), f"cannot be read: {error.strerror}", "may you read it? ls -l") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+    raise _error(f"{_shown(file, cwd)}:{line}", "is not UTF-8 text", "save it as UTF-8")
+
+
+def _shown(file: Path, cwd: Path) -> str:
+    return str(file.relative_to(cwd) if file.is_relative_to(cwd) else file)
+
+
+def _error(where: str, what: str, hint: str) -> ConfigError:
+    return ConfigError([Finding(Severity.ERROR, where, what, hint)])

@@ -1,0 +1,199 @@
+"""YAML with places: every value knows the file and line it came from, or the environment variable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from obsctl.config.shapes import KeyPath
+from obsctl.model import Finding, Severity
+
+Scalar = str | int | float | bool | None
+_KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_PLAIN_WORDS = (
+    (re.compile(r"'\\t'"), "a tab; indent with spaces"),
+    (
+        re.compile("alias|anchor|tag"),
+        "a value that begins with *, & or ! has a meaning of its own; put it in quotes",
+    ),
+    (re.compile("mapping values are not allowed"), 'a ":" where none can stand; is the indentation right?'),
+    (re.compile("simple key|expected ':'"), 'a key without ":", or wrong indentation'),
+    (re.compile("single document"), "a second document (---); one file holds one"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value was given. line: 1 and up; None for an environment variable, whose name `source` then is."""
+
+    source: str
+    line: int | None = None
+
+    def of(self, path: KeyPath) -> str:
+        """How a finding about this key names its place; a variable's name says the key by itself."""
+        return f"{self.source}:{self.line} {dotted(path)}".rstrip() if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A value and its place. Mappings and lists hold located values."""
+
+    value: dict[str, Located] | list[Located] | Scalar
+    place: Place
+
+
+def dotted(path: KeyPath) -> str:
+    """("receivers", 0, "name") -> "receivers[0].name"."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+
+
+def entries(located: Located) -> dict[str, object]:
+    """A mapping without places; no mapping has no entries. Empty entries are left out: they mean the default."""
+    below = located.value if isinstance(located.value, dict) else {}
+    return {key: plain(value) for key, value in below.items() if value.value is not None}
+
+
+def plain(located: Located) -> object:
+    """The value without places."""
+    if isinstance(located.value, dict):
+        return entries(located)
+    if isinstance(located.value, list):
+        return [plain(below) for below in located.value]
+    return located.value
+
+
+def merge(base: Located, over: Located) -> Located:
+    """`over` laid over `base`: mappings are merged key by key, lists and single values replaced."""
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    merged = dict(base.value)
+    for key, value in over.value.items():
+        merged[key] = merge(merged[key], value) if key in merged else value
+    return Located(merged, base.place)
+
+
+def sources(located: Located) -> list[str]:
+    """Every file and variable that a value came from, in the order they are met."""
+    below = list(located.value.values()) if isinstance(located.value, dict) else located.value
+    children = below if isinstance(below, list) else []
+    found = [source for child in children for source in sources(child)]
+    return list(dict.fromkeys([located.place.source, *found]))
+
+
+def nearest(located: Located, path: KeyPath) -> Place:
+    """The place of the value at this path, or of the last one above it that there is."""
+    for step in path:
+        below = located.value
+        if isinstance(below, dict) and step in below:
+            located = below[str(step)]
+        elif isinstance(below, list) and isinstance(step, int) and step < len(below):
+            located = below[step]
+        else:
+            break
+    return located.place
+
+
+def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
+    """The document of a file (lines are counted) or a variable, and its faults. None when it is no YAML at all."""
+    reading = _Reading(place)
+    try:
+        document = reading.document(text)
+    except RecursionError:
+        return None, [_finding(place.of(()), "is nested too deeply, or contains itself")]
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return None, [_finding(_at(place, line), f"a character that no text holds (code {error.character})")]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = _at(place, mark.line + 1, mark.column + 1) if mark else place.source
+        return None, [_finding(where, f"is not YAML: {_in_plain_words(error.problem or '')}")]
+    return document, reading.findings
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that leaves dates alone: they are text here."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  the name and the form are PyYAML's
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _Reading:
+    """One pass over the nodes of a document."""
+
+    def __init__(self, place: Place) -> None:
+        self.findings: list[Finding] = []
+        self._place = place
+
+    def document(self, text: str) -> Located:
+        self._loader = _Loader(text)
+        try:
+            node = self._loader.get_single_node()
+            return Located({}, self._place) if node is None else self._located(node, self._of(node), ())
+        finally:
+            self._loader.dispose()
+
+    def _of(self, node: yaml.Node) -> Place:
+        return Place(self._place.source, node.start_mark.line + 1) if self._place.line else self._place
+
+    def _located(self, node: yaml.Node, place: Place, path: KeyPath) -> Located:
+        if node.tag not in _KNOWN_TAGS:
+            self._fault(place, path, "a value that begins with ! has a meaning of its own; put it in quotes")
+            return Located(None, place)
+        if isinstance(node, yaml.MappingNode):
+            return Located(self._mapping(node, path), place)
+        if isinstance(node, yaml.SequenceNode):
+            items = [self._located(item, self._of(item), (*path, n)) for n, item in enumerate(node.value)]
+            return Located(items, place)
+        return Located(self._scalar(node, place, path), place)
+
+    def _scalar(self, node: yaml.Node, place: Place, path: KeyPath) -> Scalar:
+        try:
+            value: Scalar = self._loader.construct_object(node)
+        except ValueError:
+            self._fault(place, path, "is no number; put it in quotes if it is text")
+            return None
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Located]:
+        self._refuse_repeated(node, path)
+        self._loader.flatten_mapping(node)  # `<<: *anchor`: what is merged comes first, so that own keys win
+        found: dict[str, Located] = {}
+        for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                self._fault(self._of(key), path, "a key must be text; put it in quotes")
+            else:
+                found[key.value] = self._located(value, self._of(key), (*path, key.value))
+        return found
+
+    def _refuse_repeated(self, node: yaml.MappingNode, path: KeyPath) -> None:
+        lines: dict[object, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                self._fault(self._of(key), (*path, key.value), f"is already given in line {lines[key.value]}")
+            elif isinstance(key, yaml.ScalarNode):
+                lines[key.value] = key.start_mark.line + 1
+
+    def _fault(self, place: Place, path: KeyPath, what: str) -> None:
+        self.findings.append(_finding(place.of(path), what))
+
+
+def _finding(where: str, what: str) -> Finding:
+    return Finding(Severity.ERROR, where, what)
+
+
+def _at(place: Place, line: int, column: int | None = None) -> str:
+    if not place.line:
+        return place.source
+    return f"{place.source}:{line}" + (f":{column}" if column else "")
+
+
+def _in_plain_words(problem: str) -> str:
+    """PyYAML's words where they say enough, but never a value: it could be a secret in the wrong place."""
+    for pattern, words in _PLAIN_WORDS:
+        if pattern.search(problem):
+            return words
+    return re.sub(r"'[^'<]{2,}'", "…", problem)

@@ -1,0 +1,132 @@
+"""How quickly a fault becomes a delivered notification: three profiles, each value of which can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from obsctl.config.durations import Duration, Positive
+from obsctl.config.shapes import Clash, KeyPath, Strict
+
+
+class Profile(StrEnum):
+    """fast: seconds, for demo and tests. standard: minutes. relaxed: fewer samples, later alerts."""
+
+    FAST = "fast"
+    STANDARD = "standard"
+    RELAXED = "relaxed"
+
+
+PROFILES: dict[str, dict[str, str]] = {
+    "fast": {
+        "scrape_interval": "2s",
+        "scrape_timeout": "1s",
+        "evaluation_interval": "1s",
+        "for": "10s",
+        "window": "10s",
+        "group_wait": "1s",
+        "group_interval": "2s",
+        "repeat_interval": "1h",
+        "heartbeat": "10s",
+        "check_interval": "1s",
+        "min_healthy": "2s",
+    },
+    "standard": {
+        "scrape_interval": "15s",
+        "scrape_timeout": "10s",
+        "evaluation_interval": "15s",
+        "for": "2m",
+        "window": "5m",
+        "group_wait": "30s",
+        "group_interval": "30s",
+        "repeat_interval": "4h",
+        "heartbeat": "1m",
+        "check_interval": "10s",
+        "min_healthy": "10s",
+    },
+    "relaxed": {
+        "scrape_interval": "30s",
+        "scrape_timeout": "10s",
+        "evaluation_interval": "30s",
+        "for": "5m",
+        "window": "10m",
+        "group_wait": "1m",
+        "group_interval": "5m",
+        "repeat_interval": "12h",
+        "heartbeat": "2m",
+        "check_interval": "15s",
+        "min_healthy": "15s",
+    },
+}
+
+
+class Timing(Strict):
+    """Every interval on the way from a fault to a delivered notification.
+
+    Written as a profile's name, or as a mapping that names a profile and changes some of its values.
+    """
+
+    profile: Profile = Profile.STANDARD
+    """Where every value comes from that is not given here: fast, standard or relaxed."""
+    scrape_interval: Positive
+    """How often Prometheus scrapes each target."""
+    scrape_timeout: Positive
+    """How long a scrape may take; not longer than scrape_interval."""
+    evaluation_interval: Positive
+    """How often Prometheus evaluates the rules."""
+    pending: Duration = Field(alias="for")
+    """How long a condition must hold before its alert fires; at least 2s."""
+    window: Positive
+    """Range of the rates in shipped rules; at least 4 scrape intervals."""
+    group_wait: Duration
+    """How long Alertmanager waits for more alerts of a group before the first notification."""
+    group_interval: Positive
+    """How long Alertmanager waits before it notifies of a change in a group, a resolved alert among them."""
+    repeat_interval: Positive
+    """After how long Alertmanager notifies again of an alert that still fires."""
+    heartbeat: Positive
+    """How often the Watchdog alert must reach alert-sink."""
+    check_interval: Positive
+    """How often Consul checks the health of a component; at least 1s."""
+    min_healthy: Duration
+    """How long a new version must be healthy before Nomad counts it as such."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_profile(cls, value: Any) -> Any:
+        given = {"profile": value} if isinstance(value, str) else value
+        if not isinstance(given, dict):
+            return value
+        profile = given.get("profile", Profile.STANDARD)
+        known = isinstance(profile, str) and profile in PROFILES
+        return {**PROFILES[profile if known else Profile.STANDARD], **given}
+
+    @model_validator(mode="after")
+    def _intervals_fit(self) -> Timing:
+        faults = list(self._misfits())
+        if faults:
+            raise Clash(*faults)
+        return self
+
+    def _misfits(self) -> Iterator[tuple[KeyPath, str]]:
+        if self.scrape_timeout > self.scrape_interval:
+            yield ("scrape_timeout",), "must not be longer than scrape_interval"
+        if self.pending < 2:
+            yield ("for",), "must be at least 2s: absent() fires for a moment when Prometheus restarts"
+        if self.check_interval < 1:
+            yield ("check_interval",), "must be at least 1s; Nomad takes no less"
+        if self.window < 4 * self.scrape_interval:
+            yield ("window",), "must span at least 4 scrape intervals, or a rate has too few samples"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Editors see both forms, and that a profile supplies what is not given."""
+        mapping = handler.resolve_ref_schema(handler(schema))
+        mapping.pop("required", None)
+        name = {"type": "string", "enum": list(PROFILES)}
+        return {"title": mapping.get("title"), "description": mapping.get("description"), "anyOf": [name, mapping]}
