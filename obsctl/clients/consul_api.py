@@ -51,7 +51,7 @@ class ConsulClient:
         wait = min(wait, LONGEST_WAIT)
         params = {"recurse": "", "index": index, "wait": f"{wait * 1000:.0f}ms"}
         path = f"/v1/kv/{quote(prefix)}"
-        answer = self._session.request("GET", path, params=params, wait=wait + wait / 16, accept=(404,))
+        answer = self._session.request("GET", path, params=params, wait=wait + wait / 16, accept={404})
         if "X-Consul-Index" not in answer.headers:
             raise self._not_consul()
         entries = answer.json() if answer.ok else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Container
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,8 +23,9 @@ from obsctl.errors import (
 )
 
 CONNECT_TIMEOUT = 5.0
+NOT_FOUND = 404
 _QUOTED_CHARACTERS = 300
-_BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}
+_BY_STATUS = {401: Forbidden, 403: Forbidden, NOT_FOUND: NotFound, 409: Conflict}
 _HINTS: dict[type[ApiError], str] = {
     NotFound: "check the name; `obsctl status` shows what there is",
     Conflict: "somebody else changed it meanwhile: run the command again",
@@ -47,9 +49,13 @@ class Call:
     timeout: float
     quote: bool = True
 
-    def check(self, response: requests.Response, *, text: bool) -> None:
-        """Raise unless this is a 2xx answer of the expected form."""
+    def check(self, response: requests.Response, *, text: bool, accept: Container[int] = ()) -> None:
+        """Raise unless this is a 2xx answer, or an accepted one, of the expected form."""
         status = response.status_code
+        if _is_hidden(response, self.server):
+            raise self._error(Forbidden, "hides what was asked for, because of its ACLs")
+        if status in accept:
+            return
         if 300 <= status < 400:
             raise self._error(
                 Rejected, f"answered {status}, a redirect to {_target(response)}", self._hint(Unreachable)
@@ -124,6 +130,19 @@ def _said(response: requests.Response) -> str:
     except ValueError:
         return response.text
     return str(answer.get("error") or answer) if isinstance(answer, dict) else str(answer)
+
+
+def _is_hidden(response: requests.Response, server: Server) -> bool:
+    """Whether Consul answered with nothing because the token may not see it: it calls that success, not 403.
+
+    Taken at its word, a service would be down and a session gone that are only hidden. Of the anonymous token
+    Consul does not tell, so without a token and with a policy of "deny" nothing is never believed.
+    """
+    if response.status_code != NOT_FOUND and response.content.strip() not in (b"[]", b"{}"):
+        return False
+    filtered = response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
+    denied = response.headers.get("X-Consul-Default-ACL-Policy") == "deny"
+    return filtered or (denied and not server.token)
 
 
 def _target(response: requests.Response) -> str:

@@ -70,8 +70,7 @@ class Session(requests.Session):
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}
         send = partial(super().request, method, _absolute(self.server.address, str(url)), *args, **options)
         response = _try(send, call, retry=verb == "GET")
-        if response.status_code not in accept:
-            call.check(response, text=text)
+        call.check(response, text=text, accept=accept)
         return response
 
     def answers(self, path: str) -> bool:

@@ -111,9 +111,18 @@ class TestWhatIsSent:
     def test_namespace_and_region_are_part_of_every_nomad_call(self, stub: StubServer) -> None:
         stub.answers = [Answer(body=b'{"EvalID": "e", "JobModifyIndex": 1, "ID": "x"}')]
         nomad = connect.nomad(NomadServer(address=stub.address, namespace="team", region="eu"))
-        nomad.parse_job("job"), nomad.plan_job({"ID": "x"}), nomad.job("x"), nomad.register_job({"ID": "x"})
-        nomad.stop_job("x"), nomad.evaluation("e"), nomad.job_deployment("x"), nomad.allocation("a")
-        nomad.task_logs("a", "t"), nomad.node("n"), nomad.put_variable("p", {}), nomad.delete_variable("p")
+        nomad.parse_job("job")
+        nomad.plan_job({"ID": "x"})
+        nomad.job("x")
+        nomad.register_job({"ID": "x"})
+        nomad.stop_job("x")
+        nomad.evaluation("e")
+        nomad.job_deployment("x")
+        nomad.allocation("a")
+        nomad.task_logs("a", "t")
+        nomad.node("n")
+        nomad.put_variable("p", {})
+        nomad.delete_variable("p")
         assert len(stub.asked) == 12
         assert {(asked.params["namespace"], asked.params["region"]) for asked in stub.asked} == {("team", "eu")}
 
