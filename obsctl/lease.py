@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from obsctl.clients.protocols import ConsulApi
-from obsctl.errors import ApiError, NotFound, ObsctlError
+from obsctl.errors import ApiError, Conflict, NotFound, ObsctlError
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 TTL = 10
@@ -67,9 +67,7 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
     session = consul.create_session(f"obsctl {command}", ttl=TTL)
     lease = Lease(session)
     ended = threading.Event()
-    keeper = threading.Thread(
-        target=_keep, args=(consul, lease, ended, clock), name="obsctl-lease", daemon=True
-    )
+    keeper = threading.Thread(target=_keep, args=(consul, lease, ended, clock), name="obsctl-lease", daemon=True)
     try:
         _acquire(consul, stack, command, session)
         keeper.start()
@@ -78,8 +76,8 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
         ended.set()
         if keeper.is_alive():
             keeper.join(timeout=RENEW_EVERY)
-        with suppress(ApiError):  # the session ends by itself after its TTL
-            consul.destroy_session(session)
+        with suppress(ApiError):  # else it ends by itself, after its TTL
+            _release(consul, stack, session)
 
 
 def holder(consul: ConsulApi, stack: str) -> Holder | None:
@@ -109,6 +107,15 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str) -> None:
         )
 
 
+def _release(consul: ConsulApi, stack: str, session: str) -> None:
+    """Delete the key before the session: a session that ends with its lock makes Consul delay the next holder."""
+    entry = consul.get(lock_key(stack))
+    if entry is not None and entry.session == session:
+        with suppress(Conflict):
+            consul.delete(entry.key, cas=entry.modify_index)
+    consul.destroy_session(session)
+
+
 def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock) -> None:
     kept_at = clock.monotonic()
     while not ended.wait(RENEW_EVERY):
@@ -118,9 +125,7 @@ def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock)
         except NotFound:
             lease.lost.set()
             return
-        except (
-            ApiError
-        ):  # a short outage is survived: the session lives for at least TTL after the last renewal
+        except ApiError:  # a short outage is survived: the session lives for at least TTL after the last renewal
             if clock.monotonic() - kept_at > TTL:
                 lease.lost.set()
                 return

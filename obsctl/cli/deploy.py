@@ -65,18 +65,14 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
     Example: obsctl plan --exit-code
     """
     made, _, _, _ = _planned(app, components)
-    app.ui.result(
-        "plan", {**made.to_dict(), "checksum": made.checksum(), "counts": made.counts()}, _plan_text(made)
-    )
+    app.ui.result("plan", {**made.to_dict(), "checksum": made.checksum(), "counts": made.counts()}, _plan_text(made))
     return 4 if exit_code and made.effective else 0
 
 
 @click.command()
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS"
-)
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS")
 @click.pass_obj
 def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> None:
     """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it phase by phase.
@@ -98,9 +94,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
         tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check)
         applied = apply(made, desired, observed, tools)
     names = [change.name for change in applied.changes]
-    app.ui.result(
-        "deploy", {"changes": names, "counts": made.counts()}, f"Deployed: {len(names)} changes made."
-    )
+    app.ui.result("deploy", {"changes": names, "counts": made.counts()}, f"Deployed: {len(names)} changes made.")
 
 
 def _rendered(app: App) -> Rendered:
@@ -115,13 +109,9 @@ def _rendered(app: App) -> Rendered:
     for finding in findings:
         if finding.severity is not Severity.ERROR:
             app.ui.finding(finding)
-    errors = [
-        f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR
-    ]
+    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
     if errors:
-        raise ObsctlError(
-            "\n  ".join(["the rendered configuration has faults", *errors]), hint="nothing was sent"
-        )
+        raise ObsctlError("\n  ".join(["the rendered configuration has faults", *errors]), hint="nothing was sent")
     return rendered
 
 
@@ -155,9 +145,7 @@ def _confirm(app: App, yes: bool) -> None:
     if not app.ui.is_interactive():
         raise ObsctlError("this would change the cluster, and nobody can be asked", hint="add --yes")
     if not click.confirm("Apply this plan?", err=True):
-        raise ObsctlError(
-            "not confirmed; nothing was changed", hint="run it again and answer y, or add --yes"
-        )
+        raise ObsctlError("not confirmed; nothing was changed", hint="run it again and answer y, or add --yes")
 
 
 _MARKS = {"create": "+", "update": "~", "stop": "-", "none": "="}
@@ -166,15 +154,11 @@ _MARKS = {"create": "+", "update": "~", "stop": "-", "none": "="}
 def _plan_text(made: Plan) -> str:
     lines = [f"Stack {made.stack}"]
     for change in made.effective:
-        lines.append(
-            f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.name}  ({change.reason})"
-        )
+        lines.append(f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.name}  ({change.reason})")
         lines += [f"        {detail}" for detail in _details(change.details)]
     counts: dict[str, Any] = made.counts()
     summary = "{create} to create, {update} to update, {stop} to stop, {none} unchanged".format(**counts)
-    lines.append(
-        f"Plan: {summary}." if made.effective else f"Nothing to change: {counts['none']} as desired."
-    )
+    lines.append(f"Plan: {summary}." if made.effective else f"Nothing to change: {counts['none']} as desired.")
     return "\n".join(lines)
 
 

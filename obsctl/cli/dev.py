@@ -157,7 +157,7 @@ def _confirm(app: App, folder: Path) -> None:
 
 
 def _status_row(agent: dict[str, Any]) -> list[str]:
-    from obsctl.config.schema import format_duration
+    from obsctl.config.durations import format_duration
 
     if agent["pid"] is None:
         return [agent["name"], "stopped", "-", agent["address"], "-"]

@@ -55,9 +55,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"auto_envvar_prefix": "OBSCTL", "help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "OBSCTL", "help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
     "--config",

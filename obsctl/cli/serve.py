@@ -149,3 +149,32 @@ def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | Non
     from obsctl.demo import traffic as program
 
     program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)
+
+
+@serve.command("warden")
+@listens(8098)
+@reads_consul
+@click.option("--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, envvar="NOMAD_ADDR",
+              metavar="URL", help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.")  # fmt: skip
+@click.option("--namespace", default="default", show_default=True, envvar="NOMAD_NAMESPACE", help="Nomad's namespace.")
+@click.option("--stack", required=True, help="The stack whose drills it looks after.")
+def warden(
+    bind: str, port: int, consul_address: str, consul_ca_file: str | None, nomad_address: str, namespace: str, stack: str
+) -> None:  # fmt: skip
+    """Put back what a drill left behind when obsctl died.
+
+    Example: obsctl serve warden --stack obs
+    """
+    from obsctl.clients import connect
+    from obsctl.config.schema import ConsulServer, NomadServer, Tls
+    from obsctl.drills.world import Cluster
+    from obsctl.services import warden as service
+
+    nomad = NomadServer(address=nomad_address, namespace=namespace, tls=Tls(ca_file=os.environ.get("NOMAD_CACERT")))
+    consul = ConsulServer(address=consul_address, tls=Tls(ca_file=consul_ca_file))
+    cluster = Cluster(
+        stack=stack,
+        nomad=connect.nomad(nomad, token=os.environ.get("NOMAD_TOKEN")),
+        consul=connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN")),
+    )
+    service.run(cluster, bind=bind, port=port)

@@ -71,9 +71,7 @@ def _address(consul: ConsulApi, stack: str, service: str) -> str:
         if (entry["Service"].get("Meta") or {}).get("obsctl_stack") == stack:
             host = entry["Service"]["Address"] or entry["Node"]["Address"]
             return f"http://{host}:{entry['Service']['Port']}"
-    raise ObsctlError(
-        f"{service} of stack {stack} is not registered in Consul", hint="obsctl deploy brings it up"
-    )
+    raise ObsctlError(f"{service} of stack {stack} is not registered in Consul", hint="obsctl deploy brings it up")
 
 
 def check_tools(config: Config) -> dict[str, Path | None]:

@@ -63,7 +63,7 @@ def load(
     root = file.parent if file else cwd
     document, findings = _documents(files, cwd)
     document, more = environment.lay_over(document, environ)
-    result = faults.validate(entries(document), root)
+    result = faults.validate(entries(document, Config), root)
     if not isinstance(result, Config):
         more += faults.findings(result, document)
     if isinstance(result, Config) and not findings + more:
@@ -76,29 +76,39 @@ def _chosen(path: Path | None, cwd: Path) -> Path | None:
     if path is None:
         return _nearest(cwd)
     file = cwd / path.expanduser()
-    if not file.exists():
+    if not _is_there(file):
         raise _error(str(path), "there is no such file", "`obsctl init` writes one")
     return file
 
 
 def _nearest(cwd: Path) -> Path | None:
     for folder in (cwd, *cwd.parents):
-        if (folder / FILE_NAME).exists():
+        if _is_there(folder / FILE_NAME):
             return folder / FILE_NAME
         other = folder / "obsctl.yml"
-        if other.exists():
+        if _is_there(other):
             raise _error(str(other), f"obsctl reads {FILE_NAME}", f"mv {other} {other.with_name(FILE_NAME)}")
     return None
 
 
 def _overlay(file: Path, env: str, cwd: Path) -> Path:
     """obsctl.<env>.yaml beside obsctl.yaml."""
-    overlay = file.with_name(f"{file.stem}.{env}{file.suffix}")
-    if overlay.parent == file.parent and overlay.exists():
+    overlay = file.parent / f"{file.stem}.{env}{file.suffix}"
+    if overlay.parent == file.parent and _is_there(overlay):
         return overlay
     names = sorted(path.name for path in file.parent.glob(f"{file.stem}.*{file.suffix}"))
     there = f"overlays there are: {', '.join(names)}" if names else "there are no overlays beside it"
     raise _error(_shown(overlay, cwd), "there is no such file", f"{there}; --env takes the NAME in the middle")
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        file.stat()
+    except PermissionError:
+        return True  # reading it will say what is wrong
+    except OSError:
+        return False
+    return True
 
 
 def _documents(files: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
+from obsctl.config import keys
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Severity
 
@@ -49,18 +51,23 @@ def dotted(path: KeyPath) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
-def entries(located: Located) -> dict[str, object]:
-    """A mapping without places; no mapping has no entries. Empty entries are left out: they mean the default."""
+def entries(located: Located, kind: Any) -> dict[str, object]:
+    """A mapping of this kind without places. An empty value means the default, so a known key that is empty is left
+    out; an unknown one stays, for its fault to be seen."""
     below = located.value if isinstance(located.value, dict) else {}
-    return {key: plain(value) for key, value in below.items() if value.value is not None}
+    known = keys.known(kind)
+    return {
+        key: _plain(value, known.get(key) or keys.entry(kind))
+        for key, value in below.items()
+        if value.value is not None or key not in known
+    }
 
 
-def plain(located: Located) -> object:
-    """The value without places."""
-    if isinstance(located.value, dict):
-        return entries(located)
+def _plain(located: Located, kind: Any) -> object:
     if isinstance(located.value, list):
-        return [plain(below) for below in located.value]
+        return [_plain(below, keys.item(kind)) for below in located.value]
+    if isinstance(located.value, dict) or (located.value is None and keys.known(kind)):
+        return entries(located, kind)
     return located.value
 
 

@@ -268,7 +268,7 @@ class Demo(Strict):
 
     enabled: bool = False
     """Off unless asked for."""
-    requests_per_second: Annotated[float, Field(strict=True, gt=0, le=100)] = 4.0
+    requests_per_second: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=100)] = 4.0
     """How fast traffic calls hello-service."""
     hello_service: HelloService = Field(default=HelloService(), alias="hello-service")
     response_service: ResponseService = Field(default=ResponseService(), alias="response-service")
@@ -349,7 +349,8 @@ class Config(Strict):
                     yield (above, field.alias or name), component
 
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
-        for path, component in self._running():
+        """Ports that are given come after the defaults, for a clash to be reported where it was written."""
+        for path, component in sorted(self._running(), key=lambda each: "port" in each[1].model_fields_set):
             yield (*path, "port"), component.port
 
     def _volumes(self) -> Iterator[tuple[KeyPath, object]]:

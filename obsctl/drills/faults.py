@@ -56,9 +56,7 @@ def is_back(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> bool:
 
 def passing(consul: ConsulApi, service: str) -> int:
     """How many instances of the service pass all their checks."""
-    return sum(
-        all(check["Status"] == "passing" for check in instance["Checks"]) for instance in consul.health(service)
-    )
+    return sum(all(check["Status"] == "passing" for check in instance["Checks"]) for instance in consul.health(service))
 
 
 def _stop(nomad: NomadApi, recipe: Recipe) -> None:

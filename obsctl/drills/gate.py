@@ -86,7 +86,9 @@ def _quiet(experiment: Experiment, world: World) -> Iterator[Finding]:
             yield _error(f"alert {name}", "Alertmanager still holds it", "wait until its end has been notified")
     for silence in world.alertmanager.silences():
         if _silences(silence, experiment.expect):
-            yield _error("alertmanager", f"silence {silence['id']} covers the alert", "expire it: amtool silence expire")
+            yield _error(
+                "alertmanager", f"silence {silence['id']} covers the alert", "expire it: amtool silence expire"
+            )
 
 
 def _path(target: Target, world: World) -> Iterator[Finding]:

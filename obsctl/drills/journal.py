@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,9 @@ def read(path: Path) -> list[Record]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise ObsctlError(f"the journal {path} cannot be read: {error.strerror}", hint="obsctl drill history") from error
+        raise ObsctlError(
+            f"the journal {path} cannot be read: {error.strerror}", hint="see that the file is there and yours"
+        ) from error
     records: list[Record] = []
     for number, line in enumerate(lines[:-1], start=1):
         expected = _hash(records[-1].line()) if records else ""
@@ -97,6 +101,25 @@ def read(path: Path) -> list[Record]:
             )
         records.append(record)
     return records
+
+
+def new_id(experiment: str, service: str) -> str:
+    """Sorts by time, says what it is about, and is unique."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{moment}-{experiment}-{service}-{secrets.token_hex(2)}"
+
+
+def find(folder: Path, drill: str) -> Path:
+    """The journal of a drill by its id, a unique part of it, or "last"."""
+    paths = sorted(folder.glob("*.jsonl"))
+    if drill == "last" and paths:
+        return paths[-1]
+    found = [path for path in paths if path.stem == drill] or [path for path in paths if drill in path.stem]
+    if len(found) == 1:
+        return found[0]
+    which = "more than one journal matches" if found else "there is no journal of"
+    hint = f"the newest are {', '.join(path.stem for path in paths[-3:])}" if paths else "no drill was run here yet"
+    raise ObsctlError(f"{which} {drill!r} in {folder}", hint=hint)
 
 
 def _parse(line: str) -> Record | None:

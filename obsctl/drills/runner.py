@@ -19,11 +19,12 @@ from obsctl.drills.forecast import Forecast
 from obsctl.drills.journal import Journal
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.target import Target
+from obsctl.drills.target import find as find_target
 from obsctl.drills.watch import Sighting
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, DeadlineExceeded, Interrupted, ObsctlError
 from obsctl.lease import Lease
-from obsctl.model import Event
+from obsctl.model import Event, Finding
 from obsctl.wait import wait_until
 
 ACK_TIMEOUT = 15.0
@@ -251,12 +252,11 @@ class Drill:
         self._stage(resolved, since)
 
     def _steady_again(self) -> None:
-        findings = gate.check(self._experiment, self._target, self._world)
+        findings: list[Finding] = []
 
         def steady() -> bool:
             nonlocal findings
-            target = self._target.with_job(self._world.nomad.job(self._recipe.job_id))
-            findings = gate.check(self._experiment, target, self._world)
+            findings = gate.check(self._experiment, find_target(self._experiment, self._world), self._world)
             return not findings
 
         self._wait_for(steady, self._world.clock.now() + STEADY_TIMEOUT + self._options.margin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -38,10 +38,6 @@ class Target:
     @property
     def job_id(self) -> str:
         return str(self.job["ID"])
-
-    def with_job(self, job: Json) -> Target:
-        """The same target after its job was registered again."""
-        return replace(self, job=job)
 
 
 def find(experiment: Experiment, world: World) -> Target:

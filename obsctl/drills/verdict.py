@@ -93,12 +93,11 @@ class _Facts:
     def __init__(self, records: Sequence[Record]) -> None:
         self._last = {record.kind: record.data for record in records if record.kind != "stage"}
         self.seen = {record.data["stage"]: float(record.data["at"]) for record in records if record.kind == "stage"}
-        started = self.get("started") or {}
-        self.experiment = Experiment.from_dict(started["experiment"])
-        self.forecast = Forecast.from_dict(started["forecast"])
+        self.experiment = Experiment.from_dict(self._last["started"]["experiment"])
+        self.forecast = Forecast.from_dict(self._last["started"]["forecast"])
 
-    def get(self, kind: str) -> dict[str, Any] | None:
-        return self._last.get(kind)
+    def has(self, kind: str) -> bool:
+        return kind in self._last
 
     def value(self, kind: str, key: str) -> Any:
         return (self._last.get(kind) or {}).get(key)
@@ -107,10 +106,10 @@ class _Facts:
 def _stages(facts: _Facts) -> Iterator[Stage]:
     spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
     for names, kind, effect_key in spans:
-        moment = facts.get(kind)
-        for name in names if moment else ():
-            if name in facts.seen:
-                yield _stage(facts.forecast.band(name), facts.seen[name], moment["requested_at"], moment[effect_key])
+        requested, effect = facts.value(kind, "requested_at"), facts.value(kind, effect_key)
+        for name in names:
+            if name in facts.seen and requested is not None:
+                yield _stage(facts.forecast.band(name), facts.seen[name], requested, effect)
 
 
 def _stage(band: Band, at: float, requested: float, effect: float) -> Stage:
@@ -121,9 +120,9 @@ def _stage(band: Band, at: float, requested: float, effect: float) -> Stage:
 
 
 def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
-    if facts.get("revert_failed") and not facts.get("reverted"):
+    if facts.has("revert_failed") and not facts.has("reverted"):
         return f"the fault may still be active: {facts.value('revert_failed', 'reason')}"
-    if facts.get("armed") and not facts.get("reverted"):
+    if facts.has("armed") and not facts.has("reverted"):
         return "the drill ended without its revert: obsctl drill recover"
     return ""
 
@@ -138,7 +137,7 @@ def _aborted(facts: _Facts, _: Sequence[Stage]) -> str:
 def _not_steady(facts: _Facts, _: Sequence[Stage]) -> str:
     findings = facts.value("gate", "findings") or []
     reasons = [f"{finding['where']}: {finding['what']}" for finding in findings]
-    reasons += [facts.value("not_armed", "reason")] if facts.get("not_armed") else []
+    reasons += [facts.value("not_armed", "reason")] if facts.has("not_armed") else []
     return "; ".join(reasons)
 
 
@@ -186,7 +185,7 @@ def _late(_: _Facts, stages: Sequence[Stage]) -> str:
 
 def _incomplete(facts: _Facts, stages: Sequence[Stage]) -> str:
     reached = [stage.name for stage in stages]
-    if reached == [*FAULT_STAGES, *REVERT_STAGES] and facts.get("steady") and facts.get("finished"):
+    if reached == [*FAULT_STAGES, *REVERT_STAGES] and facts.has("steady") and facts.has("finished"):
         return ""
     return f"the journal ends early: it has {', '.join(reached) or 'no stage'}"
 

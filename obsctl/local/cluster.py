@@ -89,10 +89,9 @@ class Cluster:
         with self._naming_what_runs(), self._locked_if_ours(emit):
             # Nomad goes first: a client would start ended tasks again, and a server would write a silent
             # client's allocations off, while `up` is to find them as they were.
-            self._sweep("agents without a record", self._strays, AGENT_GRACE, emit)
             self._stop(CLIENT, emit)
             self._stop(SERVER, emit)
-            self._sweep("tasks", lambda: members.tasks(self.folder.path), TASK_GRACE, emit)
+            self._sweep("tasks", self._tasks, TASK_GRACE, emit)
             self._sweep("executors", lambda: members.helpers(self.folder.path), HELPER_GRACE, emit)
             self._stop(CONSUL, emit)
             self.folder.clear_tmp()
@@ -128,8 +127,12 @@ class Cluster:
         return connect.nomad(NomadServer(address=self.addresses.nomad))
 
     def _process(self, name: str) -> psutil.Process | None:
+        """The agent's process, by its record; by its mark where an `up` was killed before it wrote one."""
         record = self.folder.record(name)
-        return processes.find(record) if record else None
+        return (record and processes.find(record)) or members.agent(self.folder.path, self._command(name))
+
+    def _command(self, name: str) -> list[str]:
+        return command(name, self.folder.bin, self.folder.config(name))
 
     def _status_of(self, name: str) -> AgentStatus:
         address = self.addresses.of_agent(name)
@@ -170,13 +173,13 @@ class Cluster:
     def _launch(self, name: str, emit: Emit) -> psutil.Process:
         emit(Event(name, "start", "starting"))
         self.folder.config(name).write_text(config_text(name, self.folder.path, self._ports))
-        argv = command(name, self.folder.bin, self.folder.config(name))
-        record = processes.launch(argv, env=self._environment(), log=self.folder.log(name))
+        record = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
         self.folder.keep_record(name, record)
         process = processes.find(record)
         return process or self._fail(name)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the agents are started with, and so what tasks begin with."""
         inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
@@ -208,10 +211,9 @@ class Cluster:
             emit(Event(name, "ok", f"stopped (pid {process.pid})"))
         self.folder.forget_record(name)
 
-    def _strays(self) -> list[psutil.Process]:
-        """Agents that were started by an `up` that was killed before it could write their record."""
-        known = {process.pid for process in map(self._process, AGENTS) if process}
-        return [process for process in members.agents(self.folder.path) if process.pid not in known]
+    def _tasks(self) -> list[psutil.Process]:
+        agents = [self._process(name) for name in AGENTS]
+        return [process for process in members.tasks(self.folder.path) if process not in agents]
 
     def _sweep(self, what: str, find: Callable[[], list[psutil.Process]], grace: float, emit: Emit) -> None:
         """End what `find` finds, until it finds nothing: a process may start another while it ends."""

@@ -181,11 +181,15 @@ def _wait_for_lock(descriptor: int, folder: Path) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """None when there is no such file, or a half-written one of somebody else."""
+    """None when there is no such file, or it holds something else."""
     try:
         document = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except PermissionError:
+        raise ObsctlError(
+            f"{path} may not be read", hint="run the command as the user who started the cluster"
+        ) from None
     return document if isinstance(document, dict) else None
 
 

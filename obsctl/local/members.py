@@ -18,20 +18,22 @@ def members(state: Path) -> list[psutil.Process]:
     return processes.marked(MARKER, str(state))
 
 
-def agents(state: Path) -> list[psutil.Process]:
-    return [process for process in members(state) if _subcommand(process) == "agent"]
+def agent(state: Path, command: list[str]) -> psutil.Process | None:
+    """The agent that was started with this command line."""
+    found = (process for process in members(state) if processes.argv_of(process) == command)
+    return next(found, None)
 
 
 def helpers(state: Path) -> list[psutil.Process]:
-    """The Nomad processes that hold the tasks and outlive the agent on purpose."""
-    return [process for process in members(state) if _subcommand(process) in HELPERS]
+    """The Nomad processes that hold the tasks and outlive the client on purpose."""
+    return [process for process in members(state) if _is_helper(process)]
 
 
 def tasks(state: Path) -> list[psutil.Process]:
-    """The processes of jobs."""
-    return [process for process in members(state) if _subcommand(process) not in ("agent", *HELPERS)]
+    """The processes of jobs, and whatever agents still run."""
+    return [process for process in members(state) if not _is_helper(process)]
 
 
-def _subcommand(process: psutil.Process) -> str:
-    """The word after the program's name, as in `nomad executor`."""
-    return next(iter(processes.argv_of(process)[1:]), "")
+def _is_helper(process: psutil.Process) -> bool:
+    """Is it called like `nomad executor`?"""
+    return processes.argv_of(process)[1:2] in [[word] for word in HELPERS]

@@ -121,33 +121,39 @@ class Server:
         _log.info("stops: finishes what is under way")
         self._accept_the_waiting()
         wasyncore.dispatcher.close(self._listener)
+        self._listener.add_task = self._start_last_task
+        for channel in self._listener.active_channels.values():
+            _answer_with_connection_close(channel)
         deadline = self._clock.monotonic() + DRAIN_SECONDS
         while (busy := self._busy_channels()) and self._clock.monotonic() < deadline:
-            for channel in busy:
-                _answer_with_connection_close(channel)
             self._turn(timeout=0.1)
         if busy:
             _log.warning("%d connections were cut after %g s", len(busy), DRAIN_SECONDS)
 
     def _accept_the_waiting(self) -> None:
-        """Closing a listening socket resets the connections that the kernel took but we did not."""
+        """Closing a listening socket resets the connections that the kernel took and we did not."""
         waiting = -1
         while len(self._listener.active_channels) > waiting:
             waiting = len(self._listener.active_channels)
             self._listener.handle_accept()
 
+    def _start_last_task(self, channel: Any) -> None:
+        """What the listener does with a request that is read from now on."""
+        _answer_with_connection_close(channel)
+        self._listener.task_dispatcher.add_task(channel)
+
     def _busy_channels(self) -> list[Any]:
-        """Connections with a request or an answer under way, or so young that a request may be on its way."""
+        """Connections with a request or an answer under way, or just used, so that a request may be on its way."""
         settled = self._clock.now() - SETTLE_SECONDS
         return [
             channel
             for channel in self._listener.active_channels.values()
-            if channel.requests or channel.total_outbufs_len or channel.last_activity > settled
+            if channel.request or channel.requests or channel.total_outbufs_len or channel.last_activity > settled
         ]
 
 
 def _answer_with_connection_close(channel: Any) -> None:
-    """Tell a keep-alive client, by the answer that it gets next, to open a new connection."""
+    """Tell a keep-alive client, by the answer to its request, that there will be no other on this connection."""
     for pending in list(channel.requests):
         pending.headers["CONNECTION"] = "close"
 

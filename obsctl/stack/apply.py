@@ -12,7 +12,7 @@ from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, Interrupted, ObsctlError
 from obsctl.model import Emit, Event
 from obsctl.stack.health import wait_healthy
-from obsctl.stack.observe import Desired, Observed, with_version_of
+from obsctl.stack.observe import Desired, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
@@ -50,9 +50,7 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
     done: list[Change] = []
     work = _Work(desired, observed, tools)
     try:
-        for _, changes in groupby(
-            plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)
-        ):
+        for _, changes in groupby(plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)):
             tools.check()
             _together(list(changes), work, done)
     except KeyboardInterrupt:
@@ -68,9 +66,7 @@ def _together(changes: list[Change], work: _Work, done: list[Change]) -> None:
     with ThreadPoolExecutor(max_workers=min(8, len(changes))) as pool:
         futures = {pool.submit(work.change, change): change for change in changes}
         try:
-            errors = [
-                error for future, change in futures.items() if (error := _outcome(future, change, done))
-            ]
+            errors = [error for future, change in futures.items() if (error := _outcome(future, change, done))]
         except KeyboardInterrupt:
             work.cancelled.set()
             raise
@@ -124,9 +120,7 @@ class _Work:
         except ObsctlError as error:
             tools.emit(Event(change.name, "failed", error.message.splitlines()[0]))
             raise
-        tools.emit(
-            Event(change.name, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s")
-        )
+        tools.emit(Event(change.name, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s"))
 
     def _variable(self, change: Change) -> None:
         items = {name: secret.reveal() for name, secret in self._variables[change.name].items()}
@@ -144,7 +138,7 @@ class _Work:
             return
         tools, desired = self._tools, self._jobs[change.name]
         seen = self._observed.get(change.name)
-        job = with_version_of(seen, desired, tools.nomad.job(change.name)) if seen else desired.job
+        job = registered_as(seen, desired, tools.nomad.job(change.name)) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
         wait_healthy(
             tools.nomad,
@@ -160,9 +154,7 @@ class _Work:
         nomad = self._tools.nomad
         nomad.stop_job(job_id)
         wait_until(
-            lambda: all(
-                alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id)
-            ),
+            lambda: all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id)),
             timeout=self._tools.timeout,
             what=f"{job_id}: the end of its allocations",
             hint=f"nomad job status {job_id} shows what still runs",

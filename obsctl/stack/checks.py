@@ -22,16 +22,12 @@ def check(rendered: Rendered, tools: Mapping[str, Path | None]) -> list[Finding]
     tools: paths of promtool and amtool. Without them the rules' PromQL is parsed here, and a warning says
     what was not checked.
     """
-    content = {
-        item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content
-    }
+    content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
     findings = list(_check_promql(rules))
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
         files = _write(Path(folder), rules, content)
-        findings += _run(
-            "promtool", tools.get("promtool"), ["check", "rules", str(files["rules"])], "alert rules"
-        )
+        findings += _run("promtool", tools.get("promtool"), ["check", "rules", str(files["rules"])], "alert rules")
         prometheus = ["check", "config", "--syntax-only", str(files["prometheus"])]
         findings += _run("promtool", tools.get("promtool"), prometheus, "prometheus.yml")
         alertmanager = ["check-config", str(files["alertmanager"])]
@@ -54,9 +50,7 @@ def _check_promql(rules: str) -> Iterator[Finding]:
             try:
                 promql_parser.parse(rule["expr"])
             except ValueError as error:
-                yield Finding(
-                    Severity.ERROR, f"rule {name} of group {group['name']}", str(error), "correct its expr"
-                )
+                yield Finding(Severity.ERROR, f"rule {name} of group {group['name']}", str(error), "correct its expr")
 
 
 def _run(tool: str, path: Path | None, arguments: list[str], where: str) -> Iterator[Finding]:
@@ -65,16 +59,12 @@ def _run(tool: str, path: Path | None, arguments: list[str], where: str) -> Iter
         yield Finding(Severity.WARNING, where, f"{tool} was not found, so this was not checked by it", hint)
         return
     try:
-        ended = subprocess.run(
-            [path, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        ended = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")
         return
     if ended.returncode:
-        yield Finding(
-            Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text"
-        )
+        yield Finding(Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text")
 
 
 def _words(ended: subprocess.CompletedProcess[str]) -> str:

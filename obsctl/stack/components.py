@@ -40,9 +40,7 @@ ALL = (
 
 def enabled(config: Config) -> tuple[ComponentSpec, ...]:
     """The components that this config asks for."""
-    return tuple(
-        spec for spec in ALL if spec.settings(config).enabled and (config.demo.enabled or not spec.demo)
-    )
+    return tuple(spec for spec in ALL if spec.settings(config).enabled and (config.demo.enabled or not spec.demo))
 
 
 def phases(specs: tuple[ComponentSpec, ...]) -> dict[str, int]:

@@ -42,8 +42,10 @@ def wait_healthy(
                 f"{job_id}: the deployment {status} ({deployment['StatusDescription']})",
                 hint=_inspect(job_id),
             )
-        if status != "successful" and clock.monotonic() - started > PLACEMENT_GRACE:
-            _refuse_unplaced(nomad, job_id, eval_id)
+        if status != "successful":
+            _refuse_unhealthy(nomad, job_id, version)
+            if clock.monotonic() - started > PLACEMENT_GRACE:
+                _refuse_unplaced(nomad, job_id, eval_id)
         return status == "successful"
 
     def passing() -> bool:
@@ -68,17 +70,13 @@ def wait_healthy(
     except ApiError:
         raise
     except (DeadlineExceeded, ObsctlError) as error:
-        raise ObsctlError(
-            "\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint
-        ) from error
+        raise ObsctlError("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
 
 
 def is_passing(consul: ConsulApi, service: str) -> bool:
     """Whether the service has an instance and every check of every instance passes."""
     instances = consul.health(service)
-    return bool(instances) and all(
-        check["Status"] == "passing" for entry in instances for check in entry["Checks"]
-    )
+    return bool(instances) and all(check["Status"] == "passing" for entry in instances for check in entry["Checks"])
 
 
 def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
@@ -87,13 +85,19 @@ def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
     if not allocations:
         return [f"no allocation of {job_id} was made"]
     allocation = max(allocations, key=lambda alloc: int(alloc["CreateIndex"]))
-    lines = [
-        f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"
-    ]
+    lines = [f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"]
     for task, state in sorted((allocation.get("TaskStates") or {}).items()):
         lines += _task_events(task, state)
         lines += _last_lines(nomad, allocation["ID"], task)
     return lines
+
+
+def _refuse_unhealthy(nomad: NomadApi, job_id: str, version: int) -> None:
+    """A task that failed for good needs no more patience, although Nomad would try it elsewhere for minutes."""
+    for alloc in nomad.job_allocations(job_id):
+        unhealthy = (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
+        if alloc.get("JobVersion") == version and unhealthy and alloc["ClientStatus"] == "failed":
+            raise ObsctlError(f"{job_id}: its task failed", hint=_inspect(job_id))
 
 
 def _refuse_unplaced(nomad: NomadApi, job_id: str, eval_id: str) -> None:
@@ -108,9 +112,7 @@ def _refuse_unplaced(nomad: NomadApi, job_id: str, eval_id: str) -> None:
 
 def _task_events(task: str, state: Json) -> list[str]:
     events = (state.get("Events") or [])[-5:]
-    return [
-        f"task {task}: {event['Type']}: {event.get('DisplayMessage') or ''}".rstrip(": ") for event in events
-    ]
+    return [f"task {task}: {event['Type']}: {event.get('DisplayMessage') or ''}".rstrip(": ") for event in events]
 
 
 def _last_lines(nomad: NomadApi, alloc_id: str, task: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from obsctl import __version__
 from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
 from obsctl.config.secrets import Secret
@@ -13,6 +13,8 @@ from obsctl.errors import ObsctlError, Rejected
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems, kv_prefix
 
 STACK, COMPONENT, SPEC, VERSION = "obsctl.stack", "obsctl.component", "obsctl.spec", "obsctl.version"
+RETRY = "obsctl.retry"
+"""Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
 Resolve = Callable[[str, str], Secret]
 
 
@@ -41,7 +43,8 @@ class Desired:
 class ObservedJob:
     """A job of Nomad, and what Nomad says that registering the desired one would change.
 
-    index: JobModifyIndex, 0 when there is no such job. differences: short lines, empty when nothing differs.
+    index: JobModifyIndex, 0 when there is no such job. failed: its newest deployment failed.
+    differences: short lines, empty when nothing differs.
     """
 
     job_id: str
@@ -50,6 +53,7 @@ class ObservedJob:
     component: str | None
     spec: str | None
     stopped: bool
+    failed: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
     warnings: str = ""
@@ -131,32 +135,33 @@ def _observed_job(stub: Json) -> ObservedJob:
 
 
 def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
-    """Ask Nomad what registering the desired job would change.
-
-    A job whose spec is as desired keeps the mark of the version that wrote it: a new obsctl alone is no reason
-    to restart anything (Nomad replaces allocations when a job's meta changes).
-    """
+    """Ask Nomad what registering the desired job would change, and how its last deployment went."""
     if desired is None:
         return seen
-    answer = nomad.plan_job(with_version_of(seen, desired, nomad.job(seen.job_id)))
-    return ObservedJob(
-        job_id=seen.job_id,
+    answer = nomad.plan_job(registered_as(seen, desired, nomad.job(seen.job_id)))
+    deployment = nomad.job_deployment(seen.job_id)
+    return replace(
+        seen,
         index=answer["JobModifyIndex"],
-        owner=seen.owner,
-        component=seen.component,
-        spec=seen.spec,
-        stopped=seen.stopped,
+        failed=bool(deployment and deployment["Status"] == "failed"),
         differences=tuple(_differences(answer.get("Diff") or {})),
         placement=placement_failures(answer.get("FailedTGAllocs")),
         warnings=(answer.get("Warnings") or "").strip(),
     )
 
 
-def with_version_of(seen: ObservedJob, desired: DesiredJob, current: Json) -> Json:
+def registered_as(seen: ObservedJob, desired: DesiredJob, current: Json) -> Json:
+    """The desired job as it is to be registered over `current`.
+
+    A job whose spec is as desired keeps the marks of whoever wrote it: a new obsctl alone is no reason to restart
+    anything (Nomad replaces allocations when a job's meta changes). A failed one is marked anew, to be tried again.
+    """
     if seen.spec != desired.spec:
         return desired.job
-    version = (current.get("Meta") or {}).get(VERSION, __version__)
-    return {**desired.job, "Meta": {**desired.job["Meta"], VERSION: version}}
+    meta = current.get("Meta") or {}
+    kept = {name: meta[name] for name in (VERSION, RETRY) if name in meta}
+    retry = {RETRY: str(seen.index)} if seen.failed else {}
+    return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
 
 
 def placement_failures(failed: Json | None) -> tuple[str, ...]:
@@ -167,8 +172,7 @@ def placement_failures(failed: Json | None) -> tuple[str, ...]:
 def _why(metric: Json) -> str:
     reasons = [f"{name} ({count} nodes)" for name, count in (metric.get("ConstraintFiltered") or {}).items()]
     reasons += [
-        f"{name} exhausted on {count} nodes"
-        for name, count in (metric.get("DimensionExhausted") or {}).items()
+        f"{name} exhausted on {count} nodes" for name, count in (metric.get("DimensionExhausted") or {}).items()
     ]
     if not metric.get("NodesEvaluated"):
         reasons.append("no node is eligible in the job's datacenters and node pool")

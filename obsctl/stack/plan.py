@@ -77,11 +77,7 @@ def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozens
     changes = [
         *_variable_changes(desired, observed),
         *_content_changes(desired, observed),
-        *(
-            _job_change(job, observed.jobs.get(job.job_id))
-            for job in desired.jobs
-            if not only or job.component in only
-        ),
+        *(_job_change(job, observed.jobs.get(job.job_id)) for job in desired.jobs if not only or job.component in only),
         *([] if only else _job_stops(desired, observed)),
     ]
     return Plan(desired.stack, tuple(sorted(changes, key=_order)))
@@ -134,9 +130,7 @@ def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
             yield Change("content", content.key, action, reason, 0, seen.modify_index, digest(wanted))
     for key in sorted(set(observed.content) - {content.key for content in desired.content}):
-        yield Change(
-            "content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index
-        )
+        yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
 
 
 def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
@@ -148,6 +142,8 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
         return _because(change, "it was stopped")
     if seen.spec != job.spec:
         return _because(change, "the configuration changed")
+    if seen.failed:
+        return _because(change, "its last deployment failed")
     if seen.differences:
         return _because(change, "it was changed outside obsctl")
     return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)

@@ -90,9 +90,7 @@ def receiver_secrets(config: Config) -> dict[str, SecretRef]:
         prefix = _item(receiver.name)
         found[f"{prefix}_webhook_url"] = receiver.webhook.url if receiver.webhook else None
         found[f"{prefix}_slack_api_url"] = receiver.slack.api_url if receiver.slack else None
-        found[f"{prefix}_pagerduty_routing_key"] = (
-            receiver.pagerduty.routing_key if receiver.pagerduty else None
-        )
+        found[f"{prefix}_pagerduty_routing_key"] = receiver.pagerduty.routing_key if receiver.pagerduty else None
         found[f"{prefix}_email_password"] = receiver.email.password if receiver.email else None
     return {item: ref for item, ref in sorted(found.items()) if ref is not None}
 

@@ -1,0 +1,65 @@
+"""init, config show, config schema: the configuration file, what obsctl understood, and what there is to say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from obsctl.cli.app import App
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+@click.pass_obj
+def init(app: App, folder: Path) -> None:
+    """Write a commented obsctl.yaml that explains every key. Never over an existing one.
+
+    Example: obsctl init my-stack
+    """
+    from obsctl.config.example import write
+
+    path = write(folder)
+    go_there = "" if folder == Path() else f"cd {folder}; "
+    steps = f"look through it, then: {go_there}obsctl validate, obsctl plan, obsctl deploy"
+    local = "no cluster at hand? obsctl dev up starts Nomad and Consul on this machine (set driver: raw_exec)"
+    app.ui.result("init", {"path": str(path)}, f"{path} is written; {steps}\n{local}")
+
+
+@click.group()
+def config() -> None:
+    """Show the configuration, or its JSON schema for editors.
+
+    Example: obsctl config show
+    """
+
+
+@config.command()
+@click.pass_obj
+def show(app: App) -> None:
+    """Print the configuration as obsctl understands it: file, overlay, environment and defaults in one.
+
+    References to secrets stay references.
+
+    Example: obsctl --env prod config show
+    """
+    from obsctl.config.written import as_document, as_yaml
+
+    loaded = app.loaded
+    origin = ", ".join(loaded.sources)
+    document = {"sources": list(loaded.sources), "config": as_document(loaded.config)}
+    app.ui.result("config", document, f"# from {origin}\n{as_yaml(loaded.config).rstrip()}")
+
+
+@config.command()
+@click.pass_obj
+def schema(app: App) -> None:
+    """Print the JSON schema of obsctl.yaml, with which editors complete and check it.
+
+    Example: obsctl config schema > obsctl.schema.json
+    """
+    from obsctl.config.written import json_schema
+
+    found = json_schema()
+    app.ui.result("config-schema", {"json_schema": found}, json.dumps(found, indent=2))

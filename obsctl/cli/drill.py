@@ -1,0 +1,187 @@
+"""Drills: inject a fault, prove that its alert is delivered and clears, put everything back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from obsctl.cli.app import App
+from obsctl.errors import ObsctlError
+
+if TYPE_CHECKING:
+    from obsctl.config.schema import Config
+    from obsctl.drills.experiment import Experiment
+    from obsctl.drills.forecast import Forecast
+    from obsctl.drills.runner import Options
+    from obsctl.drills.target import Target
+    from obsctl.drills.world import World
+
+
+@click.group()
+def drill() -> None:
+    """Inject a real fault, watch the alert go pending, firing, delivered, resolved, and put everything back.
+
+    Exit codes: 0 PROVEN, 10 MISSED, 11 UNDELIVERED, 12 UNRESOLVED or FALSE_RESOLVE, 13 LATE, 14 COLLATERAL,
+    20 NOT_STEADY, 21 LOCKED, 22 NOT_INJECTED, 30 ABORTED (put back), 40 REVERT_FAILED.
+
+    Example: obsctl drill stop response-service
+    """
+
+
+@drill.command()
+@click.argument("service")
+@click.option("--hold", default=0.0, help="Keep the fault for so long after the delivery.", metavar="SECONDS")
+@click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
+              help="After so long the warden puts things back, whatever happens; default: from the forecast.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def stop(app: App, service: str, hold: float, deadline: float | None, dry_run: bool, yes: bool) -> int:
+    """Stop the Nomad job of SERVICE, as nomad job stop does.
+
+    Example: obsctl drill stop response-service --yes
+    """
+    from obsctl.drills import experiment
+    from obsctl.drills.runner import Options
+
+    options = Options(hold=hold, margin=app.loaded.config.drills.margin, deadline=deadline)
+    return _run(app, experiment.load("stop", service), options, dry_run=dry_run, yes=yes)
+
+
+@drill.command()
+@click.pass_obj
+def recover(app: App) -> None:
+    """Finish the books of drills that died: see that their services are back, then let new drills start.
+
+    The warden puts a service back by itself; this makes sure of it, or does it when there is no warden.
+
+    Example: obsctl drill recover
+    """
+    from obsctl import lease
+    from obsctl.cli import wire
+    from obsctl.drills import recipes
+    from obsctl.drills.recover import recover as recover_one
+    from obsctl.drills.world import Cluster
+
+    config = app.loaded.config
+    clients = wire.clients(config)
+    cluster = Cluster(stack=config.stack, nomad=clients.nomad, consul=clients.consul)
+    with lease.hold(clients.consul, config.stack, "drill recover"):
+        done = [recover_one(cluster, entry) for entry in recipes.read(clients.consul, config.stack)]
+    lines = [f"{item.drill}: {item.service} is back ({item.detail}), by {item.by}" for item in done]
+    app.ui.result("drill-recover", {"recovered": [asdict(item) for item in done]},
+                  "\n".join(lines) or "Nothing to recover: no drill is unfinished.")  # fmt: skip
+
+
+@drill.command()
+@click.argument("drill_id", metavar="ID")
+@click.pass_obj
+def report(app: App, drill_id: str) -> None:
+    """Make the report of a drill anew from its journal.
+
+    ID is what the drill printed, a part of it that is unique, or "last".
+
+    Example: obsctl drill report last
+    """
+    from obsctl.drills import journal
+    from obsctl.drills import report as reports
+
+    records = journal.read(journal.find(_folder(app.loaded.config), drill_id))
+    app.ui.result("drill", reports.document(records), reports.text(records))
+
+
+def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:
+    from obsctl import lease
+    from obsctl.drills import journal, report, target
+    from obsctl.drills.faults import FAULTS
+    from obsctl.drills.forecast import forecast as make_forecast
+    from obsctl.drills.runner import Drill
+    from obsctl.drills.verdict import judge
+
+    with _signals(app) as asked_to_stop:
+        world = _world(app, lambda: bool(asked_to_stop))
+        found = target.find(experiment, world)
+        prediction = make_forecast(found.settings, vanishes=FAULTS[experiment.fault].vanishes)
+        app.ui.say(f"{experiment.title} ({found.job_id}). Forecast from the live configuration:")
+        app.ui.say(report.forecast_table(prediction))
+        if dry_run:
+            return _dry(app, experiment, found, prediction, world)
+        _confirm(app, found.job_id, options.total(prediction), yes)
+        with lease.hold(world.consul, world.stack, f"drill {experiment.name} {experiment.service}") as held:
+            drill_id = journal.new_id(experiment.name, experiment.service)
+            book = journal.Journal(_folder(app.loaded.config), drill_id)
+            try:
+                Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
+            finally:
+                book.close()
+    verdict = judge(book.records)
+    text = report.conclusion(verdict)
+    app.ui.result("drill", report.document(book.records), f"\n{text}\nReport: obsctl drill report {drill_id}")
+    return verdict.exit_code
+
+
+def _dry(app: App, experiment: Experiment, found: Target, prediction: Forecast, world: World) -> int:
+    from obsctl.drills import gate
+    from obsctl.drills.verdict import EXIT_CODES, Outcome
+
+    findings = gate.check(experiment, found, world)
+    for finding in findings:
+        app.ui.finding(finding)
+    data = {"forecast": prediction.to_dict(), "findings": [asdict(finding) for finding in findings]}
+    app.ui.result("drill-forecast", data, "not steady" if findings else "steady: the drill could start")
+    return EXIT_CODES[Outcome.NOT_STEADY] if findings else 0
+
+
+def _world(app: App, interrupted: Callable[[], bool]) -> World:
+    from obsctl.cli import wire
+    from obsctl.drills.world import World
+
+    config = app.loaded.config
+    clients = wire.clients(config)
+    stack = wire.stack_clients(config, clients.consul)
+    return World(
+        stack=config.stack, nomad=clients.nomad, consul=clients.consul, prometheus=stack.prometheus,
+        alertmanager=stack.alertmanager, sink=stack.sink, emit=app.ui.event, interrupted=interrupted,
+    )  # fmt: skip
+
+
+@contextmanager
+def _signals(app: App) -> Iterator[list[int]]:
+    """Ctrl-C, SIGTERM and SIGHUP ask the drill to end, which means: put things back first. However often they come."""
+    received: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        again = "still putting things back" if received else "putting things back"
+        received.append(number)
+        app.ui.say(f"{signal.Signals(number).name}: {again}; this takes some seconds")
+
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in watched}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _confirm(app: App, job_id: str, seconds: float, yes: bool) -> None:
+    if yes:
+        return
+    if not app.ui.is_interactive():
+        raise ObsctlError(f"this would stop {job_id}, and nobody can be asked", hint="add --yes")
+    if not click.confirm(f"Stop {job_id} for at most {seconds:.0f} s?", err=True):
+        raise ObsctlError("not confirmed; nothing was touched", hint="run it again and answer y, or add --yes")
+
+
+def _folder(config: Config) -> Path:
+    if config.drills.journal_dir:
+        return Path(config.drills.journal_dir).expanduser()
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "obsctl" / "drills" / config.stack

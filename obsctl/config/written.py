@@ -1,0 +1,27 @@
+"""The configuration written down: as YAML, as JSON, and its schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from obsctl.config.schema import Config
+
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_ID = "urn:obsctl:obsctl.yaml:v1"
+
+
+def as_document(config: Config) -> dict[str, Any]:
+    """JSON values, keys and durations as in the file; what has no value is left out. Loading it gives `config`."""
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def as_yaml(config: Config) -> str:
+    return yaml.safe_dump(as_document(config), sort_keys=False, allow_unicode=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """What obsctl.yaml may hold, for editors."""
+    schema = Config.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": SCHEMA_DIALECT, "$id": SCHEMA_ID, **schema, "title": "obsctl.yaml"}
