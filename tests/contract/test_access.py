@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,30 +19,14 @@ from obsctl.clients.http import Session
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
-from obsctl.errors import ApiError, Forbidden, TimedOut, Unreachable
-from obsctl.local import binaries
-from obsctl.wait import wait_until
+from obsctl.errors import Forbidden, TimedOut, Unreachable
+from tests.contract.agents import program, running, until_it_answers
 from tests.stub_server import free_port
 
 pytestmark = pytest.mark.real
 
 TOKEN = "5ecf7a10-0000-4000-8000-c0ffee5ec4e7"
 WRONG = "5ecf7a10-0000-4000-8000-0000000bad00"
-
-
-@contextmanager
-def running(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The program runs, and has ended afterwards."""
-    with (folder / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-
-
-def program(name: str) -> str:
-    return str(binaries.obtain(name, {}, emit=lambda _: None))
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,7 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedConsul]:
     (folder / "agent.json").write_text(json.dumps(_consul_config(guarded)))
     argv = [program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"]
     with running(argv, folder):
-        _until_it_answers(lambda: bool(guarded.client().leader()), folder)
+        until_it_answers(lambda: bool(guarded.client().leader()), folder)
         yield guarded
 
 
@@ -116,16 +100,6 @@ def _make_certificates(folder: Path) -> None:
         subprocess.run([program("consul"), "tls", *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def _until_it_answers(probe: Callable[[], object], folder: Path) -> None:
-    def answers() -> bool:
-        try:
-            return bool(probe())
-        except ApiError:
-            return False
-
-    wait_until(answers, timeout=30, interval=0.1, what="the agent's first answer", hint=f"read {folder}/log")
-
-
 @pytest.fixture(scope="module")
 def nomad_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Nomad server that wants a token."""
@@ -144,7 +118,7 @@ def nomad_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"http://127.0.0.1:{ports['http']}"
     with running([program("nomad"), "agent", "-config=agent.json"], folder):
         session = Session(Server("Nomad", address, down="wait"))
-        _until_it_answers(lambda: session.post("/v1/acl/bootstrap", json={"BootstrapSecret": TOKEN}).ok, folder)
+        until_it_answers(lambda: session.post("/v1/acl/bootstrap", json={"BootstrapSecret": TOKEN}).ok, folder)
         yield address
 
 
@@ -274,7 +248,7 @@ def plain_consul(folder: Path, port: int | None = None) -> Iterator[tuple[subpro
     argv = [program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"]
     with running(argv, folder) as process:
         address = f"http://127.0.0.1:{port}"
-        _until_it_answers(lambda: connect.consul(ConsulServer(address=address)).leader(), folder)
+        until_it_answers(lambda: connect.consul(ConsulServer(address=address)).leader(), folder)
         yield process, address
 
 

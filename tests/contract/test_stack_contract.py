@@ -1,0 +1,146 @@
+"""The stack's own servers, real: one alert on its way from Prometheus through Alertmanager to alert-sink."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from obsctl.clients import connect
+from obsctl.clients.http import Session
+from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
+from obsctl.clients.server import Server
+from obsctl.errors import Rejected
+from obsctl.wait import wait_until
+from tests.contract.agents import program, running, until_it_answers
+from tests.stub_server import free_port
+
+pytestmark = pytest.mark.real
+
+PROMETHEUS = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:{alertmanager}"]}}]}}]}}
+rule_files: [rules.yml]
+scrape_configs: [{{job_name: itself, static_configs: [{{targets: ["127.0.0.1:{prometheus}"]}}]}}]
+"""
+RULES = """
+groups: [{name: always, rules: [{alert: Always, expr: vector(1), labels: {severity: info}}]}]
+"""
+ALERTMANAGER = """
+route: {{receiver: sink, group_wait: 0s, group_interval: 1s}}
+receivers: [{{name: sink, webhook_configs: [{{url: "http://127.0.0.1:{sink}/webhook"}}]}}]
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    prometheus: PrometheusApi
+    alertmanager: AlertmanagerApi
+    sink: SinkApi
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    ports = {"prometheus": free_port(), "alertmanager": free_port(), "sink": free_port()}
+    at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    (folder / "prometheus.yml").write_text(PROMETHEUS.format(**ports))
+    (folder / "rules.yml").write_text(RULES)
+    (folder / "alertmanager.yml").write_text(ALERTMANAGER.format(**ports))
+    serve = [sys.executable, "-m", "obsctl", "serve", "alert-sink"]
+    programs = {
+        "sink": [*serve, f"--port={ports['sink']}", "--data-dir=sink"],
+        "alertmanager": [
+            program("alertmanager"), "--config.file=alertmanager.yml", "--storage.path=alertmanager",
+            f"--web.listen-address={at['alertmanager']}", "--cluster.listen-address=",
+        ],
+        "prometheus": [
+            program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus",
+            f"--web.listen-address={at['prometheus']}",
+        ],
+    }  # fmt: skip
+    stack = Stack(
+        connect.prometheus(f"http://{at['prometheus']}"),
+        connect.alertmanager(f"http://{at['alertmanager']}"),
+        connect.sink(f"http://{at['sink']}"),
+    )
+    with ExitStack() as open_programs:
+        for name, argv in programs.items():
+            open_programs.enter_context(running(argv, folder, log=f"{name}.log"))
+        for server in (stack.sink, stack.alertmanager, stack.prometheus):
+            until_it_answers(server.ready, folder)
+        yield stack
+
+
+def test_their_clocks_are_ours(stack: Stack) -> None:
+    for server in (stack.prometheus, stack.alertmanager, stack.sink):
+        assert abs(server.server_time() - time.time()) < 3
+
+
+class TestPrometheus:
+    def test_it_tells_about_itself(self, stack: Stack) -> None:
+        assert stack.prometheus.version().count(".") == 2
+        assert "job_name: itself" in stack.prometheus.config_yaml()
+        assert [group["name"] for group in stack.prometheus.rule_groups()] == ["always"]
+
+    def test_a_query(self, stack: Stack) -> None:
+        [sample] = stack.prometheus.query('label_replace(vector(7), "a", "b", "", "")')
+        assert sample["metric"] == {"a": "b"}
+        assert sample["value"][1] == "7"
+        assert stack.prometheus.query("no_such_metric") == []
+
+    @pytest.mark.parametrize(
+        ("promql", "words"), [("sum(", "parse error"), ("up[5m]", "with a matrix"), ("1", "with a scalar")]
+    )
+    def test_a_query_that_gives_no_vector(self, stack: Stack, promql: str, words: str) -> None:
+        with pytest.raises(Rejected, match=words):
+            stack.prometheus.query(promql)
+
+    def test_its_targets_and_alertmanagers(self, stack: Stack) -> None:
+        wait_until(lambda: stack.prometheus.query("up == 1"), timeout=20, what="a scrape", hint="")
+        [target] = stack.prometheus.targets()
+        assert (target["labels"]["job"], target["health"]) == ("itself", "up")
+        urls = wait_until(stack.prometheus.alertmanagers, timeout=20, what="an Alertmanager", hint="")
+        assert urls == [f"{stack.alertmanager.address}/api/v2/alerts"]
+
+
+def test_an_alert_arrives(stack: Stack) -> None:
+    notifications = wait_until(
+        lambda: stack.sink.notifications(since=0.0, alertname="Always"), timeout=30, what="a delivery", hint=""
+    )
+    [alert] = stack.prometheus.alerts()
+    assert (alert["labels"]["alertname"], alert["state"]) == ("Always", "firing")
+    [seen] = stack.alertmanager.alerts()
+    assert (seen["labels"]["alertname"], seen["status"]["state"]) == ("Always", "active")
+    first = notifications[0]
+    assert first["payload"]["alerts"][0]["labels"]["alertname"] == "Always"
+    assert abs(first["received_at"] - time.time()) < 60
+    assert stack.sink.notifications(since=time.time() + 60) == []
+    assert stack.sink.notifications(since=0.0, alertname="Other") == []
+
+
+class TestAlertmanager:
+    def test_its_status(self, stack: Stack) -> None:
+        status = stack.alertmanager.status()
+        assert "receiver: sink" in status["config"]["original"]
+        assert status["versionInfo"]["version"]
+
+    def test_only_silences_that_are_active_now(self, stack: Stack) -> None:
+        session = Session(Server("Alertmanager", stack.alertmanager.address, down=""))
+        now = datetime.now(UTC)
+        for name, start in (("now", now), ("later", now + timedelta(hours=1))):
+            silence = {
+                "matchers": [{"name": "alertname", "value": name, "isRegex": False, "isEqual": True}],
+                "startsAt": start.isoformat(),
+                "endsAt": (now + timedelta(hours=2)).isoformat(),
+                "createdBy": "test",
+                "comment": "test",
+            }
+            session.post("/api/v2/silences", json=silence)
+        wait_until(stack.alertmanager.silences, timeout=5, what="the silence", hint="")
+        assert [silence["matchers"][0]["value"] for silence in stack.alertmanager.silences()] == ["now"]
