@@ -22,9 +22,12 @@ def init(app: App, folder: Path) -> None:
 
     path = write(folder)
     go_there = "" if folder == Path() else f"cd {folder}; "
-    steps = f"look through it, then: {go_there}obsctl validate, obsctl plan, obsctl deploy"
-    local = "no cluster at hand? obsctl dev up starts Nomad and Consul on this machine (set driver: raw_exec)"
-    app.ui.result("init", {"path": str(path)}, f"{path} is written; {steps}\n{local}")
+    lines = (
+        f"{path} is written: look through it.",
+        f"Next: {go_there}obsctl validate, then obsctl plan, then obsctl deploy",
+        "No cluster at hand? Set driver: raw_exec, and obsctl dev up starts Nomad and Consul on this machine.",
+    )
+    app.ui.result("init", {"path": str(path)}, "\n".join(lines))
 
 
 @click.group()
