@@ -1,0 +1,296 @@
+"""The local cluster with real servers: ready means ready, state survives, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from obsctl.clients import connect
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.errors import ObsctlError
+from obsctl.local import processes
+from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
+from obsctl.local.cluster import Cluster
+from obsctl.local.processes import Record
+from obsctl.wait import wait_until
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def own() -> Iterator[Cluster]:
+    """A cluster of the test's own, to take down and break; not started."""
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp")))
+    yield cluster
+    cluster.down(purge=True)
+    assert cluster.leftovers() == []
+    assert not cluster.folder.path.exists()
+
+
+def nomad(cluster: Cluster) -> NomadApi:
+    return connect.nomad(NomadServer(address=cluster.addresses.nomad))
+
+
+def consul(cluster: Cluster) -> ConsulApi:
+    return connect.consul(ConsulServer(address=cluster.addresses.consul))
+
+
+def job(name: str, command: str, *args: str, kind: str = "service") -> Json:
+    task = {
+        "Name": name,
+        "Driver": "raw_exec",
+        "Config": {"command": command, "args": list(args)},
+        "Resources": {"CPU": 20, "MemoryMB": 20},
+    }
+    group = {"Name": name, "Count": 1, "Tasks": [task]}
+    return {"ID": name, "Name": name, "Type": kind, "Datacenters": ["*"], "TaskGroups": [group]}
+
+
+def wait_for_status(cluster: Cluster, name: str, status: str) -> Json:
+    """The job's newest allocation, once it has this client status."""
+
+    def probe() -> Json | None:
+        newest = next(iter(nomad(cluster).job_allocations(name)), None)
+        return newest if newest and newest["ClientStatus"] == status else None
+
+    return wait_until(probe, timeout=30, what=f"{name} {status}", hint="")
+
+
+def task_process(cluster: Cluster, word: str) -> psutil.Process | None:
+    """The task's process, known by a word of its command line."""
+    found = [
+        process
+        for process in processes.marked("OBSCTL_DEV_CLUSTER", str(cluster.folder.path))
+        if word in processes.argv_of(process)
+    ]
+    return found[0] if found else None
+
+
+def run_sleeper(cluster: Cluster, seconds: str) -> psutil.Process:
+    """A running task `sleep SECONDS`; odd seconds make it unmistakable."""
+    nomad(cluster).register_job(job("sleeper", "sleep", seconds))
+    return wait_for_task(cluster, seconds)
+
+
+def wait_for_task(cluster: Cluster, word: str) -> psutil.Process:
+    return wait_until(lambda: task_process(cluster, word), timeout=30, what="the task", hint="")
+
+
+def pids(cluster: Cluster) -> dict[str, int | None]:
+    return {agent.name: agent.pid for agent in cluster.status()}
+
+
+# Ready
+
+
+@pytest.mark.parametrize("command", ["prometheus", "alertmanager", "obsctl"])
+def test_a_job_runs_at_once_and_finds_its_program_by_name(cluster: Cluster, command: str) -> None:
+    name = f"version-of-{command}"
+    nomad(cluster).register_job(job(name, command, "--version", kind="batch"))
+    allocation = wait_for_status(cluster, name, "complete")
+    assert allocation["TaskStates"][name]["Failed"] is False
+    nomad(cluster).stop_job(name)
+
+
+def test_up_again_leaves_everything_as_it_is(cluster: Cluster) -> None:
+    before = pids(cluster)
+    assert all(before.values())
+    assert cluster.up() == cluster.addresses
+    assert pids(cluster) == before
+
+
+def test_nothing_listens_beyond_loopback(cluster: Cluster) -> None:
+    for pid in pids(cluster).values():
+        listening = [each for each in psutil.Process(pid).net_connections() if each.status in ("LISTEN", "NONE")]
+        assert listening
+        assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
+
+
+def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
+    assert {"consul", "nomad", "nomad-client"} <= set(consul(cluster).services())
+    scraped = {
+        cluster.addresses.consul + "/v1/agent/metrics": "consul_raft_apply",
+        cluster.addresses.nomad + "/v1/metrics": "nomad_nomad_heartbeat_active",
+        cluster.addresses.nomad_client + "/v1/metrics": "nomad_client_host_memory_total",
+    }
+    for url, metric in scraped.items():
+        wait_until(
+            lambda url=url, metric=metric: metric in requests.get(url, {"format": "prometheus"}, timeout=5).text,
+            timeout=10,
+            what=f"{metric} at {url}",
+            hint="",
+        )
+
+
+def test_tasks_know_where_to_keep_data(cluster: Cluster) -> None:
+    name = "keeper"
+    nomad(cluster).register_job(job(name, "touch", "${meta.obsctl_volumes}/kept", kind="batch"))
+    wait_for_status(cluster, name, "complete")
+    kept = cluster.folder.path / "volumes" / "kept"
+    assert kept.exists()
+    kept.unlink()
+    nomad(cluster).stop_job(name)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
+    before = pids(cluster)
+    cluster.stop(name)
+    assert pids(cluster) == {**before, name: None}
+    cluster.start(name)
+    after = pids(cluster)
+    assert after[name] not in (None, before[name])
+    assert {**after, name: before[name]} == before
+
+
+def test_tasks_outlive_their_client(cluster: Cluster) -> None:
+    task = run_sleeper(cluster, "70001")
+    cluster.stop(CLIENT)
+    cluster.start(CLIENT)
+    wait_for_status(cluster, "sleeper", "running")
+    assert processes.is_alive(task)
+    nomad(cluster).stop_job("sleeper")
+    wait_until(lambda: not processes.is_alive(task), timeout=30, what="the end of the task", hint="")
+
+
+# Down, and up again
+
+
+def test_state_and_jobs_survive_down_and_up(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    consul(own).put("kept", b"1")
+    task = run_sleeper(own, "70002")
+    allocation = wait_for_status(own, "sleeper", "running")
+    ports = own.folder.ports()
+    own.down()
+    assert own.leftovers() == []
+    assert not processes.is_alive(task)
+
+    own.up()
+    assert own.folder.ports() == ports
+    again = wait_for_task(own, "70002")
+    assert again.pid != task.pid
+    assert wait_for_status(own, "sleeper", "running")["ID"] == allocation["ID"]
+    pair = consul(own).get("kept")
+    assert pair
+    assert pair.value == b"1"
+
+
+def test_state_survives_other_ports(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    consul(own).put("kept", b"1")
+    run_sleeper(own, "70003")
+    own.down()
+    before = own.addresses
+    with socket.create_server(("127.0.0.1", own.folder.ports().consul_rpc)) as server:
+        with pytest.raises(
+            ObsctlError, match=rf"port {server.getsockname()[1]} \(consul rpc\) is taken by .*{os.getpid()}"
+        ):
+            own.up()
+        assert own.leftovers() == []
+        assert own.up(auto_ports=True) != before
+    wait_for_task(own, "70003")
+    assert consul(own).get("kept")
+
+
+def test_consul_starts_after_a_month_off(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    own.down()
+    seen = own.folder.path / "data" / CONSUL / "server_metadata.json"
+    seen.write_text(json.dumps({"last_seen_unix": int(time.time()) - 30 * 86400}))
+    own.up()
+
+
+def test_down_finds_tasks_whose_client_was_killed(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    task = run_sleeper(own, "70004")
+    psutil.Process(pids(own)[CLIENT]).kill()
+    wait_until(lambda: pids(own)[CLIENT] is None, timeout=5, what="the client's end", hint="")
+    assert processes.is_alive(task)
+    own.down()
+    assert not processes.is_alive(task)
+    assert own.leftovers() == []
+
+
+def test_up_starts_what_died(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    before = pids(own)
+    psutil.Process(before[SERVER]).kill()
+    wait_until(lambda: pids(own)[SERVER] is None, timeout=5, what="the server's end", hint="")
+    own.up()
+    after = pids(own)
+    assert after[SERVER]
+    assert {**after, SERVER: before[SERVER]} == before
+
+
+def test_agents_without_a_record_are_known_again(own: Cluster) -> None:
+    own.up(auto_ports=True)
+    before = pids(own)
+    for name in AGENTS:
+        own.folder.forget_record(name)
+    assert pids(own) == before
+    own.up()
+    assert pids(own) == before
+    own.down()
+    assert own.leftovers() == []
+
+
+def test_down_leaves_a_process_with_a_recycled_pid_alone(own: Cluster, tmp_path: Path) -> None:
+    own.up(auto_ports=True)
+    record = processes.launch(["/bin/sleep", "70005"], env={}, log=tmp_path / "log")
+    foreign = psutil.Process(record.pid)
+    try:
+        own.stop(CLIENT)
+        own.folder.keep_record(CLIENT, Record(record.pid, record.started - 3600))
+        own.down()
+        assert processes.is_alive(foreign)
+    finally:
+        processes.end([foreign], grace=1)
+
+
+# Several at once, and interruptions
+
+
+def test_two_ups_at_once(own: Cluster) -> None:
+    failures: list[BaseException] = []
+
+    def up() -> None:
+        try:
+            Cluster(own.folder.path).up(auto_ports=True)
+        except ObsctlError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=up) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert all(pids(own).values())
+    assert len(own.leftovers()) == len(AGENTS)
+
+
+def test_ctrl_c_during_up_names_what_runs(own: Cluster) -> None:
+    command = [sys.executable, "-m", "obsctl", "dev", "up", "--auto-ports", "--state-dir", str(own.folder.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        wait_until(lambda: pids(own)[CONSUL], timeout=30, what="Consul's start", hint="", interval=0.01)
+        up.send_signal(signal.SIGINT)
+        _, said = up.communicate(timeout=30)
+    assert up.returncode == 130
+    assert f"interrupted; still running: consul (pid {pids(own)[CONSUL]})" in said
+    assert "obsctl dev down" in said
+    own.up()

@@ -1,0 +1,76 @@
+"""The agents' configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
+from obsctl.local.ports import Ports
+
+STATE = Path("/state")
+PORTS = Ports(*range(11000, 11007))
+
+
+def config(agent: str) -> dict[str, Any]:
+    return dict(json.loads(config_text(agent, STATE, PORTS)))
+
+
+def test_every_port_belongs_to_one_agent() -> None:
+    uses = [use for agent in AGENTS for use in uses_of(agent)]
+    assert sorted(uses) == sorted(PORTS.by_use())
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agents_use_their_own_ports_alone(agent: str) -> None:
+    numbers = {port for port in config(agent)["ports"].values() if port > 0}
+    assert numbers == {PORTS.by_use()[use] for use in uses_of(agent)}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agents_listen_on_loopback_and_do_not_phone_home(agent: str) -> None:
+    written = config(agent)
+    assert written["bind_addr"] == "127.0.0.1"
+    assert written["disable_update_check"] is True
+    assert written["telemetry"]["disable_hostname"] is True
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_all_data_is_below_the_state_folder(agent: str) -> None:
+    assert config(agent)["data_dir"] == f"/state/data/{agent}"
+
+
+def test_client_knows_its_server_and_its_volumes() -> None:
+    client = config(CLIENT)["client"]
+    assert client["servers"] == ["127.0.0.1:11004"]
+    assert client["meta"] == {"obsctl_volumes": "/state/volumes"}
+    assert config(CLIENT)["plugin"]["raw_exec"]["config"]["enabled"] is True
+
+
+def test_paths_with_quotes_stay_json() -> None:
+    text = config_text(CLIENT, Path('/a "b"'), PORTS)
+    assert json.loads(text)["client"]["alloc_dir"] == '/a "b"/alloc'
+
+
+def test_commands() -> None:
+    config_file = Path("/state/config/x.json")
+    assert command(CONSUL, Path("/bin"), config_file) == ["/bin/consul", "agent", f"-config-file={config_file}"]
+    assert command(SERVER, Path("/bin"), config_file) == ["/bin/nomad", "agent", f"-config={config_file}"]
+
+
+def test_addresses() -> None:
+    addresses = Addresses.of(PORTS)
+    assert [addresses.of_agent(agent) for agent in AGENTS] == [
+        "http://127.0.0.1:11000",
+        "http://127.0.0.1:11003",
+        "http://127.0.0.1:11006",
+    ]
+    assert addresses.exports() == {
+        "NOMAD_ADDR": "http://127.0.0.1:11003",
+        "CONSUL_HTTP_ADDR": "http://127.0.0.1:11000",
+        "OBSCTL_NOMAD__ADDRESS": "http://127.0.0.1:11003",
+        "OBSCTL_CONSUL__ADDRESS": "http://127.0.0.1:11000",
+    }

@@ -1,0 +1,206 @@
+"""The local cluster without its servers: what is started, what is ended, and what is left alone."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from obsctl.errors import Interrupted, ObsctlError
+from obsctl.local import folder as folder_module
+from obsctl.local import members, processes
+from obsctl.local.agents import AGENTS, CLIENT, CONSUL
+from obsctl.local.cluster import AgentStatus, Cluster
+from obsctl.local.ports import choose_free
+from obsctl.local.processes import Record
+from obsctl.local.programs import FOR_JOBS, NEEDED
+from obsctl.model import Event
+from tests.release_site import VERSION_LINES, install
+
+Start = Callable[..., psutil.Process]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """One whose Consul tells its version and ends, whatever it is asked, and whose Nomad sleeps."""
+    monkeypatch.setattr(folder_module, "LONGEST_PATH", 300)
+    for name in (*NEEDED, *FOR_JOBS):
+        program = install(tmp_path / "programs", name, VERSION_LINES[name])
+        monkeypatch.setenv(f"OBSCTL_SERVERS__{name.upper()}", str(program))
+    nomad = tmp_path / "programs" / "nomad"
+    nomad.write_text(nomad.read_text().replace("\n", '\n[ "$1" = agent ] && exec sleep 60\n', 1))
+    cluster = Cluster(tmp_path / "state")
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a process that is called as `PYTHON word`, of this cluster unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    started: list[psutil.Process] = []
+
+    def start_one(word: str = "task", *, state: str = str(cluster.folder.path)) -> psutil.Process:
+        (tmp_path / word).write_text("import time\ntime.sleep(60)\n")
+        environment = {members.MARKER: state}
+        record = processes.launch([sys.executable, word], env=environment, log=tmp_path / "log")
+        process = processes.find(record)
+        assert process
+        started.append(process)
+        return process
+
+    yield start_one
+    processes.end(started, grace=0)
+
+
+def record_of(process: psutil.Process) -> Record:
+    return Record(process.pid, process.create_time())
+
+
+def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
+    with pytest.raises(ObsctlError):
+        cluster.up(auto_ports=True)
+    linked = {entry.name: entry.resolve() for entry in cluster.folder.bin.iterdir()}
+    assert set(linked) == {*NEEDED, *FOR_JOBS, "obsctl"}
+    assert linked["obsctl"] == Path(sys.executable).parent.resolve() / "obsctl"
+
+
+def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
+    with pytest.raises(
+        ObsctlError, match=r"consul ended as soon as it was started[^$]*\n  Consul v1\.21\.0"
+    ) as failure:
+        cluster.up(auto_ports=True)
+    assert failure.value.hint == "obsctl dev logs consul shows more"
+    assert cluster.status()[0].pid is None
+
+
+def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OBSCTL_SERVERS__PROMETHEUS", "/no/such/program")
+    events: list[Event] = []
+    with pytest.raises(ObsctlError, match="consul ended"):
+        cluster.up(auto_ports=True, emit=events.append)
+    notes = [event for event in events if event.state == "note"]
+    assert [event.subject for event in notes] == ["prometheus"]
+    assert "/no/such/program" in notes[0].text
+
+
+def test_up_does_not_do_without_nomad(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OBSCTL_SERVERS__NOMAD", "/no/such/program")
+    with pytest.raises(ObsctlError, match="/no/such/program"):
+        cluster.up()
+
+
+def test_a_taken_port_stops_up_before_anything_starts(cluster: Cluster) -> None:
+    cluster.folder.claim()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        cluster.folder.keep_ports(replace(choose_free(), consul_http=port))
+        with pytest.raises(ObsctlError, match=rf"port {port} \(consul http\) is taken by .* \(pid \d+\)") as failure:
+            cluster.up()
+        assert "--auto-ports" in failure.value.hint
+        assert not cluster.folder.log(CONSUL).exists()
+        with pytest.raises(ObsctlError, match="consul ended"):
+            cluster.up(auto_ports=True)
+        assert port not in cluster.folder.ports().by_use().values()
+
+
+def test_kept_ports_are_used_again(cluster: Cluster) -> None:
+    kept = []
+    for _ in range(2):
+        with pytest.raises(ObsctlError, match="consul ended"):
+            cluster.up(auto_ports=True)
+        kept.append(cluster.folder.ports())
+    assert kept[0] == kept[1]
+
+
+def test_down_ends_all_kinds_and_nothing_else(cluster: Cluster, start: Start) -> None:
+    ours = [start(word) for word in ("task", "executor", "logmon", "agent")]
+    others = start(state="/another/cluster")
+    events: list[Event] = []
+    cluster.down(events.append)
+    assert not any(processes.is_alive(process) for process in ours)
+    assert processes.is_alive(others)
+    assert [(event.subject, event.text) for event in events] == [("tasks", "2 ended"), ("executors", "2 ended")]
+
+
+def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> None:
+    cluster.folder.claim()
+    client = start()
+    cluster.folder.keep_record(CLIENT, record_of(client))
+    events: list[Event] = []
+    cluster.down(events.append)
+    assert [(event.subject, event.text) for event in events] == [(CLIENT, f"stopped (pid {client.pid})")]
+    assert cluster.folder.record(CLIENT) is None
+
+
+def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start: Start) -> None:
+    cluster.folder.claim()
+    foreign = start(state="/another/cluster")
+    for agent in AGENTS:
+        cluster.folder.keep_record(agent, Record(foreign.pid, foreign.create_time() - 3600))
+    assert cluster.status()[0].pid is None
+    cluster.down()
+    cluster.stop(CONSUL)
+    assert processes.is_alive(foreign)
+
+
+def test_down_without_a_cluster(cluster: Cluster) -> None:
+    cluster.down()
+    assert not cluster.folder.path.exists()
+
+
+def test_purge_asks_first_whose_folder_it_is(cluster: Cluster, start: Start) -> None:
+    task = start()
+    cluster.folder.path.mkdir()
+    (cluster.folder.path / "thesis.txt").write_text("")
+    with pytest.raises(ObsctlError, match="is not removed"):
+        cluster.down(purge=True)
+    assert processes.is_alive(task)
+
+
+def test_purge(cluster: Cluster) -> None:
+    cluster.folder.claim()
+    cluster.down(purge=True)
+    assert not cluster.folder.path.exists()
+    cluster.down(purge=True)
+
+
+def test_status(cluster: Cluster, start: Start) -> None:
+    cluster.folder.claim()
+    consul = start()
+    cluster.folder.keep_record(CONSUL, record_of(consul))
+    running, *stopped = cluster.status()
+    assert (running.name, running.pid, running.address) == (CONSUL, consul.pid, "http://127.0.0.1:8500")
+    assert running.uptime is not None
+    assert -2 < running.uptime < 60
+    assert stopped[1] == AgentStatus(CLIENT, "http://127.0.0.1:5656")
+
+
+def test_interrupted_up_names_what_runs(cluster: Cluster, start: Start) -> None:
+    def press_ctrl_c(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="interrupted; nothing of the cluster runs"):
+        cluster.up(auto_ports=True, emit=press_ctrl_c)
+    task = start()
+    with pytest.raises(Interrupted, match=rf"still running: python\S* \(pid {task.pid}\)"):
+        cluster.up(auto_ports=True, emit=press_ctrl_c)
+
+
+def test_start_needs_a_cluster(cluster: Cluster) -> None:
+    with pytest.raises(ObsctlError, match="there is no cluster in"):
+        cluster.start(CONSUL)
+
+
+def test_agents_get_little_of_the_users_environment(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOMAD_TOKEN", "secret")
+    monkeypatch.setenv("PATH", "/usr/bin")
+    environment = cluster.environment()
+    assert "NOMAD_TOKEN" not in environment
+    assert environment["PATH"] == f"{cluster.folder.bin}:/usr/bin"
+    assert environment[members.MARKER] == str(cluster.folder.path)

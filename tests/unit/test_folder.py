@@ -1,0 +1,126 @@
+"""The state folder: claimed, kept, locked, removed, and never somebody else's."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from obsctl.errors import ObsctlError
+from obsctl.local import folder as folder_module
+from obsctl.local.folder import Folder, default_state_dir
+from obsctl.local.ports import Ports
+from obsctl.local.processes import Record
+from obsctl.model import Event
+
+
+@pytest.fixture(autouse=True)
+def _long_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest's folders may be longer than a socket's path allows; no socket is made here."""
+    monkeypatch.setattr(folder_module, "LONGEST_PATH", 300)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    ours = Folder(tmp_path / "state")
+    ours.claim()
+    return ours
+
+
+def test_default_follows_xdg() -> None:
+    assert default_state_dir({"XDG_STATE_HOME": "/x"}) == Path("/x/obsctl/dev")
+    assert default_state_dir({}) == Path.home() / ".local/state/obsctl/dev"
+
+
+def test_claimed_folder_is_private_and_ours(folder: Folder) -> None:
+    assert folder.is_ours()
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert folder.ports() is None
+    folder.claim()  # again, as every `up` does
+
+
+def test_what_is_kept_is_there_for_the_next(folder: Folder) -> None:
+    folder.keep_ports(Ports(nomad_http=1234))
+    folder.keep_record("consul", Record(1, 2.5))
+    folder.claim()
+    again = Folder(folder.path)
+    assert again.ports() == Ports(nomad_http=1234)
+    assert again.record("consul") == Record(1, 2.5)
+    again.forget_record("consul")
+    assert folder.record("consul") is None
+
+
+def test_a_broken_record_is_none(folder: Folder) -> None:
+    folder.keep_record("consul", Record(1, 2.5))
+    (folder.path / "run" / "consul.json").write_text("")
+    assert folder.record("consul") is None
+
+
+@pytest.mark.parametrize("content", ["notes", '{"schema": "something/else"}'])
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cluster.json").write_text(content)
+    with pytest.raises(ObsctlError, match="holds something that obsctl did not put there"):
+        Folder(tmp_path).claim()
+    with pytest.raises(ObsctlError, match="is not removed"):
+        Folder(tmp_path).remove()
+    assert (tmp_path / "cluster.json").read_text() == content
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(ObsctlError, match="holds something"):
+        Folder(tmp_path / "state").claim()
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    Folder(tmp_path).claim()
+    assert Folder(tmp_path).is_ours()
+
+
+def test_too_long_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "LONGEST_PATH", 20)
+    with pytest.raises(ObsctlError, match=r"has 22 bytes, 20 are possible"):
+        Folder(Path("/x" * 10 + "é")).claim()
+
+
+def test_remove(folder: Folder) -> None:
+    folder.remove()
+    assert not folder.path.exists()
+    folder.remove()
+
+
+def test_link_replaces_an_older_one(folder: Folder, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / version).write_text(version)
+        folder.link("nomad", tmp_path / version)
+    assert (folder.bin / "nomad").read_text() == "2"
+    assert [entry.name for entry in folder.bin.iterdir()] == ["nomad"]
+
+
+def test_clear_tmp(folder: Folder) -> None:
+    (folder.tmp / "plugin1").write_text("")
+    folder.clear_tmp()
+    folder.clear_tmp()
+    assert not folder.tmp.exists()
+
+
+def test_lock_waits_for_the_other(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "LOCK_TIMEOUT", 0.1)
+    events: list[Event] = []
+    with folder.locked(events.append):
+        assert not events
+        with pytest.raises(ObsctlError, match="another obsctl has held"), folder.locked(events.append):
+            pytest.fail("two have the lock")
+    assert [event.text for event in events] == ["another obsctl is changing it; waiting"]
+    with folder.locked(events.append):
+        assert len(events) == 1
+
+
+def test_lock_of_a_removed_folder(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remove_meanwhile(descriptor: int, operation: int) -> None:
+        folder.remove()
+
+    monkeypatch.setattr(fcntl, "flock", remove_meanwhile)
+    with pytest.raises(ObsctlError, match="was removed by another obsctl"), folder.locked(lambda event: None):
+        pytest.fail("locked what is not there")
