@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
+from obsctl.config.durations import format_duration
 from obsctl.config.schema import Config
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -23,5 +26,18 @@ def as_yaml(config: Config) -> str:
 
 def json_schema() -> dict[str, Any]:
     """What obsctl.yaml may hold, for editors."""
-    schema = Config.model_json_schema(by_alias=True, mode="validation")
+    schema = Config.model_json_schema(by_alias=True, mode="validation", schema_generator=_AsWritten)
     return {"$schema": SCHEMA_DIALECT, "$id": SCHEMA_ID, **schema, "title": "obsctl.yaml"}
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Defaults as one would write them: durations with a unit, and sections key by key."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        found = super().default_schema(schema)
+        default = found.get("default")
+        if isinstance(default, dict):
+            del found["default"]
+        elif isinstance(default, float) and found.get("type") == "string":
+            found["default"] = format_duration(default, days=True)
+        return found

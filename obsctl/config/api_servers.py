@@ -1,0 +1,74 @@
+"""Where Nomad and Consul are, and how to talk to them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, model_validator
+
+from obsctl.config.durations import Positive
+from obsctl.config.secrets import SecretRef
+from obsctl.config.shapes import Address, Clash, LocalPath, Strict, Word
+
+
+class Tls(Strict):
+    """TLS of a server's API. Paths are relative to obsctl.yaml."""
+
+    ca_file: LocalPath | None = None
+    """Certificates to trust, instead of the system's."""
+    cert_file: LocalPath | None = None
+    """The client certificate."""
+    key_file: LocalPath | None = None
+    """The client certificate's key."""
+    verify: bool = True
+    """false is for laboratories alone; every command then warns."""
+
+    @model_validator(mode="after")
+    def _certificate_has_key(self) -> Tls:
+        if (self.cert_file is None) != (self.key_file is None):
+            given, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
+            raise Clash(((given,), f"needs {other} beside it: give both or neither"))
+        return self
+
+
+def _not_in_nomad(reference: SecretRef) -> SecretRef:
+    if reference.kind == "nomad-var":
+        raise ValueError("a token cannot be read from Nomad before Nomad can be asked; use env:NAME or file:/path")
+    return reference
+
+
+Token = Annotated[SecretRef, AfterValidator(_not_in_nomad)]
+
+
+class NomadServer(Strict):
+    """Where Nomad is and how to talk to it."""
+
+    address: Address = "http://127.0.0.1:4646"
+    """Of any Nomad server or client."""
+    region: Word | None = None
+    """Default: the region of that server."""
+    namespace: Word = "default"
+    """Where the stack's jobs run."""
+    datacenters: tuple[Word, ...] = ("*",)
+    """Where they may be placed; `*` means everywhere."""
+    token: Token | None = None
+    """An ACL token, as a reference (env: or file:)."""
+    tls: Tls = Tls()
+    """TLS of Nomad's API."""
+    timeout: Positive = 10.0
+    """How long one call may take."""
+
+
+class ConsulServer(Strict):
+    """Where Consul is and how to talk to it."""
+
+    address: Address = "http://127.0.0.1:8500"
+    """Of any Consul agent."""
+    datacenter: Word | None = None
+    """Default: the datacenter of that agent."""
+    token: Token | None = None
+    """An ACL token, as a reference (env: or file:)."""
+    tls: Tls = Tls()
+    """TLS of Consul's API."""
+    timeout: Positive = 10.0
+    """How long one call may take."""
