@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,17 +97,66 @@ def cli(
     ctx.obj = App(ui=ui, config_path=config_path, env=env)
 
 
+# The global options, which may also stand after the command: people append --json to what they have just typed.
+FLAGS = {"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"}
+WITH_VALUE = {"-c", "--config", "-e", "--env"}
+
+
+def globals_first(argv: list[str]) -> list[str]:
+    """The arguments with the global options moved to the front; what follows `--` stays where it is."""
+    front: list[str] = []
+    rest: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--":
+            return [*front, *rest, argument, *arguments]
+        if argument in FLAGS or argument.split("=")[0] in WITH_VALUE & {"--config", "--env"} and "=" in argument:
+            front.append(argument)
+        elif argument in WITH_VALUE:
+            front += [argument, *([value] if (value := next(arguments, None)) is not None else [])]
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
 def run(argv: list[str] | None = None) -> None:
     """Run the command line and exit: the boundary at which errors become words and exit codes."""
+    arguments = globals_first(sys.argv[1:] if argv is None else argv)
+    ui = Ui(as_json="--json" in arguments or "OBSCTL_JSON" in os.environ)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result: Any = cli.main(args=argv, prog_name="obsctl", standalone_mode=False)
+        result: Any = cli.main(args=arguments, prog_name="obsctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        Ui().error(Interrupted("interrupted", hint="nothing runs on in the background"))
-        sys.exit(Interrupted.exit_code)
+        sys.exit(_fail(ui, Interrupted("interrupted", hint="nothing of it runs on in the background")))
     except ObsctlError as error:
-        Ui().error(error)
-        sys.exit(error.exit_code)
+        sys.exit(_fail(ui, error))
+    except BrokenPipeError:  # the reader of our output went away, as in `obsctl render | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  flushed at exit, so it must stay open
+        sys.exit(1)
+    except Exception as error:
+        sys.exit(_fail(ui, _bug(error)))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does: with its clean-up."""
+    raise KeyboardInterrupt
+
+
+def _fail(ui: Ui, error: ObsctlError) -> int:
+    if ui.as_json:
+        document = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        ui.result("error", {"error": document}, "")
+    ui.error(error)
+    return error.exit_code
+
+
+def _bug(error: Exception) -> ObsctlError:
+    """What went wrong and was not foreseen, with its traceback in a file."""
+    from obsctl.crash import Bug, write_log
+
+    log = write_log(error)
+    return Bug(f"a bug in obsctl: {type(error).__name__}: {error}", hint=f"please report it with the log {log}")

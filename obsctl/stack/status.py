@@ -1,0 +1,64 @@
+"""How the stack is: each component's job, instances, checks and address, and what is out of order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.config.schema import Config
+from obsctl.errors import NotFound
+from obsctl.stack import components
+from obsctl.stack.components import job_id
+from obsctl.stack.observe import VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """state: "healthy", "unhealthy", "stopped" or "missing". running, wanted: allocations. address: "" when none."""
+
+    component: str
+    job_id: str
+    state: str
+    running: int
+    wanted: int
+    address: str
+    version: str
+    note: str = ""
+
+
+def status(config: Config, nomad: NomadApi, consul: ConsulApi) -> list[ComponentStatus]:
+    """One line a component that the config asks for, in the order in which they start."""
+    return [_component(config, spec.name, nomad, consul) for spec in components.enabled(config)]
+
+
+def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) -> ComponentStatus:
+    job_name = job_id(config.stack, name)
+    try:
+        job = nomad.job(job_name)
+    except NotFound:
+        return ComponentStatus(name, job_name, "missing", 0, 0, "", "", "obsctl deploy brings it up")
+    wanted = sum(group["Count"] for group in job["TaskGroups"])
+    running = sum(alloc["ClientStatus"] == "running" for alloc in nomad.job_allocations(job_name))
+    version = (job.get("Meta") or {}).get(VERSION, "")
+    instances = consul.health(name)
+    address = _address(instances)
+    if job.get("Stop"):
+        return ComponentStatus(name, job_name, "stopped", running, wanted, address, version, "somebody stopped its job")
+    note = _note(running, wanted, instances)
+    return ComponentStatus(name, job_name, "unhealthy" if note else "healthy", running, wanted, address, version, note)
+
+
+def _note(running: int, wanted: int, instances: list[Json]) -> str:
+    if running < wanted:
+        return f"{running} of {wanted} allocations run"
+    failing = [check for entry in instances for check in entry["Checks"] if check["Status"] != "passing"]
+    if failing:
+        return f"{failing[0]['Name']}: {failing[0]['Output'].strip() or failing[0]['Status']}"
+    return "" if instances else "not registered in Consul"
+
+
+def _address(instances: list[Json]) -> str:
+    if not instances:
+        return ""
+    service, node = instances[0]["Service"], instances[0]["Node"]
+    return f"http://{service['Address'] or node['Address']}:{service['Port']}"
