@@ -13,6 +13,7 @@ from obsctl.model import Severity
 
 if TYPE_CHECKING:
     from obsctl.cli.wire import Clients
+    from obsctl.config.schema import Config
     from obsctl.stack.observe import Desired, Observed
     from obsctl.stack.plan import Plan
     from obsctl.stack.render import Rendered
@@ -64,7 +65,7 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
 
     Example: obsctl plan --exit-code
     """
-    made, _, _, _ = _planned(app, components)
+    made, _, _, _ = _planned(app, _rendered(app), components)
     app.ui.result("plan", {**made.to_dict(), "checksum": made.checksum(), "counts": made.counts()}, _plan_text(made))
     return 4 if exit_code and made.effective else 0
 
@@ -82,9 +83,12 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     Example: obsctl deploy --yes
     """
     from obsctl import lease
+    from obsctl.cli import wire
     from obsctl.stack.apply import Tools, apply
+    from obsctl.stack.verify import wait_wired
 
-    made, desired, observed, clients = _planned(app, components)
+    config, rendered = app.loaded.config, _rendered(app)
+    made, desired, observed, clients = _planned(app, rendered, components)
     if not made.effective:
         app.ui.result("deploy", {"changes": [], "counts": made.counts()}, _plan_text(made))
         return
@@ -93,8 +97,19 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     with lease.hold(clients.consul, made.stack, "deploy") as held:
         tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check)
         applied = apply(made, desired, observed, tools)
+        if not components and _has_alert_path(config):
+            stack = wire.stack_clients(config, clients.consul)
+            wait_wired(
+                config, rendered, stack.prometheus, stack.sink, emit=app.ui.event, timeout=timeout, check=held.check
+            )
     names = [change.name for change in applied.changes]
     app.ui.result("deploy", {"changes": names, "counts": made.counts()}, f"Deployed: {len(names)} changes made.")
+
+
+def _has_alert_path(config: Config) -> bool:
+    """Whether this stack runs all that a notification passes through."""
+    parts = config.components
+    return parts.prometheus.enabled and parts.alertmanager.enabled and parts.alert_sink.enabled
 
 
 def _rendered(app: App) -> Rendered:
@@ -120,12 +135,11 @@ def _files(rendered: Rendered) -> dict[str, str]:
     return {**jobs, **{f"kv/{content.key}": content.value for content in rendered.content}}
 
 
-def _planned(app: App, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:
+def _planned(app: App, rendered: Rendered, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:
     from obsctl.cli import wire
     from obsctl.stack.observe import desire, observe
     from obsctl.stack.plan import plan as make_plan
 
-    rendered = _rendered(app)
     _refuse_unknown(components, {job.component for job in rendered.jobs})
     clients = wire.clients(app.loaded.config)
     desired = desire(rendered, clients.nomad, clients.resolve)

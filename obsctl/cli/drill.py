@@ -39,7 +39,7 @@ def drill() -> None:
 @click.argument("service")
 @click.option("--hold", default=0.0, help="Keep the fault for so long after the delivery.", metavar="SECONDS")
 @click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
-              help="After so long the warden puts things back, whatever happens; default: from the forecast.")  # fmt: skip
+              help="After so long the warden puts things back, come what may; default: from the forecast.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj

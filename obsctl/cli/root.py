@@ -110,7 +110,7 @@ def globals_first(argv: list[str]) -> list[str]:
     for argument in arguments:
         if argument == "--":
             return [*front, *rest, argument, *arguments]
-        if argument in FLAGS or argument.split("=")[0] in WITH_VALUE & {"--config", "--env"} and "=" in argument:
+        if argument in FLAGS or argument.startswith(("--config=", "--env=")):
             front.append(argument)
         elif argument in WITH_VALUE:
             front += [argument, *([value] if (value := next(arguments, None)) is not None else [])]
@@ -134,7 +134,7 @@ def run(argv: list[str] | None = None) -> None:
     except ObsctlError as error:
         sys.exit(_fail(ui, error))
     except BrokenPipeError:  # the reader of our output went away, as in `obsctl render | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  flushed at exit, so it must stay open
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit goes there
         sys.exit(1)
     except Exception as error:
         sys.exit(_fail(ui, _bug(error)))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+
 from obsctl import __version__
 from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
 from obsctl.config.secrets import Secret

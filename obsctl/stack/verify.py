@@ -1,0 +1,121 @@
+"""Is the stack wired: rules loaded, programs scraped, Alertmanager known, the heartbeat delivered?
+
+A healthy job is not yet a working alert path, so a deploy ends only when this is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import promql_parser
+import yaml
+
+from obsctl.clients.protocols import PrometheusApi, SinkApi
+from obsctl.config.schema import Config, parse_duration
+from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.model import Emit, Event
+from obsctl.stack import components
+from obsctl.stack.render import Rendered, kv_prefix
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+
+HEARTBEATS = 3
+"""How many heartbeat intervals may pass without one: what alert-sink itself calls silent."""
+
+
+def wait_wired(
+    config: Config,
+    rendered: Rendered,
+    prometheus: PrometheusApi,
+    sink: SinkApi,
+    *,
+    emit: Emit,
+    timeout: float,
+    check: Callable[[], None] = lambda: None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Wait until nothing is missing. timeout: seconds. Raises ObsctlError that lists what still is."""
+    missing: list[str] = []
+
+    def wired() -> bool:
+        check()
+        try:
+            missing[:] = _missing(config, rendered, prometheus, sink, clock)
+        except ApiError as error:
+            missing[:] = [error.message]
+        return not missing
+
+    emit(Event("alert path", "start", "waiting until rules, targets and heartbeat are there"))
+    started = clock.monotonic()
+    try:
+        wait_until(wired, timeout=timeout, what="", hint="", interval=0.5, clock=clock)
+    except DeadlineExceeded:
+        lines = "\n  ".join(missing)
+        raise ObsctlError(
+            f"everything runs, but the alert path is not complete after {timeout:g} s:\n  {lines}",
+            hint="look at the page of the program that is named, and at obsctl status",
+        ) from None
+    emit(Event("alert path", "ok", f"works after {clock.monotonic() - started:.1f} s"))
+
+
+def _missing(config: Config, rendered: Rendered, prometheus: PrometheusApi, sink: SinkApi, clock: Clock) -> list[str]:
+    return [
+        *_rules(rendered, prometheus),
+        *_targets(config, prometheus),
+        *_quiet(config, prometheus),
+        *([] if prometheus.alertmanagers() else ["Prometheus has no active Alertmanager"]),
+        *_heartbeat(config, sink, clock),
+    ]
+
+
+def _rules(rendered: Rendered, prometheus: PrometheusApi) -> Iterator[str]:
+    prefix = f"{kv_prefix(rendered.stack)}/rules/"
+    wanted = {
+        content.key.removeprefix(prefix): yaml.safe_load(content.value)[0]
+        for content in rendered.content
+        if content.key.startswith(prefix)
+    }
+    loaded = {group["name"]: group for group in prometheus.rule_groups()}
+    for name, group in wanted.items():
+        if name not in loaded:
+            yield f"Prometheus has not loaded the rule group {name}"
+        elif [_written(rule) for rule in group["rules"]] != [_loaded(rule) for rule in loaded[name]["rules"]]:
+            yield f"Prometheus still has another version of the rule group {name}"
+
+
+def _written(rule: dict[str, Any]) -> tuple[Any, ...]:
+    pending = parse_duration(rule["for"]) if "for" in rule else 0.0
+    name = rule.get("alert") or rule.get("record")
+    return name, _canonical(rule["expr"]), pending, rule.get("labels") or {}, rule.get("annotations") or {}
+
+
+def _loaded(rule: dict[str, Any]) -> tuple[Any, ...]:
+    details = rule.get("labels") or {}, rule.get("annotations") or {}
+    return rule["name"], _canonical(rule["query"]), float(rule.get("duration", 0)), *details
+
+
+def _canonical(expression: str) -> str:
+    """One text for expressions that mean the same: Prometheus shows a rule in its own layout."""
+    return str(promql_parser.parse(expression).prettify())
+
+
+def _targets(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
+    up = {target["labels"].get("job") for target in prometheus.targets() if target["health"] == "up"}
+    for spec in components.enabled(config):
+        if spec.name not in up:
+            yield f"Prometheus does not scrape {spec.name} successfully"
+
+
+def _quiet(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
+    """While the stack starts, its services are absent for a moment; that has to be over."""
+    ours = {spec.name for spec in components.enabled(config)}
+    for alert in prometheus.alerts():
+        labels = alert["labels"]
+        if labels["alertname"] == "ServiceDown" and labels.get("service") in ours:
+            yield f"ServiceDown is {alert['state']} for {labels['service']}"
+
+
+def _heartbeat(config: Config, sink: SinkApi, clock: Clock) -> Iterator[str]:
+    since = clock.now() - HEARTBEATS * config.timing.heartbeat
+    if not sink.notifications(since=since, alertname="Watchdog"):
+        yield "alert-sink has not received the heartbeat (the alert Watchdog)"
