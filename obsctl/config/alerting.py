@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from obsctl.config.durations import Duration
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Clash, LabelName, Name, Severity, Strict, Text
+from obsctl.config.shapes import Clash, LabelName, Misfit, Name, Severity, Strict, Text
 
 OWN_RECEIVERS = ("alert-sink", "heartbeat")
 CHANNELS = ("webhook", "slack", "pagerduty", "email")
@@ -114,8 +113,9 @@ class Alerting(Strict):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Alerting:
-        counts = Counter(receiver.name for receiver in self.receivers)
-        repeated = [number for number, receiver in enumerate(self.receivers) if counts[receiver.name] > 1]
-        if repeated:
-            raise Clash(*((("receivers", number, "name"), "two receivers have this name") for number in repeated[1:]))
+        first: dict[str, int] = {}
+        for number, receiver in enumerate(self.receivers):
+            if first.setdefault(receiver.name, number) != number:
+                path, other = (("receivers", each, "name") for each in (number, first[receiver.name]))
+                raise Clash(Misfit(path, f"receivers[{first[receiver.name]}] has this name too", other))
         return self

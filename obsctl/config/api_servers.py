@@ -8,7 +8,7 @@ from pydantic import AfterValidator, model_validator
 
 from obsctl.config.durations import Positive
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Address, Clash, LocalPath, Strict, Word
+from obsctl.config.shapes import Address, Clash, LocalPath, Misfit, Strict, Word
 
 
 class Tls(Strict):
@@ -27,7 +27,7 @@ class Tls(Strict):
     def _certificate_has_key(self) -> Tls:
         if (self.cert_file is None) != (self.key_file is None):
             given, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
-            raise Clash(((given,), f"needs {other} beside it: give both or neither"))
+            raise Clash(Misfit((given,), f"needs {other} beside it: give both or neither", (other,)))
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from obsctl.config.durations import Positive
-from obsctl.config.shapes import Clash, Line, Port, Strict, Word
+from obsctl.config.shapes import Clash, Line, Misfit, Port, Strict, Word
 
 
 class Driver(StrEnum):
@@ -39,7 +39,7 @@ class Storage(Strict):
     @model_validator(mode="after")
     def _ephemeral_has_no_source(self) -> Storage:
         if self.kind == "ephemeral" and self.source is not None:
-            raise Clash((("source",), "only kind: host has a source"))
+            raise Clash(Misfit(("source",), "only kind: host has a source", ("kind",)))
         return self
 
 

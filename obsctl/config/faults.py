@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from obsctl.config import keys
 from obsctl.config.located import Located, dotted, nearest
 from obsctl.config.schema import Config
-from obsctl.config.shapes import Clash, KeyPath
+from obsctl.config.shapes import Clash, KeyPath, Misfit
 from obsctl.model import Finding, Severity
 
 if TYPE_CHECKING:
@@ -40,18 +40,21 @@ _WORDS = {
 
 
 def validate(document: Mapping[str, object], root: Path) -> Config | list[Fault]:
-    """The config, or every fault. Faults between sections are looked for even where a section has its own."""
-    faults: list[Fault] = []
+    """The config, or every fault. root: the folder of obsctl.yaml.
+
+    Values that do not fit together are looked for also where others are at fault: these are left out then, and
+    what would not fit to their defaults is not counted.
+    """
     try:
         return Config.model_validate(document, context={"root": str(root)})
     except ValidationError as error:
-        faults += _faults(error)
+        faults = list(_alone(error)) + [(misfit.path, misfit.words) for misfit in _misfits(error)]
     at_fault = {path[:2] for path, _ in faults}
     try:
         Config.model_validate(_without(document, at_fault), context={"root": str(root)})
     except ValidationError as error:
-        more = _faults(error, clashes_alone=True)
-        faults += [(path, words) for path, words in more if path[:2] not in at_fault]
+        more = [misfit for misfit in _misfits(error) if not {misfit.path[:2], misfit.other[:2]} & at_fault]
+        faults += [(misfit.path, misfit.words) for misfit in more]
     return faults
 
 
@@ -74,13 +77,27 @@ def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, A
     return kept
 
 
-def _faults(error: ValidationError, *, clashes_alone: bool = False) -> Iterator[Fault]:
-    for details in error.errors(include_url=False, include_input=False):
-        clash = details.get("ctx", {}).get("error")
-        if isinstance(clash, Clash):
-            yield from ((details["loc"] + path, words) for path, words in clash.faults)
-        elif not clashes_alone:
+def _alone(error: ValidationError) -> Iterator[Fault]:
+    """The values that are wrong by themselves."""
+    for details in _details(error):
+        if not isinstance(_cause(details), Clash):
             yield _path(details), _words(details)
+
+
+def _misfits(error: ValidationError) -> Iterator[Misfit]:
+    """The values that are wrong beside others; paths start at the top."""
+    for details in _details(error):
+        clash, above = _cause(details), details["loc"]
+        for path, words, other in clash.misfits if isinstance(clash, Clash) else ():
+            yield Misfit(above + path, words, above + other)
+
+
+def _details(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
+
+
+def _cause(details: ErrorDetails) -> object:
+    return details.get("ctx", {}).get("error")
 
 
 def _path(details: ErrorDetails) -> KeyPath:

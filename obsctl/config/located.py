@@ -22,7 +22,7 @@ _PLAIN_WORDS = (
     ),
     (re.compile("mapping values are not allowed"), 'a ":" where none can stand; is the indentation right?'),
     (re.compile("simple key|expected ':'"), 'a key without ":", or wrong indentation'),
-    (re.compile("single document"), "a second document (---); one file holds one"),
+    (re.compile("another document"), "a second document (---); one file holds one"),
 )
 
 
@@ -139,7 +139,8 @@ class _Reading:
         self._loader = _Loader(text)
         try:
             node = self._loader.get_single_node()
-            return Located({}, self._place) if node is None else self._located(node, self._of(node), ())
+            document = self._located(node, self._of(node), ()) if node else Located(None, self._place)
+            return Located({}, self._place) if document.value is None else document
         finally:
             self._loader.dispose()
 

@@ -15,7 +15,7 @@ from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOve
 from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
 from obsctl.config.components import Component, Components, Demo, Driver, Resources, Storage
 from obsctl.config.durations import Duration, format_duration, parse_duration
-from obsctl.config.shapes import Clash, KeyPath, LocalPath, Name, ServiceName, Severity, Strict, Word
+from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
 from obsctl.config.timing import PROFILES, Profile, Timing
 
 __all__ = [
@@ -105,13 +105,9 @@ class Config(Strict):
     @model_validator(mode="after")
     def _nothing_is_shared(self) -> Config:
         """Two components can share neither a port (they use the node's own) nor a host volume."""
-        faults = [
-            (path, f"{value} is also {_dotted(first)}")
-            for pairs in (self._ports(), self._volumes())
-            for path, first, value in _repeated(pairs)
-        ]
-        if faults:
-            raise Clash(*faults)
+        misfits = [*_repeated(self._ports()), *_repeated(self._volumes())]
+        if misfits:
+            raise Clash(*misfits)
         return self
 
     def _running(self) -> Iterator[tuple[KeyPath, Component]]:
@@ -135,14 +131,11 @@ class Config(Strict):
                 yield (*path, "storage", "source"), storage.source
 
 
-def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[tuple[KeyPath, KeyPath, object]]:
-    """The path of each value that came before, with the path it came from first."""
-    seen: dict[object, KeyPath] = {}
+def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[Misfit]:
+    """Each value that came before, under another path."""
+    first: dict[object, KeyPath] = {}
     for path, value in pairs:
-        if value in seen:
-            yield path, seen[value], value
-        seen.setdefault(value, path)
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(step) for step in path)
+        if value in first:
+            other = first[value]
+            yield Misfit(path, f"{value} is also {'.'.join(map(str, other))}", other)
+        first.setdefault(value, path)

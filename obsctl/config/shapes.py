@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -29,12 +29,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Clash(ValueError):
-    """Values that are right alone but not together: pairs of a key path (below the section) and what is wrong."""
+class Misfit(NamedTuple):
+    """A value that is right alone but not beside another. Both key paths start at the section that says it."""
 
-    def __init__(self, *faults: tuple[KeyPath, str]) -> None:
-        super().__init__("; ".join(words for _, words in faults))
-        self.faults = faults
+    path: KeyPath
+    words: str
+    other: KeyPath = ()
+
+
+class Clash(ValueError):
+    """What a section's validator raises when its values do not fit together."""
+
+    def __init__(self, *misfits: Misfit) -> None:
+        super().__init__("; ".join(misfit.words for misfit in misfits))
+        self.misfits = misfits
 
 
 @dataclass(frozen=True, slots=True)

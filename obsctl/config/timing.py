@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from obsctl.config.durations import Duration, Positive
-from obsctl.config.shapes import Clash, KeyPath, Strict
+from obsctl.config.shapes import Clash, Misfit, Strict
 
 
 class Profile(StrEnum):
@@ -108,20 +108,23 @@ class Timing(Strict):
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> Timing:
-        faults = list(self._misfits())
-        if faults:
-            raise Clash(*faults)
+        misfits = list(self._misfits())
+        if misfits:
+            raise Clash(*misfits)
         return self
 
-    def _misfits(self) -> Iterator[tuple[KeyPath, str]]:
+    def _misfits(self) -> Iterator[Misfit]:
+        interval = ("scrape_interval",)
         if self.scrape_timeout > self.scrape_interval:
-            yield ("scrape_timeout",), "must not be longer than scrape_interval"
-        if self.pending < 2:
-            yield ("for",), "must be at least 2s: absent() fires for a moment when Prometheus restarts"
-        if self.check_interval < 1:
-            yield ("check_interval",), "must be at least 1s; Nomad takes no less"
+            yield Misfit(("scrape_timeout",), "must not be longer than scrape_interval", interval)
         if self.window < 4 * self.scrape_interval:
-            yield ("window",), "must span at least 4 scrape intervals, or a rate has too few samples"
+            words = "must span at least 4 scrape intervals, or a rate has too few samples"
+            yield Misfit(("window",), words, interval)
+        if self.pending < 2:
+            words = "must be at least 2s: absent() fires for a moment when Prometheus restarts"
+            yield Misfit(("for",), words)
+        if self.check_interval < 1:
+            yield Misfit(("check_interval",), "must be at least 1s; Nomad takes no less")
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

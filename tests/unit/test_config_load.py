@@ -1,0 +1,435 @@
+"""Finding, overlaying and validating obsctl.yaml; what is said of files that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from obsctl.config.load import ConfigError, Loaded, load
+from obsctl.config.schema import Config, Driver
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(folder: Path, text: str, name: str = "obsctl.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(folder: Path, *, env: str | None = None, **environ: str) -> Loaded:
+    return load(env=env, environ=environ, cwd=folder)
+
+
+def faults(folder: Path, text: str | bytes, *, env: str | None = None, **environ: str) -> list[str]:
+    """What is said of this obsctl.yaml, a line a fault."""
+    (folder / "obsctl.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        read(folder, env=env, **environ)
+    assert caught.value.hint
+    for finding in caught.value.findings:
+        assert f"{finding.where}: {finding.what}" in caught.value.message
+    return [f"{finding.where}: {finding.what}" for finding in caught.value.findings]
+
+
+# Finding the file
+
+
+def test_without_a_file_the_defaults_hold(folder: Path) -> None:
+    loaded = read(folder)
+    assert (loaded.config, loaded.path, loaded.root) == (Config(), None, folder)
+
+
+def test_the_nearest_file_upwards_is_taken(folder: Path) -> None:
+    write(folder, "stack: outer")
+    inner = folder / "inner"
+    (inner / "deep").mkdir(parents=True)
+    path = write(inner, "stack: nearest")
+    loaded = read(inner / "deep")
+    assert (loaded.config.stack, loaded.path, loaded.root) == ("nearest", path, inner)
+
+
+def test_a_given_file_wins_and_is_relative_to_where_one_stands(folder: Path) -> None:
+    write(folder, "stack: found")
+    write(folder, "stack: given", "other.yaml")
+    assert load(Path("other.yaml"), environ={}, cwd=folder).config.stack == "given"
+
+
+def test_a_given_file_that_is_missing_is_a_fault_although_another_could_be_found(folder: Path) -> None:
+    write(folder, "stack: found")
+    with pytest.raises(ConfigError, match=r"nope\.yaml: there is no such file") as caught:
+        load(Path("nope.yaml"), environ={}, cwd=folder)
+    assert "obsctl init" in caught.value.hint
+
+
+def test_a_folder_in_place_of_a_file(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder") as caught:
+        load(folder, environ={}, cwd=folder)
+    assert str(folder / "obsctl.yaml") in caught.value.hint or "obsctl.yaml" in caught.value.hint
+
+
+def test_a_file_with_the_other_ending_is_not_passed_over_in_silence(folder: Path) -> None:
+    write(folder, "stack: mine", "obsctl.yml")
+    with pytest.raises(ConfigError, match=r"obsctl reads obsctl\.yaml") as caught:
+        read(folder)
+    assert caught.value.hint.startswith("mv ")
+
+
+def test_an_unreadable_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "stack: obs")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # a mode does not stop root, who may run the tests
+    with pytest.raises(ConfigError, match=r"obsctl\.yaml: cannot be read: Permission denied"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "# only a comment\n", "---\n", "null", "timing:\ncomponents:\n  prometheus:\n"]
+)
+def test_nothing_said_means_the_defaults(folder: Path, text: str) -> None:
+    write(folder, text)
+    assert read(folder).config == Config()
+
+
+def test_utf8_with_a_byte_order_mark_is_read(folder: Path) -> None:
+    (folder / "obsctl.yaml").write_bytes(b"\xef\xbb\xbfstack: marked\n")
+    assert read(folder).config.stack == "marked"
+
+
+# Overlays
+
+
+def test_an_overlay_changes_what_it_names_and_nothing_else(folder: Path) -> None:
+    write(folder, "stack: obs\nnomad: {address: http://base:1, datacenters: [a, b]}")
+    write(folder, "nomad: {datacenters: [c], namespace: prod}", "obsctl.prod.yaml")
+    config = read(folder, env="prod").config
+    assert (config.stack, config.nomad.address) == ("obs", "http://base:1")
+    assert (config.nomad.datacenters, config.nomad.namespace) == (("c",), "prod")
+
+
+def test_an_empty_value_in_an_overlay_goes_back_to_the_default(folder: Path) -> None:
+    write(folder, "nomad: {namespace: base}\ncomponents: {prometheus: {port: 9999}}")
+    write(folder, "nomad:\n  namespace:\ncomponents:\n", "obsctl.prod.yaml")
+    assert read(folder, env="prod").config == Config()
+
+
+def test_a_missing_overlay_names_those_there_are(folder: Path) -> None:
+    write(folder, "", "obsctl.prod.yaml")
+    write(folder, "", "obsctl.test.yaml")
+    assert faults(folder, "", env="staging") == ["obsctl.staging.yaml: there is no such file"]
+    with pytest.raises(ConfigError) as caught:
+        read(folder, env="staging")
+    assert "obsctl.prod.yaml, obsctl.test.yaml" in caught.value.hint
+
+
+def test_an_overlay_of_nothing(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="--env prod"):
+        read(folder, env="prod")
+
+
+def test_an_overlay_s_name_leads_to_no_other_folder(folder: Path) -> None:
+    write(folder, "stack: secret", "elsewhere.yaml")
+    assert faults(folder, "", env="/../elsewhere")
+
+
+def test_an_overlay_s_faults_are_placed_in_the_overlay(folder: Path) -> None:
+    write(folder, "\n\nnomad:\n  timeout: soon\n", "obsctl.prod.yaml")
+    found = faults(folder, "driver: dokcer\nnomad:\n  namespace: 1\n", env="prod")
+    assert [line.split(": ")[0] for line in found] == [
+        "obsctl.prod.yaml:4 nomad.timeout",
+        "obsctl.yaml:1 driver",
+        "obsctl.yaml:3 nomad.namespace",
+    ]
+
+
+def test_a_list_of_an_overlay_has_its_own_lines(folder: Path) -> None:
+    write(folder, "alerting:\n  receivers:\n    - name: a\n      slack: {api_url: env:A}\n", "obsctl.prod.yaml")
+    base = "# 1\n# 2\nalerting:\n  receivers:\n    - name: a\n      slack: {api_url: env:A, channel: x}\n"
+    assert faults(folder, base, env="prod") == [
+        "obsctl.prod.yaml:4 alerting.receivers[0].slack.channel: is missing and has no default"
+    ]
+
+
+# YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a list", "obsctl.yaml:1: must be a mapping"),
+        ("# 1\njust text", "obsctl.yaml:2: must be a mapping"),
+        ("stack: obs\n\tdriver: docker", "obsctl.yaml:2:1: is not YAML: a tab; indent with spaces"),
+        ("stack: 'obs", "obsctl.yaml:1:12: is not YAML"),
+        ("a: b: c", 'obsctl.yaml:1:5: is not YAML: a ":" where none can stand'),
+        ("---\nstack: a\n---\nstack: b", "obsctl.yaml:3:1: is not YAML: a second document"),
+        (b"stack: obs\nregion: \xff\xfe", "obsctl.yaml:2: is not UTF-8 text"),
+        ("# 1\nstack: \x01", "obsctl.yaml:2: a character that no text holds (code 1)"),
+        ("stack: a\ndriver: docker\nstack: b", "obsctl.yaml:3 stack: is already given in line 1"),
+        ("nomad:\n  tls: {verify: true, verify: false}", "obsctl.yaml:2 nomad.tls.verify: is already given in line 2"),
+        ("services:\n  5050: {}", "obsctl.yaml:2 services: a key must be text; put it in quotes"),
+        ("services:\n  on: {}", "obsctl.yaml:2 services: a key must be text; put it in quotes"),
+        ("? [a]\n: b", "obsctl.yaml:1: a key must be text; put it in quotes"),
+        ("stack: &here [*here]", "obsctl.yaml:1: is nested too deeply, or contains itself"),
+        ("stack: " + "[" * 5000, "obsctl.yaml:1: is nested too deeply, or contains itself"),
+        ("stack: !!python/name:os.system x", "obsctl.yaml:1 stack: a value that begins with !"),
+        ("stack: !!binary aGk=", "obsctl.yaml:1 stack: a value that begins with !"),
+        ("nomad: 0x_", "obsctl.yaml:1 nomad: is no number"),
+    ],
+)
+def test_what_is_wrong_with_the_yaml_is_said_with_its_place(folder: Path, text: str | bytes, said: str) -> None:
+    assert faults(folder, text)[0].startswith(said)
+
+
+def test_anchors_and_merge_keys_are_yaml_too(folder: Path) -> None:
+    write(
+        folder,
+        "components:\n  prometheus: &usual {resources: {cpu: 300}}\n"
+        "  alertmanager: {<<: *usual, resources: {memory: 64}}\n  warden: *usual\n",
+    )
+    components = read(folder).config.components
+    assert (components.warden.resources.cpu, components.alertmanager.resources.memory) == (300, 64)
+    assert components.alertmanager.resources.cpu == 200
+
+
+def test_a_date_is_text(folder: Path) -> None:
+    write(folder, "nomad: {region: 2026-01-01}")
+    assert read(folder).config.nomad.region == "2026-01-01"
+
+
+# Faults
+
+
+def test_every_fault_at_once_each_with_its_line(folder: Path) -> None:
+    text = """\
+stack: Obs
+driver: dokcer
+timing: fats
+nomad:
+  adress: http://127.0.0.1:1
+  timeout: 30
+components:
+  prometheus:
+    prot: 9091
+    port: "9090"
+  alertmanager:
+    port: 8099
+alerting:
+  receivers:
+    - name: on-call
+      slack: {api_url: env:SLACK}
+    - name: nobody
+services:
+  "two words": {}
+  checkout: {severity: on}
+receivers: []
+servers: {promethius: x}
+"""
+    assert faults(folder, text) == [
+        "obsctl.yaml:1 stack: must be lower-case letters, digits and dashes, at most 63, "
+        "with a letter or digit at both ends",
+        'obsctl.yaml:2 driver: must be "docker" or "raw_exec"',
+        'obsctl.yaml:3 timing.profile: must be "fast", "standard" or "relaxed"',
+        'obsctl.yaml:5 nomad.adress: unknown key, did you mean "address"?',
+        'obsctl.yaml:6 nomad.timeout: write a duration with its unit, like "30s" or "2m"',
+        'obsctl.yaml:9 components.prometheus.prot: unknown key, did you mean "port"?',
+        "obsctl.yaml:10 components.prometheus.port: must be a whole number",
+        "obsctl.yaml:12 components.alertmanager.port: 8099 is also components.alert-sink.port",
+        "obsctl.yaml:16 alerting.receivers[0].slack.channel: is missing and has no default",
+        "obsctl.yaml:17 alerting.receivers[1]: a receiver needs at least one of webhook, slack, pagerduty, email",
+        "obsctl.yaml:19 services.two words: a service's name has only letters, digits, dots, dashes and _",
+        "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
+        'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',
+        "obsctl.yaml:22 servers.promethius: no such program; there are nomad, consul, prometheus, promtool, "
+        "alertmanager, amtool",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timing: {pending: 1m}", 'timing.pending: unknown key, did you mean "for"?'),
+        ("components: {alert_sink: {}}", 'components.alert_sink: unknown key, did you mean "alert-sink"?'),
+        ("nomad: {ADDRESS: x}", 'nomad.ADDRESS: unknown key, did you mean "address"?'),
+        ("prometheus: {port: 1}", 'prometheus: unknown key, did you mean "components.prometheus"?'),
+        ("zzz:", "zzz: unknown key; there are stack, driver, timing"),
+        ("nomad: [a]", "nomad: must be a mapping"),
+        ("nomad: {datacenters: dc1}", "nomad.datacenters: must be a list"),
+        ("nomad: {tls: {verify: maybe}}", "nomad.tls.verify: must be true or false"),
+        ("nomad: {address: http://x:99999}", "nomad.address: must be like"),
+        ("nomad: {address: 'http://[::1'}", "nomad.address: must be like"),
+        ("nomad: {address: http://x/v1}", "nomad.address: must be like"),
+        ("nomad: {namespace: 'a b'}", "nomad.namespace: must be one word"),
+        ("nomad: {token: nomad-var:a#b}", "nomad.token: a token cannot be read from Nomad"),
+        ("nomad: {tls: {cert_file: a}}", "nomad.tls.cert_file: needs key_file beside it"),
+        ("nomad: {timeout: 0s}", "nomad.timeout: must be longer than 0s"),
+        ("components: {prometheus: {port: true}}", "components.prometheus.port: must be a whole number"),
+        ("components: {prometheus: {port: 0}}", "components.prometheus.port: must be at least 1"),
+        ("components: {prometheus: {port: 65536}}", "components.prometheus.port: must be at most 65535"),
+        ("components: {prometheus: {storage: {kind: disk}}}", 'prometheus.storage.kind: must be "host" or "ephemeral"'),
+        ("components: {prometheus: {storage: {kind: ephemeral, source: x}}}", "storage.source: only kind: host"),
+        ("components: {prometheus: {resources: {memory: 1}}}", "resources.memory: must be at least 10"),
+        ("demo: {requests_per_second: 0}", "demo.requests_per_second: must be more than 0"),
+        ("demo: {requests_per_second: .nan}", "demo.requests_per_second: must be a number"),
+        ("demo: {requests_per_second: fast}", "demo.requests_per_second: must be a number"),
+        ("timing: {profile: [fast]}", "timing.profile: must be"),
+        ("timing: {scrape_timeout: 1m}", "timing.scrape_timeout: must not be longer than scrape_interval"),
+        ("timing: {for: 1s}", "timing.for: must be at least 2s"),
+        ("timing: {window: 20s}", "timing.window: must span at least 4 scrape intervals"),
+        ("timing: {check_interval: 500ms}", "timing.check_interval: must be at least 1s"),
+        (
+            "alerting: {receivers: [{name: heartbeat, webhook: {url: env:A}}]}",
+            "receivers[0].name: heartbeat is obsctl's own",
+        ),
+        ("alerting: {receivers: [null]}", "alerting.receivers[0]: a receiver needs at least one of"),
+        ("alerting: {rules: {A: {labels: {a-b: c}}}}", "alerting.rules.A.labels.a-b: a label's name"),
+        ("drills: {journal_dir: ''}", "drills.journal_dir: must not be empty"),
+    ],
+)
+def test_each_fault_in_plain_words(folder: Path, text: str, said: str) -> None:
+    found = "\n".join(faults(folder, text))
+    assert said in found
+    assert "Input should" not in found
+    assert "pydantic" not in found
+
+
+def test_faults_between_values_are_found_beside_others(folder: Path) -> None:
+    found = faults(folder, "timing: {scrape_timeout: 1m, window: 20s, for: soon}\nstack: Obs")
+    assert [line.split(": ")[0] for line in found] == [
+        "obsctl.yaml:1 timing.for",
+        "obsctl.yaml:1 timing.scrape_timeout",
+        "obsctl.yaml:1 timing.window",
+        "obsctl.yaml:2 stack",
+    ]
+
+
+def test_a_clash_with_a_value_that_is_at_fault_itself_is_not_invented(folder: Path) -> None:
+    """The mistyped port of prometheus would be 9090 by default, which alertmanager may take."""
+    text = "components:\n  prometheus: {port: '9091'}\n  alertmanager: {port: 9090}\n"
+    assert faults(folder, text) == ["obsctl.yaml:2 components.prometheus.port: must be a whole number"]
+
+
+def test_ports_and_volumes_are_not_shared(folder: Path) -> None:
+    text = """\
+components:
+  prometheus: {port: 5050, storage: {source: data}}
+  alertmanager: {storage: {source: data}}
+demo: {enabled: true}
+"""
+    assert faults(folder, text) == [
+        "obsctl.yaml:2 components.prometheus.port: 5050 is also demo.hello-service.port",
+        "obsctl.yaml:3 components.alertmanager.storage.source: data is also components.prometheus.storage.source",
+    ]
+
+
+@pytest.mark.parametrize("off", ["demo: {enabled: false}", "demo: {enabled: true, hello-service: {enabled: false}}"])
+def test_what_does_not_run_takes_no_port(folder: Path, off: str) -> None:
+    write(folder, f"components: {{prometheus: {{port: 5050}}}}\n{off}")
+    assert read(folder).config.components.prometheus.port == 5050
+
+
+def test_receivers_have_different_names(folder: Path) -> None:
+    text = "alerting:\n  receivers:\n    - {name: a, webhook: {url: env:A}}\n    - {name: a, webhook: {url: env:B}}\n"
+    assert faults(folder, text) == ["obsctl.yaml:4 alerting.receivers[1].name: receivers[0] has this name too"]
+
+
+# Values
+
+
+def test_a_part_of_the_resources_keeps_the_others(folder: Path) -> None:
+    write(folder, "components: {prometheus: {resources: {cpu: 300}}}\ndemo: {traffic: {resources: {memory: 64}}}")
+    config = read(folder).config
+    assert config.components.prometheus.resources.model_dump() == {"cpu": 300, "memory": 1024}
+    assert config.demo.traffic.resources.model_dump() == {"cpu": 100, "memory": 64}
+
+
+def test_a_service_without_more_words_is_watched(folder: Path) -> None:
+    write(folder, "services:\n  checkout:\n  billing: {job: shop}\n")
+    assert read(folder).config.watched_services() == {"checkout": "checkout", "billing": "shop"}
+
+
+def test_the_demo_s_services_are_watched_when_it_is_on(folder: Path) -> None:
+    write(folder, "stack: mine\ndemo: {enabled: true}")
+    watched = {"hello-service": "mine-hello-service", "response-service": "mine-response-service"}
+    assert read(folder).config.watched_services() == watched
+
+
+def test_timing_as_a_name_or_as_a_mapping(folder: Path) -> None:
+    write(folder, "timing: fast")
+    fast = read(folder).config.timing
+    write(folder, "timing: {profile: fast, for: 20s}")
+    changed = read(folder).config.timing
+    assert (fast.pending, changed.pending, changed.window) == (10, 20, fast.window)
+
+
+def test_relative_paths_start_at_the_file(folder: Path) -> None:
+    write(
+        folder, "nomad: {tls: {ca_file: tls/ca.pem}}\nservers: {nomad: /opt/nomad}\ndrills: {journal_dir: ~/journals}"
+    )
+    (folder / "deep").mkdir()
+    config = read(folder / "deep").config
+    assert config.nomad.tls.ca_file == str(folder / "tls/ca.pem")
+    assert config.servers == {"nomad": "/opt/nomad"}
+    assert config.drills.journal_dir == str(Path("~/journals").expanduser())
+
+
+def test_an_address_may_end_with_a_slash(folder: Path) -> None:
+    write(folder, "nomad: {address: 'https://nomad.example.org:4646/'}\nconsul: {address: 'http://[::1]:8500'}")
+    config = read(folder).config
+    assert (config.nomad.address, config.consul.address) == ("https://nomad.example.org:4646", "http://[::1]:8500")
+
+
+def test_where_it_came_from_is_known(folder: Path) -> None:
+    write(folder, "stack: obs")
+    write(folder, "driver: raw_exec", "obsctl.lab.yaml")
+    loaded = read(folder, env="lab", OBSCTL_TIMING="fast", HOME="/x")
+    assert loaded.sources == ("obsctl.yaml", "obsctl.lab.yaml", "OBSCTL_TIMING")
+    assert loaded.config.driver is Driver.RAW_EXEC
+
+
+# Secrets never show
+
+
+SECRET = "xoxb-5ecre7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"nomad: {{token: {SECRET}}}",
+        f"nomad: {{token: [{SECRET}]}}",
+        f"nomad: {{token: '*{SECRET}'}}",
+        f"nomad: {{token: *{SECRET}}}",
+        f"nomad: {{token: !{SECRET}}}",
+        f"nomad: {{token: &{SECRET} a, x: &{SECRET} b}}",
+        f"nomad: {{token: '{SECRET}}}",
+        f"nomad: {{tokn: {SECRET}}}",
+        f"nomad: {{address: http://me:{SECRET}@127.0.0.1:4646}}",
+        f"alerting: {{receivers: [{{name: a, webhook: https://{SECRET}}}]}}",
+        f"alerting: {{receivers: [{{name: a, webhook: {{url: https://{SECRET}}}}}]}}",
+        f"alerting: {{receivers: [{{name: a, slack: {{api_url: https://{SECRET}, channel: c}}}}]}}",
+        f"alerting: {{receivers: [{{name: a, pagerduty: {{routing_key: {SECRET}}}}}]}}",
+        f"alerting: {{receivers: [{{name: a, email: {{to: a, from: b, smarthost: c, password: {SECRET}}}}}]}}",
+        f"alerting: {{receivers: [{{name: a, email: {{to: a, from: b, smarthost: c, password: 'env:{SECRET} x'}}}}]}}",
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_never_repeated(folder: Path, text: str) -> None:
+    assert SECRET not in "\n".join(faults(folder, text))
+
+
+def test_a_refused_secret_is_told_what_to_write(folder: Path) -> None:
+    assert "write env:NAME" in faults(folder, f"consul: {{token: {SECRET}}}")[0]
+
+
+def test_a_refused_secret_is_in_no_traceback(folder: Path) -> None:
+    write(folder, f"nomad: {{token: {SECRET}}}")
+    with pytest.raises(ConfigError) as caught:
+        read(folder)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
