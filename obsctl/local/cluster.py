@@ -68,8 +68,8 @@ class Cluster:
         kept ones or those are taken. Raises ObsctlError when an agent cannot start, and Interrupted, which
         names what runs; neither stops what runs.
         """
-        with self._naming_what_runs():
-            self.folder.claim()
+        with self._failing_in_words():
+            self.folder.claim(emit)
             found = programs.obtain_all(servers or {}, emit)
             with self.folder.locked(emit):
                 for name, path in found.items():
@@ -84,9 +84,9 @@ class Cluster:
 
         The state stays, so that `up` brings the jobs back, unless `purge` removes the folder too.
         """
-        if purge:
-            self.folder.check_removable()
-        with self._naming_what_runs(), self._locked_if_ours(emit):
+        with self._failing_in_words(), self._locked_if_ours(emit):
+            if purge:
+                self.folder.check_removable()
             # Nomad goes first: a client would start ended tasks again, and a server would write a silent
             # client's allocations off, while `up` is to find them as they were.
             self._stop(CLIENT, emit)
@@ -100,15 +100,16 @@ class Cluster:
 
     def start(self, name: str, emit: Emit = silent) -> None:
         """Start one agent of a cluster that has been up, and wait until it does its work."""
-        if not self.folder.is_ours():
-            raise ObsctlError(f"there is no cluster in {self.folder.path}", hint="make one: obsctl dev up")
-        self.folder.claim()
-        with self._naming_what_runs(), self.folder.locked(emit):
-            self._start((name,), emit)
+        with self._failing_in_words():
+            if not self.folder.is_ours():
+                raise ObsctlError(f"there is no cluster in {self.folder.path}", hint="make one: obsctl dev up")
+            self.folder.claim(emit)
+            with self.folder.locked(emit):
+                self._start((name,), emit)
 
     def stop(self, name: str, emit: Emit = silent) -> None:
         """Stop one agent. Tasks outlive the client, and it finds them again when it is started."""
-        with self._naming_what_runs(), self.folder.locked(emit):
+        with self._failing_in_words(), self._locked_if_ours(emit):
             self._stop(name, emit)
 
     def status(self) -> list[AgentStatus]:
@@ -231,12 +232,17 @@ class Cluster:
             yield
 
     @contextlib.contextmanager
-    def _naming_what_runs(self) -> Iterator[None]:
+    def _failing_in_words(self) -> Iterator[None]:
+        """What the user or the machine may do at any moment: Ctrl-C, a full disk, a folder of another user."""
         try:
             yield
         except KeyboardInterrupt:
             running = self.leftovers()
             what = f"still running: {', '.join(running)}" if running else "nothing of the cluster runs"
-            raise Interrupted(
-                f"interrupted; {what}", hint="obsctl dev up goes on, obsctl dev down stops everything"
-            ) from None
+            hint = "obsctl dev up goes on, obsctl dev down stops everything"
+            raise Interrupted(f"interrupted; {what}", hint=hint) from None
+        except OSError as error:
+            raise ObsctlError(
+                f"the cluster's state in {self.folder.path} cannot be used: {error.strerror} ({error.filename})",
+                hint="choose a folder that you may write to, with --state-dir or OBSCTL_DEV_STATE_DIR",
+            ) from error

@@ -58,25 +58,20 @@ class Folder:
     def log(self, agent: str) -> Path:
         return self.path / "logs" / f"{agent}.log"
 
-    def claim(self) -> None:
+    def claim(self, emit: Emit) -> None:
         """Make it ours. Raises ObsctlError when it holds something else or its path is too long for sockets."""
-        length = len(os.fsencode(self.path))
-        if length > LONGEST_PATH:
+        self._check_length()
+        if self._holds_something() and not self.is_ours():
             raise ObsctlError(
-                f"the state folder's path is too long for Nomad's sockets below it: {self.path} has {length} "
-                f"bytes, {LONGEST_PATH} are possible",
-                hint="choose a shorter one with --state-dir or OBSCTL_DEV_STATE_DIR",
+                f"{self.path} holds something that obsctl did not put there",
+                hint="choose a new or empty folder with --state-dir or OBSCTL_DEV_STATE_DIR",
             )
-        if not self.is_ours():
-            if self.path.exists() and not (self.path.is_dir() and _is_empty(self.path)):
-                raise ObsctlError(
-                    f"{self.path} holds something that obsctl did not put there",
-                    hint="choose a new or empty folder with --state-dir or OBSCTL_DEV_STATE_DIR",
-                )
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
-        for name in ("bin", "tmp", "config", "logs", "run", "volumes"):
-            (self.path / name).mkdir(exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.locked(emit):
+            if not self.is_ours():
+                _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
+            for name in ("bin", "tmp", "config", "logs", "run", "volumes"):
+                (self.path / name).mkdir(exist_ok=True)
 
     def is_ours(self) -> bool:
         return (_read_json(self._cluster_file) or {}).get("schema") == SCHEMA
@@ -144,6 +139,21 @@ class Folder:
                 hint="run the command as the user who started the cluster",
             ) from error
 
+    def _check_length(self) -> None:
+        length = len(os.fsencode(self.path))
+        if length > LONGEST_PATH:
+            raise ObsctlError(
+                f"the state folder's path is too long for Nomad's sockets below it: {self.path} has {length} "
+                f"bytes, {LONGEST_PATH} are possible",
+                hint="choose a shorter one with --state-dir or OBSCTL_DEV_STATE_DIR",
+            )
+
+    def _holds_something(self) -> bool:
+        """More than what another `up` has made that is claiming it now."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        return any(entry.name not in ("lock", "cluster.new") for entry in self.path.iterdir())
+
     def _unmount(self) -> None:
         """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own."""
         for partition in psutil.disk_partitions(all=True):
@@ -156,10 +166,6 @@ class Folder:
 
     def _record_file(self, agent: str) -> Path:
         return self.path / "run" / f"{agent}.json"
-
-
-def _is_empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -15,7 +15,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local import members, processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
-from obsctl.local.cluster import AgentStatus, Cluster
+from obsctl.local.cluster import AgentStatus, Cluster, silent
 from obsctl.local.ports import choose_free
 from obsctl.local.processes import Record
 from obsctl.local.programs import FOR_JOBS, NEEDED
@@ -96,7 +96,7 @@ def test_up_does_not_do_without_nomad(cluster: Cluster, monkeypatch: pytest.Monk
 
 
 def test_a_taken_port_stops_up_before_anything_starts(cluster: Cluster) -> None:
-    cluster.folder.claim()
+    cluster.folder.claim(silent)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         cluster.folder.keep_ports(replace(choose_free(), consul_http=port))
@@ -129,7 +129,7 @@ def test_down_ends_all_kinds_and_nothing_else(cluster: Cluster, start: Start) ->
 
 
 def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> None:
-    cluster.folder.claim()
+    cluster.folder.claim(silent)
     client = start()
     cluster.folder.keep_record(CLIENT, record_of(client))
     events: list[Event] = []
@@ -139,7 +139,7 @@ def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> N
 
 
 def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start: Start) -> None:
-    cluster.folder.claim()
+    cluster.folder.claim(silent)
     foreign = start(state="/another/cluster")
     for agent in AGENTS:
         cluster.folder.keep_record(agent, Record(foreign.pid, foreign.create_time() - 3600))
@@ -164,14 +164,14 @@ def test_purge_asks_first_whose_folder_it_is(cluster: Cluster, start: Start) -> 
 
 
 def test_purge(cluster: Cluster) -> None:
-    cluster.folder.claim()
+    cluster.folder.claim(silent)
     cluster.down(purge=True)
     assert not cluster.folder.path.exists()
     cluster.down(purge=True)
 
 
 def test_status(cluster: Cluster, start: Start) -> None:
-    cluster.folder.claim()
+    cluster.folder.claim(silent)
     consul = start()
     cluster.folder.keep_record(CONSUL, record_of(consul))
     running, *stopped = cluster.status()
@@ -190,6 +190,17 @@ def test_interrupted_up_names_what_runs(cluster: Cluster, start: Start) -> None:
     task = start()
     with pytest.raises(Interrupted, match=rf"still running: python\S* \(pid {task.pid}\)"):
         cluster.up(auto_ports=True, emit=press_ctrl_c)
+
+
+def test_a_state_folder_that_cannot_be_made(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ObsctlError, match=r"cannot be used: Not a directory \(.*/file/state\)"):
+        Cluster(tmp_path / "file" / "state").up()
+
+
+def test_stop_without_a_cluster(cluster: Cluster) -> None:
+    cluster.stop(CONSUL)
+    assert not cluster.folder.path.exists()
 
 
 def test_start_needs_a_cluster(cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 from obsctl.local import agents, processes
 from obsctl.local import folder as folder_module
+from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder
 from obsctl.local.processes import Record
 from obsctl.ui import Ui
@@ -34,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 @pytest.fixture
 def running(folder: Folder) -> Iterator[psutil.Process]:
     """A process that the records take for all three agents."""
-    folder.claim()
+    folder.claim(silent)
     record = processes.launch(["/bin/sleep", "60"], env={}, log=folder.path / "log")
     for name in agents.AGENTS:
         folder.keep_record(name, record)
@@ -91,12 +92,12 @@ def test_env_of_a_stopped_cluster(folder: Folder) -> None:
 
 
 def test_down_says_where_the_state_is(folder: Folder) -> None:
-    folder.claim()
+    folder.claim(silent)
     assert f"its state stays in {folder.path}" in run("down").stdout
 
 
 def test_purge_needs_a_yes(folder: Folder) -> None:
-    folder.claim()
+    folder.claim(silent)
     result = run("down", "--purge")
     assert isinstance(result.exception, ObsctlError)
     assert "--yes" in result.exception.hint
@@ -106,7 +107,7 @@ def test_purge_needs_a_yes(folder: Folder) -> None:
 
 
 def test_logs(folder: Folder) -> None:
-    folder.claim()
+    folder.claim(silent)
     folder.log("consul").write_text("one\ntwo\nthree\n")
     assert run("logs", "consul", "-n", "2").stdout == "==> consul <==\ntwo\nthree\n"
     assert "==> nomad-client <==" in run("logs").stdout

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 from pathlib import Path
 
 import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import folder as folder_module
+from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder, default_state_dir
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
@@ -24,7 +26,7 @@ def _long_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     ours = Folder(tmp_path / "state")
-    ours.claim()
+    ours.claim(silent)
     return ours
 
 
@@ -37,13 +39,13 @@ def test_claimed_folder_is_private_and_ours(folder: Folder) -> None:
     assert folder.is_ours()
     assert folder.path.stat().st_mode & 0o777 == 0o700
     assert folder.ports() is None
-    folder.claim()  # again, as every `up` does
+    folder.claim(silent)  # again, as every `up` does
 
 
 def test_what_is_kept_is_there_for_the_next(folder: Folder) -> None:
     folder.keep_ports(Ports(nomad_http=1234))
     folder.keep_record("consul", Record(1, 2.5))
-    folder.claim()
+    folder.claim(silent)
     again = Folder(folder.path)
     assert again.ports() == Ports(nomad_http=1234)
     assert again.record("consul") == Record(1, 2.5)
@@ -61,7 +63,7 @@ def test_a_broken_record_is_none(folder: Folder) -> None:
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "cluster.json").write_text(content)
     with pytest.raises(ObsctlError, match="holds something that obsctl did not put there"):
-        Folder(tmp_path).claim()
+        Folder(tmp_path).claim(silent)
     with pytest.raises(ObsctlError, match="is not removed"):
         Folder(tmp_path).remove()
     assert (tmp_path / "cluster.json").read_text() == content
@@ -70,18 +72,28 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, content: str) -> N
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(ObsctlError, match="holds something"):
-        Folder(tmp_path / "state").claim()
+        Folder(tmp_path / "state").claim(silent)
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
-    Folder(tmp_path).claim()
+    Folder(tmp_path).claim(silent)
     assert Folder(tmp_path).is_ours()
+
+
+def test_two_claims_at_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "state")
+    claims = [threading.Thread(target=folder.claim, args=(silent,)) for _ in range(8)]
+    for claim in claims:
+        claim.start()
+    for claim in claims:
+        claim.join()
+    assert folder.is_ours()
 
 
 def test_too_long_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "LONGEST_PATH", 20)
     with pytest.raises(ObsctlError, match=r"has 22 bytes, 20 are possible"):
-        Folder(Path("/x" * 10 + "é")).claim()
+        Folder(Path("/x" * 10 + "é")).claim(silent)
 
 
 def test_remove(folder: Folder) -> None:
