@@ -34,7 +34,7 @@ class Storage(Strict):
     """host survives restarts, updates and stops of the job; ephemeral is gone with the allocation."""
     source: Word | None = None
     """With driver docker and kind host: the Nomad host volume; default: the job's name.
-    With raw_exec data lies in the folder <meta.obsctl_volumes>/<job> of the node."""
+    With raw_exec data lies in the folder `<meta.obsctl_volumes>/<job>` of the node."""
 
     @model_validator(mode="after")
     def _ephemeral_has_no_source(self) -> Storage:

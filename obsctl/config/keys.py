@@ -14,36 +14,46 @@ from obsctl.config.shapes import KeyPath
 ANY = "*"
 
 
+def bare(kind: Any) -> Any:
+    """Without Annotated and without None."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return bare(get_args(kind)[0])
+    if origin in (Union, UnionType):
+        return bare(next(choice for choice in get_args(kind) if choice is not NoneType))
+    return kind
+
+
 def known(kind: Any) -> dict[str, Any]:
     """The keys of a section as they are written, each with its kind (a type); empty when it is no section."""
-    bare = _bare(kind)
-    if not (isinstance(bare, type) and issubclass(bare, BaseModel)):
+    found = bare(kind)
+    if not (isinstance(found, type) and issubclass(found, BaseModel)):
         return {}
-    return {field.alias or name: field.annotation for name, field in bare.model_fields.items()}
+    return {field.alias or name: field.annotation for name, field in found.model_fields.items()}
 
 
 def python_names(kind: Any) -> dict[str, str]:
     """The names that a section's fields have in the code where those differ, each with the key to write."""
-    bare = _bare(kind)
-    fields = bare.model_fields if isinstance(bare, type) and issubclass(bare, BaseModel) else {}
+    found = bare(kind)
+    fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
     return {name: field.alias for name, field in fields.items() if field.alias}
 
 
 def entry(kind: Any) -> Any:
     """The kind of the values of a mapping with free keys; None when it is none."""
-    bare = _bare(kind)
-    return get_args(bare)[1] if get_origin(bare) is dict else None
+    found = bare(kind)
+    return get_args(found)[1] if get_origin(found) is dict else None
 
 
 def item(kind: Any) -> Any:
     """The kind of a list's items; None when it is no list."""
-    bare = _bare(kind)
-    return get_args(bare)[0] if get_origin(bare) is tuple else None
+    found = bare(kind)
+    return get_args(found)[0] if get_origin(found) is tuple else None
 
 
 def is_text(kind: Any) -> bool:
-    bare = _bare(kind)
-    return isinstance(bare, type) and issubclass(bare, str)
+    found = bare(kind)
+    return isinstance(found, type) and issubclass(found, str)
 
 
 def kind_at(path: KeyPath) -> Any:
@@ -63,13 +73,3 @@ def paths(kind: Any = Config, above: tuple[str, ...] = ()) -> Iterator[tuple[str
     below = entry(kind) or item(kind)
     if below is not None:
         yield from paths(below, (*above, ANY))
-
-
-def _bare(kind: Any) -> Any:
-    """Without Annotated and without None."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        return _bare(get_args(kind)[0])
-    if origin in (Union, UnionType):
-        return _bare(next(choice for choice in get_args(kind) if choice is not NoneType))
-    return kind

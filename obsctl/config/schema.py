@@ -78,7 +78,7 @@ class Config(Strict):
     """The whole of obsctl.yaml."""
 
     stack: Name = "obs"
-    """The stack's name: jobs are called <stack>-<component>, and obsctl changes only what bears it."""
+    """The stack's name: jobs are called `<stack>-<component>`, and obsctl changes only what bears it."""
     driver: Driver = Driver.DOCKER
     """How Nomad runs the components: docker or raw_exec."""
     timing: Timing = Field(default_factory=lambda: Timing.model_validate("standard"))
