@@ -119,6 +119,13 @@ class Cluster:
         """Everything alive that this cluster started, as "prometheus (pid 12)"."""
         return [processes.describe(process) for process in members.members(self.folder.path)]
 
+    def environment(self) -> dict[str, str]:
+        """What the agents are started with, and so what tasks begin with."""
+        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
+        return {**inherited, **own}
+
     @property
     def _ports(self) -> Ports:
         return self.folder.ports() or Ports()
@@ -176,15 +183,7 @@ class Cluster:
         self.folder.config(name).write_text(config_text(name, self.folder.path, self._ports))
         record = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
         self.folder.keep_record(name, record)
-        process = processes.find(record)
-        return process or self._fail(name)
-
-    def environment(self) -> dict[str, str]:
-        """What the agents are started with, and so what tasks begin with."""
-        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
-        path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-        own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
-        return {**inherited, **own}
+        return processes.find(record) or self._fail(name)
 
     def _missing(self, name: str, before: Mapping[str, int]) -> Callable[[], str]:
         """What asks what the agent still lacks."""

@@ -150,9 +150,12 @@ class Folder:
 
     def _holds_something(self) -> bool:
         """More than what another `up` has made that is claiming it now."""
-        if not self.path.is_dir():
-            return self.path.exists()
-        return any(entry.name not in ("lock", "cluster.new") for entry in self.path.iterdir())
+        try:
+            return any(entry.name not in ("lock", "cluster.new") for entry in self.path.iterdir())
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            return True
 
     def _unmount(self) -> None:
         """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own."""
