@@ -155,7 +155,7 @@ class Folder:
         except FileNotFoundError:
             return False
         except NotADirectoryError:
-            return True
+            return self.path.exists()
 
     def _unmount(self) -> None:
         """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own."""
