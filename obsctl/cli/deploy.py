@@ -34,7 +34,7 @@ def render(app: App, output: Path | None) -> None:
     Example: obsctl render -o rendered
     """
     rendered = _rendered(app)
-    files = _files(rendered)
+    files = rendered.files()
     for name, text in files.items() if output else ():
         target = Path(str(output)) / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +128,6 @@ def _rendered(app: App) -> Rendered:
     if errors:
         raise ObsctlError("\n  ".join(["the rendered configuration has faults", *errors]), hint="nothing was sent")
     return rendered
-
-
-def _files(rendered: Rendered) -> dict[str, str]:
-    jobs = {f"jobs/{job.job_id}.nomad.hcl": job.hcl for job in rendered.jobs}
-    return {**jobs, **{f"kv/{content.key}": content.value for content in rendered.content}}
 
 
 def _planned(app: App, rendered: Rendered, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:

@@ -86,14 +86,27 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 def _read(file: Path) -> list[Rule]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found: list[Rule] = document["groups"]
-        for group in found:
-            group["name"], group["rules"]  # noqa: B018  a group without them is no rule group
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise ObsctlError(
-            f"{file}: not a Prometheus rule file ({error})", hint=f"promtool check rules {file} says more"
-        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _no_rule_file(file, str(error)) from error
+    found = document.get("groups") if isinstance(document, dict) else None
+    if not isinstance(found, list):
+        raise _no_rule_file(file, "it has no list of groups")
+    for number, group in enumerate(found, start=1):
+        if not _is_group(group):
+            raise _no_rule_file(file, f"group {number} needs a name, and rules that each have an expr")
     return found
+
+
+def _is_group(group: Any) -> bool:
+    """Whether it has what we read of a group; promtool looks at the rest."""
+    match group:
+        case {"name": str(), "rules": [*rules]}:
+            return all(isinstance(rule, dict) and "expr" in rule for rule in rules)
+    return False
+
+
+def _no_rule_file(file: Path, reason: str) -> ObsctlError:
+    return ObsctlError(f"{file}: not a Prometheus rule file: {reason}", hint=f"promtool check rules {file} says more")
 
 
 def _timed(group: Rule, timing: Timing) -> Rule:
@@ -120,13 +133,13 @@ def _override(rule: Rule, override: RuleOverride | None) -> Rule | None:
         return rule
     if not override.enabled:
         return None
-    labels = {**rule.get("labels", {}), **override.labels}
+    labels = {**(rule.get("labels") or {}), **override.labels}
     if override.severity is not None:
         labels["severity"] = override.severity
     changed = {
         **rule,
         "labels": labels,
-        "annotations": {**rule.get("annotations", {}), **override.annotations},
+        "annotations": {**(rule.get("annotations") or {}), **override.annotations},
     }
     if override.pending is not None:
         changed["for"] = format_duration(override.pending)

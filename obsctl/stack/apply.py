@@ -47,26 +47,25 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
 
     Raises ApplyFailed, or Interrupted after Ctrl-C; both name what was changed and what was not.
     """
-    done: list[Change] = []
     work = _Work(desired, observed, tools)
     try:
         for _, changes in groupby(plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)):
             tools.check()
-            _together(list(changes), work, done)
+            _together(list(changes), work)
     except KeyboardInterrupt:
-        message = _with_balance("interrupted", plan, done)
+        message = _with_balance("interrupted", plan, work.done)
         raise Interrupted(message, hint="obsctl deploy goes on from here; nothing was rolled back") from None
     except ObsctlError as error:
-        raise ApplyFailed(_with_balance(error.message, plan, done), hint=error.hint) from error
-    return Applied(tuple(done))
+        raise ApplyFailed(_with_balance(error.message, plan, work.done), hint=error.hint) from error
+    return Applied(tuple(change for change in plan.effective if change in work.done))
 
 
-def _together(changes: list[Change], work: _Work, done: list[Change]) -> None:
+def _together(changes: list[Change], work: _Work) -> None:
     """All changes of one phase at once; when one fails, the others still come to their end."""
     with ThreadPoolExecutor(max_workers=min(8, len(changes))) as pool:
-        futures = {pool.submit(work.change, change): change for change in changes}
         try:
-            errors = [error for future, change in futures.items() if (error := _outcome(future, change, done))]
+            futures = [pool.submit(work.change, change) for change in changes]
+            errors = [error for future in futures if (error := _failure(future))]
         except KeyboardInterrupt:
             work.cancelled.set()
             raise
@@ -74,19 +73,19 @@ def _together(changes: list[Change], work: _Work, done: list[Change]) -> None:
         raise ObsctlError("\n".join(error.message for error in errors), hint=errors[0].hint)
 
 
-def _outcome(future: Future[None], change: Change, done: list[Change]) -> ObsctlError | None:
+def _failure(future: Future[None]) -> ObsctlError | None:
     try:
         future.result()
     except ObsctlError as error:
         return error
-    done.append(change)
     return None
 
 
 def _with_balance(message: str, plan: Plan, done: list[Change]) -> str:
     """The message, and what was changed and what was not: nobody has to guess after a failure."""
+    changed = [change for change in plan.effective if change in done]
     left = [change for change in plan.effective if change not in done]
-    lines = [message, f"changed: {_names(done)}", f"not changed, or not confirmed: {_names(left)}"]
+    lines = [message, f"changed: {_names(changed)}", f"not changed, or not confirmed: {_names(left)}"]
     return "\n  ".join(lines)
 
 
@@ -95,10 +94,11 @@ def _names(changes: list[Change]) -> str:
 
 
 class _Work:
-    """One change at a time, by kind."""
+    """One change at a time, by kind; many threads at once. `done` has what was changed and confirmed."""
 
     def __init__(self, desired: Desired, observed: Observed, tools: Tools) -> None:
         self.cancelled = threading.Event()
+        self.done: list[Change] = []
         self._tools = tools
         self._jobs = {job.job_id: job for job in desired.jobs}
         self._values = {content.key: content.value for content in desired.content}
@@ -108,6 +108,7 @@ class _Work:
     def change(self, change: Change) -> None:
         """Make it and wait for its effect. Raises ObsctlError."""
         tools, started = self._tools, self._tools.clock.monotonic()
+        self._check()
         tools.emit(Event(change.name, "start", f"{change.action.value}: {change.reason}"))
         try:
             {"variable": self._variable, "content": self._content, "job": self._job}[change.kind](change)
@@ -120,6 +121,7 @@ class _Work:
         except ObsctlError as error:
             tools.emit(Event(change.name, "failed", error.message.splitlines()[0]))
             raise
+        self.done.append(change)
         tools.emit(Event(change.name, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s"))
 
     def _variable(self, change: Change) -> None:
@@ -153,8 +155,13 @@ class _Work:
     def _stop(self, job_id: str) -> None:
         nomad = self._tools.nomad
         nomad.stop_job(job_id)
+
+        def ended() -> bool:
+            self._check()
+            return all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id))
+
         wait_until(
-            lambda: all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id)),
+            ended,
             timeout=self._tools.timeout,
             what=f"{job_id}: the end of its allocations",
             hint=f"nomad job status {job_id} shows what still runs",

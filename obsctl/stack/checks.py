@@ -48,7 +48,7 @@ def _check_promql(rules: str) -> Iterator[Finding]:
         for rule in group["rules"]:
             name = rule.get("alert") or rule.get("record")
             try:
-                promql_parser.parse(rule["expr"])
+                promql_parser.parse(str(rule["expr"]))
             except ValueError as error:
                 yield Finding(Severity.ERROR, f"rule {name} of group {group['name']}", str(error), "correct its expr")
 

@@ -14,6 +14,10 @@ PLACEMENT_GRACE = 15.0
 LOG_LINES = 8
 
 
+class Unhealthy(ObsctlError):
+    """A job did not become what it should. The message has the reasons that Nomad and the task's log give."""
+
+
 def wait_healthy(
     nomad: NomadApi,
     consul: ConsulApi,
@@ -24,64 +28,48 @@ def wait_healthy(
     check: Callable[[], None],
     clock: Clock,
 ) -> None:
-    """Wait until the job's deployment is successful and its Consul checks pass.
+    """Wait until the job's deployment is successful and its Consul checks pass; `timeout` is for each of the two.
 
     The check is the program's own ready endpoint, so passing means that the program says so itself.
-    Raises ObsctlError with the placement reasons, task events and last log lines of what went wrong.
+    Raises Unhealthy, and what `check` raises to end the wait early.
     """
     job_id = desired.job_id
     version = nomad.job(job_id)["Version"]
-    started = clock.monotonic()
+    placed_by = clock.monotonic() + PLACEMENT_GRACE
 
     def deployed() -> bool:
         check()
-        deployment = nomad.job_deployment(job_id)
-        status = deployment["Status"] if deployment and deployment["JobVersion"] == version else "none"
-        if deployment and status in ("failed", "cancelled"):
-            raise ObsctlError(
-                f"{job_id}: the deployment {status} ({deployment['StatusDescription']})",
-                hint=_inspect(job_id),
-            )
-        if status != "successful":
-            _refuse_unhealthy(nomad, job_id, version)
-            if clock.monotonic() - started > PLACEMENT_GRACE:
-                _refuse_unplaced(nomad, job_id, eval_id)
-        return status == "successful"
+        if _is_deployed(nomad, job_id, version):
+            return True
+        _refuse_failed(nomad, job_id, version)
+        if clock.monotonic() > placed_by:
+            _refuse_unplaced(nomad, job_id, eval_id)
+        return False
 
     def passing() -> bool:
         check()
-        return is_passing(consul, desired.component)
+        return is_passing(consul, desired.component, _allocations(nomad, job_id, version))
 
     try:
-        wait_until(
-            deployed,
-            timeout=timeout,
-            what=f"{job_id}: a healthy deployment",
-            hint=_inspect(job_id),
-            clock=clock,
-        )
-        wait_until(
-            passing,
-            timeout=timeout,
-            what=f"{job_id}: passing Consul checks",
-            hint=_inspect(job_id),
-            clock=clock,
-        )
-    except ApiError:
-        raise
-    except (DeadlineExceeded, ObsctlError) as error:
-        raise ObsctlError("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
+        for probe, what in ((deployed, "a healthy deployment"), (passing, "passing Consul checks")):
+            wait_until(probe, timeout=timeout, what=f"{job_id}: {what}", hint=_inspect(job_id), clock=clock)
+    except (Unhealthy, DeadlineExceeded) as error:
+        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
 
 
-def is_passing(consul: ConsulApi, service: str) -> bool:
-    """Whether the service has an instance and every check of every instance passes."""
-    instances = consul.health(service)
+def is_passing(consul: ConsulApi, service: str, allocations: list[Json]) -> bool:
+    """Whether these allocations have an instance of the service, and every check of their instances passes.
+
+    The instances of others say nothing: another stack of the cluster may well have a service of the same name.
+    """
+    ours = tuple(f"_nomad-task-{allocation['ID']}-" for allocation in allocations)
+    instances = [entry for entry in consul.health(service) if entry["Service"]["ID"].startswith(ours)]
     return bool(instances) and all(check["Status"] == "passing" for entry in instances for check in entry["Checks"])
 
 
 def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
     """Lines that say what happened to the newest allocation of this version: task events, last log lines."""
-    allocations = [alloc for alloc in nomad.job_allocations(job_id) if alloc.get("JobVersion") == version]
+    allocations = _allocations(nomad, job_id, version)
     if not allocations:
         return [f"no allocation of {job_id} was made"]
     allocation = max(allocations, key=lambda alloc: int(alloc["CreateIndex"]))
@@ -92,19 +80,33 @@ def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
     return lines
 
 
-def _refuse_unhealthy(nomad: NomadApi, job_id: str, version: int) -> None:
+def _allocations(nomad: NomadApi, job_id: str, version: int) -> list[Json]:
+    return [alloc for alloc in nomad.job_allocations(job_id) if alloc.get("JobVersion") == version]
+
+
+def _is_deployed(nomad: NomadApi, job_id: str, version: int) -> bool:
+    deployment = nomad.job_deployment(job_id)
+    if deployment is None or deployment["JobVersion"] != version:
+        return False
+    if deployment["Status"] in ("failed", "cancelled"):
+        words = f"{job_id}: the deployment {deployment['Status']} ({deployment['StatusDescription']})"
+        raise Unhealthy(words, hint=_inspect(job_id))
+    return bool(deployment["Status"] == "successful")
+
+
+def _refuse_failed(nomad: NomadApi, job_id: str, version: int) -> None:
     """A task that failed for good needs no more patience, although Nomad would try it elsewhere for minutes."""
-    for alloc in nomad.job_allocations(job_id):
+    for alloc in _allocations(nomad, job_id, version):
         unhealthy = (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
-        if alloc.get("JobVersion") == version and unhealthy and alloc["ClientStatus"] == "failed":
-            raise ObsctlError(f"{job_id}: its task failed", hint=_inspect(job_id))
+        if unhealthy and alloc["ClientStatus"] == "failed":
+            raise Unhealthy(f"{job_id}: its task failed", hint=_inspect(job_id))
 
 
 def _refuse_unplaced(nomad: NomadApi, job_id: str, eval_id: str) -> None:
     placed = any(alloc["ClientStatus"] in ("pending", "running") for alloc in nomad.job_allocations(job_id))
     reasons = placement_failures(nomad.evaluation(eval_id).get("FailedTGAllocs"))
     if reasons and not placed:
-        raise ObsctlError(
+        raise Unhealthy(
             f"{job_id} cannot be placed: {'; '.join(reasons)}",
             hint="give a node what is missing, or change driver, resources or datacenters in obsctl.yaml",
         )

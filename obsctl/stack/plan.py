@@ -69,7 +69,7 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset()) -> Plan:
-    """Compare. With `only`, jobs of other components are left alone, and nothing is stopped.
+    """Compare. With `only`, jobs of other components are left alone, and no job is stopped.
 
     Raises ObsctlError when a job of that name exists and is not this stack's.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from obsctl import assets
 from obsctl.config.schema import Component, Config, ConsulServer, NomadServer, format_duration
@@ -60,6 +61,11 @@ class Rendered:
     content: tuple[Content, ...]
     secrets: tuple[SecretItems, ...]
 
+    def files(self) -> dict[str, str]:
+        """All of it as files below one folder: relative path -> text."""
+        jobs = {f"jobs/{job.job_id}.nomad.hcl": job.hcl for job in self.jobs}
+        return {**jobs, **{f"kv/{content.key}": content.value for content in self.content}}
+
 
 def render(config: Config, root: Path) -> Rendered:
     """Everything the config asks for. `root` is the folder of obsctl.yaml.
@@ -108,7 +114,7 @@ def _content(config: Config, environment: Environment, root: Path) -> list[Conte
         Content(f"{prefix}/config/alertmanager.yml", _text(environment, "alertmanager/alertmanager.yml.j2")),
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
-        found.append(Content(f"{prefix}/rules/{name}", text))
+        found.append(Content(f"{prefix}/rules/{quote(name, safe=' ')}", text))  # Nomad's `ls` sees no folders
     if config.demo.enabled:
         found.append(Content("minion_phrases", json.dumps(DEMO_PHRASES, ensure_ascii=False), seed=True))
     return found
@@ -126,13 +132,24 @@ def _secrets(config: Config, spec: ComponentSpec) -> SecretItems | None:
 def _text(environment: Environment, template: str, **values: Any) -> str:
     try:
         lines = environment.get_template(template).render(**values).splitlines()
-    except TemplateError as error:
-        where = getattr(error, "lineno", None)
+    except Exception as error:  # a template is code: it can raise anything
+        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise ObsctlError(
-            f"{template}{f':{where}' if where else ''}: {error.message or type(error).__name__}",
+            f"{_place(error, environment) or template}: {message}",
             hint="correct the template; obsctl render shows the result",
         ) from error
     return _without_blank_runs(lines)
+
+
+def _place(error: Exception, environment: Environment) -> str | None:
+    """file:line of the template that is at fault; Jinja shows its own lines in the traceback."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.filename or error.name}:{error.lineno}"
+    folders = tuple(environment.loader.searchpath) if isinstance(environment.loader, FileSystemLoader) else ()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(folders):
+            return f"{frame.filename}:{frame.lineno}"
+    return None
 
 
 def _without_blank_runs(lines: list[str]) -> str:

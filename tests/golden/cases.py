@@ -1,0 +1,16 @@
+"""The whole configs whose rendered text is kept beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from obsctl.config.load import load
+from obsctl.stack.render import Rendered, render
+
+FOLDER = Path(__file__).parent
+NAMES = ("cluster", "laptop", "relaxed")
+
+
+def rendered(name: str) -> Rendered:
+    loaded = load(FOLDER / name / "obsctl.yaml", environ={})
+    return render(loaded.config, loaded.root)

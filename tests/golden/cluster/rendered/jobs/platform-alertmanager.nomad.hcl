@@ -1,0 +1,129 @@
+job "platform-alertmanager" {
+  region      = "eu"
+  namespace   = "observability"
+  datacenters = ["fra1", "ams1"]
+  type        = "service"
+
+  group "alertmanager" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "10s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "10s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 9093
+      }
+    }
+
+    volume "data" {
+      type   = "host"
+      source = "platform-alertmanager"
+    }
+
+    service {
+      name     = "alertmanager"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "platform"
+        nomad_namespace = "observability"
+      }
+
+      check {
+        type     = "http"
+        path     = "/-/ready"
+        interval = "10s"
+        timeout  = "2s"
+      }
+    }
+
+    task "alertmanager" {
+      kill_timeout = "20s"
+
+      template {
+        destination = "local/alertmanager.yml"
+        data        = "{{ key \"obsctl/platform/config/alertmanager.yml\" }}"
+        change_mode   = "signal"
+        change_signal = "SIGHUP"
+      }
+
+      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs.
+      template {
+        destination = "local/alert-sink.url"
+        change_mode = "noop"
+        data        = "{{ with service \"alert-sink\" }}{{ with index . 0 }}http://{{ .Address }}:{{ .Port }}/webhook{{ end }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/mail_email_password"
+        change_mode = "noop"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .mail_email_password }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/on_call_pagerduty_routing_key"
+        change_mode = "noop"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .on_call_pagerduty_routing_key }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/team_chat_slack_api_url"
+        change_mode = "noop"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .team_chat_slack_api_url }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/tickets_webhook_url"
+        change_mode = "noop"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .tickets_webhook_url }}{{ end }}"
+      }
+
+      volume_mount {
+        volume      = "data"
+        destination = "/alertmanager"
+      }
+
+      driver = "docker"
+
+      config {
+        image        = "prom/alertmanager:v0.34.0"
+        network_mode = "host"
+        work_dir     = "/"
+        args = [
+          "--config.file=${NOMAD_TASK_DIR}/alertmanager.yml",
+          "--storage.path=/alertmanager",
+          "--web.listen-address=${NOMAD_ADDR_http}",
+          "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--cluster.listen-address=",
+        ]
+      }
+
+      resources {
+        cpu    = 200
+        memory = 256
+      }
+    }
+  }
+}

@@ -1,0 +1,119 @@
+job "platform-prometheus" {
+  region      = "eu"
+  namespace   = "observability"
+  datacenters = ["fra1", "ams1"]
+  type        = "service"
+
+  group "prometheus" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "10s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "10s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 9090
+      }
+    }
+
+    volume "data" {
+      type   = "host"
+      source = "prometheus-data"
+    }
+
+    service {
+      name     = "prometheus"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "platform"
+        nomad_namespace = "observability"
+      }
+
+      check {
+        type     = "http"
+        path     = "/-/ready"
+        interval = "10s"
+        timeout  = "2s"
+      }
+    }
+
+    task "prometheus" {
+      # The head block is written out at the end; a kill in the middle costs a WAL replay at the next start.
+      kill_signal  = "SIGTERM"
+      kill_timeout = "60s"
+
+      template {
+        destination = "local/prometheus.yml"
+        data        = "{{ key \"obsctl/platform/config/prometheus.yml\" }}"
+        change_mode = "noop" # Prometheus reloads by itself
+      }
+
+      # One KV value a rule group: a new group never touches this job.
+      template {
+        destination = "local/rules/groups.yml"
+        change_mode = "noop"
+        data        = <<-EOT
+        groups:
+        {{- range ls "obsctl/platform/rules" }}
+        {{ .Value }}
+        {{- end }}
+        EOT
+      }
+
+      template {
+        destination = "secrets/consul-token"
+        change_mode = "noop"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-prometheus\" }}{{ .consul_token }}{{ end }}"
+      }
+
+      volume_mount {
+        volume      = "data"
+        destination = "/prometheus"
+      }
+
+      driver = "docker"
+
+      config {
+        image        = "prom/prometheus:v3.14.0"
+        network_mode = "host"
+        work_dir     = "/"
+        args = [
+          "--config.file=${NOMAD_TASK_DIR}/prometheus.yml",
+          "--config.auto-reload-interval=15s",
+          "--config.auto-reload",
+          "--storage.tsdb.path=/prometheus",
+          "--storage.tsdb.retention.time=720h",
+          "--web.listen-address=${NOMAD_ADDR_http}",
+          "--web.external-url=http://${NOMAD_ADDR_http}/",
+        ]
+      }
+
+      resources {
+        cpu    = 500
+        memory = 4096
+      }
+    }
+  }
+}

@@ -1,0 +1,93 @@
+job "obs-alertmanager" {
+  region      = "global"
+  namespace   = "default"
+  datacenters = ["*"]
+  type        = "service"
+
+  group "alertmanager" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "2s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "2s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 9093
+      }
+    }
+
+    service {
+      name     = "alertmanager"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "obs"
+        nomad_namespace = "default"
+      }
+
+      check {
+        type     = "http"
+        path     = "/-/ready"
+        interval = "1s"
+        timeout  = "2s"
+      }
+    }
+
+    task "alertmanager" {
+      kill_timeout = "20s"
+
+      template {
+        destination = "local/alertmanager.yml"
+        data        = "{{ key \"obsctl/obs/config/alertmanager.yml\" }}"
+        change_mode   = "signal"
+        change_signal = "SIGHUP"
+      }
+
+      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs.
+      template {
+        destination = "local/alert-sink.url"
+        change_mode = "noop"
+        data        = "{{ with service \"alert-sink\" }}{{ with index . 0 }}http://{{ .Address }}:{{ .Port }}/webhook{{ end }}{{ end }}"
+      }
+
+      driver = "raw_exec"
+
+      config {
+        command = "alertmanager"
+        args = [
+          "--config.file=${NOMAD_TASK_DIR}/alertmanager.yml",
+          "--storage.path=${meta.obsctl_volumes}/obs-alertmanager",
+          "--web.listen-address=${NOMAD_ADDR_http}",
+          "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--cluster.listen-address=",
+        ]
+      }
+
+      resources {
+        cpu    = 200
+        memory = 256
+      }
+    }
+  }
+}
