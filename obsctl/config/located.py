@@ -200,8 +200,5 @@ def _at(place: Place, line: int, column: int | None = None) -> str:
 
 
 def _in_plain_words(problem: str) -> str:
-    """PyYAML's words where they say enough, but never a value: it could be a secret in the wrong place."""
-    for pattern, words in _PLAIN_WORDS:
-        if pattern.search(problem):
-            return words
-    return re.sub(r"'[^'<]{2,}'", "…", problem)
+    """PyYAML's words, except where they say too little, or repeat a name that could be a misplaced secret."""
+    return next((words for pattern, words in _PLAIN_WORDS if pattern.search(problem)), problem)
