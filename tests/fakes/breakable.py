@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from copy import deepcopy
 from typing import Any
 
@@ -13,12 +14,14 @@ from obsctl.errors import ApiError
 class Breakable:
     """Every method of `api` is recorded in `calls` and raises what `failures` has for its name.
 
-    failures: method name -> error; "*" is every method. Answers are copies, as they are from a real server.
+    failures: method name -> error; "*" is every method. Answers are copies, as they are from a real server, and
+    calls of many threads come one after the other.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.failures: dict[str, ApiError] = {}
+        self._one_at_a_time = threading.RLock()
 
     def __init_subclass__(cls, *, api: type | None = None) -> None:
         """api: the protocol that the class implements; what else it can do belongs to the test, and never fails."""
@@ -34,10 +37,11 @@ class Breakable:
 def _breakable(method: Any) -> Any:
     @functools.wraps(method)
     def call(self: Breakable, *args: Any, **kwargs: Any) -> Any:
-        self.calls.append((method.__name__, args))
-        error = self.failures.get(method.__name__) or self.failures.get("*")
-        if error:
-            raise error
-        return deepcopy(method(self, *args, **kwargs))
+        with self._one_at_a_time:
+            self.calls.append((method.__name__, args))
+            error = self.failures.get(method.__name__) or self.failures.get("*")
+            if error:
+                raise error
+            return deepcopy(method(self, *args, **kwargs))
 
     return call

@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("test", TESTS, ids=lambda file: file.stem)
 def test_rules(test: Path, folder: Path) -> None:
     promtool = binaries.obtain("promtool", {}, emit=lambda _: None)
-    ended = subprocess.run([promtool, "test", "rules", folder / "tests" / test.name], capture_output=True, text=True)
+    ended = subprocess.run(
+        [promtool, "test", "rules", folder / "tests" / test.name], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

@@ -1,0 +1,147 @@
+"""What a plan says, before anything is changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from obsctl.errors import ObsctlError
+from obsctl.stack.plan import Action, Plan
+from tests.world import DEMO, SECRET, World, config, reasons
+
+SMALL = config()
+WITH_SECRETS = config(
+    consul={"token": "env:CONSUL"},
+    alerting={"receivers": [{"name": "chat", "slack": {"api_url": "env:SLACK", "channel": "#a"}}]},
+)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_on_an_empty_cluster_everything_is_created(world: World) -> None:
+    made = world.plan(DEMO)
+    assert {change.action for change in made.changes} == {Action.CREATE}
+    assert made.counts() == {"create": 13, "update": 0, "stop": 0, "none": 0}
+
+
+def test_the_order_is_variables_content_then_jobs_by_phase(world: World) -> None:
+    made = world.plan(WITH_SECRETS)
+    kinds = [change.kind for change in made.changes]
+    assert kinds == sorted(kinds, key=["variable", "content", "job"].index)
+    jobs = [(change.phase, change.name) for change in made.changes if change.kind == "job"]
+    assert jobs == [(1, "obs-alert-sink"), (1, "obs-warden"), (2, "obs-alertmanager"), (3, "obs-prometheus")]
+
+
+def test_after_a_deploy_there_is_nothing_to_do(world: World) -> None:
+    world.deploy(WITH_SECRETS)
+    assert world.plan(WITH_SECRETS).effective == ()
+
+
+def test_a_job_whose_settings_changed_is_updated_alone(world: World) -> None:
+    world.deploy(SMALL)
+    bigger = config(components={"prometheus": {"resources": {"memory": 4096}}})
+    assert reasons(world.plan(bigger)) == {"obs-prometheus": "update: the configuration changed"}
+
+
+def test_a_changed_rule_touches_no_job(world: World) -> None:
+    world.deploy(SMALL)
+    changed = config(alerting={"rules": {"InstanceDown": {"severity": "info"}}})
+    assert reasons(world.plan(changed)) == {"obsctl/obs/rules/stack": "update: the value differs"}
+
+
+def test_content_that_is_no_longer_wanted_is_taken_out_last(world: World) -> None:
+    world.deploy(DEMO)
+    made = world.plan(config(timing="fast", driver="raw_exec"))
+    assert reasons(made)["obsctl/obs/rules/demo"] == "stop: no longer in the config"
+    assert [change.action for change in made.effective][-4:] == [Action.STOP] * 4
+
+
+def test_a_seed_is_written_once_and_then_left_to_its_owner(world: World) -> None:
+    world.deploy(DEMO)
+    world.consul.put("minion_phrases", b'["mine"]')
+    assert world.plan(DEMO).effective == ()
+    world.consul.delete("minion_phrases")
+    assert reasons(world.plan(DEMO)) == {"minion_phrases": "create: does not exist"}
+
+
+def test_a_changed_secret_is_an_update_without_its_value(world: World) -> None:
+    world.deploy(WITH_SECRETS)
+    path = "nomad/jobs/obs-alertmanager"
+    world.nomad.put_variable(path, {"chat_slack_api_url": "old"})
+    made = world.plan(WITH_SECRETS)
+    [change] = made.effective
+    assert (change.name, change.reason, change.details) == (path, "a value differs", ("chat_slack_api_url",))
+    assert change.digest == "", "a hash of a secret can be guessed at"
+
+
+def test_a_job_that_somebody_stopped_is_started_again(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.stop_job("obs-warden")
+    assert reasons(world.plan(SMALL)) == {"obs-warden": "update: it was stopped"}
+
+
+def test_a_job_that_somebody_changed_is_put_back_and_says_what_differs(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.register_job({**world.nomad.job("obs-warden"), "Priority": 10})
+    made = world.plan(SMALL)
+    assert reasons(made) == {"obs-warden": "update: it was changed outside obsctl"}
+    assert made.effective[0].details == ("Priority: 10 → None",)
+
+
+def test_a_failed_deployment_is_tried_again(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.exits["obs-warden"] = "no such file"
+    world.nomad.register_job(
+        {**world.nomad.job("obs-warden"), "Meta": world.nomad.job("obs-warden")["Meta"] | {"a": "b"}}
+    )
+    assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
+
+
+def test_a_job_that_cannot_be_placed_says_so_in_the_plan(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.unplaceable["obs-prometheus"] = {
+        "prometheus": {"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}
+    }
+    [change] = world.plan(config(components={"prometheus": {"retention": "1d"}})).effective
+    assert change.details[-1] == "group prometheus: memory exhausted on 1 nodes"
+
+
+@pytest.mark.parametrize(("meta", "owner"), [({}, "not made by obsctl"), ({"obsctl.stack": "other"}, "of stack other")])
+def test_a_job_of_somebody_else_is_never_taken_over(world: World, meta: dict[str, str], owner: str) -> None:
+    world.nomad.register_job({"ID": "obs-warden", "Name": "obs-warden", "Meta": meta})
+    with pytest.raises(ObsctlError, match=rf"obs-warden \({owner}\)") as caught:
+        world.plan(SMALL)
+    assert "stack:" in caught.value.hint
+
+
+def test_jobs_of_other_stacks_are_not_seen(world: World) -> None:
+    world.deploy(config(stack="other"))
+    world.deploy(SMALL)
+    assert all("other" not in change.name for change in world.plan(SMALL).changes)
+
+
+def test_only_some_components_leave_other_jobs_alone_and_stop_nothing(world: World) -> None:
+    world.deploy(DEMO)
+    made = world.plan(config(timing="relaxed"), "prometheus")
+    assert [change.name for change in made.effective if change.kind == "job"] == ["obs-prometheus"]
+
+
+def test_it_is_the_same_after_a_json_round_trip(world: World) -> None:
+    made = world.plan(WITH_SECRETS)
+    again = Plan.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert again == made
+    assert again.checksum() == made.checksum()
+
+
+def test_another_plan_has_another_checksum(world: World) -> None:
+    assert world.plan(SMALL).checksum() != world.plan(config(timing="fast")).checksum()
+
+
+def test_no_secret_is_in_it(world: World) -> None:
+    desired, observed = world.seen(WITH_SECRETS)
+    assert len(desired.variables) == 3
+    assert SECRET not in repr(desired) + repr(observed) + json.dumps(world.plan(WITH_SECRETS).to_dict())

@@ -1,0 +1,72 @@
+"""A cluster of fakes, and a stack on its way onto it: what the tests of plan, apply and deploy share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from obsctl.config.schema import Config
+from obsctl.config.secrets import Secret
+from obsctl.model import Event
+from obsctl.stack.apply import Applied, Tools, apply
+from obsctl.stack.observe import Desired, DesiredJob, Observed, desire, observe
+from obsctl.stack.plan import Plan, plan
+from obsctl.stack.render import render
+from tests.fakes import FakeClock, FakeConsul, FakeNomad
+
+NOWHERE = Path("/nonexistent")
+SECRET = "s3cr3t-value"  # what every reference resolves to
+
+
+def config(**keys: Any) -> Config:
+    """obsctl.yaml with these keys; `for` and dashes as in the file."""
+    return Config.model_validate(keys)
+
+
+DEMO = config(timing="fast", driver="raw_exec", demo={"enabled": True})
+
+
+@dataclass
+class World:
+    """Nomad, Consul and a clock, all fake. Every secret is SECRET."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    consul: FakeConsul = field(default_factory=FakeConsul)
+    nomad: FakeNomad = field(init=False)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.nomad = FakeNomad(consul=self.consul, clock=self.clock)
+
+    def desire(self, wanted: Config) -> Desired:
+        return desire(render(wanted, NOWHERE), self.nomad, lambda _, key: Secret(SECRET))
+
+    def seen(self, wanted: Config) -> tuple[Desired, Observed]:
+        desired = self.desire(wanted)
+        return desired, observe(desired, self.nomad, self.consul)
+
+    def plan(self, wanted: Config, *only: str) -> Plan:
+        desired, observed = self.seen(wanted)
+        return plan(desired, observed, only=frozenset(only))
+
+    def tools(self, **changes: Any) -> Tools:
+        usual = {"emit": self.events.append, "timeout": 60.0, "clock": self.clock}
+        return Tools(nomad=self.nomad, consul=self.consul, **{**usual, **changes})
+
+    def deploy(self, wanted: Config, **tools: Any) -> Applied:
+        desired, observed = self.seen(wanted)
+        return apply(plan(desired, observed), desired, observed, self.tools(**tools))
+
+    def registered(self) -> list[str]:
+        """The jobs that were registered, in order; which says nothing about the order within a phase."""
+        return [job["ID"] for (job,) in self.nomad.called("register_job")]
+
+
+def reasons(made: Plan) -> dict[str, str]:
+    """What a plan would change, with the reason."""
+    return {change.name: f"{change.action.value}: {change.reason}" for change in made.effective}
+
+
+def only_job(desired: Desired, component: str) -> DesiredJob:
+    return next(job for job in desired.jobs if job.component == component)
