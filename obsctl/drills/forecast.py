@@ -4,10 +4,12 @@ The model (symbols as in docs/drills.md): s scrape interval, t scrape timeout, e
 F = e*ceil(f/e), g group_wait, G group_interval. A fault falls at a random moment of the scrape cycle
 (X uniform in 0..s) and of the evaluation cycle (Y uniform in 0..e).
 
-A job that is stopped also leaves service discovery, after D (Prometheus' discovery throttle) and L (the scrape
-manager's reload ticker, 5 s). Whichever is first decides: a scrape that is refused (the alert is pending after
-X + Y), or the removal, whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y;
-scrape/scrape.go, endOfRunStaleness).
+A job that is stopped also leaves service discovery, after D (the discovery manager's throttle) and L (the scrape
+manager's reload ticker). Whichever is first decides: a scrape that is refused (the alert is pending after X + Y),
+or the removal, whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y;
+scrape/scrape.go, endOfRunStaleness). When nothing has changed for 5 s the ticker has fired already and waits for
+the change, so L is 0 (scrape/manager.go, reloader) and the removal wins nearly always: measured so in 10 drills on
+3.15.0. Only after another change within 5 s may L be up to 5 s, which lets the refused scrape come first.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from typing import Any
 
 DISCOVERY_MEAN, DISCOVERY_MAX = 0.1, 5.0
 """D, seconds: Prometheus' discovery manager waits 0.1 s, and up to 5 s when changes come in a row (3.12 and later)."""
-RELOAD = 5.0
-"""L, seconds: the scrape manager takes up new targets on a ticker (scrape/manager.go)."""
+RELOAD_MAX = 5.0
+"""L, seconds, when targets changed just before; 0 when all was quiet."""
 STALENESS = 1.1
 """A stale marker comes this many scrape intervals after the last scrape that would have been."""
 TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
@@ -28,7 +30,7 @@ TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the live configuration says, in seconds. delivery_interval: how long service discovery may wait."""
+    """What the live configuration says, in seconds. refresh_interval: how long service discovery may wait."""
 
     scrape_interval: float
     scrape_timeout: float
@@ -95,14 +97,8 @@ def _pending(settings: Settings, *, vanishes: bool) -> Band:
 
 
 def _removal_first(scrape_interval: float) -> float:
-    """P(D + L < X): the target is removed before its next scrape. X uniform in 0..s, L in 0..RELOAD, D its mean."""
-    s, d = scrape_interval, DISCOVERY_MEAN
-    if s <= d:
-        return 0.0
-    ramp_end = min(s, d + RELOAD)
-    ramp = (ramp_end - d) ** 2 / (2 * RELOAD)
-    certain = max(0.0, s - d - RELOAD)
-    return (ramp + certain) / s
+    """P(D < X): the target is removed before its next scrape. X uniform in 0..s, D its mean."""
+    return max(0.0, 1 - DISCOVERY_MEAN / scrape_interval)
 
 
 def _cleared(settings: Settings, *, vanishes: bool) -> Band:
@@ -110,9 +106,8 @@ def _cleared(settings: Settings, *, vanishes: bool) -> Band:
     keep = settings.keep_firing
     if not vanishes:
         return Band("cleared", 0.0, keep + (s + e) / 2, keep + s + settings.scrape_timeout + e, "revert")
-    found = DISCOVERY_MEAN + RELOAD / 2
-    slowest = settings.refresh_interval + DISCOVERY_MAX + RELOAD
-    return Band("cleared", 0.0, keep + found + (s + e) / 2, keep + slowest + s + e, "revert")
+    slowest = settings.refresh_interval + DISCOVERY_MAX + RELOAD_MAX
+    return Band("cleared", 0.0, keep + DISCOVERY_MEAN + (s + e) / 2, keep + slowest + s + e, "revert")
 
 
 def _later(band: Band, stage: str, minimum: float, mean: float, maximum: float) -> Band:
