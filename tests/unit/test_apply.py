@@ -1,0 +1,270 @@
+"""Making a plan true, on a cluster of fakes that misbehaves on demand."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from obsctl.clients.protocols import Json
+from obsctl.errors import ApiError, Interrupted, ObsctlError
+from obsctl.stack.apply import ApplyFailed, apply
+from obsctl.stack.plan import Action, Plan, plan
+from obsctl.wait import SYSTEM_CLOCK
+from tests.fakes import FakeNomad
+from tests.world import DEMO, SECRET, World, config
+
+SMALL = config()
+WITH_SECRETS = config(consul={"token": "env:CONSUL"}, nomad={"token": "env:NOMAD"})
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the test runner ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Hooked(FakeNomad):
+    """Calls `before(method, job id)` outside of its own lock, so that the test can wait in there."""
+
+    before = staticmethod(lambda method, job_id: None)
+
+    def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
+        self.before("register", job["ID"])
+        return super().register_job(job, enforce_index=enforce_index)
+
+    def job_deployment(self, job_id: str) -> Json | None:
+        self.before("deployment", job_id)
+        return super().job_deployment(job_id)
+
+    def job_allocations(self, job_id: str) -> list[Json]:
+        self.before("allocations", job_id)
+        return super().job_allocations(job_id)
+
+
+def hooked(world: World, before: Any) -> World:
+    world.nomad = Hooked(consul=world.consul, clock=world.clock)
+    world.nomad.before = before  # type: ignore[method-assign]
+    return world
+
+
+def interrupt() -> None:
+    assert threading.current_thread() is not threading.main_thread()
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_it_makes_every_change_of_the_plan_in_its_order(world: World) -> None:
+    made = world.plan(DEMO)
+    assert world.deploy(DEMO).changes == made.effective
+    assert world.plan(DEMO).effective == ()
+
+
+def test_it_changes_nothing_when_there_is_nothing_to_change(world: World) -> None:
+    world.deploy(DEMO)
+    world.nomad.calls.clear()
+    assert world.deploy(DEMO).changes == ()
+    assert world.registered() == []
+
+
+def test_content_and_secrets_are_there_before_the_first_job(world: World) -> None:
+    there: list[bool] = []
+    path = "nomad/jobs/obs-prometheus"
+
+    def before(method: str, job_id: str) -> None:
+        if method == "register":
+            there.append(bool(world.consul.entries("obsctl/obs/rules/")) and world.nomad.variable(path) is not None)
+
+    hooked(world, before).deploy(WITH_SECRETS)
+    assert there == [True] * 4
+    assert world.nomad.variable(path).items == {"consul_token": SECRET}  # type: ignore[union-attr]
+
+
+def test_a_phase_begins_when_the_one_before_is_healthy(world: World) -> None:
+    world.deploy(DEMO)
+    ended = {event.subject: number for number, event in enumerate(world.events) if event.state == "ok"}
+    began = {event.subject: number for number, event in enumerate(world.events) if event.state == "start"}
+    assert ended["obs-alert-sink"] < began["obs-alertmanager"] < ended["obs-alertmanager"] < began["obs-prometheus"]
+    assert ended["obs-response-service"] < began["obs-hello-service"]
+
+
+def test_the_jobs_of_a_phase_start_together(world: World) -> None:
+    together = threading.Barrier(2)  # raises unless two threads meet
+
+    def before(method: str, job_id: str) -> None:
+        if method == "register" and job_id in ("obs-alert-sink", "obs-warden"):
+            together.wait(timeout=10)
+
+    hooked(world, before).deploy(SMALL)
+
+
+def test_a_job_that_is_no_longer_wanted_is_stopped_and_has_ended(world: World) -> None:
+    world.deploy(DEMO)
+    applied = world.deploy(config(timing="fast", driver="raw_exec"))
+    stopped = {change.name for change in applied.changes if change.kind == "job" and change.action is Action.STOP}
+    assert stopped == {"obs-hello-service", "obs-response-service", "obs-traffic"}
+    assert all(world.nomad.job(name)["Stop"] for name in stopped)
+    assert world.consul.health("hello-service") == []
+
+
+def test_a_seed_is_never_overwritten(world: World) -> None:
+    world.consul.put("minion_phrases", b'["mine"]')
+    world.deploy(DEMO)
+    assert world.consul.get("minion_phrases").value == b'["mine"]'  # type: ignore[union-attr]
+
+
+def test_a_stopped_job_is_started_again(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.stop_job("obs-warden")
+    world.deploy(SMALL)
+    assert not world.nomad.job("obs-warden")["Stop"]
+    assert world.plan(SMALL).effective == ()
+
+
+def test_a_failed_deployment_is_tried_again_with_a_mark_that_makes_nomad_act(world: World) -> None:
+    world.nomad.exits["obs-warden"] = "port taken"
+    with pytest.raises(ApplyFailed):
+        world.deploy(SMALL)
+    version = world.nomad.job("obs-warden")["Version"]
+    world.nomad.exits.clear()
+    world.deploy(SMALL)
+    job = world.nomad.job("obs-warden")
+    assert (job["Version"], "obsctl.retry" in job["Meta"]) == (version + 1, True)
+    assert world.plan(SMALL).effective == ()
+
+
+def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> None:
+    world.nomad.exits["obs-alertmanager"] = "bad configuration"
+    with pytest.raises(ApplyFailed) as caught:
+        world.deploy(SMALL)
+    message = caught.value.message
+    assert message.startswith("obs-alertmanager: the deployment failed (Failed due to unhealthy allocations)")
+    assert "alertmanager | bad configuration" in message
+    *_, changed, left = message.splitlines()
+    assert changed.strip().startswith("changed: obsctl/obs/config/alertmanager.yml")
+    assert changed.endswith("obs-alert-sink, obs-warden")
+    assert left.strip() == "not changed, or not confirmed: obs-alertmanager, obs-prometheus"
+    assert "obs-prometheus" not in world.registered()
+
+
+def test_when_one_job_fails_the_others_of_its_phase_still_come_to_their_end(world: World) -> None:
+    world.nomad.exits["obs-alert-sink"] = "no space"
+    with pytest.raises(ApplyFailed, match=r"changed: .*obs-warden"):
+        world.deploy(SMALL)
+
+
+def test_all_failures_of_a_phase_are_told(world: World) -> None:
+    world.nomad.exits |= {"obs-alert-sink": "no space", "obs-warden": "no memory"}
+    with pytest.raises(ApplyFailed) as caught:
+        world.deploy(SMALL)
+    assert "no space" in caught.value.message
+    assert "no memory" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["obs-warden", "obsctl/obs/rules/stack", "nomad/jobs/obs-warden"])
+def test_what_somebody_else_changed_meanwhile_is_left_to_them(world: World, name: str) -> None:
+    desired, observed = world.seen(WITH_SECRETS)
+    made = plan(desired, observed)
+    world.nomad.register_job({"ID": "obs-warden", "Name": "obs-warden"})
+    world.consul.put("obsctl/obs/rules/stack", b"theirs")
+    world.nomad.put_variable("nomad/jobs/obs-warden", {"theirs": "1"})
+    alone = Plan("obs", tuple(change for change in made.changes if change.name == name))
+    with pytest.raises(ApplyFailed, match=rf"{name} was changed by somebody else after the plan was made") as caught:
+        apply(alone, desired, observed, world.tools())
+    assert "plans anew" in caught.value.hint
+    assert world.consul.get("obsctl/obs/rules/stack").value == b"theirs"  # type: ignore[union-attr]
+    assert world.nomad.variable("nomad/jobs/obs-warden").items == {"theirs": "1"}  # type: ignore[union-attr]
+    assert world.nomad.job("obs-warden")["Version"] == 0
+
+
+def test_a_lost_lock_stops_between_phases(world: World) -> None:
+    def check() -> None:
+        if "obs-alert-sink" in world.registered():
+            raise ObsctlError("the lock was lost", hint="run it again")
+
+    with pytest.raises(ApplyFailed, match="the lock was lost") as caught:
+        world.deploy(SMALL, check=check)
+    assert caught.value.hint == "run it again"
+    assert "obs-alertmanager" not in world.registered()
+
+
+def test_a_server_that_goes_away_is_told_with_the_balance(world: World) -> None:
+    world.nomad.failures["register_job"] = ApiError("no answer", hint="is it there?")
+    with pytest.raises(ApplyFailed, match=r"(?s)no answer.*changed: obsctl/obs/config") as caught:
+        world.deploy(SMALL)
+    assert caught.value.hint == "is it there?"
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) -> None:
+    pressed = threading.Event()
+
+    def before(method: str, job_id: str) -> None:
+        others_done = "obs-alert-sink" in {event.subject for event in world.events if event.state == "ok"}
+        if method == "deployment" and job_id == "obs-warden" and others_done and not pressed.is_set():
+            pressed.set()
+            interrupt()
+
+    hooked(world, before)
+    world.nomad.unplaceable["obs-warden"] = {"warden": {"NodesEvaluated": 1}}
+    began = time.monotonic()
+    with pytest.raises(Interrupted) as caught:
+        world.deploy(SMALL, clock=SYSTEM_CLOCK)
+    assert time.monotonic() - began < 5
+    *_, changed, left = caught.value.message.splitlines()
+    assert changed.endswith("obs-alert-sink")
+    assert left.strip() == "not changed, or not confirmed: obs-warden, obs-alertmanager, obs-prometheus"
+    assert "goes on from here" in caught.value.hint
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_a_job_stops_ends_soon_and_begins_nothing_more(world: World) -> None:
+    pressed = threading.Event()
+
+    def before(method: str, job_id: str) -> None:
+        if method == "allocations" and job_id == "obs-traffic" and world.nomad.job(job_id)["Stop"]:
+            for alloc in world.nomad._allocations.values():
+                alloc["ClientStatus"] = "running"  # it does not end
+            if not pressed.is_set():
+                pressed.set()
+                interrupt()
+
+    hooked(world, before)
+    world.deploy(DEMO)
+    without = config(timing="fast", driver="raw_exec", demo={"enabled": True, "traffic": {"enabled": False}})
+    began = time.monotonic()
+    with pytest.raises(Interrupted, match="not confirmed: obs-traffic"):
+        world.deploy(without, clock=SYSTEM_CLOCK)
+    assert time.monotonic() - began < 5
+
+
+def test_a_stop_that_does_not_end_says_so(world: World) -> None:
+    def before(method: str, job_id: str) -> None:
+        if method == "allocations" and world.nomad.job(job_id)["Stop"]:
+            for alloc in world.nomad._allocations.values():
+                alloc["ClientStatus"] = "running"
+
+    hooked(world, before)
+    world.deploy(DEMO)
+    with pytest.raises(ApplyFailed, match="obs-traffic: the end of its allocations did not happen within 60 s"):
+        world.deploy(config(timing="fast", driver="raw_exec"))
+
+
+def test_no_secret_is_in_what_it_says(world: World) -> None:
+    world.nomad.failures["put_variable"] = ApiError("no answer", hint="is it there?")
+    with pytest.raises(ApplyFailed) as caught:
+        world.deploy(WITH_SECRETS)
+    world.nomad.failures.clear()
+    world.deploy(WITH_SECRETS)
+    assert SECRET not in repr(world.events) + repr(caught.value) + caught.value.message + caught.value.hint
+    assert SECRET not in str(world.nomad.called("register_job")) + str(world.consul.entries(""))

@@ -1,0 +1,144 @@
+"""What is read of the cluster, and how the desired jobs are marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from obsctl.config.secrets import Secret
+from obsctl.errors import ObsctlError
+from obsctl.stack.observe import desire, marked, observe, placement_failures, registered_as
+from obsctl.stack.render import Rendered, RenderedJob, render
+from tests.world import SECRET, World, config, only_job
+
+SMALL = config()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_desired_job_bears_the_marks_of_its_stack(world: World) -> None:
+    job = only_job(world.desire(SMALL), "warden")
+    meta = job.job["Meta"]
+    assert (meta["obsctl.stack"], meta["obsctl.component"], meta["obsctl.spec"]) == ("obs", "warden", job.spec)
+    assert meta["obsctl.version"]
+
+
+def test_marks_leave_the_jobs_own_meta_alone() -> None:
+    job = marked({"ID": "a", "Meta": {"mine": "1"}}, stack="obs", component="a", spec="s", version="v")
+    assert job["Meta"] == {
+        "mine": "1",
+        "obsctl.stack": "obs",
+        "obsctl.component": "a",
+        "obsctl.spec": "s",
+        "obsctl.version": "v",
+    }
+
+
+def test_the_spec_is_the_same_for_the_same_job_and_another_for_another(world: World) -> None:
+    again = only_job(world.desire(SMALL), "warden").spec
+    assert only_job(world.desire(SMALL), "warden").spec == again
+    other = config(components={"warden": {"port": 9999}})
+    assert only_job(world.desire(other), "warden").spec != again
+
+
+def test_all_jobs_that_nomad_cannot_read_are_told_at_once(world: World) -> None:
+    broken = tuple(RenderedJob(name, f"obs-{name}", f'job "obs-{name}" {{', 1) for name in ("one", "two"))
+    with pytest.raises(ObsctlError, match=r"(?s)Nomad cannot read these jobs:\n  one: .*\n  two: ") as caught:
+        desire(Rendered("obs", broken, (), ()), world.nomad, lambda _, key: Secret(SECRET))
+    assert "obsctl render" in caught.value.hint
+
+
+def test_a_secret_is_asked_for_with_the_place_it_goes_to(world: World) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def resolve(reference: str, key: str) -> Secret:
+        asked.append((reference, key))
+        return Secret(SECRET)
+
+    desire(render(config(nomad={"token": "env:NOMAD"}), Path("/nonexistent")), world.nomad, resolve)
+    assert asked == [("env:NOMAD", "nomad/jobs/obs-warden#nomad_token")]
+
+
+def test_jobs_of_this_stack_that_are_no_longer_desired_are_seen(world: World) -> None:
+    old = marked({"ID": "obs-old", "Name": "obs-old"}, stack="obs", component="old", spec="s")
+    world.nomad.register_job(old)
+    world.nomad.register_job({"ID": "batch", "Name": "batch"})
+    _, observed = world.seen(SMALL)
+    assert list(observed.jobs) == ["obs-old"]
+    assert observed.jobs["obs-old"].owner == "obs"
+
+
+def test_only_what_belongs_to_the_stack_is_read_of_consul(world: World) -> None:
+    for key in ("obsctl/obs/rules/mine", "obsctl/obs/lock", "obsctl/obs2/rules/theirs", "shop/config"):
+        world.consul.put(key, b"x")
+    _, observed = world.seen(SMALL)
+    assert list(observed.content) == ["obsctl/obs/rules/mine"]
+
+
+def test_observing_changes_nothing(world: World) -> None:
+    world.deploy(SMALL)
+    desired = world.desire(SMALL)
+    world.nomad.calls.clear()
+    world.consul.calls.clear()
+    observe(desired, world.nomad, world.consul)
+    assert {name for name, _ in world.nomad.calls} == {"jobs", "job", "plan_job", "job_deployment"}
+    assert {name for name, _ in world.consul.calls} == {"entries"}
+
+
+def test_a_newer_obsctl_alone_is_no_difference(world: World) -> None:
+    world.deploy(SMALL)
+    job = world.nomad.job("obs-warden")
+    world.nomad.register_job({**job, "Meta": {**job["Meta"], "obsctl.version": "0.0.1"}})
+    desired, observed = world.seen(SMALL)
+    assert observed.jobs["obs-warden"].differences == ()
+    registered = registered_as(observed.jobs["obs-warden"], only_job(desired, "warden"), world.nomad.job("obs-warden"))
+    assert registered["Meta"]["obsctl.version"] == "0.0.1"
+
+
+def test_what_may_be_long_or_secret_is_named_but_not_shown(world: World) -> None:
+    world.deploy(SMALL)
+    template = {"Name": "Template", "Type": "Edited", "Fields": [field("EmbeddedTmpl", "old", SECRET)]}
+    task = {
+        "Name": "warden",
+        "Type": "Edited",
+        "Fields": [field("Env[A]", "", SECRET), field("Driver", "docker", "exec")],
+    }
+    group = {"Name": "warden", "Type": "Edited", "Tasks": [{**task, "Objects": [template]}]}
+    world.nomad.plan_job = lambda job: {  # type: ignore[method-assign]
+        "JobModifyIndex": 1,
+        "Diff": {"Type": "Edited", "TaskGroups": [group]},
+    }
+    _, observed = world.seen(SMALL)
+    assert observed.jobs["obs-warden"].differences == (
+        "warden.warden.Env[A] changed",
+        "warden.warden.Driver: docker → exec",
+        "warden.warden.Template.EmbeddedTmpl changed",
+    )
+
+
+def field(name: str, old: str, new: str) -> dict[str, str]:
+    return {"Name": name, "Type": "Edited", "Old": old, "New": new}
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ({"NodesEvaluated": 0}, "no node is eligible in the job's datacenters and node pool"),
+        ({"NodesEvaluated": 2, "ConstraintFiltered": {"missing drivers": 2}}, "missing drivers (2 nodes)"),
+        ({"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}, "memory exhausted on 1 nodes"),
+        ({"NodesEvaluated": 1}, "no node can take it"),
+    ],
+)
+def test_why_nothing_can_be_placed(metric: dict[str, object], words: str) -> None:
+    assert placement_failures({"web": metric}) == (f"group web: {words}",)
+
+
+def test_the_desired_values_are_json_for_nomad_but_show_no_secret(world: World) -> None:
+    desired = world.desire(config(consul={"token": "env:CONSUL"}))
+    assert SECRET not in json.dumps([job.job for job in desired.jobs]) + repr(desired)
+    assert desired.variables["nomad/jobs/obs-warden"]["consul_token"].reveal() == SECRET
