@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,13 @@ def drill() -> None:
 
 @drill.command()
 @click.argument("service")
-@click.option("--hold", default=0.0, help="Keep the fault for so long after the delivery.", metavar="SECONDS")
+@click.option(
+    "--hold",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Keep the fault for so long after the delivery.",
+    metavar="SECONDS",
+)
 @click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
               help="After so long the warden puts things back, come what may; default: from the forecast.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
@@ -67,14 +73,24 @@ def recover(app: App) -> None:
     from obsctl import lease
     from obsctl.cli import wire
     from obsctl.drills import recipes
+    from obsctl.drills.recover import Recovered, finish_books
     from obsctl.drills.recover import recover as recover_one
     from obsctl.drills.world import Cluster
 
     config = app.loaded.config
     clients = wire.clients(config)
     cluster = Cluster(stack=config.stack, nomad=clients.nomad, consul=clients.consul)
+    done: list[Recovered] = []
+    failed: list[ObsctlError] = []
     with lease.hold(clients.consul, config.stack, "drill recover"):
-        done = [recover_one(cluster, entry) for entry in recipes.read(clients.consul, config.stack)]
+        for entry in recipes.read(clients.consul, config.stack):
+            try:
+                done.append(recover_one(cluster, entry))
+                finish_books(_folder(config), done[-1])
+            except ObsctlError as error:  # the other drills first
+                failed.append(error)
+    if failed:
+        raise failed[0]
     lines = [f"{item.drill}: {item.service} is back ({item.detail}), by {item.by}" for item in done]
     app.ui.result("drill-recover", {"recovered": [asdict(item) for item in done]},
                   "\n".join(lines) or "Nothing to recover: no drill is unfinished.")  # fmt: skip
@@ -105,22 +121,23 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
     from obsctl.drills.runner import Drill
     from obsctl.drills.verdict import judge
 
-    with _signals(app) as asked_to_stop:
-        world = _world(app, lambda: bool(asked_to_stop))
-        found = target.find(experiment, world)
-        prediction = make_forecast(found.settings, vanishes=FAULTS[experiment.fault].vanishes)
-        app.ui.say(f"{experiment.title} ({found.job_id}). Forecast from the live configuration:")
-        app.ui.say(report.forecast_table(prediction))
-        if dry_run:
-            return _dry(app, experiment, found, prediction, world)
-        _confirm(app, found.job_id, options.total(prediction), yes)
-        with lease.hold(world.consul, world.stack, f"drill {experiment.name} {experiment.service}") as held:
-            drill_id = journal.new_id(experiment.name, experiment.service)
-            book = journal.Journal(_folder(app.loaded.config), drill_id)
-            try:
-                Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
-            finally:
-                book.close()
+    asked_to_stop: list[int] = []
+    world = _world(app, lambda: bool(asked_to_stop))
+    found = target.find(experiment, world)
+    prediction = make_forecast(found.settings, vanishes=FAULTS[experiment.fault].vanishes)
+    app.ui.say(f"{experiment.title} ({found.job_id}). Forecast from the live configuration:")
+    app.ui.say(report.forecast_table(prediction))
+    if dry_run:
+        return _dry(app, experiment, found, prediction, world)
+    _confirm(app, found.job_id, options.total(prediction), yes)
+    command = f"drill {experiment.name} {experiment.service}"
+    with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, command) as held:
+        drill_id = journal.new_id(experiment.name, experiment.service)
+        book = journal.Journal.create(_folder(app.loaded.config), drill_id)
+        try:
+            Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
+        finally:
+            book.close()
     verdict = judge(book.records)
     text = report.conclusion(verdict)
     app.ui.result("drill", report.document(book.records), f"\n{text}\nReport: obsctl drill report {drill_id}")
@@ -153,19 +170,19 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
 
 @contextmanager
-def _signals(app: App) -> Iterator[list[int]]:
+def _signals(app: App, received: list[int]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP ask the drill to end, which means: put things back first. However often they come."""
-    received: list[int] = []
 
     def ask(number: int, _: object) -> None:
-        again = "still putting things back" if received else "putting things back"
+        text = "still at it; this takes some seconds" if received else "ending the drill; what was touched is put back"
         received.append(number)
-        app.ui.say(f"{signal.Signals(number).name}: {again}; this takes some seconds")
+        with suppress(OSError, RuntimeError):  # the terminal is gone, or was being written to at this moment
+            app.ui.say(f"{signal.Signals(number).name}: {text}")
 
     watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, ask) for number in watched}
     try:
-        yield received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,7 @@ from obsctl.drills.recipes import Recipe
 from obsctl.errors import Conflict, NotFound
 from obsctl.model import unix_time
 
+_MAY_RUN = ("pending", "running", "unknown")  # unknown: its node does not answer
 _RACES = 3
 """How often a revert starts over when somebody else (the warden, obsctl) changes the job at the same moment."""
 
@@ -30,9 +31,12 @@ class Reverted:
 class Fault:
     """One kind of fault. vanishes: whether its target leaves service discovery.
 
+    rehearse: changes nothing, and raises what the revert would if it were not allowed.
+    inject: raises Conflict when the job is not the recipe's any more.
     effect_at: Unix seconds at which the effect was there, None while it is not.
     """
 
+    rehearse: Callable[[NomadApi, Recipe], None]
     inject: Callable[[NomadApi, Recipe], None]
     effect_at: Callable[[NomadApi, ConsulApi, Recipe], float | None]
     revert: Callable[[NomadApi, Recipe], Reverted]
@@ -44,14 +48,22 @@ def wanted_count(job: Json) -> int:
     return sum(group.get("Count") or 0 for group in job.get("TaskGroups") or [])
 
 
+def wanted_instances(job: Json, service: str) -> int:
+    """How many instances of the service the job wants: those of the groups that register it."""
+    groups = job.get("TaskGroups") or []
+    return sum(group.get("Count") or 0 for group in groups if service in _services(group))
+
+
 def is_back(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> bool:
-    """Whether the job runs with all its allocations, and the service passes in Consul."""
+    """Whether the job runs with all its allocations, and the service passes in Consul as often as wanted."""
     try:
         job = nomad.job(recipe.job_id)
     except NotFound:
         return False
     running = [alloc for alloc in nomad.job_allocations(recipe.job_id) if _is_running(alloc, job)]
-    return not job.get("Stop") and len(running) >= wanted_count(job) and passing(consul, recipe.service) > 0
+    if job.get("Stop") or len(running) < wanted_count(job):
+        return False
+    return passing(consul, recipe.service) >= max(1, wanted_instances(job, recipe.service))
 
 
 def passing(consul: ConsulApi, service: str) -> int:
@@ -59,7 +71,16 @@ def passing(consul: ConsulApi, service: str) -> int:
     return sum(all(check["Status"] == "passing" for check in instance["Checks"]) for instance in consul.health(service))
 
 
+def _plan_start(nomad: NomadApi, recipe: Recipe) -> None:
+    """Nomad asks the same rights of a plan as of the registration."""
+    nomad.plan_job(recipe.job)
+
+
 def _stop(nomad: NomadApi, recipe: Recipe) -> None:
+    current = nomad.job(recipe.job_id)
+    if current.get("Stop") or current["Version"] != recipe.version:
+        what = f"the job {recipe.job_id} was changed: version {current['Version']}, the drill knows {recipe.version}"
+        raise Conflict(what, hint="run the drill again")
     nomad.stop_job(recipe.job_id)
 
 
@@ -68,7 +89,7 @@ def _stopped_at(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> float | N
     if not nomad.job(recipe.job_id).get("Stop"):
         return None
     allocations = nomad.job_allocations(recipe.job_id)
-    if any(alloc["ClientStatus"] in ("pending", "running") for alloc in allocations) or passing(consul, recipe.service):
+    if any(alloc["ClientStatus"] in _MAY_RUN for alloc in allocations) or passing(consul, recipe.service):
         return None
     ends = [_finished_at(state) for alloc in allocations for state in (alloc.get("TaskStates") or {}).values()]
     return max((end for end in ends if end is not None), default=None)
@@ -94,10 +115,18 @@ def _start_once(nomad: NomadApi, recipe: Recipe) -> Reverted:
     if not current.get("Stop"):
         return Reverted("already", f"the job runs, version {current['Version']}")
     if current["Version"] != recipe.version + 1:
-        detail = f"the job was changed since: version {current['Version']}, the drill left {recipe.version + 1}"
+        left = recipe.version + 1
+        detail = (
+            f"somebody changed the job since, and left it stopped: version {current['Version']}, the drill's {left}"
+        )
         return Reverted("superseded", detail)
     nomad.register_job(job, enforce_index=current["JobModifyIndex"])
     return Reverted("reverted", f"registered version {recipe.version} again")
+
+
+def _services(group: Json) -> set[str]:
+    owners = [group, *(group.get("Tasks") or [])]
+    return {service["Name"] for owner in owners for service in owner.get("Services") or []}
 
 
 def _is_running(alloc: Json, job: Json) -> bool:
@@ -112,5 +141,5 @@ def _finished_at(state: Json) -> float | None:
 
 
 FAULTS: dict[str, Fault] = {
-    "stop": Fault(inject=_stop, effect_at=_stopped_at, revert=_start_again, vanishes=True),
+    "stop": Fault(rehearse=_plan_start, inject=_stop, effect_at=_stopped_at, revert=_start_again, vanishes=True),
 }

@@ -43,7 +43,7 @@ def _guarded(one: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 def _service(experiment: Experiment, target: Target, world: World) -> Iterator[Finding]:
     """The target runs as wanted, is healthy, is scraped, and nobody deploys it."""
-    wanted = faults.wanted_count(target.job)
+    wanted = faults.wanted_instances(target.job, experiment.service) or faults.wanted_count(target.job)
     where = f"service {experiment.service}"
     if target.job.get("Stop") or not wanted:
         yield _error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")

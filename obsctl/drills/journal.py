@@ -35,58 +35,65 @@ class Record:
 
 
 class Journal:
-    """An open journal. `records` is all that was written; a write that failed is in it as well."""
+    """An open journal. `records` is all of it, what the disk would not take included: that is tried again with
+    every further record, so that a disk which has room again ends with the whole journal."""
 
-    def __init__(self, folder: Path, drill: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Creates <folder>/<drill>.jsonl, readable by its owner alone: a recipe holds the whole job."""
-        self.path = folder / f"{drill}.jsonl"
-        self.records: list[Record] = []
+    def __init__(self, path: Path, flags: int, records: list[Record], clock: Clock) -> None:
+        self.path = path
+        self.records = records
         self._clock = clock
+        self._on_disk = len(records)
+        self._size = sum(len(_encoded(record)) for record in records)
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | flags, 0o600)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    @staticmethod
+    def create(folder: Path, drill: str, *, clock: Clock = SYSTEM_CLOCK) -> Journal:
+        """A new <folder>/<drill>.jsonl, readable by its owner alone: a recipe holds the whole job."""
+        path = folder / f"{drill}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            _sync_folder(folder)
         except OSError as error:
-            raise self._failed(error) from error
+            raise _unwritable(path, error) from error
+        journal = Journal(path, os.O_CREAT | os.O_EXCL, [], clock)
+        _sync_folder(folder)
+        return journal
+
+    @staticmethod
+    def resume(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Journal:
+        """The journal of a drill that died, to be ended; a torn last line goes with the first new record."""
+        return Journal(path, 0, read(path), clock)
 
     def append(self, kind: str, **data: Any) -> Record:
         """Write one record and wait until it is on disk. Raises ObsctlError when the disk will not have it."""
         previous = _hash(self.records[-1].line()) if self.records else ""
         record = Record(len(self.records), self._clock.now(), self._clock.monotonic(), kind, data, previous)
         self.records.append(record)
-        line = (record.line() + "\n").encode()
+        lines = b"".join(_encoded(missing) for missing in self.records[self._on_disk :])
         try:
-            written = os.write(self._file, line)
+            os.ftruncate(self._file, self._size)  # else a record that was written in part stays in the middle
+            written = os.write(self._file, lines)
             os.fsync(self._file)
         except OSError as error:
-            raise self._failed(error) from error
-        if written != len(line):
-            raise self._failed(OSError("the disk took only a part of the record"))
+            raise _unwritable(self.path, error) from error
+        if written != len(lines):
+            raise _unwritable(self.path, OSError("the disk took only a part of the record"))
+        self._on_disk, self._size = len(self.records), self._size + written
         return record
 
     def close(self) -> None:
         os.close(self._file)
 
-    def discard(self) -> None:
-        """Remove a journal in which nothing happened."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def _failed(self, error: OSError) -> ObsctlError:
-        reason = error.strerror or str(error)
-        return ObsctlError(
-            f"the journal {self.path} cannot be written: {reason}",
-            hint="free some space, or set drills.journal_dir in obsctl.yaml to another disk",
-        )
-
 
 def read(path: Path) -> list[Record]:
-    """All whole records. A torn last line (the writer was killed) is left out.
+    """All whole records, at least one. A torn last line (the writer was killed) is left out.
 
-    Raises ObsctlError when a record in the middle is broken or was changed.
+    Raises ObsctlError when there is none, or when a record in the middle is broken or was changed.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ObsctlError(
             f"the journal {path} cannot be read: {error.strerror}", hint="see that the file is there and yours"
@@ -100,6 +107,8 @@ def read(path: Path) -> list[Record]:
                 f"the journal {path} is broken at line {number}", hint="it was changed after it was written"
             )
         records.append(record)
+    if not records:
+        raise ObsctlError(f"the journal {path} is empty", hint="the drill died before it began; nothing was touched")
     return records
 
 
@@ -122,11 +131,22 @@ def find(folder: Path, drill: str) -> Path:
     raise ObsctlError(f"{which} {drill!r} in {folder}", hint=hint)
 
 
-def _parse(line: str) -> Record | None:
+def _parse(line: bytes) -> Record | None:
     try:
         return Record(**json.loads(line))
     except (ValueError, TypeError):
         return None
+
+
+def _encoded(record: Record) -> bytes:
+    return (record.line() + "\n").encode()
+
+
+def _unwritable(path: Path, error: OSError) -> ObsctlError:
+    return ObsctlError(
+        f"the journal {path} cannot be written: {error.strerror or error}",
+        hint="free some space, or set drills.journal_dir in obsctl.yaml to another disk",
+    )
 
 
 def _hash(line: str) -> str:

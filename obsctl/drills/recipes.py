@@ -1,10 +1,13 @@
 """The revert recipes in Consul KV: what obsctl and the warden tell each other about a running drill.
 
-    obsctl/<stack>/drills/<id>/recipe    written by obsctl before anything is touched
-    obsctl/<stack>/drills/<id>/ack       written by the warden: it has read the recipe and will act on it
-    obsctl/<stack>/drills/<id>/outcome   written by the warden when it has put things back
+One entry a drill, obsctl/<stack>/drills/<id>, with three parts:
 
-The entries stand until the drill, or `obsctl drill recover`, has seen the service run again.
+    recipe    written by obsctl before anything is touched
+    ack       added by the warden: it has read the recipe and will act on it
+    outcome   added by the warden when it has put things back
+
+The entry stands until the drill, or `obsctl drill recover`, has seen the service run again. The warden adds its
+parts by check-and-set, so that it never brings back an entry that was removed meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from obsctl.clients.protocols import ConsulApi, Json, KvPair
 from obsctl.errors import ObsctlError
 
 MAX_RECIPE_BYTES = 500_000
-"""Consul's limit for a value is 512 KB."""
+"""Consul's limit for a value is 512 KB; the warden's parts need room too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What Consul holds about one drill. `recipe` is None when its text cannot be read: `fault` says why."""
+    """What Consul holds about one drill. `recipe` is None when its text cannot be read: `fault` says why.
+
+    modify_index: of the KV entry; what the warden adds counts only while nobody else has changed it.
+    """
 
     drill: str
     recipe: Recipe | None
     ack: Json | None
     outcome: Json | None
+    modify_index: int
     fault: str = ""
 
 
@@ -59,27 +66,29 @@ def folder(stack: str) -> str:
     return f"obsctl/{stack}/drills/"
 
 
+def key(stack: str, drill: str) -> str:
+    return f"{folder(stack)}{drill}"
+
+
 def write(consul: ConsulApi, recipe: Recipe) -> None:
     """Raises ObsctlError when the recipe is too large for Consul, Conflict when the drill exists already."""
-    value = json.dumps(recipe.to_dict()).encode()
+    value = _value(recipe)
     if len(value) > MAX_RECIPE_BYTES:
         raise ObsctlError(
             f"the job {recipe.job_id} is too large ({len(value)} bytes) to keep its revert recipe in Consul",
             hint="a drill without a recipe does not start; move large templates out of the job",
         )
-    consul.put(_key(recipe.stack, recipe.drill, "recipe"), value, cas=0)
+    consul.put(key(recipe.stack, recipe.drill), value, cas=0)
 
 
-def acknowledge(consul: ConsulApi, stack: str, drill: str, who: Json) -> None:
-    consul.put(_key(stack, drill, "ack"), json.dumps(who).encode())
-
-
-def record_outcome(consul: ConsulApi, stack: str, drill: str, outcome: Json) -> None:
-    consul.put(_key(stack, drill, "outcome"), json.dumps(outcome).encode())
+def amend(consul: ConsulApi, recipe: Recipe, entry: Entry, *, ack: Json | None, outcome: Json | None) -> None:
+    """Write the warden's parts. Raises Conflict when the entry was changed or removed since it was read."""
+    value = _value(recipe, ack=ack, outcome=outcome)
+    consul.put(key(recipe.stack, recipe.drill), value, cas=entry.modify_index)
 
 
 def remove(consul: ConsulApi, stack: str, drill: str) -> None:
-    consul.delete_tree(f"{folder(stack)}{drill}/")
+    consul.delete(key(stack, drill))
 
 
 def read(consul: ConsulApi, stack: str) -> list[Entry]:
@@ -88,29 +97,18 @@ def read(consul: ConsulApi, stack: str) -> list[Entry]:
 
 
 def from_pairs(stack: str, pairs: Iterable[KvPair]) -> list[Entry]:
-    """KV entries, grouped by drill."""
-    drills: dict[str, dict[str, bytes]] = {}
-    for pair in pairs:
-        drill, _, part = pair.key.removeprefix(folder(stack)).partition("/")
-        drills.setdefault(drill, {})[part] = pair.value
-    return [_entry(drill, parts) for drill, parts in sorted(drills.items())]
+    """KV entries as drills."""
+    return [_entry(pair.key.removeprefix(folder(stack)), pair) for pair in pairs]
 
 
-def _entry(drill: str, parts: dict[str, bytes]) -> Entry:
-    ack, outcome = _json(parts.get("ack")), _json(parts.get("outcome"))
+def _entry(drill: str, pair: KvPair) -> Entry:
     try:
-        return Entry(drill, Recipe(**json.loads(parts["recipe"])), ack, outcome)
-    except (KeyError, ValueError, TypeError) as error:
-        return Entry(drill, None, ack, outcome, fault=f"its recipe cannot be read ({error!r})")
+        parts = json.loads(pair.value)
+        recipe = Recipe(**parts["recipe"])
+        return Entry(drill, recipe, parts.get("ack"), parts.get("outcome"), pair.modify_index)
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        return Entry(drill, None, None, None, pair.modify_index, fault=f"its recipe cannot be read ({error!r})")
 
 
-def _json(value: bytes | None) -> Json | None:
-    try:
-        document = json.loads(value) if value else None
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _key(stack: str, drill: str, part: str) -> str:
-    return f"{folder(stack)}{drill}/{part}"
+def _value(recipe: Recipe, *, ack: Json | None = None, outcome: Json | None = None) -> bytes:
+    return json.dumps({"recipe": recipe.to_dict(), "ack": ack, "outcome": outcome}).encode()

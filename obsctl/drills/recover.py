@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import FAULTS, is_back
-from obsctl.drills.recipes import Entry
+from obsctl.drills.journal import Journal
+from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import ObsctlError
 from obsctl.wait import wait_until
@@ -30,19 +32,13 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
 
     Raises ObsctlError when it cannot be put back; the recipe then stays.
     """
-    recipe = entry.recipe
-    if recipe is None:
-        raise ObsctlError(
-            f"drill {entry.drill}: {entry.fault}",
-            hint=f"look at the service yourself, then: consul kv delete -recurse "
-            f"{recipes.folder(cluster.stack)}{entry.drill}/",
-        )
+    recipe = _readable(cluster, entry)
     reverted = FAULTS[recipe.fault].revert(cluster.nomad, recipe)
     if reverted.state != "superseded":
         wait_until(
             lambda: is_back(cluster.nomad, cluster.consul, recipe),
             timeout=TIMEOUT,
-            what=f"{recipe.service} to be back",
+            what=f"the return of {recipe.service}",
             hint=f"nomad job status {recipe.job_id}, then obsctl drill recover again",
             clock=cluster.clock,
         )
@@ -51,3 +47,25 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
     if outcome.get("state") == "reverted":
         return Recovered(entry.drill, recipe.service, "reverted", str(outcome["detail"]), by="the warden")
     return Recovered(entry.drill, recipe.service, reverted.state, reverted.detail, by="obsctl drill recover")
+
+
+def finish_books(folder: Path, done: Recovered) -> None:
+    """Write it into the drill's journal, when that is on this machine."""
+    path = folder / f"{done.drill}.jsonl"
+    if not path.exists():
+        return
+    journal = Journal.resume(path)
+    try:
+        journal.append("recovered", **asdict(done))
+    finally:
+        journal.close()
+
+
+def _readable(cluster: Cluster, entry: Entry) -> Recipe:
+    if entry.recipe is not None and entry.recipe.fault in FAULTS:
+        return entry.recipe
+    key = recipes.key(cluster.stack, entry.drill)
+    raise ObsctlError(
+        f"drill {entry.drill}: {entry.fault or 'its fault is not known to this obsctl'}",
+        hint=f"look at the service yourself, then: consul kv delete {key}",
+    )

@@ -52,7 +52,7 @@ def document(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _stage_line(stage: Stage) -> str:
-    band = f"{stage.band.minimum:.1f} – {stage.band.maximum:.1f}"
+    band = f"{stage.band.minimum:.1f} - {stage.band.maximum:.1f}"
     mark = "" if stage.in_band else "   outside"
     return f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {stage.band.mean:7.1f}{mark}"
 
@@ -68,7 +68,7 @@ def _moment(record: Record) -> str:
         "aborted": lambda: f"aborted: {data['reason']}",
         "reverted": lambda: f"reverted ({data['state']}): {data['detail']}",
         "revert_failed": lambda: f"REVERT FAILED: {data['reason']}; by hand: {'; '.join(data['commands'])}",
-        "recovered": lambda: f"recovered: {data['detail']}",
+        "recovered": lambda: f"put back by {data['by']} ({data['state']}): {data['detail']}",
     }
     return f"  {_clock(record.at)}  {described[record.kind]()}" if record.kind in described else ""
 

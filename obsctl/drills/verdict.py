@@ -50,8 +50,7 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that was reached. seconds: since the fault's effect, or since the service was back.
-    earliest, latest: the same moment counted from the request and from the effect; both ends must fit the band."""
+    """A stage that was reached. at: Unix seconds. seconds: since the fault's effect, or since the service was back."""
 
     name: str
     at: float
@@ -77,7 +76,7 @@ class Verdict:
 
 
 def judge(records: Sequence[Record]) -> Verdict:
-    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen, in order and in time."""
+    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen in time."""
     facts = _Facts(records)
     stages = tuple(_stages(facts))
     for outcome, test in _TESTS:
@@ -120,14 +119,19 @@ def _stage(band: Band, at: float, requested: float, effect: float) -> Stage:
 
 
 def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
-    if facts.has("revert_failed") and not facts.has("reverted"):
+    if facts.has("reverted") or facts.has("recovered"):
+        return ""
+    if facts.has("revert_failed"):
         return f"the fault may still be active: {facts.value('revert_failed', 'reason')}"
-    if facts.has("armed") and not facts.has("reverted"):
-        return "the drill ended without its revert: obsctl drill recover"
+    if facts.has("armed"):
+        return "the journal has no revert: the drill still runs, or it died (then: obsctl drill recover)"
     return ""
 
 
 def _aborted(facts: _Facts, _: Sequence[Stage]) -> str:
+    if facts.has("recovered"):
+        by, detail = facts.value("recovered", "by"), facts.value("recovered", "detail")
+        return f"the drill did not come to its end; put back by {by}: {detail}"
     if facts.value("reverted", "state") == "superseded":
         return f"somebody else took over: {facts.value('reverted', 'detail')}"
     reason = facts.value("aborted", "reason")

@@ -38,11 +38,13 @@ def firing(experiment: Experiment, world: World, *, since: float) -> Sighting | 
 
 
 def delivered(experiment: Experiment, world: World, *, since: float, status: str) -> Sighting | None:
-    """The first notification of our alert with this status that alert-sink wrote down after `since`."""
+    """The first notification with this status of our alert, if it began to fire after `since`: the end of an
+    earlier one may come in late."""
     stage = "delivered" if status == "firing" else "resolved"
     for notification in _notifications(experiment, world, since):
         for alert in notification["payload"]["alerts"]:
-            if alert["status"] == status and matches(experiment.expect, alert["labels"]):
+            ours = matches(experiment.expect, alert["labels"]) and unix_time(alert["startsAt"]) >= since
+            if ours and alert["status"] == status:
                 evidence = {"alert": alert, "receiver": notification["payload"]["receiver"]}
                 return Sighting(stage, notification["received_at"], "alert-sink received_at", evidence)
     return None

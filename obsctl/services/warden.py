@@ -18,7 +18,7 @@ from obsctl.drills import recipes
 from obsctl.drills.faults import FAULTS, is_back
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
-from obsctl.errors import ApiError, ObsctlError
+from obsctl.errors import Conflict, ObsctlError
 from obsctl.services import web
 
 TURN = 2.0
@@ -45,10 +45,9 @@ class Warden:
         while not stop.is_set():
             try:
                 self.turn(wait=TURN)
-            except ObsctlError as error:
-                self._failures.inc()
+            except Exception as error:
+                self._failed("a turn", error)
                 self._index = 0
-                _log.warning("%s", error.message)
                 stop.wait(TURN)
 
     def turn(self, *, wait: float) -> None:
@@ -57,55 +56,70 @@ class Warden:
         self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=self._index, wait=wait)
         entries = recipes.from_pairs(cluster.stack, pairs)
         self._recipes.set(len(entries))
-        for entry in entries:
-            self._look_after(entry)
-        self._good_turn_at = cluster.clock.monotonic()
+        served = [self._serve(entry) for entry in entries]
+        if all(served):
+            self._good_turn_at = cluster.clock.monotonic()
 
     def why_not_ready(self) -> str:
         """ "" when the last good turn is recent: only then is an acknowledgement worth anything."""
         if self._good_turn_at is None:
-            return "Consul could not be read yet"
+            return "there was no good turn yet"
         age = self._cluster.clock.monotonic() - self._good_turn_at
         return f"the last good turn is {age:.0f} s ago" if age > STALE else ""
 
+    def _serve(self, entry: Entry) -> bool:
+        """A drill that cannot be served keeps no other from being served."""
+        try:
+            self._look_after(entry)
+        except Conflict as error:  # obsctl was at work at the same moment; the next turn sees what is true then
+            _log.info("drill %s: %s", entry.drill, error.message)
+        except Exception as error:
+            self._failed(f"drill {entry.drill}", error)
+            return False
+        return True
+
     def _look_after(self, entry: Entry) -> None:
-        if entry.recipe is None:
-            _log.error("drill %s: %s", entry.drill, entry.fault)
+        recipe = entry.recipe
+        if recipe is None or recipe.fault not in FAULTS:
+            _log.error("drill %s: %s", entry.drill, entry.fault or "its fault is not known here")
             self._failures.inc()
-            return
-        if entry.ack is None:
-            recipes.acknowledge(self._cluster.consul, self._cluster.stack, entry.drill, self._signature())
-            _log.info("drill %s: have its recipe for %s", entry.drill, entry.recipe.job_id)
-        if self._is_abandoned(entry.recipe):
-            self._put_back(entry.recipe, entry.outcome)
+        elif self._is_abandoned(recipe):
+            self._put_back(entry, recipe)
+        elif entry.ack is None:
+            FAULTS[recipe.fault].rehearse(self._cluster.nomad, recipe)  # no promise that cannot be kept
+            recipes.amend(self._cluster.consul, recipe, entry, ack=self._signature(), outcome=None)
+            _log.info("drill %s: have its recipe for %s", entry.drill, recipe.job_id)
 
     def _is_abandoned(self, recipe: Recipe) -> bool:
         overdue = self._cluster.clock.now() > recipe.deadline
         return overdue or not self._cluster.consul.session_exists(recipe.session)
 
-    def _put_back(self, recipe: Recipe, outcome: Json | None) -> None:
+    def _put_back(self, entry: Entry, recipe: Recipe) -> None:
         """Revert until it is seen to be back. Before the deadline this is done again and again: a drill that was
         only asleep may still inject its fault. After it, what was put back once is left alone."""
+        outcome = entry.outcome
         if outcome and outcome.get("healthy") and self._cluster.clock.now() > recipe.deadline:
             return
         reverted = FAULTS[recipe.fault].revert(self._cluster.nomad, recipe)
         if reverted.state == "reverted":
             self._reverts.inc()
             _log.warning("drill %s: its holder is gone; put %s back: %s", recipe.drill, recipe.job_id, reverted.detail)
-            outcome = self._record(recipe, reverted.state, reverted.detail, healthy=False)
-        elif outcome is None:
-            outcome = self._record(recipe, reverted.state, reverted.detail, healthy=False)
-        if not outcome.get("healthy") and is_back(self._cluster.nomad, self._cluster.consul, recipe):
+        if outcome is None or reverted.state == "reverted":
+            self._record(entry, recipe, reverted.state, reverted.detail, healthy=False)
+        elif not outcome.get("healthy") and is_back(self._cluster.nomad, self._cluster.consul, recipe):
             _log.info("drill %s: %s is back", recipe.drill, recipe.service)
-            self._record(recipe, outcome["state"], outcome["detail"], healthy=True)
+            self._record(entry, recipe, outcome["state"], outcome["detail"], healthy=True)
 
-    def _record(self, recipe: Recipe, state: str, detail: str, *, healthy: bool) -> Json:
+    def _record(self, entry: Entry, recipe: Recipe, state: str, detail: str, *, healthy: bool) -> None:
         outcome = {**self._signature(), "state": state, "detail": detail, "healthy": healthy}
-        try:
-            recipes.record_outcome(self._cluster.consul, self._cluster.stack, recipe.drill, outcome)
-        except ApiError as error:  # the deed counts; the book is written at the next turn
-            _log.warning("drill %s: the outcome cannot be written: %s", recipe.drill, error.message)
-        return outcome
+        recipes.amend(self._cluster.consul, recipe, entry, ack=entry.ack, outcome=outcome)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._failures.inc()
+        if isinstance(error, ObsctlError):
+            _log.warning("%s: %s", what, error.message)
+        else:
+            _log.exception("%s: a bug", what)
 
     def _signature(self) -> Json:
         return {

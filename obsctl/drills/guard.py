@@ -1,0 +1,74 @@
+"""Waiting, as long as the drill may go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from obsctl.drills.world import World
+from obsctl.errors import ApiError, DeadlineExceeded, Interrupted, ObsctlError
+from obsctl.lease import Lease
+from obsctl.wait import wait_until
+
+T = TypeVar("T")
+
+OUTAGE = 10.0
+"""Seconds for which the servers that are watched may be away before the drill is given up."""
+
+
+class Guard:
+    """Ends every wait with an ObsctlError when somebody asks to stop, the lock is lost, the deadline (Unix seconds)
+    has passed, or nothing can be watched any more."""
+
+    def __init__(self, world: World, lease: Lease, *, deadline: float = math.inf) -> None:
+        self._world = world
+        self._lease = lease
+        self._deadline = deadline
+        self._away_since: float | None = None
+        self._last_error: ApiError | None = None
+
+    def check(self) -> None:
+        """Raises when the drill has to end."""
+        if self._world.interrupted():
+            raise Interrupted("interrupted", hint="")
+        if self._world.clock.now() > self._deadline:
+            raise ObsctlError("the deadline has passed", hint="give the drill more time: --deadline SECONDS")
+        self._lease.check()
+
+    def check_lock(self) -> None:
+        """As `check`, and asks Consul itself: after this process stood still, its own word is worth nothing."""
+        if not self._world.consul.session_exists(self._lease.session):
+            self._lease.lost.set()
+        self.check()
+
+    def wait_for(self, probe: Callable[[], T | None], *, until: float) -> T | None:
+        """The probe's first true value, or None at `until` (Unix seconds). Short outages are sat out."""
+
+        def guarded() -> T | None:
+            self.check()
+            return self._ask(probe)
+
+        timeout = max(0.0, until - self._world.clock.now())
+        try:
+            return wait_until(guarded, timeout=timeout, what="", hint="", clock=self._world.clock)
+        except DeadlineExceeded:
+            if self._last_error is not None:  # nobody looked when it counted: that is no proof of absence
+                raise self._blind(self._last_error) from None
+            return None
+
+    def _ask(self, probe: Callable[[], T | None]) -> T | None:
+        now = self._world.clock.monotonic()
+        try:
+            value = probe()
+        except ApiError as error:
+            self._last_error = error
+            self._away_since = now if self._away_since is None else self._away_since
+            if now - self._away_since > OUTAGE:
+                raise self._blind(error) from error
+            return None
+        self._away_since = self._last_error = None
+        return value
+
+    def _blind(self, error: ApiError) -> ObsctlError:
+        return ObsctlError(f"the drill cannot see any more: {error.message}", hint=error.hint)

@@ -1,0 +1,212 @@
+"""A whole stack under drill, on fakes and one fake clock: Nomad, Consul, the warden, and an alert path that reacts."""
+
+from datetime import UTC, datetime
+
+import yaml
+from prometheus_client import CollectorRegistry
+
+from obsctl.drills import experiment, target
+from obsctl.drills.faults import FAULTS
+from obsctl.drills.forecast import forecast
+from obsctl.drills.journal import Journal, read
+from obsctl.drills.runner import Drill, Options
+from obsctl.drills.verdict import judge
+from obsctl.drills.world import Cluster, World
+from obsctl.errors import Unreachable
+from obsctl.lease import Lease
+from obsctl.services.warden import Warden
+from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakeNomad, FakePrometheus, FakeSink
+
+STACK, SERVICE, JOB_ID, DRILL_ID = "obs", "response", "demo-response", "20260101T000000Z-stop-response-abcd"
+JOB = {
+    "ID": JOB_ID,
+    "Name": JOB_ID,
+    "Type": "service",
+    "TaskGroups": [
+        {
+            "Name": "app",
+            "Count": 1,
+            "Services": [{"Name": SERVICE, "Tags": ["obsctl.scrape"]}],
+            "Tasks": [{"Name": "app"}],
+        }
+    ],
+}
+ALERTMANAGER = {
+    "route": {"receiver": "alert-sink", "group_wait": "1s", "group_interval": "2s"},
+    "receivers": [{"name": "alert-sink", "webhook_configs": [{"url_file": "local/url", "send_resolved": True}]}],
+}
+PROMETHEUS = {"scrape_configs": [{"job_name": "consul", "consul_sd_configs": [{"refresh_interval": "2s"}]}]}
+
+
+def iso(moment):
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+class AlertPath:
+    """Scrapes every 2 s, evaluates every second, `for` is 10 s, group_wait 1 s, group_interval 2 s.
+
+    rule: whether the rule is true, given that the service is up or not. delivers: whether a notification with
+    this status reaches alert-sink. delay: seconds that each delivery takes.
+    """
+
+    LABELS = {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
+
+    def __init__(self, world):
+        self.world, self.clock = world, world.clock
+        self.rule = lambda is_up: not is_up
+        self.delivers = lambda status: True
+        self.delay = 0.0
+        self.up = True
+        self.scraped_at = self.clock.now()
+        self.active_at = self.fired_at = None
+        self.fired = []
+        self.notified = False
+        for every, action in ((2, self.scrape), (1, self.evaluate), (10, self.heartbeat)):
+            self.repeat(every, action)
+
+    def repeat(self, every, action):
+        action()
+        self.clock.after(every, lambda: self.repeat(every, action))
+
+    def scrape(self):
+        self.up = bool(self.world.consul._services)
+        self.scraped_at = self.clock.now()
+
+    def evaluate(self):
+        now = self.clock.now()
+        self.world.rule["lastEvaluation"] = iso(now)
+        if not self.rule(self.up):
+            if self.fired_at is not None:
+                self.send("resolved", 2.0, startsAt=iso(self.fired_at), endsAt=iso(now))
+            self.active_at = self.fired_at = None
+        elif self.active_at is None:
+            self.active_at = now
+        elif self.fired_at is None and now - self.active_at >= 10:
+            self.fired_at = now
+            self.fired.append(self.LABELS)
+            self.send("firing", 1.0, startsAt=iso(now), endsAt="0001-01-01T00:00:00Z")
+        self.world.prometheus.active_alerts = self.alerts()
+
+    def alerts(self):
+        if self.active_at is None:
+            return []
+        state = "pending" if self.fired_at is None else "firing"
+        return [{"labels": self.LABELS, "state": state, "activeAt": iso(self.active_at)}]
+
+    def send(self, status, wait, **times):
+        if self.delivers(status):
+            self.clock.after(wait + self.delay, lambda: self.deliver(status, self.LABELS, **times))
+
+    def heartbeat(self):
+        self.deliver("firing", {"alertname": "Watchdog"}, startsAt=iso(self.clock.now()))
+
+    def deliver(self, status, labels, **times):
+        alert = {"status": status, "labels": labels, "annotations": {}, **times}
+        payload = {"version": "4", "status": status, "receiver": "alert-sink", "alerts": [alert]}
+        self.world.sink.received.append({"received_at": self.clock.now(), "payload": payload})
+
+    # What Prometheus answers, as FakePrometheus.results
+
+    def get(self, promql, default):
+        sample = {"metric": {"job": SERVICE}, "value": [self.clock.now(), str(self.scraped_at)]}
+        if promql == f'up{{job="{SERVICE}"}} == 1':
+            return [sample] if self.up else []
+        if promql.startswith("timestamp(up"):
+            return [sample] if self.up and self.scraped_at > float(promql.rpartition(">")[2]) else []
+        assert promql.startswith("max_over_time(ALERTS"), promql
+        return [{"metric": {"__name__": "ALERTS", "alertstate": "firing", **labels}} for labels in self.fired]
+
+
+class DrillWorld:
+    """Everything steady, a warden that takes a turn every 2 s, and a lease that obsctl holds."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.clock = FakeClock()
+        self.consul = FakeConsul()
+        self.nomad = FakeNomad(consul=self.consul, clock=self.clock)
+        self.prometheus = FakePrometheus(self.clock)
+        self.alertmanager = FakeAlertmanager(self.clock)
+        self.sink = FakeSink(self.clock)
+        self.nomad.register_job(JOB)
+        self.rule = {
+            "type": "alerting", "name": "ServiceDown", "query": f'absent(up{{job="{SERVICE}"}} == 1)',
+            "duration": 10, "labels": {"service": SERVICE, "severity": "critical"}, "health": "ok",
+        }  # fmt: skip
+        self.alerts = AlertPath(self)
+        self.prometheus.results = self.alerts
+        self.prometheus.groups = [{"name": "availability", "interval": 1, "rules": [self.rule]}]
+        self.prometheus.active_targets = [
+            {"labels": {"job": SERVICE}, "scrapeInterval": "2s", "scrapeTimeout": "1s", "scrapePool": "consul"}
+        ]
+        self.prometheus.config = yaml.safe_dump(PROMETHEUS)
+        self.alertmanager.config = yaml.safe_dump(ALERTMANAGER)
+        self.events = []
+        self.interrupted = False
+        self.world = World(
+            stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock, prometheus=self.prometheus,
+            alertmanager=self.alertmanager, sink=self.sink, emit=self.events.append,
+            interrupted=lambda: self.interrupted,
+        )  # fmt: skip
+        self.lease = Lease(self.consul.create_session("drill", ttl=10))
+        self.experiment = experiment.load("stop", SERVICE)
+        self.journal = None
+        self.start_warden()
+
+    def start_warden(self):
+        """It has its own connections: what breaks for obsctl need not break for the warden."""
+        self.registry = CollectorRegistry()
+        cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
+        self.warden = Warden(cluster, self.registry)
+        self.warden_lives = True
+        self.clock.after(1, self._warden_turn)
+
+    def _warden_turn(self):
+        if self.warden_lives:
+            try:
+                self.warden.turn(wait=0)
+            except Unreachable:
+                pass
+        self.clock.after(2, self._warden_turn)
+
+    def target(self):
+        return target.find(self.experiment, self.world)
+
+    def drill(self, **options):
+        """A drill with its journal, ready to run."""
+        found = self.target()
+        prediction = forecast(found.settings, vanishes=FAULTS["stop"].vanishes)
+        self.journal = Journal.create(self.folder, DRILL_ID, clock=self.clock)
+        return Drill(self.experiment, found, prediction, self.world, self.journal, self.lease, Options(**options),
+                     drill_id=DRILL_ID)  # fmt: skip
+
+    def run(self, **options):
+        """Run a drill to its end and return the verdict."""
+        try:
+            self.drill(**options).run()
+        finally:
+            self.journal.close()
+        return judge(self.journal.records)
+
+    def pass_time(self, seconds):
+        for _ in range(int(seconds)):
+            self.clock.sleep(1)
+
+    def kinds(self):
+        return [record.kind for record in self.journal.records]
+
+    def data(self, kind):
+        return next(record.data for record in reversed(self.journal.records) if record.kind == kind)
+
+    def on_disk(self):
+        return read(self.journal.path)
+
+    def runs(self):
+        return not self.nomad.job(JOB_ID)["Stop"]
+
+    def versions(self):
+        return self.nomad.job(JOB_ID)["Version"]
+
+    def entries(self):
+        """What is left of drills in Consul."""
+        return self.consul.entries(f"obsctl/{STACK}/drills/")
