@@ -45,9 +45,7 @@ def test_promtool_and_amtool_find_nothing_wrong(name: str, tools: dict[str, Path
         ("rules/stack", "- {name: stack, rules: [{alert: A, expr: up, for: soon}]}\n", "alert rules", "soon"),
     ],
 )
-def test_they_find_what_is_wrong(
-    part: str, value: str, where: str, words: str, tools: dict[str, Path | None]
-) -> None:
+def test_they_find_what_is_wrong(part: str, value: str, where: str, words: str, tools: dict[str, Path | None]) -> None:
     [finding] = check(with_content(rendered("relaxed"), part, value), tools)
     assert (finding.severity, finding.where) == (Severity.ERROR, where)
     assert re.search(words, finding.what), finding.what

@@ -1,0 +1,175 @@
+"""From a config to the text that goes to Nomad and Consul."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from obsctl.errors import ObsctlError
+from obsctl.stack.render import Content, Rendered, receiver_secrets, render
+from tests.world import DEMO, NOWHERE, config
+
+
+def hcl(component: str, root: Path = NOWHERE, **keys: Any) -> str:
+    return next(job.hcl for job in render(config(**keys), root).jobs if job.component == component)
+
+
+def content(rendered: Rendered, key: str) -> str:
+    return next(item.value for item in rendered.content if item.key == key)
+
+
+def override(root: Path, path: str, text: str) -> Path:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text, encoding="utf-8")
+    return root / path
+
+
+def test_it_renders_jobs_content_and_secrets_in_a_fixed_order() -> None:
+    rendered = render(config(), NOWHERE)
+    assert [job.job_id for job in rendered.jobs] == [
+        "obs-alert-sink",
+        "obs-warden",
+        "obs-alertmanager",
+        "obs-prometheus",
+    ]
+    keys = [item.key for item in rendered.content]
+    assert keys == sorted(keys)
+    assert rendered.secrets == ()
+
+
+def test_the_same_config_gives_the_same_bytes() -> None:
+    assert render(DEMO, NOWHERE) == render(DEMO, NOWHERE)
+
+
+def test_its_files_are_jobs_and_kv_values() -> None:
+    files = render(config(), NOWHERE).files()
+    assert files["jobs/obs-warden.nomad.hcl"].startswith('job "obs-warden" {')
+    assert yaml.safe_load(files["kv/obsctl/obs/config/prometheus.yml"])["rule_files"] == ["rules/*.yml"]
+
+
+def test_the_phrases_of_the_demo_are_a_seed() -> None:
+    seeds = [item for item in render(DEMO, NOWHERE).content if item.seed]
+    assert [item.key for item in seeds] == ["minion_phrases"]
+    assert "Bello!" in json.loads(seeds[0].value)
+
+
+def test_foreign_templates_pass_untouched() -> None:
+    assert '{{- range ls "obsctl/obs/rules" }}' in hcl("prometheus")
+    assert "${NOMAD_ADDR_http}" in hcl("prometheus")
+    assert "{{ $labels.job }}" in content(render(config(), NOWHERE), "obsctl/obs/rules/stack")
+
+
+def test_the_driver_of_one_component_can_differ() -> None:
+    keys = {"driver": "docker", "components": {"prometheus": {"driver": "raw_exec", "command": "/opt/prometheus"}}}
+    assert 'command = "/opt/prometheus"' in hcl("prometheus", **keys)
+    assert "image" not in hcl("prometheus", **keys)
+    assert 'driver = "docker"' in hcl("alertmanager", **keys)
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind", "path", "volume"),
+    [
+        ("docker", "host", "/prometheus", True),
+        ("docker", "ephemeral", "${NOMAD_ALLOC_DIR}/data", False),
+        ("raw_exec", "host", "${meta.obsctl_volumes}/obs-prometheus", False),
+        ("raw_exec", "ephemeral", "${NOMAD_ALLOC_DIR}/data", False),
+    ],
+)
+def test_where_data_is_kept(driver: str, kind: str, path: str, volume: bool) -> None:
+    text = hcl("prometheus", driver=driver, components={"prometheus": {"storage": {"kind": kind}}})
+    assert f'"--storage.tsdb.path={path}"' in text
+    assert ("volume_mount" in text, 'volume "data"' in text) == (volume, volume)
+
+
+def test_prometheus_has_time_to_shut_down_and_reloads_by_itself() -> None:
+    assert 'kill_timeout = "60s"' in hcl("prometheus")
+    assert '"--config.auto-reload"' in hcl("prometheus")
+
+
+def test_tokens_come_from_variables_and_only_where_they_are_needed() -> None:
+    rendered = render(config(nomad={"token": "env:N"}, consul={"token": "env:C"}, demo={"enabled": True}), NOWHERE)
+    items = {item.path.removeprefix("nomad/jobs/obs-"): sorted(item.items) for item in rendered.secrets}
+    token = ["consul_token"]
+    programs = {"prometheus": token, "warden": [*token, "nomad_token"]}
+    assert items == programs | {"hello-service": token, "response-service": token, "traffic": token}
+    for job in rendered.jobs:
+        assert set(re.findall(r"{{ \.(\w+_token) }}", job.hcl)) == set(items.get(job.component, ()))
+
+
+def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> None:
+    with_token = content(render(config(consul={"token": "env:C"}), NOWHERE), "obsctl/obs/config/prometheus.yml")
+    without = content(render(config(), NOWHERE), "obsctl/obs/config/prometheus.yml")
+    assert (with_token.count("credentials_file"), without.count("credentials_file")) == (5, 0)
+
+
+def test_each_receiver_has_a_file_for_each_of_its_secrets() -> None:
+    chat = {"name": "team-chat", "slack": {"api_url": "env:S", "channel": "#a"}, "webhook": {"url": "env:W"}}
+    wanted = config(alerting={"receivers": [chat]})
+    assert receiver_secrets(wanted) == {"team_chat_slack_api_url": "env:S", "team_chat_webhook_url": "env:W"}
+    rendered = render(wanted, NOWHERE)
+    settings = yaml.safe_load(content(rendered, "obsctl/obs/config/alertmanager.yml"))
+    receiver = next(each for each in settings["receivers"] if each["name"] == "team-chat")
+    assert receiver["slack_configs"][0]["api_url_file"] == "secrets/team_chat_slack_api_url"
+    assert receiver["webhook_configs"][0]["url_file"] == "secrets/team_chat_webhook_url"
+
+
+@pytest.mark.parametrize("name", ["123", "1e3", "null", "on", "no", "0x1f"])
+def test_names_that_yaml_takes_for_something_else_stay_names(name: str) -> None:
+    receiver = {"name": name, "webhook": {"url": "env:W"}}
+    rendered = render(config(stack=name, alerting={"receivers": [receiver]}), NOWHERE)
+    prometheus = yaml.safe_load(content(rendered, f"obsctl/{name}/config/prometheus.yml"))
+    alertmanager = yaml.safe_load(content(rendered, f"obsctl/{name}/config/alertmanager.yml"))
+    assert prometheus["global"]["external_labels"] == {"stack": name}
+    assert alertmanager["receivers"][-1]["name"] == alertmanager["route"]["routes"][-1]["receiver"] == name
+
+
+@pytest.mark.parametrize(("copy", "count"), [(True, 3), (False, 2)])
+def test_alert_sink_gets_a_copy_unless_it_is_not_wanted(copy: bool, count: int) -> None:
+    alerting = {"receivers": [{"name": "hook", "webhook": {"url": "env:W"}}], "copy_to_sink": copy}
+    settings = content(render(config(alerting=alerting), NOWHERE), "obsctl/obs/config/alertmanager.yml")
+    assert len(yaml.safe_load(settings)["route"]["routes"]) == count
+
+
+class TestOwnTemplates:
+    def test_one_beside_obsctl_yaml_wins(self, tmp_path: Path) -> None:
+        override(tmp_path, "jobs/warden.nomad.hcl.j2", 'job "<%= job %>" { meta { mine = "<%= stack %>" } }\n')
+        assert hcl("warden", tmp_path) == 'job "obs-warden" { meta { mine = "obs" } }\n'
+
+    def test_it_can_use_the_shipped_parts(self, tmp_path: Path) -> None:
+        text = "<% import '_parts.hcl.j2' as parts with context %>\n<%= parts.placement() %>"
+        override(tmp_path, "jobs/warden.nomad.hcl.j2", text)
+        assert 'namespace   = "default"' in hcl("warden", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("a\n<% if %>\n", r":2: Expected an expression"),
+            ("a\n\n<%= no_such_thing %>\n", r":3: 'no_such_thing' is undefined"),
+            ("a\n<%= timing.no_such_key %>\n", r":2: .*has no attribute 'no_such_key'"),
+            ("<% include 'gone.j2' %>\n", r":1: .*gone\.j2"),
+            ("a\n<%= 1 / 0 %>\n", r":2: ZeroDivisionError: division by zero"),
+            ("<%= 'x' | no_such_filter %>\n", r":1: No filter named 'no_such_filter'"),
+        ],
+    )
+    def test_a_mistake_is_told_with_its_file_and_line(self, tmp_path: Path, text: str, words: str) -> None:
+        file = override(tmp_path, "jobs/warden.nomad.hcl.j2", text)
+        with pytest.raises(ObsctlError, match=re.escape(str(file)) + words) as caught:
+            hcl("warden", tmp_path)
+        assert "obsctl render" in caught.value.hint
+
+    def test_one_that_is_not_text_is_told_by_name(self, tmp_path: Path) -> None:
+        override(tmp_path, "jobs/warden.nomad.hcl.j2", "").write_bytes(b"\xff\xfe")
+        with pytest.raises(ObsctlError, match=r"warden\.nomad\.hcl\.j2: UnicodeDecodeError"):
+            hcl("warden", tmp_path)
+
+
+def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) -> None:
+    """Nomad's `ls` lists only what lies directly below a prefix."""
+    override(tmp_path, "rules.yml", "groups: [{name: a/b, rules: [{record: r, expr: up}]}]")
+    rendered = render(config(alerting={"rule_files": ["rules.yml"]}), tmp_path)
+    assert Content("obsctl/obs/rules/a%2Fb", "- name: a/b\n  rules:\n  - record: r\n    expr: up\n") in rendered.content
