@@ -1,0 +1,83 @@
+"""What the offline checks say with promtool and amtool, without them, and with programs that fail."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from obsctl.model import Severity
+from obsctl.stack import checks
+from obsctl.stack.render import Content, Rendered, render
+from tests.world import NOWHERE, config
+
+RENDERED = render(config(), NOWHERE)
+NO_TOOLS: dict[str, Path | None] = {"promtool": None, "amtool": None}
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    """A program that writes its arguments to a file beside it and finds nothing wrong."""
+    return script(tmp_path / "tool", f"printf '%s ' \"$@\" >> {tmp_path}/calls; echo >> {tmp_path}/calls")
+
+
+def script(path: Path, line: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    return path
+
+
+def with_rule(expr: str) -> Rendered:
+    rule = Content("obsctl/obs/rules/own", f"- name: own\n  rules: [{{alert: Mine, expr: '{expr}'}}]\n")
+    return replace(RENDERED, content=(*RENDERED.content, rule))
+
+
+def test_without_the_tools_it_says_what_was_not_checked() -> None:
+    findings = checks.check(RENDERED, NO_TOOLS)
+    assert [finding.severity for finding in findings] == [Severity.WARNING] * 3
+    assert {finding.where for finding in findings} == {"alert rules", "prometheus.yml", "alertmanager.yml"}
+    assert findings[0].hint == "obsctl dev binaries promtool gets it"
+
+
+def test_a_rule_that_is_no_promql_is_found_without_them() -> None:
+    error = next(
+        finding for finding in checks.check(with_rule("sum(up"), NO_TOOLS) if finding.severity == Severity.ERROR
+    )
+    assert error.where == "rule Mine of group own"
+
+
+def test_a_number_is_an_expression_too() -> None:
+    numbered = replace(
+        RENDERED,
+        content=(*RENDERED.content, Content("obsctl/obs/rules/n", "- {name: n, rules: [{record: a, expr: 1}]}\n")),
+    )
+    assert all(finding.severity is not Severity.ERROR for finding in checks.check(numbered, NO_TOOLS))
+
+
+def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path) -> None:
+    assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}) == []
+    calls = [line.split() for line in (tool.parent / "calls").read_text().splitlines()]
+    assert [call[:-1] for call in calls] == [["check", "rules"], ["check", "config", "--syntax-only"], ["check-config"]]
+    assert [Path(call[-1]).name for call in calls] == ["rules.yml", "prometheus.yml", "alertmanager.yml"]
+    assert not any(Path(call[-1]).parent.exists() for call in calls)
+
+
+def test_the_words_of_a_tool_that_refuses_are_passed_on(tmp_path: Path) -> None:
+    refusing = script(tmp_path / "promtool", "echo 'FAILED: line 3'; echo 'why' >&2; exit 1")
+    finding = checks.check(RENDERED, {"promtool": refusing, "amtool": None})[0]
+    assert (finding.severity, finding.what) == (Severity.ERROR, "promtool refuses it: FAILED: line 3 / why")
+
+
+def test_a_tool_that_does_not_run_is_an_error_not_a_pass(tmp_path: Path) -> None:
+    finding = checks.check(RENDERED, {"promtool": tmp_path / "gone", "amtool": None})[0]
+    assert finding.severity is Severity.ERROR
+    assert "promtool could not be run" in finding.what
+
+
+def test_a_tool_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checks, "TIMEOUT", 0.2)
+    hanging = script(tmp_path / "promtool", f"exec {sys.executable} -c 'import signal; signal.pause()'")
+    finding = checks.check(RENDERED, {"promtool": hanging, "amtool": None})[0]
+    assert "promtool could not be run" in finding.what
