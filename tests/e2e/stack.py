@@ -1,0 +1,127 @@
+"""The demo stack on a real cluster, driven as a user drives it: by the obsctl command."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from obsctl.cli import wire
+from obsctl.cli.wire import Clients, StackClients
+from obsctl.config.load import Loaded, load
+from obsctl.drills import experiment, gate, target
+from obsctl.drills.world import World
+from obsctl.errors import ObsctlError
+from obsctl.local.cluster import Cluster
+from obsctl.wait import wait_until
+
+OBSCTL = str(Path(sys.executable).parent / "obsctl")
+COMPONENTS = ("prometheus", "alertmanager", "alert-sink", "warden")
+DEMO = ("hello-service", "response-service", "traffic")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack. `folder` holds its obsctl.yaml and its state (journals)."""
+
+    cluster: Cluster
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        own = {"XDG_STATE_HOME": str(self.folder / "state"), "OBSCTL_CONFIG": str(self.folder / "obsctl.yaml")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
+        return {**inherited, **own, "NO_COLOR": "1"}
+
+    @property
+    def loaded(self) -> Loaded:
+        return load(self.folder / "obsctl.yaml", environ={})
+
+    @property
+    def clients(self) -> Clients:
+        return wire.clients(self.loaded.config)
+
+    @property
+    def programs(self) -> StackClients:
+        return wire.stack_clients(self.loaded.config, self.clients.consul)
+
+    @property
+    def world(self) -> World:
+        clients, programs = self.clients, self.programs
+        return World(
+            stack="obs", nomad=clients.nomad, consul=clients.consul, prometheus=programs.prometheus,
+            alertmanager=programs.alertmanager, sink=programs.sink, emit=lambda _: None,
+        )  # fmt: skip
+
+    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """obsctl with these arguments, running."""
+        return subprocess.Popen(
+            [OBSCTL, *arguments], env={**self.environ, **more}, cwd=self.folder, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        """obsctl to its end, which must be with this exit code (None: with any)."""
+        process = self.start(*arguments, **more)
+        out, err = process.communicate(timeout=300)
+        ended = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        assert code is None or ended.returncode == code, f"exit {ended.returncode}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return ended
+
+    def json(self, *arguments: str, code: int | None = 0) -> dict[str, Any]:
+        """The one JSON document that the command prints."""
+        document: dict[str, Any] = json.loads(self.run("--json", *arguments, code=code).stdout)
+        return document
+
+    def not_steady(self, service: str = "response-service") -> list[str]:
+        """Why a drill could not start now; empty when it could."""
+        drill, world = experiment.load("stop", service), self.world
+        try:
+            found = gate.check(drill, target.find(drill, world), world)
+        except ObsctlError as error:
+            return [error.message]
+        return [f"{finding.where}: {finding.what}" for finding in found]
+
+    def wait_steady(self, service: str = "response-service") -> None:
+        wait_until(lambda: not self.not_steady(service), timeout=90, what="the stack to be steady", hint="")
+
+
+def write_config(folder: Path, cluster: Cluster, **more: Any) -> None:
+    """An obsctl.yaml for this cluster with free ports for every component."""
+    ports = dict(zip((*COMPONENTS, *DEMO), free_ports(len(COMPONENTS + DEMO)), strict=True))
+    config = {
+        "stack": "obs",
+        "driver": "raw_exec",
+        "timing": "fast",
+        "nomad": {"address": cluster.addresses.nomad},
+        "consul": {"address": cluster.addresses.consul},
+        "components": {name: {"port": ports[name]} for name in COMPONENTS},
+        "demo": {"enabled": True, **{name: {"port": ports[name]} for name in DEMO}},
+    }
+    (folder / "obsctl.yaml").write_text(json.dumps({**config, **more}, indent=2))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports in a row that are free, below the range from which outgoing connections take theirs."""
+    for first in random.SystemRandom().sample(range(5100, 8400, 10), k=330):
+        ports = list(range(first, first + count))
+        if all(_is_free(port) for port in ports):
+            return ports
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

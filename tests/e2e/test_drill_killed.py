@@ -1,0 +1,76 @@
+"""kill -9 of obsctl at twenty points of a drill: the warden alone brings the service back."""
+
+from __future__ import annotations
+
+import pytest
+
+from obsctl.drills import faults, journal
+from obsctl.wait import SYSTEM_CLOCK, wait_until
+from tests.e2e.stack import Stack
+from tests.e2e.test_drill import started_drill
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+# (the record after which, so many seconds later). The delay is what is being tried, not a wait for something.
+POINTS = [
+    ("started", 0.0), ("gate", 0.0), ("intent", 0.0), ("intent", 0.01), ("armed", 0.0),
+    ("armed", 0.005), ("injecting", 0.0), ("injecting", 0.005), ("injecting", 0.02), ("injecting", 0.1),
+    ("injected", 0.0), ("injected", 1.5), ("stage:pending", 0.0), ("stage:firing", 0.0), ("stage:delivered", 0.0),
+    ("reverting", 0.0), ("reverting", 0.02), ("reverting", 0.3), ("reverted", 0.0), ("stage:cleared", 0.0),
+]  # fmt: skip
+LEASE_ENDS_WITHIN = 30.0
+BACK_WITHIN = 60.0
+
+
+@pytest.mark.parametrize(("record", "delay"), POINTS, ids=[f"{record}+{delay:g}s" for record, delay in POINTS])
+def test_the_service_comes_back_without_any_command(stack: Stack, record: str, delay: float) -> None:
+    process = started_drill(stack, until=record)
+    SYSTEM_CLOCK.sleep(delay)
+    process.kill()
+    process.communicate(timeout=10)
+
+    consul = stack.clients.consul
+    wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint="")
+    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
+
+    stack.run("drill", "recover")
+    assert consul.entries("obsctl/obs/drills/") == []
+
+
+def test_a_new_drill_refuses_until_the_dead_one_is_recovered(stack: Stack) -> None:
+    process = started_drill(stack, until="injected")
+    process.kill()
+    process.communicate(timeout=10)
+    consul = stack.clients.consul
+    wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint="")
+    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
+    wait_until(lambda: only_leftovers(stack), timeout=60, what="nothing but the leftover drill in the way", hint="")
+
+    refused = stack.run("drill", "stop", "response-service", "--yes", code=20)
+    assert "an earlier drill was not finished" in refused.stdout
+
+    recovered = stack.json("drill", "recover")["recovered"]
+    assert [(item["service"], item["by"]) for item in recovered] == [("response-service", "the warden")]
+    assert stack.not_steady() == []
+
+
+def is_back(stack: Stack) -> bool:
+    """The job runs and its instance passes in Consul."""
+    job = stack.clients.nomad.job("obs-response-service")
+    return not job["Stop"] and faults.passing(stack.clients.consul, "response-service") == 1
+
+
+def only_leftovers(stack: Stack) -> bool:
+    return all(reason.startswith("drill ") for reason in stack.not_steady())
+
+
+def test_the_journal_of_a_killed_drill_can_still_be_read(stack: Stack) -> None:
+    process = started_drill(stack, until="armed")
+    process.kill()
+    process.communicate(timeout=10)
+    wait_until(lambda: stack.clients.consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="", hint="")
+    stack.run("drill", "recover")
+
+    path = journal.find(stack.folder / "state/obsctl/drills/obs", "last")
+    assert [record.kind for record in journal.read(path)][:4] == ["started", "gate", "intent", "armed"]
+    assert "REVERT_FAILED" in stack.run("drill", "report", "last").stdout
