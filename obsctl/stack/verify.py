@@ -70,11 +70,8 @@ def _missing(config: Config, rendered: Rendered, prometheus: PrometheusApi, sink
 
 def _rules(rendered: Rendered, prometheus: PrometheusApi) -> Iterator[str]:
     prefix = f"{kv_prefix(rendered.stack)}/rules/"
-    wanted = {
-        content.key.removeprefix(prefix): yaml.safe_load(content.value)[0]
-        for content in rendered.content
-        if content.key.startswith(prefix)
-    }
+    values = [content.value for content in rendered.content if content.key.startswith(prefix)]
+    wanted = {group["name"]: group for value in values for group in yaml.safe_load(value)}
     loaded = {group["name"]: group for group in prometheus.rule_groups()}
     for name, group in wanted.items():
         if name not in loaded:
@@ -96,7 +93,7 @@ def _loaded(rule: dict[str, Any]) -> tuple[Any, ...]:
 
 def _canonical(expression: str) -> str:
     """One text for expressions that mean the same: Prometheus shows a rule in its own layout."""
-    return str(promql_parser.parse(expression).prettify())
+    return str(promql_parser.parse(str(expression)).prettify())
 
 
 def _targets(config: Config, prometheus: PrometheusApi) -> Iterator[str]:

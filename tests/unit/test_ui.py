@@ -1,0 +1,136 @@
+"""What goes to stdout and stderr, and what is left out."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from obsctl.errors import ObsctlError
+from obsctl.model import Event, Finding, Severity
+from obsctl.ui import Ui
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """stdout and stderr are the same terminal from here on; a fixture would be too early for pytest's capture."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return screen
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_a_result_for_people_is_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Ui().result("plan", {"changes": []}, "Nothing to change.")
+    assert shown(capsys) == ("Nothing to change.\n", "")
+
+
+def test_a_result_with_json_is_one_document_and_everything_else_goes_to_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ui = Ui(as_json=True)
+    ui.say("hello")
+    ui.event(Event("web", "ok", "created"))
+    ui.finding(Finding(Severity.WARNING, "a", "b", "c"))
+    ui.result("plan", {"changes": [1]}, "never shown")
+    out, err = shown(capsys)
+    assert json.loads(out) == {"schema": "obsctl/plan/v1", "changes": [1]}
+    assert err == "hello\n✓ web: created\n! a: b\n  → c\n"
+
+
+def test_an_error_and_its_hint_are_on_stderr_however_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    Ui(verbosity=-1).error(ObsctlError("the disk is full", hint="free some space"))
+    assert shown(capsys) == ("", "Error: the disk is full\nHint: free some space\n")
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "expected"),
+    [
+        (-1, ["✗ c: failed"]),
+        (0, ["said", "→ a: start", "✓ b: ok", "✗ c: failed"]),
+        (1, ["said", "in detail", "→ a: start", "✓ b: ok", "✗ c: failed", "· d: progress  50%"]),
+    ],
+)
+def test_verbosity_decides_how_much_is_said(
+    capsys: pytest.CaptureFixture[str], verbosity: int, expected: list[str]
+) -> None:
+    ui = Ui(verbosity=verbosity)
+    ui.say("said")
+    ui.detail("in detail")
+    for subject, state in (("a", "start"), ("b", "ok"), ("c", "failed")):
+        ui.event(Event(subject, state, state))
+    ui.event(Event("d", "progress", "progress", fraction=0.5))
+    assert shown(capsys)[0].splitlines() == expected
+
+
+def test_without_a_terminal_there_is_not_one_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    ui = Ui(verbosity=1)
+    ui.event(Event("a", "ok", "done"))
+    ui.error(ObsctlError("wrong", hint="mend it"))
+    assert "\x1b" not in "".join(shown(capsys))
+
+
+def test_on_a_terminal_progress_stays_on_one_line_and_is_wiped_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    ui = Ui(color=False)
+    ui.event(Event("nomad", "progress", "downloading", fraction=0.25))
+    ui.event(Event("nomad", "progress", "downloading", fraction=1.0))
+    ui.say("done")
+    assert terminal.getvalue().split("\r\x1b[K") == [
+        "",
+        "· nomad: downloading  25%",
+        "· nomad: downloading 100%",
+        "done\n",
+    ]
+
+
+def test_on_a_terminal_there_are_colours_unless_they_are_not_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    def colored(color: bool | None) -> bool:
+        terminal.seek(0)
+        terminal.truncate()
+        Ui(color=color).event(Event("a", "ok", "[done]"))
+        assert "[done]" in terminal.getvalue(), "square brackets are text, not markup"
+        return "\x1b[32m" in terminal.getvalue()
+
+    assert (colored(None), colored(False)) == (True, False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert colored(None) is False
+
+
+def test_long_lines_are_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    Ui(color=True).say("word " * 100, style="green")
+    assert terminal.getvalue().count("\n") == 1
+
+
+def test_a_table_has_columns_as_wide_as_their_widest_cell() -> None:
+    table = Ui().table(["NAME", "STATE"], [["alertmanager", "ok"], ["x", "failed"]])
+    assert table.splitlines() == ["NAME          STATE", "alertmanager  ok", "x             failed"]
+
+
+def test_a_table_without_rows_is_its_header() -> None:
+    assert Ui().table(["A", "B"], []) == "A  B"
+
+
+@pytest.mark.parametrize(("as_json", "interactive"), [(False, True), (True, False)])
+def test_nobody_is_asked_when_json_is_wanted(monkeypatch: pytest.MonkeyPatch, as_json: bool, interactive: bool) -> None:
+    on_a_terminal(monkeypatch)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert Ui(as_json=as_json).is_interactive() is interactive
