@@ -35,10 +35,8 @@ def render(app: App, output: Path | None) -> None:
     """
     rendered = _rendered(app)
     files = rendered.files()
-    for name, text in files.items() if output else ():
-        target = Path(str(output)) / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    if output:
+        _write(output, files)
     listing = "\n".join(f"{output}/{name}" for name in files)
     text = listing if output else "\n".join(f"# ---- {name}\n{text}" for name, text in files.items())
     app.ui.result("render", {"files": files}, text)
@@ -126,8 +124,18 @@ def _rendered(app: App) -> Rendered:
             app.ui.finding(finding)
     errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
     if errors:
-        raise ObsctlError("\n  ".join(["the rendered configuration has faults", *errors]), hint="nothing was sent")
+        raise ObsctlError("\n  ".join(["the rendered configuration has faults", *errors]), hint="correct what is named; nothing was sent")
     return rendered
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        target = folder / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ObsctlError(f"cannot write {target}: {error.strerror}", hint="choose another DIR") from error
 
 
 def _planned(app: App, rendered: Rendered, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:

@@ -1,0 +1,256 @@
+"""render, validate, plan and deploy as a user types them: what they say, and how they exit."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obsctl import lease
+from obsctl.cli import wire
+from obsctl.cli.root import run
+from obsctl.errors import Unreachable
+from obsctl.stack import verify
+from tests.world import SECRET, World
+
+Obsctl = Callable[..., "Ran"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    def document(self) -> dict[str, Any]:
+        return dict(json.loads(self.out))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an obsctl.yaml; no OBSCTL_ variable is set."""
+    for name in [name for name in os.environ if name.startswith("OBSCTL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "obsctl.yaml").write_text("stack: obs\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Fakes in the place of all servers; promtool and amtool are not there."""
+    world = World()
+    monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul))
+    monkeypatch.setattr(wire, "check_tools", lambda config: {"promtool": None, "amtool": None})
+    monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(None, None, None))  # type: ignore[arg-type]
+    monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
+    return world
+
+
+@pytest.fixture
+def obsctl(capsys: pytest.CaptureFixture[str]) -> Iterator[Obsctl]:
+    """Runs a command line in this process."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as caught:
+            run(list(arguments))
+        captured = capsys.readouterr()
+        return Ran(int(caught.value.code or 0), captured.out, captured.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("world")
+class TestOffline:
+    def test_render_prints_every_file_under_its_name(self, folder: Path, obsctl: Obsctl) -> None:
+        ran = obsctl("-q", "render")
+        assert ran.code == 0
+        assert '# ---- jobs/obs-prometheus.nomad.hcl\njob "obs-prometheus" {' in ran.out
+        assert "# ---- kv/obsctl/obs/rules/stack" in ran.out
+
+    def test_render_writes_the_same_bytes_every_time(self, folder: Path, obsctl: Obsctl) -> None:
+        assert obsctl("render", "-o", "one").code == obsctl("render", "-o", "two").code == 0
+        files = [
+            {f.relative_to(folder / name): f.read_bytes() for f in (folder / name).rglob("*") if f.is_file()}
+            for name in ("one", "two")
+        ]
+        assert files[0] == files[1]
+        assert len(files[0]) == 8
+
+    def test_render_as_json_has_the_files(self, folder: Path, obsctl: Obsctl) -> None:
+        document = obsctl("render", "--json").document()
+        assert document["schema"] == "obsctl/render/v1"
+        assert "jobs/obs-warden.nomad.hcl" in document["files"]
+
+    def test_render_into_a_place_that_cannot_be_written(self, folder: Path, obsctl: Obsctl) -> None:
+        (folder / "out").mkdir()
+        (folder / "out" / "jobs").write_text("a file")
+        ran = obsctl("render", "-o", "out")
+        assert ran.code == 1
+        assert "Error: cannot write out/jobs/obs-alert-sink.nomad.hcl: " in ran.err
+
+    def test_validate_counts_what_it_found_good(self, folder: Path, obsctl: Obsctl) -> None:
+        ran = obsctl("validate")
+        assert ran.code == 0
+        assert ran.out.endswith("valid: 4 jobs, 4 files\n")
+        assert "promtool was not found" in ran.out
+
+    @pytest.mark.parametrize(
+        ("yaml", "words", "hint"),
+        [
+            (
+                "alerting: {rules: {ServiceDwon: {for: 1m}}}",
+                "alerting.rules: there is no alert ServiceDwon",
+                "the alerts of this stack are",
+            ),
+            ("alerting: {rule_files: [gone/*.yml]}", "no file matches 'gone/*.yml'", "correct the pattern"),
+            (
+                "alerting: {rule_files: [twice.yml]}",
+                "two rule groups have the name 'stack'",
+                "rename the one in your own",
+            ),
+            ("alerting: {rule_files: [bad.yml]}", "rule Mine of group own: ", "nothing was sent"),
+        ],
+    )
+    def test_what_is_wrong_is_told_in_a_sentence(
+        self, folder: Path, obsctl: Obsctl, yaml: str, words: str, hint: str
+    ) -> None:
+        (folder / "obsctl.yaml").write_text(yaml)
+        (folder / "twice.yml").write_text("groups: [{name: stack, rules: []}]")
+        (folder / "bad.yml").write_text("groups: [{name: own, rules: [{alert: Mine, expr: 'sum('}]}]")
+        ran = obsctl("validate")
+        assert ran.code == 1
+        assert words in ran.err
+        assert hint in ran.err.splitlines()[-1]
+
+
+class TestPlan:
+    def test_it_shows_what_would_change_and_changes_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        ran = obsctl("plan")
+        assert ran.code == 0
+        assert "  + create job      obs-warden  (does not exist)" in ran.out
+        assert ran.out.endswith("Plan: 8 to create, 0 to update, 0 to stop, 0 unchanged.\n")
+        assert world.nomad.jobs() == []
+        assert world.consul.entries("") == []
+
+    def test_its_exit_code_tells_changes_only_when_it_is_asked_for(
+        self, folder: Path, obsctl: Obsctl, world: World
+    ) -> None:
+        assert [obsctl("plan", "--exit-code").code, obsctl("plan").code] == [4, 0]
+        assert obsctl("deploy", "--yes").code == 0
+        ran = obsctl("plan", "--exit-code")
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 8 as desired.")
+
+    def test_as_json_it_is_the_plan_with_its_checksum(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        document = obsctl("plan", "--json").document()
+        assert document["schema"] == "obsctl/plan/v1"
+        assert (len(document["changes"]), document["counts"]["create"], len(document["checksum"])) == (8, 8, 16)
+
+    def test_a_job_that_nomad_cannot_read_names_its_component(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        (folder / "jobs").mkdir()
+        (folder / "jobs" / "warden.nomad.hcl.j2").write_text('job "<%= job %>" {\n')
+        ran = obsctl("plan")
+        assert ran.code == 1
+        assert "Error: Nomad cannot read these jobs:\n  warden: Failed to parse job" in ran.err
+        assert ran.err.splitlines()[-1].startswith("Hint: obsctl render -o DIR")
+
+    def test_a_component_that_is_not_there_is_a_usage_error(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        ran = obsctl("plan", "grafana")
+        assert ran.code == 2
+        assert "no component grafana; there are alert-sink, alertmanager, prometheus, warden" in ran.err
+
+    def test_a_server_that_is_away_is_one_sentence(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        world.nomad.failures["*"] = Unreachable("Nomad at http://x: refused", hint="is it there?")
+        assert obsctl("plan") == Ran(
+            1,
+            obsctl("validate").out.replace("valid: 4 jobs, 4 files\n", ""),
+            "Error: Nomad at http://x: refused\nHint: is it there?\n",
+        )
+
+
+class TestDeploy:
+    def test_it_shows_the_plan_then_each_step_then_the_sum(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        ran = obsctl("deploy", "--yes")
+        assert ran.code == 0
+        shown = [
+            ran.out.index(words)
+            for words in ("Plan: 8 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "Deployed: 8")
+        ]
+        assert shown == sorted(shown)
+        assert lease.holder(world.consul, "obs") is None
+
+    def test_a_second_one_changes_nothing_and_asks_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        obsctl("deploy", "--yes")
+        ran = obsctl("deploy")
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 8 as desired.")
+
+    def test_without_somebody_to_ask_it_changes_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        ran = obsctl("deploy")
+        assert ran.code == 1
+        assert ran.err.endswith("Error: this would change the cluster, and nobody can be asked\nHint: add --yes\n")
+        assert world.nomad.jobs() == []
+
+    @pytest.mark.parametrize(("answer", "code", "jobs"), [("y\n", 0, 4), ("n\n", 1, 0), ("\n", 1, 0)])
+    def test_at_a_terminal_it_asks(
+        self,
+        folder: Path,
+        obsctl: Obsctl,
+        world: World,
+        monkeypatch: pytest.MonkeyPatch,
+        answer: str,
+        code: int,
+        jobs: int,
+    ) -> None:
+        monkeypatch.setattr("obsctl.ui.Ui.is_interactive", lambda self: True)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        ran = obsctl("deploy")
+        assert (ran.code, len(world.nomad.jobs())) == (code, jobs)
+        assert "Apply this plan?" in ran.err
+
+    def test_while_somebody_else_is_at_work_it_changes_nothing(
+        self, folder: Path, obsctl: Obsctl, world: World
+    ) -> None:
+        with lease.hold(world.consul, "obs", "drill stop web"):
+            ran = obsctl("deploy", "--yes")
+        assert ran.code == 21
+        assert "Error: stack obs is locked: drill stop web by" in ran.err
+        assert world.nomad.jobs() == []
+
+    def test_a_failure_gives_the_lock_back_and_exits_1(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        world.nomad.exits["obs-warden"] = "port 8098 is taken"
+        ran = obsctl("deploy", "--yes")
+        assert ran.code == 1
+        assert "warden | port 8098 is taken" in ran.err
+        assert "not changed, or not confirmed: obs-warden, obs-alertmanager, obs-prometheus" in ran.err
+        assert lease.holder(world.consul, "obs") is None
+
+    def test_one_component_leaves_the_others_alone(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        assert obsctl("deploy", "warden", "--yes").code == 0
+        assert [job["ID"] for job in world.nomad.jobs()] == ["obs-warden"]
+
+    def test_as_json_stdout_is_one_document(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        ran = obsctl("deploy", "--yes", "--json")
+        assert "obs-prometheus" in ran.document()["changes"]
+        assert "→ obs-warden: create" in ran.err
+
+    def test_no_secret_is_shown_however_it_ends(
+        self, folder: Path, obsctl: Obsctl, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CHAT", SECRET)
+        (folder / "obsctl.yaml").write_text("alerting: {receivers: [{name: chat, webhook: {url: env:CHAT}}]}\n")
+        world.nomad.exits["obs-alertmanager"] = "no"
+        ends = [obsctl("-v", "deploy", "--yes"), obsctl("-v", "plan", "--json"), obsctl("render")]
+        assert [ran.code for ran in ends] == [1, 0, 0]
+        assert SECRET not in str(ends)
+        assert world.nomad.variable("nomad/jobs/obs-alertmanager").items == {"chat_webhook_url": SECRET}  # type: ignore[union-attr]
