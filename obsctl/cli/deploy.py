@@ -124,7 +124,8 @@ def _rendered(app: App) -> Rendered:
             app.ui.finding(finding)
     errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
     if errors:
-        raise ObsctlError("\n  ".join(["the rendered configuration has faults", *errors]), hint="correct what is named; nothing was sent")
+        words = "\n  ".join(["the rendered configuration has faults", *errors])
+        raise ObsctlError(words, hint="correct what is named; nothing was sent")
     return rendered
 
 
