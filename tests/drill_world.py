@@ -1,5 +1,7 @@
 """A whole stack under drill, on fakes and one fake clock: Nomad, Consul, the warden, and an alert path that reacts."""
 
+import os
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import yaml
@@ -31,6 +33,7 @@ JOB = {
         }
     ],
 }
+LABELS = {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
 ALERTMANAGER = {
     "route": {"receiver": "alert-sink", "group_wait": "1s", "group_interval": "2s"},
     "receivers": [{"name": "alert-sink", "webhook_configs": [{"url_file": "local/url", "send_resolved": True}]}],
@@ -49,8 +52,6 @@ class AlertPath:
     this status reaches alert-sink. delay: seconds that each delivery takes.
     """
 
-    LABELS = {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
-
     def __init__(self, world):
         self.world, self.clock = world, world.clock
         self.rule = lambda is_up: not is_up
@@ -61,11 +62,11 @@ class AlertPath:
         self.active_at = self.fired_at = None
         self.fired = []
         self.notified = False
-        for every, action in ((2, self.scrape), (1, self.evaluate), (10, self.heartbeat)):
+        for every, action in ((2, "scrape"), (1, "evaluate"), (10, "heartbeat")):
             self.repeat(every, action)
 
     def repeat(self, every, action):
-        action()
+        getattr(self, action)()
         self.clock.after(every, lambda: self.repeat(every, action))
 
     def scrape(self):
@@ -83,7 +84,7 @@ class AlertPath:
             self.active_at = now
         elif self.fired_at is None and now - self.active_at >= 10:
             self.fired_at = now
-            self.fired.append(self.LABELS)
+            self.fired.append(LABELS)
             self.send("firing", 1.0, startsAt=iso(now), endsAt="0001-01-01T00:00:00Z")
         self.world.prometheus.active_alerts = self.alerts()
 
@@ -91,11 +92,11 @@ class AlertPath:
         if self.active_at is None:
             return []
         state = "pending" if self.fired_at is None else "firing"
-        return [{"labels": self.LABELS, "state": state, "activeAt": iso(self.active_at)}]
+        return [{"labels": LABELS, "state": state, "activeAt": iso(self.active_at)}]
 
     def send(self, status, wait, **times):
         if self.delivers(status):
-            self.clock.after(wait + self.delay, lambda: self.deliver(status, self.LABELS, **times))
+            self.clock.after(wait + self.delay, lambda: self.deliver(status, LABELS, **times))
 
     def heartbeat(self):
         self.deliver("firing", {"alertname": "Watchdog"}, startsAt=iso(self.clock.now()))
@@ -115,6 +116,34 @@ class AlertPath:
             return [sample] if self.up and self.scraped_at > float(promql.rpartition(">")[2]) else []
         assert promql.startswith("max_over_time(ALERTS"), promql
         return [{"metric": {"__name__": "ALERTS", "alertstate": "firing", **labels}} for labels in self.fired]
+
+
+class Watched:
+    """A server whose every call is a step of the drill."""
+
+    def __init__(self, server, name, world):
+        self._server, self._name, self._world = server, name, world
+
+    def __getattr__(self, attribute):
+        value = getattr(self._server, attribute)
+        if not callable(value):
+            return value
+
+        def call(*args, **kwargs):
+            self._world.step(f"{self._name}.{attribute}")
+            return value(*args, **kwargs)
+
+        return call
+
+
+class WatchedJournal(Journal):
+    """A journal whose every record is a step of the drill, before it is written."""
+
+    world = None
+
+    def append(self, kind, **data):
+        self.world.step(f"journal.{kind}")
+        return super().append(kind, **data)
 
 
 class DrillWorld:
@@ -143,18 +172,32 @@ class DrillWorld:
         self.alertmanager.config = yaml.safe_dump(ALERTMANAGER)
         self.events = []
         self.interrupted = False
+        self.steps = []
+        self.on_step = lambda number, name: None
         self.world = World(
-            stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock, prometheus=self.prometheus,
-            alertmanager=self.alertmanager, sink=self.sink, emit=self.events.append,
-            interrupted=lambda: self.interrupted,
+            stack=STACK, nomad=self.watched("nomad"), consul=self.watched("consul"), clock=self.clock,
+            prometheus=self.watched("prometheus"), alertmanager=self.watched("alertmanager"),
+            sink=self.watched("sink"), emit=self.emit, interrupted=lambda: self.interrupted,
         )  # fmt: skip
         self.lease = Lease(self.consul.create_session("drill", ttl=10))
         self.experiment = experiment.load("stop", SERVICE)
         self.journal = None
         self.start_warden()
 
+    def watched(self, name):
+        """A server as obsctl sees it; the warden has its own connections."""
+        return Watched(getattr(self, name), name, self)
+
+    def emit(self, event):
+        self.step(f"say.{event.subject}.{event.state}")
+        self.events.append(event)
+
+    def step(self, name):
+        """Everything that obsctl does goes through here, so that a test can do something at each step."""
+        self.steps.append(name)
+        self.on_step(len(self.steps) - 1, name)
+
     def start_warden(self):
-        """It has its own connections: what breaks for obsctl need not break for the warden."""
         self.registry = CollectorRegistry()
         cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
         self.warden = Warden(cluster, self.registry)
@@ -163,10 +206,8 @@ class DrillWorld:
 
     def _warden_turn(self):
         if self.warden_lives:
-            try:
+            with suppress(Unreachable):
                 self.warden.turn(wait=0)
-            except Unreachable:
-                pass
         self.clock.after(2, self._warden_turn)
 
     def target(self):
@@ -176,14 +217,17 @@ class DrillWorld:
         """A drill with its journal, ready to run."""
         found = self.target()
         prediction = forecast(found.settings, vanishes=FAULTS["stop"].vanishes)
-        self.journal = Journal.create(self.folder, DRILL_ID, clock=self.clock)
+        flags = os.O_CREAT | os.O_EXCL
+        self.journal = WatchedJournal(self.folder / f"{DRILL_ID}.jsonl", flags, [], self.clock)
+        self.journal.world = self
         return Drill(self.experiment, found, prediction, self.world, self.journal, self.lease, Options(**options),
                      drill_id=DRILL_ID)  # fmt: skip
 
     def run(self, **options):
         """Run a drill to its end and return the verdict."""
+        drill = self.drill(**options)
         try:
-            self.drill(**options).run()
+            drill.run()
         finally:
             self.journal.close()
         return judge(self.journal.records)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from obsctl.clients.protocols import Json
 from obsctl.drills import recipes
 from obsctl.drills.books import Books
-from obsctl.drills.guard import Guard
+from obsctl.drills.guard import Guard, insist
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import World
-from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.wait import wait_until
 
 ACK_TIMEOUT = 15.0
@@ -37,15 +37,12 @@ def disarm(world: World, books: Books, recipe: Recipe) -> None:
     """Take the recipe out of Consul. While that does not succeed, no other drill can start."""
 
     def removed() -> bool:
-        try:
-            recipes.remove(world.consul, world.stack, recipe.drill)
-        except ApiError:
-            return False
+        recipes.remove(world.consul, world.stack, recipe.drill)
         return True
 
     try:
-        wait_until(removed, timeout=DISARM_TIMEOUT, what="the removal of the recipe", hint="", clock=world.clock)
-    except DeadlineExceeded as error:
+        insist(removed, what="the removal of the recipe", timeout=DISARM_TIMEOUT, clock=world.clock)
+    except ObsctlError as error:
         books.say("recipe", "failed", f"{error.message}; when Consul is back: obsctl drill recover")
 
 

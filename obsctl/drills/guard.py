@@ -1,4 +1,4 @@
-"""Waiting, as long as the drill may go on."""
+"""Waiting as long as the drill may go on, and, for what has to be put back, whatever happens."""
 
 from __future__ import annotations
 
@@ -9,12 +9,33 @@ from typing import TypeVar
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, DeadlineExceeded, Interrupted, ObsctlError
 from obsctl.lease import Lease
-from obsctl.wait import wait_until
+from obsctl.wait import Clock, wait_until
 
 T = TypeVar("T")
 
 OUTAGE = 10.0
 """Seconds for which the servers that are watched may be away before the drill is given up."""
+
+
+def insist(call: Callable[[], T], *, what: str, timeout: float, clock: Clock) -> T:
+    """The call's first true value. Whatever goes wrong, it is tried again: there is nothing better to do.
+
+    Raises ObsctlError with the last failure when that has not helped for `timeout` seconds.
+    """
+    last = ""
+
+    def attempt() -> T | None:
+        nonlocal last
+        try:
+            return call()
+        except Exception as error:
+            last = f": {error.message if isinstance(error, ObsctlError) else repr(error)}"
+            return None
+
+    try:
+        return wait_until(attempt, timeout=timeout, what=what, hint="", clock=clock)
+    except DeadlineExceeded as error:
+        raise ObsctlError(f"{error.message}{last}", hint="") from error
 
 
 class Guard:

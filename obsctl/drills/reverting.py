@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from obsctl.drills.arming import disarm
 from obsctl.drills.books import Books
 from obsctl.drills.faults import FAULTS, is_back
+from obsctl.drills.guard import insist
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import World
-from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
-from obsctl.wait import wait_until
-
-T = TypeVar("T")
+from obsctl.errors import ObsctlError
 
 TIMEOUT = 180.0
 """Seconds for Nomad to take the revert, and again for the service to be back."""
@@ -28,13 +23,18 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
     books.note("reverting")
     books.say("reverting", "start", f"starting {recipe.job_id} again")
     try:
-        reverted = _insist(lambda: FAULTS[recipe.fault].revert(world.nomad, recipe), "Nomad's taking the revert", world)
+        reverted = insist(
+            lambda: FAULTS[recipe.fault].revert(world.nomad, recipe),
+            what="Nomad's taking the revert", timeout=TIMEOUT, clock=world.clock,
+        )  # fmt: skip
         if reverted.state != "superseded":
-            _insist(lambda: is_back(world.nomad, world.consul, recipe), f"the return of {recipe.service}", world)
-    except Exception as error:
-        reason = error.message if isinstance(error, ObsctlError) else f"unexpected: {error!r}"
-        books.note("revert_failed", reason=reason, commands=manual_revert(recipe))
-        books.say("reverted", "failed", f"{reason}; the warden goes on trying")
+            insist(
+                lambda: is_back(world.nomad, world.consul, recipe),
+                what=f"the return of {recipe.service}", timeout=TIMEOUT, clock=world.clock,
+            )  # fmt: skip
+    except ObsctlError as error:
+        books.note("revert_failed", reason=error.message, commands=manual_revert(recipe))
+        books.say("reverted", "failed", f"{error.message}; the warden goes on trying")
         return None
     back = world.clock.now()
     books.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
@@ -49,21 +49,3 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
 def manual_revert(recipe: Recipe) -> list[str]:
     """What a person types when nothing else has worked."""
     return [f"nomad job start {recipe.job_id}", "obsctl drill recover"]
-
-
-def _insist(call: Callable[[], T], what: str, world: World) -> T:
-    """The call's first true value; a server that does not answer, or refuses, is asked again."""
-    last = ""
-
-    def attempt() -> T | None:
-        nonlocal last
-        try:
-            return call()
-        except ApiError as error:
-            last = f": {error.message}"
-            return None
-
-    try:
-        return wait_until(attempt, timeout=TIMEOUT, what=what, hint="", clock=world.clock)
-    except DeadlineExceeded as error:
-        raise ObsctlError(f"{error.message}{last}", hint="") from error

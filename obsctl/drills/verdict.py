@@ -92,6 +92,7 @@ class _Facts:
     def __init__(self, records: Sequence[Record]) -> None:
         self._last = {record.kind: record.data for record in records if record.kind != "stage"}
         self.seen = {record.data["stage"]: float(record.data["at"]) for record in records if record.kind == "stage"}
+        self.missed = {record.data["stage"]: record.data["why"] for record in records if record.kind == "missed"}
         self.experiment = Experiment.from_dict(self._last["started"]["experiment"])
         self.forecast = Forecast.from_dict(self._last["started"]["forecast"])
 
@@ -123,7 +124,7 @@ def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
         return ""
     if facts.has("revert_failed"):
         return f"the fault may still be active: {facts.value('revert_failed', 'reason')}"
-    if facts.has("armed"):
+    if facts.has("armed") and not facts.has("not_armed"):
         return "the journal has no revert: the drill still runs, or it died (then: obsctl drill recover)"
     return ""
 
@@ -151,8 +152,8 @@ def _not_injected(facts: _Facts, _: Sequence[Stage]) -> str:
 
 def _missed_one_of(names: Sequence[str]) -> Callable[[_Facts, Sequence[Stage]], str]:
     def test(facts: _Facts, _: Sequence[Stage]) -> str:
-        stage = facts.value("missed", "stage")
-        return f"no {stage}: {facts.value('missed', 'why') or 'the reason is not known'}" if stage in names else ""
+        missed = [stage for stage in names if stage in facts.missed]
+        return f"no {missed[0]}: {facts.missed[missed[0]] or 'the reason is not known'}" if missed else ""
 
     return test
 

@@ -1,6 +1,10 @@
 import pytest
 
-from tests.drill_world import DrillWorld
+from obsctl.drills.faults import FAULTS
+from obsctl.drills.recipes import read as read_recipes
+from obsctl.drills.verdict import judge
+from obsctl.errors import Forbidden, ObsctlError, TimedOut, Unreachable
+from tests.drill_world import JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
 
 
 @pytest.fixture
@@ -8,9 +12,337 @@ def world(tmp_path):
     return DrillWorld(tmp_path)
 
 
+def assert_put_back(world):
+    assert world.runs()
+    assert world.entries() == []
+    assert world.kinds()[-1] == "finished"
+    assert [r.line() for r in world.on_disk()] == [r.line() for r in world.journal.records]
+
+
 def test_a_sound_alert_is_proven_and_everything_is_as_before(world):
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("PROVEN", 0), verdict.reason
-    assert world.runs()
+    assert [stage.name for stage in verdict.stages] == ["pending", "firing", "delivered", "cleared", "resolved"]
+    assert_put_back(world)
+
+
+def test_the_journal_holds_every_state_in_order(world):
+    world.run()
+    stages = [r.data["stage"] if r.kind == "stage" else r.kind for r in world.journal.records]
+    assert stages == [
+        "started", "gate", "intent", "armed", "injecting", "injected", "pending", "firing", "delivered", "firing",
+        "reverting", "reverted", "recovered", "cleared", "resolved", "steady", "finished",
+    ]  # fmt: skip
+
+
+def test_the_recipe_is_on_disk_before_it_is_in_consul_and_there_before_anything_is_touched(world):
+    world.run()
+    order = ["journal.intent", "consul.put", "journal.armed", "journal.injecting", "nomad.stop_job"]
+    assert [step for step in world.steps if step in order] == order
+
+
+def test_what_is_not_steady_stops_the_drill_before_anything_is_written_to_the_cluster(world):
+    world.prometheus.alertmanager_urls = []
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("NOT_STEADY", 20)
+    assert "no active Alertmanager" in verdict.reason
+    assert not world.consul.called("put")
+    assert world.versions() == 0
+
+
+def test_a_warden_that_does_not_acknowledge_stops_the_drill_before_anything_is_touched(world):
+    world.warden_lives = False
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("NOT_STEADY", 20)
+    assert "the warden's word" in verdict.reason
+    assert (world.versions(), world.entries()) == (0, [])
+
+
+def test_a_warden_that_may_not_start_the_job_does_not_acknowledge(world):
+    world.nomad.failures["plan_job"] = Forbidden("Nomad answered 403", hint="")
+    assert world.run().outcome == "NOT_STEADY"
+    assert (world.versions(), world.entries()) == (0, [])
+
+
+def test_a_warden_that_acknowledges_too_late_leaves_no_entry_behind(world):
+    world.warden_lives = False
+
+    def acknowledge_from_what_was_read(number, name):
+        if name == "consul.delete":
+            for entry in read:
+                with pytest.raises(ObsctlError):
+                    world.warden._look_after(entry)
+
+    def remember(number, name):
+        if name == "consul.entries":
+            read[:] = read_recipes(world.consul, STACK) or read
+        if name == "journal.not_armed":
+            acknowledge_from_what_was_read(0, "consul.delete")
+
+    read = []
+    world.on_step = remember
+    world.run()
+    assert len(read) == 1
     assert world.entries() == []
-    assert [r.line() for r in world.on_disk()] == [r.line() for r in world.journal.records]
+
+
+def test_nomad_refusing_the_stop_is_not_injected(world):
+    world.nomad.failures["stop_job"] = Forbidden("Nomad answered 403", hint="")
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("NOT_INJECTED", 22)
+    assert "403" in verdict.reason
+    assert_put_back(world)
+
+
+def test_a_stop_without_effect_is_not_injected_and_reverted(world):
+    world.nomad.stop_job = lambda job_id: "an evaluation"
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("NOT_INJECTED", 22)
+    assert world.data("reverted")["state"] == "already"
+    assert_put_back(world)
+
+
+def test_a_stop_whose_answer_was_lost_and_that_takes_effect_later_is_still_seen_and_reverted(world):
+    stop = world.nomad.stop_job
+
+    def slow(job_id):
+        world.clock.after(20, lambda: stop(job_id))
+        raise TimedOut("Nomad did not answer", hint="")
+
+    world.nomad.stop_job = slow
+    assert world.run().outcome == "PROVEN"
+    assert_put_back(world)
+
+
+def test_a_job_that_somebody_deployed_since_the_gate_is_not_stopped(world):
+    def deploy(number, name):
+        if name == "journal.injecting":
+            world.nomad.register_job({**JOB, "Priority": 70})
+
+    world.on_step = deploy
+    verdict = world.run()
+    assert verdict.outcome == "NOT_INJECTED"
+    assert not world.nomad.called("stop_job")
+    assert world.nomad.job(JOB_ID)["Priority"] == 70
+
+
+def test_a_rule_that_stays_quiet_is_missed_at_pending(world):
+    world.alerts.rule = lambda is_up: False
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("MISSED", 10)
+    assert "no pending: the service is gone for Prometheus too" in verdict.reason
+    assert_put_back(world)
+
+
+def test_a_service_that_prometheus_still_scrapes_is_named_as_the_reason(world):
+    world.alerts.scrape = lambda: None
+    world.alerts.rule = lambda is_up: False
+    assert "still scrapes" in world.run(margin=0).reason
+
+
+def test_a_rule_that_flaps_is_missed_at_firing(world):
+    start = world.clock.now()
+    world.alerts.rule = lambda is_up: not is_up and (world.clock.now() - start) % 8 > 1
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("MISSED", 10)
+    assert "no firing: it was pending" in verdict.reason
+    assert_put_back(world)
+
+
+def test_an_alert_that_fires_and_is_not_delivered_is_undelivered_with_the_broken_link(world):
+    world.alerts.delivers = lambda status: False
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("UNDELIVERED", 11)
+    assert "Alertmanager does not hold it" in verdict.reason
+    assert_put_back(world)
+
+
+def test_a_silence_that_was_set_during_the_drill_is_named(world):
+    world.alerts.delivers = lambda status: False
+
+    def silence(number, name):
+        if name == "journal.injected":
+            status = {"state": "suppressed", "silencedBy": ["abc"], "inhibitedBy": []}
+            world.alertmanager.active_alerts = [{"labels": LABELS, "status": status}]
+        if name == "journal.reverting":
+            world.alertmanager.active_alerts = []
+
+    world.on_step = silence
+    assert "suppressed in Alertmanager by ['abc']" in world.run().reason
+
+
+def test_an_end_that_is_not_delivered_is_unresolved(world):
+    world.alerts.delivers = lambda status: status == "firing"
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("UNRESOLVED", 12)
+    assert "no resolved" in verdict.reason
+    assert_put_back(world)
+
+
+def test_an_alert_that_ends_before_anything_was_put_back_is_a_false_resolve(world):
+    fired = world.clock.now() + 20
+    world.alerts.rule = lambda is_up: not is_up and world.clock.now() < fired
+    verdict = world.run(hold=30)
+    assert (verdict.outcome, verdict.exit_code) == ("FALSE_RESOLVE", 12)
+    assert "before anything was put back" in verdict.reason
+    assert_put_back(world)
+
+
+def test_an_alert_that_should_not_fire_is_collateral(world):
+    stranger = {"alertname": "InstanceDown", "service": SERVICE}
+    world.clock.after(5, lambda: world.alerts.fired.append(stranger))
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("COLLATERAL", 14)
+    assert "InstanceDown (response)" in verdict.reason
+
+
+def test_an_alert_that_was_firing_before_is_no_collateral(world):
+    old = {"alertname": "DiskFull", "service": "nomad"}
+    world.alerts.fired.append(old)
+    world.alerts.alerts = lambda: [{"labels": old, "state": "firing", "activeAt": iso(0)}, *now()]
+    now = type(world.alerts).alerts.__get__(world.alerts)
+    world.alerts.evaluate()
+    assert world.run().outcome == "PROVEN"
+
+
+def test_a_delivery_after_its_band_is_late(world):
+    world.alerts.delay = 20
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("LATE", 13)
+    assert "delivered after 32.0 s, forecast 11.0 to 17.2 s" in verdict.reason
+    assert_put_back(world)
+
+
+def test_the_late_end_of_an_earlier_alert_is_not_taken_for_ours(world):
+    before = world.clock.now() - 60
+    times = {"startsAt": iso(before), "endsAt": iso(before + 30)}
+    world.clock.after(4, lambda: world.alerts.deliver("resolved", LABELS, **times))
+    assert world.run().outcome == "PROVEN"
+
+
+def test_the_fault_is_held_for_as_long_as_asked(world):
+    world.run(hold=30)
+    delivered = next(r.at for r in world.journal.records if r.kind == "stage" and r.data["stage"] == "delivered")
+    reverting = next(r.at for r in world.journal.records if r.kind == "reverting")
+    assert reverting - delivered == pytest.approx(30, abs=0.5)
+
+
+def test_a_deadline_ends_the_drill_before_the_warden_has_to(world):
+    verdict = world.run(deadline=8, hold=60)
+    assert verdict.outcome == "ABORTED"
+    assert "the deadline has passed" in verdict.reason
+    assert world.registry.get_sample_value("warden_reverts_total") == 0
+    assert_put_back(world)
+
+
+def test_the_deadline_leaves_room_for_every_step(world):
+    stop, turn = world.nomad.stop_job, world.warden.turn
+    start = world.clock.now()
+    world.warden.turn = lambda wait: world.clock.now() > start + 13 and turn(wait=wait)
+    world.nomad.stop_job = lambda job_id: world.clock.after(55, lambda: stop(job_id))
+    world.alerts.delay = 30
+    assert world.run().outcome == "LATE"
+    assert world.registry.get_sample_value("warden_reverts_total") == 0
+
+
+def test_nomad_away_during_the_revert_is_asked_until_it_is_back(world):
+    def leave(number, name):
+        if name == "journal.reverting":
+            world.nomad.failures["*"] = Unreachable("Nomad is away", hint="")
+            world.clock.after(60, world.nomad.failures.clear)
+
+    world.on_step = leave
+    verdict = world.run(deadline=500)
+    assert world.data("reverted")["back_at"] - world.data("reverted")["requested_at"] >= 60
+    assert verdict.outcome in ("PROVEN", "LATE")
+    assert_put_back(world)
+
+
+def test_a_revert_that_nomad_never_takes_has_failed_and_the_recipe_stays_for_the_warden(world):
+    def leave(number, name):
+        if name == "journal.reverting":
+            world.nomad.failures["register_job"] = Forbidden("Nomad answered 403", hint="")
+
+    world.on_step = leave
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("REVERT_FAILED", 40)
+    assert "403" in verdict.reason
+    assert world.data("revert_failed")["commands"][0] == f"nomad job start {JOB_ID}"
+    assert len(world.entries()) == 1
+    world.nomad.failures.clear()
+    world.consul.expire(world.lease.session)
+    world.pass_time(10)
+    assert world.runs()
+
+
+def test_a_deploy_during_the_drill_is_left_alone(world):
+    def deploy(number, name):
+        if name == "say.firing.ok":
+            world.nomad.register_job({**JOB, "Priority": 70})
+
+    world.on_step = deploy
+    world.run()
+    assert world.data("reverted")["state"] == "already"
+    assert world.nomad.job(JOB_ID)["Priority"] == 70
+    assert world.entries() == []
+
+
+def test_a_job_that_an_operator_stopped_too_stays_stopped_and_it_is_said(world):
+    def stop(number, name):
+        if name == "say.firing.ok":
+            world.nomad.stop_job(JOB_ID)
+
+    world.on_step = stop
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("ABORTED", 30)
+    assert "left it stopped: version 2" in verdict.reason
+    assert not world.runs()
+    assert world.entries() == []
+
+
+def test_obsctl_and_the_warden_may_revert_at_the_same_moment(world):
+    """Both have read the stopped job when the first of them registers it."""
+    recipe = []
+
+    def revert_too(number, name):
+        if name == "nomad.register_job":
+            recipe.append(read_recipes(world.consul, STACK)[0].recipe)
+            assert FAULTS["stop"].revert(world.nomad, recipe[0]).state == "reverted"
+
+    world.on_step = revert_too
+    assert world.run().outcome == "PROVEN"
+    assert len(recipe) == 1
+    assert world.data("reverted")["state"] == "already"
+    assert world.versions() == 2
+    assert_put_back(world)
+
+
+def test_prometheus_away_when_a_stage_was_due_aborts_instead_of_claiming_a_miss(world):
+    def leave(number, name):
+        if name == "say.injected.ok":
+            world.clock.after(25, lambda: world.prometheus.failures.update({"*": Unreachable("away", hint="")}))
+
+    world.alerts.rule = lambda is_up: False
+    world.on_step = leave
+    verdict = world.run(margin=25)
+    assert (verdict.outcome, verdict.exit_code) == ("ABORTED", 30)
+    assert "cannot see any more: away" in verdict.reason
+    assert_put_back(world)
+
+
+def test_a_service_that_does_not_come_back_to_prometheus_is_unresolved_and_not_aborted(world):
+    def forget(number, name):
+        if name == "journal.reverted":
+            world.prometheus.active_targets = []
+            world.alerts.scrape = lambda: None
+
+    world.on_step = forget
+    verdict = world.run()
+    assert verdict.outcome == "UNRESOLVED"
+    assert "no recovered: Prometheus does not see the service as up" in verdict.reason
+
+
+def test_judging_the_journal_on_disk_gives_the_same_verdict(world):
+    verdict = world.run()
+    again = judge(world.on_disk())
+    assert (again.outcome, again.reason) == (verdict.outcome, verdict.reason)
