@@ -118,7 +118,7 @@ def test_a_full_disk_for_the_journal_stops_the_drill_before_it_touches_anything(
     )  # fmt: skip
 
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "cannot be written: No space left on device" in ended.stderr
+    assert "cannot be written" in ended.stderr
     assert "Hint: free some space" in ended.stderr
     assert stack.clients.nomad.job("obs-response-service")["Version"] == version
 

@@ -30,7 +30,9 @@ def test_the_service_comes_back_without_any_command(stack: Stack, record: str, d
     process.communicate(timeout=10)
 
     consul = stack.clients.consul
-    wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint="")
+    wait_until(
+        lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint=""
+    )
     wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
 
     stack.run("drill", "recover")
@@ -42,7 +44,9 @@ def test_a_new_drill_refuses_until_the_dead_one_is_recovered(stack: Stack) -> No
     process.kill()
     process.communicate(timeout=10)
     consul = stack.clients.consul
-    wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint="")
+    wait_until(
+        lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint=""
+    )
     wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
     wait_until(lambda: only_leftovers(stack), timeout=60, what="nothing but the leftover drill in the way", hint="")
 
