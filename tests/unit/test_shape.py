@@ -1,0 +1,184 @@
+"""The house's own rules: who imports whom, what every error says, what `obsctl --help` costs."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "obsctl"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NAMES = {
+    file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for file in FILES
+}
+
+# Each folder of obsctl may import itself, the files beside obsctl/__init__.py, and these.
+LAYERS = {
+    "config": set(),
+    "clients": {"config"},
+    "content": {"config"},
+    "stack": {"config", "clients", "content"},
+    "targets": {"config", "clients"},
+    "local": {"config", "clients"},
+    "drills": {"config", "clients", "content", "stack", "targets"},
+    "services": {"config", "clients", "drills"},
+    "demo": {"config", "clients", "services"},
+    "cli": {"config", "clients", "content", "stack", "targets", "local", "drills", "services", "demo"},
+}
+# What may stand where it is, each with its reason; a rise has to be explained here.
+TYPE_IGNORES = 0
+NOQAS = 6
+HEAVY = {"requests", "nomad", "consul", "pydantic", "jinja2", "rich", "psutil", "flask", "yaml"}
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(file: Path, *, lazy: bool = True) -> Iterator[str]:
+    """Modules of obsctl that the file imports, those for type checkers left out; lazy: inside functions too."""
+    yield from _imports(tree(file).body, lazy)
+
+
+def _imports(body: list[ast.stmt], lazy: bool) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("obsctl"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("obsctl"):
+            yield from (_module(node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        elif lazy or not isinstance(node, ast.FunctionDef):
+            children = [child for child in ast.walk(node) if child is not node and isinstance(child, ast.stmt)]
+            yield from _imports([child for child in children if isinstance(child, ast.Import | ast.ImportFrom)], lazy)
+
+
+def _module(package: str, name: str) -> str:
+    return f"{package}.{name}" if f"{package}.{name}" in NAMES.values() else package
+
+
+def relative(file: Path) -> str:
+    return str(file.relative_to(PACKAGE.parent))
+
+
+def folder_of(module: str) -> str | None:
+    """Which of the layers the module belongs to; None for those that everybody shares."""
+    return next((part for part in module.split(".")[1:2] if (PACKAGE / part).is_dir()), None)
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_a_folder_imports_only_what_lies_above_it(folder: str) -> None:
+    files = [file for file in FILES if folder_of(NAMES[file]) == folder]
+    allowed = LAYERS[folder] | {folder, None}
+    assert {(NAMES[file], used) for file in files for used in imports(file) if folder_of(used) not in allowed} == set()
+
+
+def test_every_folder_has_its_place_among_the_layers() -> None:
+    assert {file.parent.name for file in FILES if file.parent != PACKAGE} == set(LAYERS)
+
+
+def test_no_module_imports_itself_on_a_detour() -> None:
+    graph = {NAMES[file]: {module for module in imports(file, lazy=False) if module != NAMES[file]} for file in FILES}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    ("module", "places"),
+    [
+        ("click", "obsctl/cli/"),
+        ("rich", "obsctl/ui.py"),
+        ("pydantic", "obsctl/config/"),
+        ("psutil", "obsctl/local/"),
+        ("nomad", "obsctl/clients/nomad_api.py"),
+        ("consul", "obsctl/clients/consul_api.py"),
+    ],
+)
+def test_a_library_lives_in_one_place(module: str, places: str) -> None:
+    users = {relative(file) for file in FILES if module in _libraries(file)}
+    assert users
+    assert {user for user in users if not user.startswith(places)} <= {"obsctl/clients/failures.py"}
+
+
+def _libraries(file: Path) -> set[str]:
+    nodes = list(ast.walk(tree(file)))
+    plain = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {(node.module or "").split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def test_annotations_are_never_evaluated() -> None:
+    without = [
+        relative(file)
+        for file in FILES
+        if any(isinstance(node, ast.AnnAssign | ast.FunctionDef) for node in ast.walk(tree(file)))
+        and "annotations"
+        not in {alias.name for node in tree(file).body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    ]
+    assert without == []
+
+
+def calls(name: str) -> set[str]:
+    return {
+        relative(file)
+        for file in FILES
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == name
+    }
+
+
+def test_only_the_ui_prints_and_only_wait_sleeps() -> None:
+    assert calls("print") == {"obsctl/ui.py"}
+    assert calls("time.sleep") == {"obsctl/wait.py"}
+
+
+def classes(file: Path) -> dict[str, set[str]]:
+    """Class -> its bases, of one file."""
+    found = [node for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef)]
+    return {node.name: {ast.unparse(base) for base in node.bases} for node in found}
+
+
+@cache
+def errors() -> set[str]:
+    """The names of ObsctlError and of all classes below it."""
+    bases = {name: below for file in FILES for name, below in classes(file).items() if below}
+    family = {"ObsctlError"}
+    while more := {name for name, below in bases.items() if below & family} - family:
+        family |= more
+    return family
+
+
+def test_every_error_that_is_made_says_what_to_do_next() -> None:
+    of_findings = {"ConfigError"}  # makes its hint of its findings
+    without = [
+        f"{relative(file)}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func)
+        in errors() - of_findings - {name for name, bases in classes(file).items() if not bases}
+        and "hint" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert without == []
+
+
+def test_the_number_of_exceptions_from_the_checks_is_known() -> None:
+    text = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
+    assert (text.count("type: ignore"), len(re.findall(r"# noqa\b", text))) == (TYPE_IGNORES, NOQAS)
+    assert re.findall(r"# (?:noqa|type: ignore)(?!: ?\w|\[)", text) == [], "each names the rule that it breaks"
+
+
+def test_help_imports_no_library_but_click() -> None:
+    code = (
+        "import sys; from obsctl.cli.root import cli; cli.main(['--help'], standalone_mode=False);"
+        f" print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in ended.stdout
+    assert ended.stderr.strip() == "[]"
