@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from obsctl.clients.protocols import Json
 from obsctl.drills import faults, recipes
 from obsctl.drills.experiment import Experiment
+from obsctl.drills.routing import matches_regex
 from obsctl.drills.rulecheck import sees_vanished_target
 from obsctl.drills.target import Target
 from obsctl.drills.world import World
@@ -132,7 +132,7 @@ def _silences(silence: Json, labels: Any) -> bool:
 
 
 def _fits(matcher: Json, value: str) -> bool:
-    hit = bool(re.fullmatch(matcher["value"], value)) if matcher["isRegex"] else matcher["value"] == value
+    hit = matches_regex(matcher["value"], value) if matcher["isRegex"] else matcher["value"] == value
     return hit is bool(matcher.get("isEqual", True))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from obsctl.config.schema import parse_duration
+from obsctl.config.durations import parse_duration
 
 _MATCHER = re.compile(r"""\s*([^\s=!~]+)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*$""")
-_ESCAPED = re.compile(r"\\(.)")
+_ESCAPED = re.compile(r'\\([\\"n])')
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Route:
 
 
 def routes(config: Mapping[str, Any], labels: Mapping[str, str]) -> list[Route]:
-    """All routes that an alert with these labels takes; `config` is the parsed alertmanager.yml."""
+    """All routes that an alert with these labels takes. config: the parsed configuration as Alertmanager itself
+    shows it, in which every matcher is a string of its own."""
     return list(_walk(config["route"], labels, Route(receiver=config["route"]["receiver"])))
 
 
@@ -50,7 +51,7 @@ def _walk(node: Mapping[str, Any], labels: Mapping[str, str], parent: Route) -> 
 
 
 def _inherit(node: Mapping[str, Any], parent: Route) -> Route:
-    times = {name: _seconds(node[name]) for name in ("group_wait", "group_interval") if name in node}
+    times = {name: parse_duration(node[name]) for name in ("group_wait", "group_interval") if name in node}
     return replace(
         parent,
         receiver=node.get("receiver") or parent.receiver,
@@ -68,11 +69,19 @@ def _match(matcher: str, labels: Mapping[str, str]) -> bool:
     if found is None:
         return False
     name, operator, quoted, bare = found.groups()
-    wanted = _ESCAPED.sub(r"\1", quoted) if quoted is not None else bare
-    value = labels.get(name, "")
-    equal = re.fullmatch(wanted, value) is not None if "~" in operator else value == wanted
+    wanted = _unescaped(quoted) if quoted is not None else bare
+    value = labels.get(name.strip('"'), "")
+    equal = matches_regex(wanted, value) if "~" in operator else value == wanted
     return equal is not operator.startswith("!")
 
 
-def _seconds(text: str) -> float:
-    return parse_duration(text)
+def matches_regex(pattern: str, value: str) -> bool:
+    """Whether a matcher's pattern takes the whole value. What only Go's regular expressions know takes none."""
+    try:
+        return re.fullmatch(pattern, value, re.DOTALL) is not None
+    except re.error:
+        return False
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text)

@@ -6,7 +6,7 @@ from typing import Any
 
 import promql_parser
 
-_SEES_ABSENCE = {"absent", "absent_over_time"}
+_SEE_ABSENCE = ("absent", "absent_over_time")
 _OUTSIDE_THE_TARGET = ("nomad_", "consul_")
 
 
@@ -14,19 +14,34 @@ def sees_vanished_target(expression: str) -> bool:
     """Whether the rule can be true when the target has left service discovery.
 
     It can when it asks for absence, has a constant to fall back on (`or vector(0)`), or reads what Nomad or
-    Consul themselves report. `up == 0` cannot: there is no `up` any more.
+    Consul themselves report. `up == 0` cannot: there is no `up` any more. An expression that only a newer
+    Prometheus understands is given the benefit of the doubt.
     """
-    return _sees(promql_parser.parse(expression))
+    try:
+        return _has_result(promql_parser.parse(expression))
+    except ValueError:
+        return True
 
 
-def _sees(node: Any) -> bool:
-    if isinstance(node, promql_parser.Call):
-        return node.func.name in _SEES_ABSENCE | {"vector"} or any(_sees(arg) for arg in node.args)
+def _has_result(node: Any) -> bool:
     if isinstance(node, promql_parser.BinaryExpr):
-        return _sees(node.lhs) or _sees(node.rhs)
+        return _operation_has_result(node)
+    if isinstance(node, promql_parser.Call):
+        return node.func.name in _SEE_ABSENCE or all(_has_result(argument) for argument in node.args)
     if isinstance(node, promql_parser.VectorSelector):
         return str(node.name or "").startswith(_OUTSIDE_THE_TARGET)
     if isinstance(node, promql_parser.MatrixSelector):
-        return _sees(node.vector_selector)
-    inner = getattr(node, "expr", None)
-    return inner is not None and _sees(inner)
+        return _has_result(node.vector_selector)
+    inner = getattr(node, "expr", None)  # parentheses, aggregations, subqueries; what is left are literals
+    return inner is None or _has_result(inner)
+
+
+def _operation_has_result(node: Any) -> bool:
+    """`a or b` needs one side, `a unless b` the left one, everything else both."""
+    left, right = _has_result(node.lhs), _has_result(node.rhs)
+    match str(node.op):
+        case "or":
+            return left or right
+        case "unless":
+            return left
+    return left and right

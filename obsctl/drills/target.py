@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
 from obsctl.clients.protocols import ConsulApi, Json
-from obsctl.config.schema import parse_duration
+from obsctl.config.durations import parse_duration
 from obsctl.drills import routing
 from obsctl.drills.experiment import Experiment, matches
 from obsctl.drills.forecast import Settings
@@ -44,11 +43,13 @@ def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or its rule is not there."""
     job = world.nomad.job(_job_of(experiment.service, world))
     group, rule = _rule(experiment, world)
-    labels = {**rule["labels"], "alertname": rule["name"]}
+    prometheus = yaml.safe_load(world.prometheus.config_yaml())
+    external = (prometheus.get("global") or {}).get("external_labels") or {}  # Prometheus sends them along
+    labels = {**external, **rule["labels"], "alertname": rule["name"]}
     alertmanager = yaml.safe_load(world.alertmanager.status()["config"]["original"])
     routes = tuple(routing.routes(alertmanager, labels))
     route = next((found for found in routes if _ends_at_sink(alertmanager, found)), None)
-    return Target(job, rule, labels, routes, route, _settings(experiment, world, group, rule, route))
+    return Target(job, rule, labels, routes, route, _settings(experiment, world, prometheus, (group, rule), route))
 
 
 def active_rules(world: World) -> list[tuple[Json, Json]]:
@@ -91,7 +92,10 @@ def _ends_at_sink(alertmanager: Json, route: Route) -> bool:
     return route.receiver == "alert-sink" and routing.receives_webhook(alertmanager, route.receiver)
 
 
-def _settings(experiment: Experiment, world: World, group: Json, rule: Json, route: Route | None) -> Settings:
+def _settings(
+    experiment: Experiment, world: World, prometheus: Json, grouped: tuple[Json, Json], route: Route | None
+) -> Settings:
+    group, rule = grouped
     target = next(
         (target for target in world.prometheus.targets() if target["labels"].get("job") == experiment.service), None
     )
@@ -100,14 +104,14 @@ def _settings(experiment: Experiment, world: World, group: Json, rule: Json, rou
             f"Prometheus does not scrape {experiment.service}", hint="give the service the Consul tag obsctl.scrape"
         )
     return Settings(
-        scrape_interval=_seconds(target["scrapeInterval"]),
-        scrape_timeout=_seconds(target["scrapeTimeout"]),
+        scrape_interval=parse_duration(target["scrapeInterval"]),
+        scrape_timeout=parse_duration(target["scrapeTimeout"]),
         evaluation_interval=float(group["interval"]),
         pending=float(rule["duration"]),
         keep_firing=float(rule.get("keepFiringFor", 0)),
         group_wait=route.group_wait if route else 0.0,
         group_interval=route.group_interval if route else 0.0,
-        refresh_interval=_refresh_interval(yaml.safe_load(world.prometheus.config_yaml()), target["scrapePool"]),
+        refresh_interval=_refresh_interval(prometheus, target["scrapePool"]),
     )
 
 
@@ -115,9 +119,5 @@ def _refresh_interval(config: Json, pool: str) -> float:
     """How long consul_sd may wait after a change that came soon after another; 30 s is Prometheus' default."""
     for job in config["scrape_configs"]:
         for discovery in job.get("consul_sd_configs") or [] if job["job_name"] == pool else []:
-            return _seconds(discovery.get("refresh_interval", "30s"))
+            return parse_duration(discovery.get("refresh_interval", "30s"))
     return 30.0
-
-
-def _seconds(text: Any) -> float:
-    return parse_duration(text)
