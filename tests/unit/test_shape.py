@@ -19,18 +19,18 @@ NAMES = {
     file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for file in FILES
 }
 
-# Each folder of obsctl may import itself, the files beside obsctl/__init__.py, and these.
-LAYERS = {
+# Each folder of obsctl may import itself, the files beside obsctl/__init__.py, and these. A new arrow is drawn here.
+LAYERS: dict[str, set[str]] = {
     "config": set(),
-    "clients": {"config"},
+    "clients": set(),
     "content": {"config"},
     "stack": {"config", "clients", "content"},
-    "targets": {"config", "clients"},
+    "targets": set(),
     "local": {"config", "clients"},
-    "drills": {"config", "clients", "content", "stack", "targets"},
-    "services": {"config", "clients", "drills"},
-    "demo": {"config", "clients", "services"},
-    "cli": {"config", "clients", "content", "stack", "targets", "local", "drills", "services", "demo"},
+    "drills": {"config", "clients"},
+    "services": {"clients", "drills"},
+    "demo": {"services"},
+    "cli": {"config", "clients", "stack", "local", "drills", "services", "demo"},
 }
 # What may stand where it is, each with its reason; a rise has to be explained here.
 TYPE_IGNORES = 0
