@@ -1,0 +1,142 @@
+import math
+import random
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from obsctl.drills.forecast import DISCOVERY_MEAN, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
+
+STANDARD = Settings(
+    scrape_interval=15, scrape_timeout=10, evaluation_interval=15, pending=30, keep_firing=0,
+    group_wait=30, group_interval=300, refresh_interval=30,
+)  # fmt: skip
+NO_DELAY = replace(STANDARD, group_wait=0, group_interval=0)
+
+
+def seconds(least=0.0, most=600.0):
+    return st.floats(least, most, allow_nan=False).map(lambda value: round(value, 3))
+
+
+any_settings = st.builds(
+    Settings, scrape_interval=seconds(0.5), scrape_timeout=seconds(0.1), evaluation_interval=seconds(0.5),
+    pending=seconds(), keep_firing=seconds(), group_wait=seconds(), group_interval=seconds(),
+    refresh_interval=seconds(),
+)  # fmt: skip
+
+
+@given(any_settings, st.booleans())
+def test_min_is_at_most_mean_is_at_most_max(given_settings, vanishes):
+    for band in forecast(given_settings, vanishes=vanishes).bands:
+        assert 0 <= band.minimum <= band.mean <= band.maximum
+
+
+@given(any_settings, st.booleans())
+def test_stages_follow_each_other(given_settings, vanishes):
+    bands = {band.stage: band for band in forecast(given_settings, vanishes=vanishes).bands}
+    for earlier, later in (("pending", "firing"), ("firing", "delivered"), ("cleared", "resolved")):
+        assert bands[earlier].minimum <= bands[later].minimum
+        assert bands[earlier].mean <= bands[later].mean
+        assert bands[earlier].maximum <= bands[later].maximum
+
+
+@given(any_settings, st.booleans(), st.sampled_from([field.name for field in fields(Settings)]), seconds(0, 60))
+@settings(max_examples=400)
+def test_a_longer_setting_never_shortens_a_stage(given_settings, vanishes, name, more):
+    # For a multiple of the evaluation interval `for` waits no longer than it says; so it is kept on one.
+    base = replace(given_settings, pending=0.0) if name == "evaluation_interval" else given_settings
+    longer = replace(base, **{name: getattr(base, name) + more})
+    pairs = zip(forecast(base, vanishes=vanishes).bands, forecast(longer, vanishes=vanishes).bands, strict=True)
+    for before, after in pairs:
+        assert after.minimum >= before.minimum - 1e-6
+        assert after.mean >= before.mean - 1e-6
+        assert after.maximum >= before.maximum - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("pending", "evaluation", "waits"), [(30, 15, 30), (10, 15, 15), (31, 15, 45), (0, 15, 0), (2, 1, 2), (15, 15, 15)]
+)
+def test_for_is_rounded_up_to_whole_evaluations(pending, evaluation, waits):
+    made = forecast(replace(STANDARD, pending=pending, evaluation_interval=evaluation), vanishes=False)
+    assert made.band("firing").mean - made.band("pending").mean == pytest.approx(waits)
+    assert made.band("firing").minimum == pytest.approx(waits)
+
+
+def test_a_frozen_target_with_the_usual_settings_is_delivered_after_60_to_100_seconds():
+    """15/15/30/30: 60, 75, 90 s when the scrape is refused; a frozen target takes its timeout of 10 s more."""
+    band = forecast(STANDARD, vanishes=False).band("delivered")
+    assert band.minimum == pytest.approx(60)
+    assert band.mean == pytest.approx(75, abs=0.1)
+    assert band.maximum == pytest.approx(100, abs=1)
+
+
+def test_a_removed_target_with_the_usual_settings_lies_between_its_two_paths():
+    """15/15/30/30: a refused scrape gives 75 s on average, the removal alone 94 to 97 s and at most 117 s."""
+    band = forecast(STANDARD, vanishes=True).band("delivered")
+    assert 75 < band.mean < 97
+    assert band.maximum <= 117
+
+
+def simulated(given_settings, moment, rounds=40_000):
+    """Mean and extremes of `moment(x, y)` over random phases of the scrapes and of the evaluations."""
+    chance = random.Random(20260101)
+    s, e = given_settings.scrape_interval, given_settings.evaluation_interval
+    times = [moment(chance.uniform(0, s), chance.uniform(0, e)) for _ in range(rounds)]
+    return sum(times) / rounds, min(times), max(times)
+
+
+@pytest.mark.parametrize("reload", [0.0, RELOAD_MAX])
+@pytest.mark.parametrize("scrape", [0.05, 1, 2, 5, 5.1, 10, 15, 60])
+def test_a_removed_target_follows_the_documented_model(scrape, reload):
+    """The ticker of the scrape manager may be late; the mean is that of a quiet one."""
+    given_settings = replace(NO_DELAY, scrape_interval=scrape)
+
+    def pending(x, y):
+        removed_first = DISCOVERY_MEAN + reload < x
+        return x + y + (STALENESS * scrape if removed_first else 0.0)
+
+    mean, least, most = simulated(given_settings, pending)
+    band = forecast(given_settings, vanishes=True).band("pending")
+    assert band.minimum <= least
+    assert most <= band.maximum
+    if reload:
+        assert mean <= band.mean * 1.02
+    else:
+        assert band.mean == pytest.approx(mean, rel=0.02)
+
+
+@pytest.mark.parametrize("scrape", [2, 15, 60])
+def test_the_mean_of_a_refused_scrape_is_that_of_the_documented_model(scrape):
+    given_settings = replace(NO_DELAY, scrape_interval=scrape, scrape_timeout=0)
+    mean, _, most = simulated(given_settings, lambda x, y: x + y)
+    band = forecast(given_settings, vanishes=False).band("pending")
+    assert band.mean == pytest.approx(mean, rel=0.02)
+    assert most <= band.maximum
+
+
+def test_a_target_that_comes_back_is_found_again_before_it_is_scraped():
+    given_settings = replace(NO_DELAY, scrape_interval=5, evaluation_interval=5)
+    mean, _, most = simulated(given_settings, lambda x, y: DISCOVERY_MEAN + x + y)
+    band = forecast(given_settings, vanishes=True).band("cleared")
+    assert band.mean == pytest.approx(mean, rel=0.02)
+    assert most + RELOAD_MAX <= band.maximum
+
+
+def test_the_end_waits_for_the_next_tick_of_the_group():
+    made = forecast(STANDARD, vanishes=True)
+    assert made.band("resolved").mean - made.band("cleared").mean == pytest.approx(150, abs=0.1)
+    assert made.band("resolved").maximum - made.band("cleared").maximum == pytest.approx(301)
+
+
+def test_keep_firing_for_delays_the_end():
+    kept = forecast(replace(STANDARD, keep_firing=60), vanishes=True).band("cleared")
+    plain = forecast(STANDARD, vanishes=True).band("cleared")
+    assert kept.mean - plain.mean == pytest.approx(60)
+
+
+@given(any_settings, st.booleans())
+def test_a_forecast_survives_the_journal(given_settings, vanishes):
+    made = forecast(given_settings, vanishes=vanishes)
+    assert Forecast.from_dict(made.to_dict()) == made
+    assert all(math.isfinite(band.maximum) for band in made.bands)
