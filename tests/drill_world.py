@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import yaml
@@ -11,6 +12,7 @@ from obsctl.drills import experiment, target
 from obsctl.drills.faults import FAULTS
 from obsctl.drills.forecast import forecast
 from obsctl.drills.journal import Journal, read
+from obsctl.drills.recipes import Recipe
 from obsctl.drills.runner import Drill, Options
 from obsctl.drills.verdict import judge
 from obsctl.drills.world import Cluster, World
@@ -231,6 +233,15 @@ class DrillWorld:
         finally:
             self.journal.close()
         return judge(self.journal.records)
+
+    def recipe(self, **changes):
+        """A revert recipe for the job as it runs, held by our session."""
+        job, now = self.nomad.job(JOB_ID), self.clock.now()
+        made = Recipe(
+            drill=DRILL_ID, stack=STACK, fault="stop", service=SERVICE, job_id=JOB_ID, version=job["Version"], job=job,
+            session=self.lease.session, created_at=now, deadline=now + 120,
+        )  # fmt: skip
+        return replace(made, **changes)
 
     def pass_time(self, seconds):
         for _ in range(int(seconds)):

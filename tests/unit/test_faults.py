@@ -1,0 +1,184 @@
+import pytest
+
+from obsctl.drills.faults import FAULTS, is_back, wanted_instances
+from obsctl.errors import Conflict, Forbidden, Unreachable
+from tests.drill_world import JOB, JOB_ID, SERVICE, DrillWorld
+
+STOP = FAULTS["stop"]
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = DrillWorld(tmp_path)
+    made.warden_lives = False
+    return made
+
+
+@pytest.fixture
+def recipe(world):
+    return world.recipe()
+
+
+def effect(world, recipe):
+    return STOP.effect_at(world.nomad, world.consul, recipe)
+
+
+def test_the_effect_of_a_stop_is_the_end_of_its_last_task(world, recipe):
+    assert effect(world, recipe) is None
+    stopped_at = world.clock.now()
+    STOP.inject(world.nomad, recipe)
+    world.clock.sleep(5)
+    assert effect(world, recipe) == pytest.approx(stopped_at)
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "unknown"])
+def test_there_is_no_effect_while_an_allocation_may_still_run(world, recipe, status):
+    STOP.inject(world.nomad, recipe)
+    next(iter(world.nomad._allocations.values()))["ClientStatus"] = status
+    assert effect(world, recipe) is None
+
+
+def test_there_is_no_effect_while_consul_still_offers_the_service(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.consul.register(SERVICE)
+    assert effect(world, recipe) is None
+
+
+@pytest.mark.parametrize("change", ["deployed", "stopped", "started again"])
+def test_a_job_that_is_not_the_recipes_any_more_is_not_stopped(world, recipe, change):
+    if change == "deployed":
+        world.nomad.register_job({**JOB, "Priority": 70})
+    else:
+        world.nomad.stop_job(JOB_ID)
+    if change == "started again":
+        world.nomad.register_job(JOB)
+    before = world.versions()
+    with pytest.raises(Conflict, match="was changed"):
+        STOP.inject(world.nomad, recipe)
+    assert world.versions() == before
+
+
+def test_a_revert_registers_the_job_as_it_was(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    assert STOP.revert(world.nomad, recipe).state == "reverted"
+    assert world.runs()
+    assert world.nomad.job(JOB_ID)["TaskGroups"] == JOB["TaskGroups"]
+    assert is_back(world.nomad, world.consul, recipe)
+
+
+def test_a_second_revert_changes_nothing(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    STOP.revert(world.nomad, recipe)
+    version = world.versions()
+    assert STOP.revert(world.nomad, recipe).state == "already"
+    assert world.versions() == version
+
+
+def test_a_revert_without_a_fault_changes_nothing(world, recipe):
+    assert STOP.revert(world.nomad, recipe).state == "already"
+    assert world.versions() == 0
+
+
+def test_a_job_that_was_deployed_during_the_fault_keeps_its_new_form(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.register_job({**JOB, "Priority": 70})
+    assert STOP.revert(world.nomad, recipe).state == "already"
+    assert world.nomad.job(JOB_ID)["Priority"] == 70
+
+
+def test_a_job_that_was_deployed_and_stopped_since_stays_stopped(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.register_job({**JOB, "Priority": 70})
+    world.nomad.stop_job(JOB_ID)
+    reverted = STOP.revert(world.nomad, recipe)
+    assert reverted.state == "superseded"
+    assert "left it stopped: version 3, the drill's 1" in reverted.detail
+    assert not world.runs()
+
+
+def test_a_job_that_was_purged_is_registered_from_the_recipe(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.collect_garbage(JOB_ID)
+    assert STOP.revert(world.nomad, recipe).state == "reverted"
+    assert world.runs()
+
+
+def test_a_revert_that_loses_a_race_looks_again(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    register, raced = world.nomad.register_job, []
+
+    def race(job, **options):
+        if not raced:
+            raced.append(register(job, **options))
+        return register(job, **options)
+
+    world.nomad.register_job = race
+    assert STOP.revert(world.nomad, recipe).state == "already"
+    assert world.versions() == 2
+
+
+def test_a_purged_job_that_somebody_registers_at_the_same_moment_is_theirs(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.collect_garbage(JOB_ID)
+    register, raced = world.nomad.register_job, []
+
+    def race(job, **options):
+        if not raced:
+            raced.append(register({**JOB, "Priority": 70}))
+        return register(job, **options)
+
+    world.nomad.register_job = race
+    assert STOP.revert(world.nomad, recipe).state == "already"
+    assert world.nomad.job(JOB_ID)["Priority"] == 70
+
+
+def test_a_race_that_never_ends_is_an_error_and_not_a_loop(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.failures["register_job"] = Conflict("Nomad: the job changed", hint="")
+    with pytest.raises(Conflict):
+        STOP.revert(world.nomad, recipe)
+
+
+def test_other_errors_of_nomad_reach_the_caller(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.failures["register_job"] = Unreachable("away", hint="")
+    with pytest.raises(Unreachable):
+        STOP.revert(world.nomad, recipe)
+
+
+def test_a_rehearsal_changes_nothing_and_fails_like_the_revert(world, recipe):
+    STOP.rehearse(world.nomad, recipe)
+    assert world.versions() == 0
+    world.nomad.failures["plan_job"] = Forbidden("403", hint="")
+    with pytest.raises(Forbidden):
+        STOP.rehearse(world.nomad, recipe)
+
+
+@pytest.mark.parametrize("missing", ["job", "allocation", "check"])
+def test_a_service_is_not_back_while_a_part_is_missing(world, recipe, missing):
+    STOP.inject(world.nomad, recipe)
+    STOP.revert(world.nomad, recipe)
+    assert is_back(world.nomad, world.consul, recipe)
+    instance = world.consul.health(SERVICE)[0]["Service"]["ID"]
+    if missing == "job":
+        world.nomad.stop_job(JOB_ID)
+        world.nomad.collect_garbage(JOB_ID)
+    elif missing == "allocation":
+        list(world.nomad._allocations.values())[-1]["ClientStatus"] = "pending"
+    else:
+        world.consul.register(SERVICE, instance=instance, status="critical")
+    assert not is_back(world.nomad, world.consul, recipe)
+
+
+def test_the_instances_of_a_service_are_counted_over_the_groups_that_have_it():
+    task = {"Name": "t", "Services": [{"Name": "api"}]}
+    job = {
+        "TaskGroups": [
+            {"Name": "a", "Count": 2, "Services": [{"Name": "api"}]},
+            {"Name": "b", "Count": 3, "Tasks": [task]},
+            {"Name": "db", "Count": 1, "Services": None, "Tasks": [{"Name": "db", "Services": None}]},
+        ]
+    }
+    assert wanted_instances(job, "api") == 5
+    assert wanted_instances(job, "db") == 0
+    assert wanted_instances({"TaskGroups": None}, "api") == 0

@@ -1,0 +1,240 @@
+import threading
+from dataclasses import replace
+
+import pytest
+
+from obsctl.drills import recipes
+from obsctl.drills.faults import FAULTS
+from obsctl.errors import Forbidden, Unreachable
+from obsctl.services.warden import STALE
+from tests.drill_world import DRILL_ID, JOB, JOB_ID, STACK, DrillWorld
+
+STOP = FAULTS["stop"]
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A recipe is in Consul; the warden takes a turn only when a test says so."""
+    made = DrillWorld(tmp_path)
+    made.warden_lives = False
+    recipes.write(made.consul, made.recipe())
+    return made
+
+
+@pytest.fixture
+def recipe(world):
+    return world.recipe()
+
+
+def entry(world):
+    return next(found for found in recipes.read(world.consul, STACK) if found.drill == DRILL_ID)
+
+
+def turn(world, times=1):
+    for _ in range(times):
+        world.warden.turn(wait=0)
+
+
+def metric(world, name):
+    return world.registry.get_sample_value(name)
+
+
+def test_a_new_recipe_is_acknowledged_once_and_nothing_is_touched(world):
+    turn(world)
+    first = entry(world).ack
+    turn(world, 3)
+    assert first
+    assert entry(world).ack == first
+    assert world.versions() == 0
+    assert metric(world, "warden_recipes") == 1
+
+
+def test_a_fault_whose_holder_lives_is_left_alone(world, recipe):
+    turn(world)
+    STOP.inject(world.nomad, recipe)
+    turn(world, 5)
+    assert not world.runs()
+    assert entry(world).outcome is None
+
+
+@pytest.mark.parametrize("end", ["session", "deadline"])
+def test_a_fault_is_put_back_when_the_session_is_gone_or_the_deadline_has_passed(world, recipe, end):
+    turn(world)
+    STOP.inject(world.nomad, recipe)
+    if end == "session":
+        world.consul.expire(world.lease.session)
+    else:
+        world.clock.sleep(121)
+    turn(world)
+    assert world.runs()
+    turn(world)
+    outcome = entry(world).outcome
+    assert (outcome["state"], outcome["healthy"]) == ("reverted", True)
+    assert metric(world, "warden_reverts_total") == 1
+
+
+def test_an_abandoned_drill_without_a_fault_costs_nothing(world):
+    world.consul.expire(world.lease.session)
+    turn(world, 3)
+    outcome = entry(world).outcome
+    assert (outcome["state"], outcome["healthy"]) == ("already", True)
+    assert world.versions() == 0
+
+
+def test_a_drill_that_was_only_asleep_and_injects_late_is_reverted_at_the_next_turn(world, recipe):
+    turn(world)
+    world.consul.expire(world.lease.session)
+    turn(world, 3)
+    STOP.inject(world.nomad, recipe)
+    turn(world)
+    assert world.runs()
+    assert entry(world).outcome["state"] == "reverted"
+
+
+def test_nothing_is_kept_in_memory(world, recipe):
+    for step in range(6):
+        world.start_warden()
+        if step == 2:
+            STOP.inject(world.nomad, recipe)
+            world.consul.expire(world.lease.session)
+        turn(world)
+    assert world.runs()
+    assert entry(world).outcome["healthy"]
+    assert entry(world).ack
+
+
+def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.consul.expire(world.lease.session)
+    turn(world, 3)
+    world.clock.sleep(200)
+    calls = len(world.nomad.calls)
+    turn(world, 3)
+    assert len(world.nomad.calls) == calls
+
+
+def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.clock.sleep(200)
+    world.nomad.failures["register_job"] = Unreachable("away", hint="")
+    turn(world, 3)
+    assert not world.runs()
+    world.nomad.failures.clear()
+    turn(world, 2)
+    assert world.runs()
+    assert entry(world).outcome["healthy"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_operators_later_stop_is_not_fought(world, recipe, late):
+    STOP.inject(world.nomad, recipe)
+    world.consul.expire(world.lease.session)
+    turn(world, 3)
+    if late:
+        world.clock.sleep(200)
+    world.nomad.stop_job(JOB_ID)
+    turn(world, 3)
+    assert not world.runs()
+
+
+def test_a_deploy_is_not_overwritten(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.register_job({**JOB, "Priority": 70})
+    world.consul.expire(world.lease.session)
+    turn(world, 3)
+    assert world.nomad.job(JOB_ID)["Priority"] == 70
+    assert entry(world).outcome["state"] == "already"
+
+
+def test_a_recipe_that_cannot_be_read_is_counted_and_hides_no_other(world):
+    world.consul.put(recipes.key(STACK, "0-broken"), b"{")
+    turn(world)
+    assert entry(world).ack
+    assert metric(world, "warden_failures_total") == 1
+    assert world.warden.why_not_ready() == ""
+
+
+def test_a_fault_of_a_newer_obsctl_is_never_acknowledged(world):
+    recipes.write(world.consul, replace(world.recipe(), drill="0-newer", fault="flood"))
+    turn(world, 2)
+    newer, ours = recipes.read(world.consul, STACK)
+    assert (newer.ack, bool(ours.ack)) == (None, True)
+    assert metric(world, "warden_failures_total") == 2
+
+
+def test_a_promise_that_cannot_be_kept_is_not_given(world):
+    world.nomad.failures["plan_job"] = Forbidden("403", hint="")
+    turn(world)
+    assert entry(world).ack is None
+    assert metric(world, "warden_failures_total") == 1
+
+
+def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, recipe):
+    recipes.write(world.consul, replace(recipe, drill="0-other", job_id="gone", job={"TaskGroups": 1}, session="dead"))
+    STOP.inject(world.nomad, recipe)
+    world.consul.expire(world.lease.session)
+    turn(world, 2)
+    assert world.runs()
+    assert metric(world, "warden_failures_total") == 2
+
+
+def test_a_revert_comes_before_a_word_about_it(world, recipe):
+    """Consul takes no writes: no acknowledgement, no outcome, but the service runs."""
+    STOP.inject(world.nomad, recipe)
+    world.consul.expire(world.lease.session)
+    world.consul.failures["put"] = Unreachable("no leader", hint="")
+    turn(world)
+    assert world.runs()
+    world.consul.failures.clear()
+    turn(world, 2)
+    assert entry(world).outcome["healthy"]
+
+
+def test_an_entry_that_a_drill_removed_meanwhile_is_not_brought_back(world):
+    watch = world.consul.watch
+
+    def too_late(*args, **kwargs):
+        answer = watch(*args, **kwargs)
+        recipes.remove(world.consul, STACK, DRILL_ID)
+        return answer
+
+    world.consul.watch = too_late
+    turn(world)
+    assert world.entries() == []
+    assert metric(world, "warden_failures_total") == 0
+
+
+def test_it_is_ready_only_while_its_turns_are_good(world):
+    assert world.warden.why_not_ready() != ""
+    turn(world)
+    assert world.warden.why_not_ready() == ""
+    world.nomad.failures["*"] = Unreachable("away", hint="")
+    world.consul.expire(world.lease.session)
+    world.clock.sleep(STALE + 1)
+    turn(world)
+    assert "16 s ago" in world.warden.why_not_ready()
+
+
+@pytest.mark.parametrize("error", [Unreachable("away", hint=""), KeyError("a bug")])
+def test_an_error_does_not_end_the_loop(world, recipe, error):
+    """Its thread, with real turns: what fails is counted, and the next turn does the work."""
+    STOP.inject(world.nomad, recipe)
+    world.consul.expire(world.lease.session)
+    stop, watch, failed = threading.Event(), world.consul.watch, []
+
+    def fail_first(*args, **kwargs):
+        if len(failed) < 2:
+            failed.append(1)
+            raise error
+        if world.runs():
+            stop.set()
+        return watch(*args, **kwargs)
+
+    world.consul.watch = fail_first
+    world.warden._failed = lambda what, error: counted.append(error)
+    counted = []
+    stop_wait = stop.wait
+    stop.wait = lambda seconds: stop_wait(0)
+    world.warden.run(stop)
+    assert world.runs()
+    assert counted == [error, error]
