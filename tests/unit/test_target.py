@@ -1,0 +1,88 @@
+import pytest
+import yaml
+
+from obsctl.drills.forecast import Settings
+from obsctl.errors import ObsctlError
+from tests.drill_world import ALERTMANAGER, JOB_ID, PROMETHEUS, SERVICE, DrillWorld
+
+
+@pytest.fixture
+def world(tmp_path):
+    return DrillWorld(tmp_path)
+
+
+def test_the_job_the_rule_the_route_and_the_settings_are_read_from_the_live_cluster(world):
+    found = world.target()
+    assert found.job_id == JOB_ID
+    assert found.rule["name"] == "ServiceDown"
+    assert found.labels == {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
+    assert found.route.receiver == "alert-sink"
+    assert found.settings == Settings(
+        scrape_interval=2, scrape_timeout=1, evaluation_interval=1, pending=10, keep_firing=0,
+        group_wait=1, group_interval=2, refresh_interval=2,
+    )  # fmt: skip
+
+
+def test_a_service_that_is_not_in_consul_is_said(world):
+    world.nomad.stop_job(JOB_ID)
+    with pytest.raises(ObsctlError, match="there is no service response in Consul") as failure:
+        world.target()
+    assert "obsctl deploy" in failure.value.hint
+
+
+def test_a_service_that_nomad_did_not_register_cannot_be_drilled(world):
+    world.nomad.stop_job(JOB_ID)
+    world.consul.register(SERVICE)
+    with pytest.raises(ObsctlError, match="no Nomad job registered it"):
+        world.target()
+
+
+def test_a_service_without_its_rule_is_said(world):
+    world.rule["labels"] = {"service": "other"}
+    with pytest.raises(ObsctlError, match='no alert rule with alertname="ServiceDown", service="response"') as failure:
+        world.target()
+    assert "services:" in failure.value.hint
+
+
+def test_a_service_that_is_not_scraped_is_said(world):
+    world.prometheus.active_targets = []
+    with pytest.raises(ObsctlError, match="does not scrape response") as failure:
+        world.target()
+    assert "obsctl.scrape" in failure.value.hint
+
+
+def routed(world, **route):
+    world.alertmanager.config = yaml.safe_dump({**ALERTMANAGER, "route": {**ALERTMANAGER["route"], **route}})
+    return world.target()
+
+
+def test_the_route_to_alert_sink_is_chosen_among_several(world):
+    children = [
+        {"receiver": "people", "continue": True, "group_wait": "9s"},
+        {"receiver": "alert-sink", "group_wait": "3s"},
+    ]
+    found = routed(world, receiver="nobody", routes=children)
+    assert [route.receiver for route in found.routes] == ["people", "alert-sink"]
+    assert found.settings.group_wait == 3
+
+
+def test_an_alert_that_does_not_reach_alert_sink_has_no_route(world):
+    assert routed(world, receiver="people").route is None
+
+
+def test_a_route_may_ask_for_the_labels_that_prometheus_adds(world):
+    world.prometheus.config = yaml.safe_dump({**PROMETHEUS, "global": {"external_labels": {"stack": "obs"}}})
+    children = [{"receiver": "people", "matchers": ['stack="obs"']}]
+    assert routed(world, routes=children).route is None
+
+
+def test_without_a_word_consul_discovery_waits_for_30_seconds(world):
+    world.prometheus.config = yaml.safe_dump({"scrape_configs": [{"job_name": "consul", "consul_sd_configs": [{}]}]})
+    assert world.target().settings.refresh_interval == 30
+    world.prometheus.config = yaml.safe_dump({"scrape_configs": [{"job_name": "consul"}]})
+    assert world.target().settings.refresh_interval == 30
+
+
+def test_keep_firing_for_is_read(world):
+    world.rule["keepFiringFor"] = 60
+    assert world.target().settings.keep_firing == 60
