@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ class Ui:
         self.as_json = as_json
         self.verbosity = verbosity
         self._color = color
+        self._one_at_a_time = threading.RLock()  # events come from many threads
 
     def result(self, kind: str, data: dict[str, Any], text: str) -> None:
         """The command's answer: `text` for people, or one JSON document {"schema": "obsctl/<kind>/v1", ...}."""
@@ -85,22 +87,23 @@ class Ui:
         self._write(sys.stderr if self.as_json else sys.stdout, text, style)
 
     def _transient(self, text: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
+        with self._one_at_a_time:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
 
     def _write(self, stream: Any, text: str, style: str | None) -> None:
-        if stream.isatty():
-            sys.stderr.write("\r\x1b[K")  # ends a transient progress line
-            sys.stderr.flush()
-        if style and self._colored(stream):
-            from rich.console import Console
+        with self._one_at_a_time:
+            if stream.isatty():
+                sys.stderr.write("\r\x1b[K")  # ends a transient progress line
+                sys.stderr.flush()
+            if style and self._colored(stream):
+                from rich.console import Console
 
-            Console(file=stream, highlight=False, force_terminal=True).print(
-                text, style=style, markup=False, soft_wrap=True
-            )
-        else:
-            print(text, file=stream)
-        stream.flush()
+                console = Console(file=stream, highlight=False, force_terminal=True)
+                console.print(text, style=style, markup=False, soft_wrap=True)
+            else:
+                print(text, file=stream)
+            stream.flush()
 
     def _colored(self, stream: Any) -> bool:
         if self._color is not None:

@@ -44,7 +44,7 @@ class Desired:
 class ObservedJob:
     """A job of Nomad, and what Nomad says that registering the desired one would change.
 
-    index: JobModifyIndex, 0 when there is no such job. failed: its newest deployment failed.
+    index: JobModifyIndex, 0 when there is no such job. failed: its newest deployment failed; unfinished: that goes on.
     differences: short lines, empty when nothing differs.
     """
 
@@ -55,6 +55,7 @@ class ObservedJob:
     spec: str | None
     stopped: bool
     failed: bool = False
+    unfinished: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
     warnings: str = ""
@@ -139,12 +140,15 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
     """Ask Nomad what registering the desired job would change, and how its last deployment went."""
     if desired is None:
         return seen
-    answer = nomad.plan_job(registered_as(seen, desired, nomad.job(seen.job_id)))
-    deployment = nomad.job_deployment(seen.job_id)
+    current = nomad.job(seen.job_id)
+    answer = nomad.plan_job(registered_as(seen, desired, current))
+    deployment = nomad.job_deployment(seen.job_id) or {"Status": "none", "JobVersion": None}
+    ended = deployment["Status"] in ("successful", "failed", "cancelled")
     return replace(
         seen,
         index=answer["JobModifyIndex"],
-        failed=bool(deployment and deployment["Status"] == "failed"),
+        failed=deployment["Status"] == "failed",
+        unfinished=deployment["JobVersion"] == current["Version"] and not ended,
         differences=tuple(_differences(answer.get("Diff") or {})),
         placement=placement_failures(answer.get("FailedTGAllocs")),
         warnings=(answer.get("Warnings") or "").strip(),
@@ -181,10 +185,11 @@ def _why(metric: Json) -> str:
 
 
 def _differences(diff: Json, path: str = "") -> list[str]:
-    """Nomad's nested diff as lines. Only names for what may be long or secret (templates, env)."""
+    """Nomad's nested diff as lines, without our own marks."""
     if diff.get("Type") in (None, "None"):
         return []
-    lines = [_field(path, item) for item in diff.get("Fields") or [] if item["Type"] != "None"]
+    fields = [item for item in diff.get("Fields") or [] if item["Type"] != "None"]
+    lines = [_field(path, item) for item in fields if not item["Name"].startswith("Meta[obsctl.")]
     for kind in ("TaskGroups", "Tasks", "Objects"):
         for child in diff.get(kind) or []:
             lines += _differences(child, f"{path}{child.get('Name', kind)}.")
@@ -192,6 +197,7 @@ def _differences(diff: Json, path: str = "") -> list[str]:
 
 
 def _field(path: str, item: Json) -> str:
+    """The name alone for what may be long or secret (templates, env)."""
     name = f"{path}{item['Name']}"
     if any(part in name for part in ("Env", "Template", "EmbeddedTmpl")):
         return f"{name} changed"

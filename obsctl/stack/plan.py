@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -136,21 +136,18 @@ def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
 def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     if seen is None:
         return Change("job", job.job_id, Action.CREATE, "does not exist", job.phase, 0, job.spec)
+    reasons = (
+        (seen.stopped, "it was stopped"),
+        (seen.spec != job.spec, "the configuration changed"),
+        (seen.failed, "its last deployment failed"),
+        (seen.unfinished, "its last deployment has not ended"),
+        (bool(seen.differences), "it was changed outside obsctl"),
+    )
+    reason = next((words for applies, words in reasons if applies), None)
+    if reason is None:
+        return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)
     details = (*seen.differences, *seen.placement)
-    change = Change("job", job.job_id, Action.UPDATE, "", job.phase, seen.index, job.spec, details)
-    if seen.stopped:
-        return _because(change, "it was stopped")
-    if seen.spec != job.spec:
-        return _because(change, "the configuration changed")
-    if seen.failed:
-        return _because(change, "its last deployment failed")
-    if seen.differences:
-        return _because(change, "it was changed outside obsctl")
-    return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)
-
-
-def _because(change: Change, reason: str) -> Change:
-    return replace(change, reason=reason)
+    return Change("job", job.job_id, Action.UPDATE, reason, job.phase, seen.index, job.spec, details)
 
 
 def _job_stops(desired: Desired, observed: Observed) -> Iterator[Change]:

@@ -136,7 +136,7 @@ def _text(environment: Environment, template: str, **values: Any) -> str:
         message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise ObsctlError(
             f"{_place(error, environment) or template}: {message}",
-            hint="correct the template; obsctl render shows the result",
+            hint="correct it; without a template of your own the shipped one is used",
         ) from error
     return _without_blank_runs(lines)
 

@@ -81,14 +81,20 @@ def _rules(rendered: Rendered, prometheus: PrometheusApi) -> Iterator[str]:
 
 
 def _written(rule: dict[str, Any]) -> tuple[Any, ...]:
-    pending = parse_duration(rule["for"]) if "for" in rule else 0.0
+    pending = str(rule.get("for", "0s"))
+    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
     name = rule.get("alert") or rule.get("record")
-    return name, _canonical(rule["expr"]), pending, rule.get("labels") or {}, rule.get("annotations") or {}
+    return name, _canonical(rule["expr"]), 0.0 if pending == "0" else parse_duration(pending), *details
 
 
 def _loaded(rule: dict[str, Any]) -> tuple[Any, ...]:
-    details = rule.get("labels") or {}, rule.get("annotations") or {}
+    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
     return rule["name"], _canonical(rule["query"]), float(rule.get("duration", 0)), *details
+
+
+def _as_text(labels: dict[str, Any] | None) -> dict[str, str]:
+    """Prometheus has text where a rule file may have a number."""
+    return {name: str(value) for name, value in (labels or {}).items()}
 
 
 def _canonical(expression: str) -> str:

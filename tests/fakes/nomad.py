@@ -87,7 +87,7 @@ class FakeNomad(Breakable, api=NomadApi):
         if enforce_index not in (None, index):
             raise Conflict(f"Nomad at {self.address}: job {job['ID']} has modify index {index}", hint="plan again")
         if current and not current["Stop"] and _spec(current) == _spec(job):
-            return self._evaluate(current)
+            return self._evaluate(current, failed=self.unplaceable.get(job["ID"]))
         new = self._add_version({**_spec(deepcopy(job)), "Stop": False, "Status": "running", "Stable": False})
         self._end_allocations(job["ID"])
         return self._start(new)

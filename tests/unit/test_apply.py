@@ -143,6 +143,15 @@ def test_a_failed_deployment_is_tried_again_with_a_mark_that_makes_nomad_act(wor
     assert world.plan(SMALL).effective == ()
 
 
+def test_a_deploy_that_was_interrupted_is_waited_for_by_the_next_one(world: World) -> None:
+    world.nomad.unplaceable["obs-warden"] = {"warden": {"NodesEvaluated": 1, "ConstraintFiltered": {"no docker": 1}}}
+    for _ in range(2):
+        with pytest.raises(ApplyFailed, match=r"obs-warden cannot be placed: group warden: no docker"):
+            world.deploy(SMALL)
+    assert "obs-alertmanager" not in world.registered()
+    assert world.nomad.job("obs-warden")["Version"] == 0, "the same job again makes no new version"
+
+
 def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> None:
     world.nomad.exits["obs-alertmanager"] = "bad configuration"
     with pytest.raises(ApplyFailed) as caught:

@@ -108,7 +108,8 @@ def test_what_may_be_long_or_secret_is_named_but_not_shown(world: World) -> None
         "Type": "Edited",
         "Fields": [field("Env[A]", "", SECRET), field("Driver", "docker", "exec")],
     }
-    group = {"Name": "warden", "Type": "Edited", "Tasks": [{**task, "Objects": [template]}]}
+    mark = field("Meta[obsctl.spec]", "1", "2")
+    group = {"Name": "warden", "Type": "Edited", "Fields": [mark], "Tasks": [{**task, "Objects": [template]}]}
     world.nomad.plan_job = lambda job: {  # type: ignore[method-assign]
         "JobModifyIndex": 1,
         "Diff": {"Type": "Edited", "TaskGroups": [group]},

@@ -101,6 +101,14 @@ def test_a_failed_deployment_is_tried_again(world: World) -> None:
     assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
 
 
+def test_a_job_whose_deployment_has_not_ended_is_waited_for(world: World) -> None:
+    world.nomad.unplaceable["obs-warden"] = {"warden": {"NodesEvaluated": 1}}
+    with pytest.raises(ObsctlError, match="cannot be placed"):
+        world.deploy(SMALL)
+    assert reasons(world.plan(SMALL))["obs-warden"] == "update: its last deployment has not ended"
+    assert list(reasons(world.plan(SMALL))) == ["obs-warden", "obs-alertmanager", "obs-prometheus"]
+
+
 def test_a_job_that_cannot_be_placed_says_so_in_the_plan(world: World) -> None:
     world.deploy(SMALL)
     world.nomad.unplaceable["obs-prometheus"] = {

@@ -160,7 +160,7 @@ class TestOwnTemplates:
         file = override(tmp_path, "jobs/warden.nomad.hcl.j2", text)
         with pytest.raises(ObsctlError, match=re.escape(str(file)) + words) as caught:
             hcl("warden", tmp_path)
-        assert "obsctl render" in caught.value.hint
+        assert "the shipped one is used" in caught.value.hint
 
     def test_one_that_is_not_text_is_told_by_name(self, tmp_path: Path) -> None:
         override(tmp_path, "jobs/warden.nomad.hcl.j2", "").write_bytes(b"\xff\xfe")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.model import Event, Finding, Severity
 from obsctl.ui import Ui
+from obsctl.wait import SYSTEM_CLOCK
 
 
 class Terminal(io.StringIO):
@@ -134,3 +136,21 @@ def test_nobody_is_asked_when_json_is_wanted(monkeypatch: pytest.MonkeyPatch, as
     on_a_terminal(monkeypatch)
     monkeypatch.setattr(sys, "stdin", Terminal())
     assert Ui(as_json=as_json).is_interactive() is interactive
+
+
+class Slow(io.StringIO):
+    """A stream on which another thread always gets its turn in the middle of a line."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        SYSTEM_CLOCK.sleep(0.001)
+        return written
+
+
+def test_lines_of_many_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Slow()
+    monkeypatch.setattr(sys, "stdout", stream)
+    ui = Ui()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(ui.event, [Event("web", "ok", "created")] * 24))
+    assert stream.getvalue().splitlines() == ["✓ web: created"] * 24
