@@ -40,7 +40,9 @@ demo: $(INSTALLED)
 	@echo "The cluster stays up. Try:"
 	@echo "  $(BIN)/obsctl drill report last          the drill again, from its journal"
 	@echo "  $(BIN)/obsctl drill stop hello-service   another drill"
+	@echo "  eval \"\$$($(BIN)/obsctl dev env)\"          then nomad and consul are yours:"
 	@echo "  nomad job stop obs-response-service      break it yourself; alert-sink's page shows what arrives"
+	@echo "  $(BIN)/obsctl deploy --yes               and put it back"
 	@echo "  make demo-down                           end it"
 
 demo-down: $(INSTALLED)

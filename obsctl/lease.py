@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from obsctl.clients.protocols import ConsulApi
-from obsctl.errors import ApiError, Conflict, NotFound, ObsctlError
-from obsctl.wait import SYSTEM_CLOCK, Clock
+from obsctl.errors import ApiError, Conflict, DeadlineExceeded, NotFound, ObsctlError
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 TTL = 10
 """Seconds. Consul's minimum, and a lower bound: it may let a session live up to twice as long."""
 RENEW_EVERY = 3.0
 """Seconds; two renewals may fail before the session is in danger."""
+DELAY_AFTER_DEATH = 3.0
+"""Seconds to wait for a lock that nobody holds: Consul keeps it back for a second after its holder died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
     ended = threading.Event()
     keeper = threading.Thread(target=_keep, args=(consul, lease, ended, clock), name="obsctl-lease", daemon=True)
     try:
-        _acquire(consul, stack, command, session)
+        _acquire(consul, stack, command, session, clock)
         keeper.start()
         yield lease
     finally:
@@ -91,7 +93,7 @@ def holder(consul: ConsulApi, stack: str) -> Holder | None:
         return Holder(command="an unknown command", user="?", host="?", pid=0, since="?")
 
 
-def _acquire(consul: ConsulApi, stack: str, command: str, session: str) -> None:
+def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: Clock) -> None:
     me = Holder(
         command=command,
         user=os.environ.get("USER") or str(os.getuid()),
@@ -99,12 +101,25 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str) -> None:
         pid=os.getpid(),
         since=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    if not consul.acquire(lock_key(stack), json.dumps(asdict(me)).encode(), session):
+
+    def acquired() -> bool:
+        if consul.acquire(lock_key(stack), json.dumps(asdict(me)).encode(), session):
+            return True
         other = holder(consul, stack)
+        if other is not None:
+            raise Locked(
+                f"stack {stack} is locked: {other}",
+                hint="wait for it to end; the lock of a process that died is freed within 20 s",
+            )
+        return False
+
+    try:
+        wait_until(acquired, timeout=DELAY_AFTER_DEATH, what="", hint="", clock=clock)
+    except DeadlineExceeded:
         raise Locked(
-            f"stack {stack} is locked: {other or 'its last holder died and Consul keeps the lock for a moment'}",
-            hint="wait for it to end; the lock of a process that died is freed within 20 s",
-        )
+            f"stack {stack} is locked, but nobody holds the lock {lock_key(stack)} in Consul",
+            hint="its last holder died a moment ago: try again",
+        ) from None
 
 
 def _release(consul: ConsulApi, stack: str, session: str) -> None:

@@ -108,7 +108,7 @@ def status(ctx: click.Context, state_dir: Path | None) -> None:
 @state_dir_option
 @click.pass_obj
 def env(app: App, state_dir: Path | None) -> None:
-    """Print what points nomad, consul and obsctl at this cluster.
+    """Print what points nomad, consul and obsctl at this cluster, and puts its programs on the PATH.
 
     Example: eval "$(obsctl dev env)"
     """
@@ -117,6 +117,7 @@ def env(app: App, state_dir: Path | None) -> None:
         raise ObsctlError(f"the cluster in {cluster.folder.path} does not run", hint="start it: obsctl dev up")
     exports = cluster.addresses.exports()
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    lines.append(f'export PATH={shlex.quote(str(cluster.folder.bin))}:"$PATH"')
     app.ui.result("dev-env", {"env": exports}, "\n".join(lines))
 
 

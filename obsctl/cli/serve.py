@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
     from obsctl.demo.discovery import Consul
@@ -22,6 +25,12 @@ def serve() -> None:
 
     Example: obsctl serve alert-sink --data-dir /tmp/alerts
     """
+    missing = [name for name in ("flask", "prometheus_client", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ObsctlError(
+            f"the programs for the cluster need {', '.join(missing)}, which this installation does not have",
+            hint="pip install 'obsctl[demo]'",
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
 

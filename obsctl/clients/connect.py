@@ -62,5 +62,5 @@ def _configured(
 
 def _own(name: str, component: str, address: str, timeout: float) -> Server:
     """A server of the stack itself, which has no section of its own in obsctl.yaml."""
-    down = f"`obsctl status` shows whether it runs, `obsctl logs {component}` why not"
+    down = f"`obsctl status` shows whether {component} runs, and why not"
     return Server(name=name, address=address, down=down, timeout=timeout)

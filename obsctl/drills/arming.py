@@ -56,6 +56,6 @@ def _acknowledgement(world: World, guard: Guard, recipe: Recipe) -> Json:
         ack,
         timeout=ACK_TIMEOUT,
         what="the warden's word that it has the recipe and may act on it",
-        hint="obsctl status warden; its log says what keeps it",
+        hint="obsctl status shows the warden, and its log what keeps it",
         clock=world.clock,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from obsctl.drills import journal
+from obsctl.errors import ObsctlError
 from obsctl.wait import wait_until
 from tests.e2e.stack import OBSCTL, Stack
 
@@ -19,10 +20,12 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 def journal_has(stack: Stack, kind: str) -> bool:
     """Whether the newest journal has a record of this kind, or "stage:NAME"."""
     paths = sorted((stack.folder / "state/obsctl/drills/obs").glob("*.jsonl"))
-    if not paths:
-        return False
+    try:
+        records = journal.read(paths[-1]) if paths else []
+    except ObsctlError:  # it was just made, and is still empty
+        records = []
     kinds = [record.kind if record.kind != "stage" else f"stage:{record.data['stage']}"
-             for record in journal.read(paths[-1])]  # fmt: skip
+             for record in records]  # fmt: skip
     return kind in kinds
 
 

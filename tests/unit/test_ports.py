@@ -40,9 +40,9 @@ def test_only_the_wanted_ports_are_tried(listener: int) -> None:
 
 
 def test_gossip_needs_udp_too() -> None:
+    port = choose_free().nomad_serf
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
+        server.bind(("127.0.0.1", port))
         assert conflicts(Ports(nomad_serf=port), ["nomad serf"])
         assert not conflicts(Ports(nomad_rpc=port), ["nomad rpc"])
 
