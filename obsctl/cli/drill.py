@@ -89,11 +89,10 @@ def recover(app: App) -> None:
                 finish_books(_folder(config), done[-1])
             except ObsctlError as error:  # the other drills first
                 failed.append(error)
+    lines = [str(item) for item in done] or ["Nothing to recover: no drill is unfinished."] * (not failed)
+    app.ui.result("drill-recover", {"recovered": [asdict(item) for item in done]}, "\n".join(lines))
     if failed:
         raise failed[0]
-    lines = [f"{item.drill}: {item.service} is back ({item.detail}), by {item.by}" for item in done]
-    app.ui.result("drill-recover", {"recovered": [asdict(item) for item in done]},
-                  "\n".join(lines) or "Nothing to recover: no drill is unfinished.")  # fmt: skip
 
 
 @drill.command()

@@ -26,6 +26,10 @@ class Recovered:
     detail: str
     by: str
 
+    def __str__(self) -> str:
+        how = "was left as it is" if self.state == "superseded" else "is back"
+        return f"{self.drill}: {self.service} {how} ({self.detail}), by {self.by}"
+
 
 def recover(cluster: Cluster, entry: Entry) -> Recovered:
     """Revert (a no-op when the warden has done it), see that the service is back, and remove the recipe.

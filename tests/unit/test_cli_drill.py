@@ -1,0 +1,332 @@
+"""obsctl drill: what it asks, says and prints, and how it exits. The stack behind it is one of fakes."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from obsctl.cli import drill as cli
+from obsctl.cli import wire
+from obsctl.cli.app import App
+from obsctl.drills import recipes
+from obsctl.errors import Interrupted, ObsctlError
+from obsctl.lease import Locked, lock_key
+from obsctl.ui import Ui
+from tests.drill_world import JOB_ID, SERVICE, STACK, DrillWorld
+
+
+class Terminal(Ui):
+    """Somebody sits there."""
+
+    def is_interactive(self):
+        return True
+
+
+class Stack:
+    """The command, on a world of fakes."""
+
+    def __init__(self, folder, monkeypatch):
+        self.world = DrillWorld(folder)
+        self.journals = folder / "journals"
+        self.config = folder / "obsctl.yaml"
+        self.config.write_text(f"stack: {STACK}\ndrills: {{journal_dir: {self.journals}}}\n")
+        monkeypatch.setattr(cli, "_world", self.seen_by)
+        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(self.world.nomad, self.world.consul))
+
+    def seen_by(self, app, interrupted):
+        def emit(event):
+            self.world.emit(event)
+            app.ui.event(event)
+
+        return replace(self.world.world, emit=emit, interrupted=interrupted)
+
+    def run(self, *arguments, ui=None, answer=None):
+        app = App(ui=ui or Ui(), config_path=self.config)
+        return CliRunner().invoke(cli.drill, arguments, obj=app, standalone_mode=False, input=answer)
+
+    def stop(self, *options, **more):
+        return self.run("stop", SERVICE, *options, **more)
+
+    def journal_files(self):
+        return sorted(self.journals.glob("*.jsonl"))
+
+
+@pytest.fixture
+def stack(tmp_path, monkeypatch):
+    return Stack(tmp_path, monkeypatch)
+
+
+def assert_untouched(stack):
+    assert stack.world.versions() == 0
+    assert stack.world.entries() == []
+    assert stack.journal_files() == []
+    assert not stack.world.consul.called("acquire")
+
+
+def test_a_drill_that_is_proven_exits_with_0(stack):
+    result = stack.stop("--yes")
+    assert result.exception is None
+    assert result.return_value == 0
+    assert "PROVEN: delivered" in result.stdout
+    assert f"Report: obsctl drill report {stack.journal_files()[0].stem}" in result.stdout
+    assert stack.world.runs()
+    assert stack.world.consul.get(lock_key(STACK)) is None
+
+
+def test_the_forecast_is_shown_before_anybody_is_asked(stack):
+    result = stack.stop(ui=Terminal(), answer="n\n")
+    assert "delivered" in result.stdout.partition("Stop demo-response")[0]
+    assert isinstance(result.exception, ObsctlError)
+    assert "nothing was touched" in result.exception.message
+    assert_untouched(stack)
+
+
+def test_y_starts_the_drill(stack):
+    assert stack.stop(ui=Terminal(), answer="y\n").return_value == 0
+
+
+def test_without_yes_and_without_anybody_to_ask_nothing_happens(stack):
+    result = stack.stop()
+    assert isinstance(result.exception, ObsctlError)
+    assert "nobody can be asked" in result.exception.message
+    assert result.exception.hint == "add --yes"
+    assert_untouched(stack)
+
+
+def test_a_dry_run_touches_nothing(stack):
+    result = stack.stop("--dry-run")
+    assert result.return_value == 0
+    assert "steady: the drill could start" in result.stdout
+    assert_untouched(stack)
+
+
+def test_a_dry_run_of_a_stack_that_is_not_steady_exits_with_20_and_says_why(stack):
+    stack.world.prometheus.alertmanager_urls = []
+    result = stack.stop("--dry-run")
+    assert result.return_value == 20
+    assert "no active Alertmanager" in result.stdout
+    assert_untouched(stack)
+
+
+def test_json_is_one_document_with_verdict_and_journal(stack):
+    result = stack.stop("--yes", ui=Ui(as_json=True))
+    document = json.loads(result.stdout)
+    assert document["schema"] == "obsctl/drill/v1"
+    assert document["verdict"]["outcome"] == "PROVEN"
+    assert document["journal"][-1]["kind"] == "finished"
+    assert document["id"] == stack.journal_files()[0].stem
+    assert "delivered" in result.stderr
+
+
+def test_json_of_a_dry_run_is_one_document_too(stack):
+    document = json.loads(stack.stop("--dry-run", ui=Ui(as_json=True)).stdout)
+    assert document["schema"] == "obsctl/drill-forecast/v1"
+    assert document["forecast"]["bands"][0]["stage"] == "pending"
+    assert document["findings"] == []
+
+
+def missed(world):
+    world.alerts.rule = lambda is_up: False
+
+
+def undelivered(world):
+    world.alerts.delivers = lambda status: False
+
+
+def unresolved(world):
+    world.alerts.delivers = lambda status: status == "firing"
+
+
+def late(world):
+    world.alerts.delay = 20
+
+
+def not_steady(world):
+    world.sink.received.clear()
+
+
+def not_injected(world):
+    world.nomad.stop_job = lambda job_id: ""
+
+
+def no_warden(world):
+    world.warden_lives = False
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (missed, 10),
+        (undelivered, 11),
+        (unresolved, 12),
+        (late, 13),
+        (not_steady, 20),
+        (no_warden, 20),
+        (not_injected, 22),
+    ],
+)
+def test_each_verdict_has_its_exit_code(stack, spoil, code):
+    spoil(stack.world)
+    assert stack.stop("--yes").return_value == code
+    assert stack.world.runs()
+    assert stack.world.entries() == []
+
+
+def test_a_locked_stack_is_21_and_names_the_holder(stack):
+    holder = {"command": "deploy", "user": "ada", "host": "h", "pid": 7, "since": "now"}
+    session = stack.world.consul.create_session("deploy", ttl=10)
+    stack.world.consul.acquire(lock_key(STACK), json.dumps(holder).encode(), session)
+    result = stack.stop("--yes")
+    assert isinstance(result.exception, Locked)
+    assert result.exception.exit_code == 21
+    assert "deploy by ada on h" in result.exception.message
+    assert stack.world.versions() == 0
+    assert stack.journal_files() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_drill_and_puts_everything_back(stack, number):
+    def interrupt(step, name):
+        if name == "say.pending.ok":
+            os.kill(os.getpid(), number)
+
+    stack.world.on_step = interrupt
+    before = signal.getsignal(number)
+    result = stack.stop("--yes")
+    assert result.return_value == 30
+    assert "ABORTED: interrupted; everything was put back" in result.stdout
+    assert number.name in result.stdout
+    assert stack.world.runs()
+    assert stack.world.entries() == []
+    assert signal.getsignal(number) is before
+
+
+def test_however_often_it_comes_the_revert_goes_on(stack):
+    def interrupt(step, name):
+        if name in ("say.pending.ok", "say.reverting.start", "nomad.register_job", "consul.delete", "say.reverted.ok"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stack.world.on_step = interrupt
+    result = stack.stop("--yes")
+    assert result.return_value == 30
+    assert result.stdout.count("still at it") == 5  # the recipe and the lock are deleted
+    assert stack.world.runs()
+    assert stack.world.entries() == []
+
+
+def test_a_signal_before_anything_was_armed_just_ends_it(stack):
+    def interrupt(step, name):
+        if name == "say.steady.ok":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stack.world.on_step = interrupt
+    result = stack.stop("--yes")
+    assert isinstance(result.exception, Interrupted)
+    assert result.exception.exit_code == 130
+    assert (stack.world.versions(), stack.world.entries()) == (0, [])
+
+
+def test_ctrl_c_at_the_question_is_an_ordinary_ctrl_c(stack, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli.click, "confirm", lambda *_, **__: seen.append(signal.getsignal(signal.SIGINT)))
+    stack.stop(ui=Terminal())
+    assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_terminal_that_is_gone_keeps_nothing_from_being_put_back(stack, monkeypatch):
+    def hang_up(step, name):
+        if name == "say.pending.ok":
+            monkeypatch.setattr(Ui, "event", broken)
+            monkeypatch.setattr(Ui, "say", broken)
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    def broken(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    stack.world.on_step = hang_up
+    assert stack.stop("--yes").return_value == 30
+    assert stack.world.runs()
+    assert stack.world.entries() == []
+
+
+def test_a_journal_that_cannot_be_written_stops_the_drill_before_it_begins(stack):
+    stack.journals.write_text("no folder")
+    result = stack.stop("--yes")
+    assert isinstance(result.exception, ObsctlError)
+    assert "cannot be written" in result.exception.message
+    assert (stack.world.versions(), stack.world.entries()) == (0, [])
+    assert stack.world.consul.get(lock_key(STACK)) is None
+
+
+@pytest.mark.parametrize("options", [("--hold", "-1"), ("--deadline", "5"), ("--hold", "soon")])
+def test_times_that_make_no_sense_are_refused(stack, options):
+    assert stack.stop(*options).exception.exit_code == 2
+    assert_untouched(stack)
+
+
+def test_a_report_is_made_anew_from_the_journal(stack):
+    stack.stop("--yes")
+    result = stack.run("report", "last")
+    assert result.stdout.splitlines()[-1].startswith("PROVEN: delivered")
+    document = json.loads(stack.run("report", "stop-response", ui=Ui(as_json=True)).stdout)
+    assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v1", "PROVEN")
+
+
+def dead_drill(stack, **changes):
+    """A drill that died after its fault."""
+    recipe = stack.world.recipe(**changes)
+    recipes.write(stack.world.consul, recipe)
+    stack.world.warden_lives = False
+    return recipe
+
+
+def test_recover_puts_back_what_a_dead_drill_left(stack):
+    recipe = dead_drill(stack)
+    stack.world.nomad.stop_job(JOB_ID)
+    result = stack.run("recover")
+    assert f"{recipe.drill}: response is back (registered version 0 again), by obsctl drill recover" in result.stdout
+    assert stack.world.runs()
+    assert stack.world.entries() == []
+
+
+def test_a_service_that_an_operator_stopped_is_not_said_to_be_back(stack):
+    dead_drill(stack)
+    for _ in range(2):
+        stack.world.nomad.stop_job(JOB_ID)
+    result = stack.run("recover")
+    assert "response was left as it is (somebody changed the job since" in result.stdout
+    assert not stack.world.runs()
+
+
+def test_a_new_drill_refuses_until_the_dead_one_was_recovered(stack):
+    dead_drill(stack)
+    stack.world.start_warden()
+    assert stack.stop("--yes").return_value == 20
+    assert stack.run("recover").exception is None
+    assert stack.stop("--yes").return_value == 0
+
+
+def test_recover_with_nothing_to_do_says_so(stack):
+    assert "Nothing to recover" in stack.run("recover").stdout
+    assert json.loads(stack.run("recover", ui=Ui(as_json=True)).stdout)["recovered"] == []
+
+
+def test_a_drill_that_cannot_be_recovered_keeps_no_other_from_being_recovered(stack):
+    dead_drill(stack)
+    stack.world.consul.put(recipes.key(STACK, "0-broken"), b"{")
+    stack.world.nomad.stop_job(JOB_ID)
+    result = stack.run("recover")
+    assert isinstance(result.exception, ObsctlError)
+    assert "0-broken" in result.exception.message
+    assert "response is back" in result.stdout
+    assert stack.world.runs()
+    assert len(stack.world.entries()) == 1
+
+
+def test_recover_does_not_run_beside_a_drill(stack):
+    session = stack.world.consul.create_session("drill", ttl=10)
+    stack.world.consul.acquire(lock_key(STACK), b"{}", session)
+    assert isinstance(stack.run("recover").exception, Locked)
