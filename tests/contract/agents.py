@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from obsctl.clients.http import Session
+from obsctl.clients.server import Server
 from obsctl.errors import ApiError
 from obsctl.local import binaries
 from obsctl.wait import wait_until
+from tests.stub_server import free_port
 
 
 def program(name: str) -> str:
@@ -41,3 +45,24 @@ def until_it_answers(probe: Callable[[], object], folder: Path) -> None:
             return False
 
     wait_until(answers, timeout=30, interval=0.1, what="the program's first answer", hint=f"read the log in {folder}")
+
+
+@contextmanager
+def guarded_nomad(folder: Path, token: str) -> Iterator[str]:
+    """The address of a Nomad server that wants a token; this one may do everything."""
+    ports = {"http": free_port(), "rpc": free_port(), "serf": free_port()}
+    config = {
+        "data_dir": str(folder / "data"),
+        "bind_addr": "127.0.0.1",
+        "advertise": dict.fromkeys(ports, "127.0.0.1"),
+        "ports": ports,
+        "acl": {"enabled": True},
+        "consul": {"address": "127.0.0.1:1", "auto_advertise": False, "server_auto_join": False},
+        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
+    }
+    (folder / "agent.json").write_text(json.dumps(config))
+    address = f"http://127.0.0.1:{ports['http']}"
+    with running([program("nomad"), "agent", "-config=agent.json"], folder):
+        session = Session(Server("Nomad", address, down="wait"))
+        until_it_answers(lambda: session.post("/v1/acl/bootstrap", json={"BootstrapSecret": token}).ok, folder)
+        yield address

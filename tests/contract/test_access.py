@@ -20,7 +20,7 @@ from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import Forbidden, TimedOut, Unreachable
-from tests.contract.agents import program, running, until_it_answers
+from tests.contract.agents import guarded_nomad, program, running, until_it_answers
 from tests.stub_server import free_port
 
 pytestmark = pytest.mark.real
@@ -103,22 +103,7 @@ def _make_certificates(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def nomad_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Nomad server that wants a token."""
-    folder = tmp_path_factory.mktemp("guarded-nomad")
-    ports = {"http": free_port(), "rpc": free_port(), "serf": free_port()}
-    config = {
-        "data_dir": str(folder / "data"),
-        "bind_addr": "127.0.0.1",
-        "advertise": dict.fromkeys(ports, "127.0.0.1"),
-        "ports": ports,
-        "acl": {"enabled": True},
-        "consul": {"address": "127.0.0.1:1", "auto_advertise": False, "server_auto_join": False},
-        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
-    }
-    (folder / "agent.json").write_text(json.dumps(config))
-    address = f"http://127.0.0.1:{ports['http']}"
-    with running([program("nomad"), "agent", "-config=agent.json"], folder):
-        session = Session(Server("Nomad", address, down="wait"))
-        until_it_answers(lambda: session.post("/v1/acl/bootstrap", json={"BootstrapSecret": TOKEN}).ok, folder)
+    with guarded_nomad(tmp_path_factory.mktemp("guarded-nomad"), TOKEN) as address:
         yield address
 
 

@@ -28,7 +28,7 @@ def test_a_job_stopped_by_hand_is_delivered_by_absence_and_never_by_up_equals_ze
         seconds = int(SYSTEM_CLOCK.now() - since) + 1
         prometheus = stack.programs.prometheus
         wait_until(
-            lambda: prometheus.query('ALERTS{alertname="JobNotRunning",alertstate="firing",service="response-service"}'),
+            lambda: prometheus.query('ALERTS{alertname="JobNotRunning",alertstate="firing"}'),
             timeout=30, what="Nomad's own signal", hint="",
         )  # fmt: skip
         down = prometheus.query(f'max_over_time(ALERTS{{alertname="InstanceDown",alertstate="firing"}}[{seconds}s])')
