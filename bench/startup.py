@@ -34,11 +34,11 @@ def main() -> int:
     ratio = limit = 0.0
     for name, command in rows.items():
         took = median_ms(command, runs)
-        print(f"{name:22} {took:7.1f} ms   {took / nothing:.1f} ×")
+        print(f"{name:22} {took:7.1f} ms   {took / nothing:.1f} x")
         if name == "obsctl --help":
             ratio, limit = took / nothing, took
     met = ratio <= LIMIT_RATIO and limit < LIMIT_MS
-    print(f"aim: obsctl --help at most {LIMIT_RATIO:g} × and under {LIMIT_MS:g} ms: {'met' if met else 'MISSED'}")
+    print(f"aim: obsctl --help at most {LIMIT_RATIO:g} x and under {LIMIT_MS:g} ms: {'met' if met else 'MISSED'}")
     return 0 if met else 1
 
 

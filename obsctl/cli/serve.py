@@ -168,8 +168,14 @@ def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | Non
 @click.option("--namespace", default="default", show_default=True, envvar="NOMAD_NAMESPACE", help="Nomad's namespace.")
 @click.option("--stack", required=True, help="The stack whose drills it looks after.")
 def warden(
-    bind: str, port: int, consul_address: str, consul_ca_file: str | None, nomad_address: str, namespace: str, stack: str
-) -> None:  # fmt: skip
+    bind: str,
+    port: int,
+    consul_address: str,
+    consul_ca_file: str | None,
+    nomad_address: str,
+    namespace: str,
+    stack: str,
+) -> None:
     """Put back what a drill left behind when obsctl died.
 
     Example: obsctl serve warden --stack obs

@@ -49,6 +49,10 @@ class NomadClient:
     def job(self, job_id: str) -> Json:
         return _object(self._nomad.job.get_job(_id(job_id)))
 
+    def job_versions(self, job_id: str) -> list[Json]:
+        versions = list(self._nomad.job.get_versions(_id(job_id))["Versions"])
+        return sorted(versions, key=lambda job: int(job["Version"]), reverse=True)
+
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
         payload: Json = {"Job": job}
         if enforce_index is not None:

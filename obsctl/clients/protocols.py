@@ -59,6 +59,9 @@ class NomadApi(Protocol):
 
     def job(self, job_id: str) -> Json: ...
 
+    def job_versions(self, job_id: str) -> list[Json]:
+        """The versions that Nomad still has of the job (it keeps the last few), newest first."""
+
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
         """Register and return the evaluation's id. With `enforce_index` only if the job's JobModifyIndex is
         that one (0: only if there is no such job), else Conflict."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,9 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
     for pattern in config.alerting.rule_files:
         found += [group for file in _matches(root, pattern) for group in _read(file)]
     _refuse_unknown_overrides(config.alerting.rules, found)
-    result: dict[str, str] = {}
-    for group in found:
-        if group["name"] in result:
-            raise ObsctlError(
-                f"two rule groups have the name {group['name']!r}",
-                hint="rename the one in your own rule files; names must be unique in a stack",
-            )
-        result[group["name"]] = _dump(_overridden(group, config.alerting.rules))
-    return result
+    _refuse_twins(group["name"] for group in found)
+    changed = [_overridden(group, config.alerting.rules) for group in found]
+    return {group["name"]: _dump(group) for group in changed if group["rules"]}  # Prometheus hides empty ones
 
 
 def availability_group(config: Config) -> Rule:
@@ -153,6 +148,15 @@ def _refuse_unknown_overrides(overrides: Mapping[str, RuleOverride], found: Iter
         raise ObsctlError(
             f"alerting.rules: there is no alert {', '.join(unknown)}",
             hint=f"the alerts of this stack are {', '.join(sorted(known))}",
+        )
+
+
+def _refuse_twins(names: Iterable[str]) -> None:
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ObsctlError(
+            f"two rule groups have the name {twins[0]!r}",
+            hint="rename the one in your own rule files; names must be unique in a stack",
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.drills.recipes import Recipe
@@ -96,7 +97,11 @@ def _stopped_at(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> float | N
 
 
 def _start_again(nomad: NomadApi, recipe: Recipe) -> Reverted:
-    """Register the job as it was, but only over the very version that the fault made."""
+    """Start what is stopped, if it is the fault that stopped it.
+
+    Nomad compares the index before it applies, so that of two within the same milliseconds both may be taken; they
+    start the same job, once.
+    """
     for _ in range(_RACES):
         try:
             return _start_once(nomad, recipe)
@@ -106,22 +111,29 @@ def _start_again(nomad: NomadApi, recipe: Recipe) -> Reverted:
 
 
 def _start_once(nomad: NomadApi, recipe: Recipe) -> Reverted:
-    job = {**recipe.job, "Stop": False}
     try:
         current = nomad.job(recipe.job_id)
     except NotFound:  # stopped and collected as garbage
-        nomad.register_job(job, enforce_index=0)
+        nomad.register_job({**recipe.job, "Stop": False}, enforce_index=0)
         return Reverted("reverted", "the job was gone; registered it from the recipe")
     if not current.get("Stop"):
         return Reverted("already", f"the job runs, version {current['Version']}")
-    if current["Version"] != recipe.version + 1:
-        left = recipe.version + 1
-        detail = (
-            f"somebody changed the job since, and left it stopped: version {current['Version']}, the drill's {left}"
-        )
-        return Reverted("superseded", detail)
-    nomad.register_job(job, enforce_index=current["JobModifyIndex"])
-    return Reverted("reverted", f"registered version {recipe.version} again")
+    if not _is_our_stop(nomad, recipe, current):
+        detail = f"somebody changed the job since, and left it stopped: version {current['Version']}"
+        return Reverted("superseded", f"{detail}, the drill's {recipe.version + 1}")
+    nomad.register_job({**current, "Stop": False}, enforce_index=current["JobModifyIndex"])
+    return Reverted("reverted", f"started version {current['Version']}, which was stopped")
+
+
+def _is_our_stop(nomad: NomadApi, recipe: Recipe, stopped: Json) -> bool:
+    """Whether the job is stopped because of the fault: it is the very version that the fault made, or that one
+    scaled, which Nomad allows while a job is stopped. A second stop by somebody leaves the groups as they are."""
+    ours = recipe.version + 1
+    if stopped["Version"] == ours:
+        return True
+    versions = [job for job in nomad.job_versions(recipe.job_id) if job["Version"] >= ours]
+    scaled = all(newer["TaskGroups"] != older["TaskGroups"] for newer, older in pairwise(versions))
+    return scaled and versions[-1]["Version"] == ours and all(job["Stop"] for job in versions)
 
 
 def _services(group: Json) -> set[str]:

@@ -44,7 +44,7 @@ def _write(folder: Path, rules: str, content: Mapping[str, str]) -> dict[str, Pa
 
 
 def _check_promql(rules: str) -> Iterator[Finding]:
-    for group in yaml.safe_load(rules)["groups"]:
+    for group in yaml.safe_load(rules)["groups"] or []:
         for rule in group["rules"]:
             name = rule.get("alert") or rule.get("record")
             try:

@@ -292,6 +292,15 @@ class TestStop:
         nomad.stop_job(job["ID"])
         assert nomad.job(job["ID"])["Version"] == 2
 
+    def test_versions_are_listed_newest_first(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        nomad.stop_job(job["ID"])
+        nomad.register_job(job)
+        versions = nomad.job_versions(job["ID"])
+        assert [(version["Version"], version["Stop"]) for version in versions] == [(2, False), (1, True), (0, False)]
+        with pytest.raises(NotFound):
+            nomad.job_versions("nobody")
+
     @pytest.mark.parametrize("recorded", [False, True], ids=["as registered", "as recorded while it ran"])
     def test_registering_a_stopped_job_starts_it(self, subject: Subject, nomad: NomadApi, recorded: bool) -> None:
         job = subject.started()

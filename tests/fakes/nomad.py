@@ -81,6 +81,10 @@ class FakeNomad(Breakable, api=NomadApi):
     def job(self, job_id: str) -> Json:
         return self._known(job_id)
 
+    def job_versions(self, job_id: str) -> list[Json]:
+        self._known(job_id)
+        return self._versions[job_id][::-1]
+
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
         current = self._current(job["ID"])
         index = current["JobModifyIndex"] if current else 0
@@ -136,6 +140,14 @@ class FakeNomad(Breakable, api=NomadApi):
         self._variables.pop(path, None)
 
     # What the world does
+
+    def scale_stopped(self, job_id: str, count: int) -> None:
+        """Somebody, or an autoscaler, gives a stopped job another count: one more version, stopped as well."""
+        job = deepcopy(self._known(job_id))
+        assert job["Stop"]
+        for group in job["TaskGroups"]:
+            group["Count"] = count
+        self._add_version(job)
 
     def collect_garbage(self, job_id: str) -> None:
         """A stopped job is forgotten, as after some hours, or by purge."""

@@ -37,6 +37,12 @@ def test_promtool_and_amtool_find_nothing_wrong(name: str, tools: dict[str, Path
     assert check(rendered(name), tools) == []
 
 
+def test_a_stack_without_any_rule_passes_too(tools: dict[str, Path | None]) -> None:
+    stack = rendered("relaxed")
+    files = tuple(item for item in stack.content if "/rules/" not in item.key)
+    assert check(Rendered(stack.stack, stack.jobs, files, stack.secrets), tools) == []
+
+
 @pytest.mark.parametrize(
     ("part", "value", "where", "words"),
     [

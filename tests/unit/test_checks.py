@@ -48,6 +48,11 @@ def test_a_rule_that_is_no_promql_is_found_without_them() -> None:
     assert error.where == "rule Mine of group own"
 
 
+def test_a_stack_without_any_rule_is_checked_too() -> None:
+    without = replace(RENDERED, content=tuple(item for item in RENDERED.content if "/rules/" not in item.key))
+    assert {finding.severity for finding in checks.check(without, NO_TOOLS)} == {Severity.WARNING}
+
+
 def test_a_number_is_an_expression_too() -> None:
     numbered = replace(
         RENDERED,

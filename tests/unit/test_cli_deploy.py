@@ -86,7 +86,7 @@ class TestOffline:
             for name in ("one", "two")
         ]
         assert files[0] == files[1]
-        assert len(files[0]) == 8
+        assert len(files[0]) == 7
 
     def test_render_as_json_has_the_files(self, folder: Path, obsctl: Obsctl) -> None:
         document = obsctl("render", "--json").document()
@@ -103,7 +103,7 @@ class TestOffline:
     def test_validate_counts_what_it_found_good(self, folder: Path, obsctl: Obsctl) -> None:
         ran = obsctl("validate")
         assert ran.code == 0
-        assert ran.out.endswith("valid: 4 jobs, 4 files\n")
+        assert ran.out.endswith("valid: 4 jobs, 3 files\n")
         assert "promtool was not found" in ran.out
 
     @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ class TestPlan:
         ran = obsctl("plan")
         assert ran.code == 0
         assert "  + create job      obs-warden  (does not exist)" in ran.out
-        assert ran.out.endswith("Plan: 8 to create, 0 to update, 0 to stop, 0 unchanged.\n")
+        assert ran.out.endswith("Plan: 7 to create, 0 to update, 0 to stop, 0 unchanged.\n")
         assert world.nomad.jobs() == []
         assert world.consul.entries("") == []
 
@@ -150,12 +150,12 @@ class TestPlan:
         assert [obsctl("plan", "--exit-code").code, obsctl("plan").code] == [4, 0]
         assert obsctl("deploy", "--yes").code == 0
         ran = obsctl("plan", "--exit-code")
-        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 8 as desired.")
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 7 as desired.")
 
     def test_as_json_it_is_the_plan_with_its_checksum(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         document = obsctl("plan", "--json").document()
         assert document["schema"] == "obsctl/plan/v1"
-        assert (len(document["changes"]), document["counts"]["create"], len(document["checksum"])) == (8, 8, 16)
+        assert (len(document["changes"]), document["counts"]["create"], len(document["checksum"])) == (7, 7, 16)
 
     def test_a_job_that_nomad_cannot_read_names_its_component(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         (folder / "jobs").mkdir()
@@ -174,7 +174,7 @@ class TestPlan:
         world.nomad.failures["*"] = Unreachable("Nomad at http://x: refused", hint="is it there?")
         assert obsctl("plan") == Ran(
             1,
-            obsctl("validate").out.replace("valid: 4 jobs, 4 files\n", ""),
+            obsctl("validate").out.replace("valid: 4 jobs, 3 files\n", ""),
             "Error: Nomad at http://x: refused\nHint: is it there?\n",
         )
 
@@ -185,7 +185,7 @@ class TestDeploy:
         assert ran.code == 0
         shown = [
             ran.out.index(words)
-            for words in ("Plan: 8 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "Deployed: 8")
+            for words in ("Plan: 7 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "Deployed: 7")
         ]
         assert shown == sorted(shown)
         assert lease.holder(world.consul, "obs") is None
@@ -193,7 +193,7 @@ class TestDeploy:
     def test_a_second_one_changes_nothing_and_asks_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         obsctl("deploy", "--yes")
         ran = obsctl("deploy")
-        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 8 as desired.")
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 7 as desired.")
 
     def test_without_somebody_to_ask_it_changes_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         ran = obsctl("deploy")

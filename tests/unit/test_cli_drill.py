@@ -287,7 +287,10 @@ def test_recover_puts_back_what_a_dead_drill_left(stack):
     recipe = dead_drill(stack)
     stack.world.nomad.stop_job(JOB_ID)
     result = stack.run("recover")
-    assert f"{recipe.drill}: response is back (registered version 0 again), by obsctl drill recover" in result.stdout
+    assert (
+        f"{recipe.drill}: response is back (started version 1, which was stopped), by obsctl drill recover"
+        in result.stdout
+    )
     assert stack.world.runs()
     assert stack.world.entries() == []
 

@@ -56,7 +56,9 @@ def test_response_answers_with_a_phrase_of_the_key(http, response_service):
     assert response_service.measured() == 50
 
 
-@pytest.mark.parametrize("value", ["", "Bello!", "{}", "[]", '["a", 7]', "null", "[" * 100_000], ids=lambda value: value[:9])
+@pytest.mark.parametrize(
+    "value", ["", "Bello!", "{}", "[]", '["a", 7]', "null", "[" * 100_000], ids=lambda value: value[:9]
+)
 def test_a_key_that_is_no_list_of_strings_is_answered_500_with_what_to_do(http, response_service, value):
     http.get(PHRASES, body=value)
     answer = response_service.http.get("/phrase")

@@ -96,6 +96,31 @@ def test_a_job_that_was_deployed_and_stopped_since_stays_stopped(world, recipe):
     assert not world.runs()
 
 
+def test_a_job_that_was_scaled_while_it_was_stopped_starts_with_its_new_count(world, recipe):
+    """An autoscaler knows nothing of drills: the service must not stay down because of it."""
+    STOP.inject(world.nomad, recipe)
+    world.nomad.scale_stopped(JOB_ID, 2)
+    world.nomad.scale_stopped(JOB_ID, 3)
+    assert STOP.revert(world.nomad, recipe).state == "reverted"
+    assert world.nomad.job(JOB_ID)["TaskGroups"][0]["Count"] == 3
+    assert is_back(world.nomad, world.consul, recipe)
+
+
+def test_a_job_that_was_scaled_after_an_operator_stopped_it_stays_stopped(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    STOP.revert(world.nomad, recipe)
+    world.nomad.stop_job(JOB_ID)
+    world.nomad.scale_stopped(JOB_ID, 2)
+    assert STOP.revert(world.nomad, recipe).state == "superseded"
+
+
+def test_a_stop_whose_versions_nomad_has_forgotten_is_not_taken_for_ours(world, recipe):
+    STOP.inject(world.nomad, recipe)
+    world.nomad.scale_stopped(JOB_ID, 2)
+    del world.nomad._versions[JOB_ID][:2]
+    assert STOP.revert(world.nomad, recipe).state == "superseded"
+
+
 def test_a_job_that_was_purged_is_registered_from_the_recipe(world, recipe):
     STOP.inject(world.nomad, recipe)
     world.nomad.collect_garbage(JOB_ID)

@@ -37,7 +37,7 @@ def own_rules(folder: Path, text: str) -> Config:
 
 
 def test_the_demos_rules_come_with_the_demo() -> None:
-    assert list(groups(config())) == ["stack", "availability"]
+    assert list(groups(config(services={"shop": {}}))) == ["stack", "availability"]
     assert list(groups(config(demo={"enabled": True}))) == ["stack", "demo", "availability"]
 
 
@@ -61,6 +61,13 @@ def test_each_watched_service_gets_two_independent_rules() -> None:
     assert down["labels"] == {"severity": "info", "service": "shop"}
     assert (stopped["alert"], stopped["labels"]) == ("JobNotRunning", {"severity": "warning", "service": "shop"})
     assert 'exported_job="shop-web"' in stopped["expr"]
+
+
+def test_a_group_without_rules_is_left_out() -> None:
+    """Prometheus does not tell of empty groups, and a deploy waits until it tells of every group."""
+    assert list(groups(config())) == ["stack"]
+    off = {name: {"enabled": False} for name in ("Watchdog", "InstanceDown")}
+    assert groups(config(alerting={"rules": off})) == {}
 
 
 def test_the_demo_is_watched_as_critical_under_its_jobs_names() -> None:
