@@ -1,0 +1,140 @@
+"""A deploy ends when the alert path works; and says what is missing when it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from obsctl.config.schema import Config, parse_duration
+from obsctl.errors import ObsctlError, Unreachable
+from obsctl.model import Event
+from obsctl.stack import components
+from obsctl.stack.render import Content, Rendered, render
+from obsctl.stack.verify import wait_wired
+from tests.fakes import FakeClock, FakePrometheus, FakeSink
+from tests.world import NOWHERE, config
+
+WANTED = config(timing="fast", services={"shop": {}})
+
+
+class Wired:
+    """A stack on which everything is as it should be, until a test changes something."""
+
+    def __init__(self, wanted: Config = WANTED, rendered: Rendered | None = None) -> None:
+        self.wanted, self.rendered = wanted, rendered or render(wanted, NOWHERE)
+        self.clock = FakeClock()
+        self.prometheus, self.sink = FakePrometheus(self.clock), FakeSink(self.clock)
+        self.prometheus.groups = [loaded(item) for item in self.rendered.content if "/rules/" in item.key]
+        self.prometheus.active_targets = [
+            {"labels": {"job": spec.name}, "health": "up"} for spec in components.enabled(wanted)
+        ]
+        self.sink.deliver("Watchdog")
+        self.events: list[Event] = []
+
+    def wait(self, timeout: float = 20) -> None:
+        wait_wired(
+            self.wanted,
+            self.rendered,
+            self.prometheus,
+            self.sink,
+            emit=self.events.append,
+            timeout=timeout,
+            clock=self.clock,
+        )
+
+
+def loaded(content: Content) -> dict[str, Any]:
+    """The group as Prometheus tells of it: seconds for durations, text for labels."""
+    [group] = yaml.safe_load(content.value)
+    rules = [
+        {
+            "name": rule.get("alert") or rule.get("record"),
+            "query": str(rule["expr"]),
+            "duration": parse_duration(rule.get("for") or "0s"),
+            "labels": {name: str(value) for name, value in rule.get("labels", {}).items()},
+            "annotations": rule.get("annotations", {}),
+        }
+        for rule in group["rules"]
+    ]
+    return {"name": group["name"], "rules": rules}
+
+
+def test_when_all_is_there_it_takes_no_time() -> None:
+    wired = Wired()
+    wired.wait()
+    assert wired.clock.monotonic() == 0
+    assert [event.state for event in wired.events] == ["start", "ok"]
+
+
+def test_a_users_own_rules_are_known_again_however_they_are_written() -> None:
+    text = "- {name: a/b, rules: [{alert: A, expr: 1, for: 0, labels: {n: 1}}, {record: r, expr: 'sum by(x)(up)'}]}"
+    plain = render(WANTED, NOWHERE)
+    own = Content("obsctl/obs/rules/a%2Fb", text)
+    Wired(rendered=Rendered(plain.stack, plain.jobs, (*plain.content, own), ())).wait()
+
+
+def test_it_waits_for_what_comes_later() -> None:
+    wired = Wired()
+    groups, wired.prometheus.groups = wired.prometheus.groups, []
+    wired.clock.after(7, lambda: wired.prometheus.groups.extend(groups))
+    wired.wait()
+    assert wired.clock.monotonic() == pytest.approx(7, abs=0.5)
+
+
+def break_rule(wired: Wired) -> None:
+    wired.prometheus.groups[0]["rules"][0]["duration"] = 77.0
+
+
+def lose_group(wired: Wired) -> None:
+    wired.prometheus.groups = wired.prometheus.groups[1:]
+
+
+def lose_target(wired: Wired) -> None:
+    wired.prometheus.active_targets[0]["health"] = "down"
+
+
+def lose_alertmanager(wired: Wired) -> None:
+    wired.prometheus.alertmanager_urls = []
+
+
+def lose_heartbeat(wired: Wired) -> None:
+    wired.clock.sleep(3 * wired.wanted.timing.heartbeat + 1)
+
+
+def go_away(wired: Wired) -> None:
+    wired.prometheus.failures["*"] = Unreachable("Prometheus: no connection", hint="")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (break_rule, "Prometheus still has another version of the rule group availability"),
+        (lose_group, "Prometheus has not loaded the rule group availability"),
+        (lose_target, "Prometheus does not scrape alert-sink successfully"),
+        (lose_alertmanager, "Prometheus has no active Alertmanager"),
+        (lose_heartbeat, r"alert-sink has not received the heartbeat \(the alert Watchdog\)"),
+        (go_away, "Prometheus: no connection"),
+    ],
+)
+def test_what_is_missing_at_the_end_is_named(fault: Any, words: str) -> None:
+    wired = Wired()
+    fault(wired)
+    with pytest.raises(ObsctlError, match=rf"the alert path is not complete after 5 s:\n  {words}$"):
+        wired.wait(timeout=5)
+
+
+def test_an_alarm_for_a_program_of_the_stack_is_waited_out() -> None:
+    wanted = config(timing="fast", services={"prometheus": {}})
+    wired = Wired(wanted)
+    labels = {"alertname": "ServiceDown", "service": "prometheus"}
+    wired.prometheus.active_alerts = [{"labels": labels, "state": "pending"}]
+    with pytest.raises(ObsctlError, match="ServiceDown is pending for prometheus"):
+        wired.wait()
+
+
+def test_an_alarm_for_something_else_is_none_of_its_business() -> None:
+    wired = Wired()
+    wired.prometheus.active_alerts = [{"labels": {"alertname": "ServiceDown", "service": "shop"}, "state": "firing"}]
+    wired.wait()
