@@ -50,7 +50,6 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
     work = _Work(desired, observed, tools)
     try:
         for _, changes in groupby(plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)):
-            tools.check()
             _together(list(changes), work)
     except KeyboardInterrupt:
         message = _with_balance("interrupted", plan, work.done)
@@ -70,7 +69,8 @@ def _together(changes: list[Change], work: _Work) -> None:
             work.cancelled.set()
             raise
     if errors:
-        raise ObsctlError("\n".join(error.message for error in errors), hint=errors[0].hint)
+        messages = dict.fromkeys(error.message for error in errors)  # a lost lock is the same for all
+        raise ObsctlError("\n".join(messages), hint=errors[0].hint)
 
 
 def _failure(future: Future[None]) -> ObsctlError | None:

@@ -207,6 +207,15 @@ def test_a_lost_lock_stops_between_phases(world: World) -> None:
     assert "obs-alertmanager" not in world.registered()
 
 
+def test_a_lock_that_is_lost_already_lets_nothing_begin(world: World) -> None:
+    def check() -> None:
+        raise ObsctlError("the lock was lost", hint="run it again")
+
+    with pytest.raises(ApplyFailed, match=r"^the lock was lost\n  changed: nothing\n"):
+        world.deploy(DEMO, check=check)
+    assert (world.consul.entries(""), world.nomad.jobs(), world.events) == ([], [], [])
+
+
 def test_a_server_that_goes_away_is_told_with_the_balance(world: World) -> None:
     world.nomad.failures["register_job"] = ApiError("no answer", hint="is it there?")
     with pytest.raises(ApplyFailed, match=r"(?s)no answer.*changed: obsctl/obs/config") as caught:

@@ -106,7 +106,8 @@ def test_a_task_that_failed_for_good_ends_the_wait_before_nomad_gives_up(world: 
 
 def test_the_deployment_of_an_earlier_version_does_not_count(world: World) -> None:
     gate(world)
-    world.nomad.unplaceable["obs-web"] = WAITING
+    earlier = world.nomad.job_deployment("obs-web")
+    world.nomad.job_deployment = lambda job_id: earlier  # type: ignore[method-assign]
     with pytest.raises(Unhealthy, match="a healthy deployment did not happen"):
         gate(world, timeout=10, job={**JOB, "Priority": 70})
 
