@@ -1,0 +1,38 @@
+"""obsctl stands still in the middle of a drill (SIGSTOP, a laptop that sleeps) until its lock is gone, and wakes up."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from obsctl.wait import wait_until
+from tests.e2e.stack import Stack
+from tests.e2e.test_drill import started_drill
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+JOB = "obs-response-service"
+
+
+def is_running(stack: Stack) -> bool:
+    allocations = stack.clients.nomad.job_allocations(JOB)
+    return not stack.clients.nomad.job(JOB)["Stop"] and allocations[0]["ClientStatus"] == "running"
+
+
+@pytest.mark.parametrize("record", ["armed", "injecting", "injected", "stage:pending", "reverting"])
+def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) -> None:
+    consul = stack.clients.consul
+    process = started_drill(stack, until=record)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=30, what="the end of the lock", hint="")
+        wait_until(lambda: is_running(stack), timeout=30, what="the service, put back by the warden", hint="")
+    finally:
+        process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=90)
+
+    assert process.returncode == 30, out + err
+    assert "the lock of the stack was lost" in out
+    assert is_running(stack)
+    assert consul.entries("obsctl/obs/drills/") == []
