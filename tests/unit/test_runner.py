@@ -3,8 +3,8 @@ import pytest
 from obsctl.drills.faults import FAULTS
 from obsctl.drills.recipes import read as read_recipes
 from obsctl.drills.verdict import judge
-from obsctl.errors import Forbidden, ObsctlError, TimedOut, Unreachable
-from tests.drill_world import JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
+from obsctl.errors import Conflict, Forbidden, TimedOut, Unreachable
+from tests.drill_world import JOB, JOB_ID, STACK, DrillWorld
 
 
 @pytest.fixture
@@ -67,20 +67,15 @@ def test_a_warden_that_may_not_start_the_job_does_not_acknowledge(world):
 def test_a_warden_that_acknowledges_too_late_leaves_no_entry_behind(world):
     world.warden_lives = False
 
-    def acknowledge_from_what_was_read(number, name):
-        if name == "consul.delete":
-            for entry in read:
-                with pytest.raises(ObsctlError):
-                    world.warden._look_after(entry)
-
-    def remember(number, name):
+    def look_first_and_write_last(number, name):
         if name == "consul.entries":
-            read[:] = read_recipes(world.consul, STACK) or read
+            read[:] = read_recipes(world.consul, STACK)
         if name == "journal.not_armed":
-            acknowledge_from_what_was_read(0, "consul.delete")
+            with pytest.raises(Conflict):
+                world.warden._look_after(read[0])
 
     read = []
-    world.on_step = remember
+    world.on_step = look_first_and_write_last
     world.run()
     assert len(read) == 1
     assert world.entries() == []
@@ -124,100 +119,6 @@ def test_a_job_that_somebody_deployed_since_the_gate_is_not_stopped(world):
     assert verdict.outcome == "NOT_INJECTED"
     assert not world.nomad.called("stop_job")
     assert world.nomad.job(JOB_ID)["Priority"] == 70
-
-
-def test_a_rule_that_stays_quiet_is_missed_at_pending(world):
-    world.alerts.rule = lambda is_up: False
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("MISSED", 10)
-    assert "no pending: the service is gone for Prometheus too" in verdict.reason
-    assert_put_back(world)
-
-
-def test_a_service_that_prometheus_still_scrapes_is_named_as_the_reason(world):
-    world.alerts.scrape = lambda: None
-    world.alerts.rule = lambda is_up: False
-    assert "still scrapes" in world.run(margin=0).reason
-
-
-def test_a_rule_that_flaps_is_missed_at_firing(world):
-    start = world.clock.now()
-    world.alerts.rule = lambda is_up: not is_up and (world.clock.now() - start) % 8 > 1
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("MISSED", 10)
-    assert "no firing: it was pending" in verdict.reason
-    assert_put_back(world)
-
-
-def test_an_alert_that_fires_and_is_not_delivered_is_undelivered_with_the_broken_link(world):
-    world.alerts.delivers = lambda status: False
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("UNDELIVERED", 11)
-    assert "Alertmanager does not hold it" in verdict.reason
-    assert_put_back(world)
-
-
-def test_a_silence_that_was_set_during_the_drill_is_named(world):
-    world.alerts.delivers = lambda status: False
-
-    def silence(number, name):
-        if name == "journal.injected":
-            status = {"state": "suppressed", "silencedBy": ["abc"], "inhibitedBy": []}
-            world.alertmanager.active_alerts = [{"labels": LABELS, "status": status}]
-        if name == "journal.reverting":
-            world.alertmanager.active_alerts = []
-
-    world.on_step = silence
-    assert "suppressed in Alertmanager by ['abc']" in world.run().reason
-
-
-def test_an_end_that_is_not_delivered_is_unresolved(world):
-    world.alerts.delivers = lambda status: status == "firing"
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("UNRESOLVED", 12)
-    assert "no resolved" in verdict.reason
-    assert_put_back(world)
-
-
-def test_an_alert_that_ends_before_anything_was_put_back_is_a_false_resolve(world):
-    fired = world.clock.now() + 20
-    world.alerts.rule = lambda is_up: not is_up and world.clock.now() < fired
-    verdict = world.run(hold=30)
-    assert (verdict.outcome, verdict.exit_code) == ("FALSE_RESOLVE", 12)
-    assert "before anything was put back" in verdict.reason
-    assert_put_back(world)
-
-
-def test_an_alert_that_should_not_fire_is_collateral(world):
-    stranger = {"alertname": "InstanceDown", "service": SERVICE}
-    world.clock.after(5, lambda: world.alerts.fired.append(stranger))
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("COLLATERAL", 14)
-    assert "InstanceDown (response)" in verdict.reason
-
-
-def test_an_alert_that_was_firing_before_is_no_collateral(world):
-    old = {"alertname": "DiskFull", "service": "nomad"}
-    world.alerts.fired.append(old)
-    world.alerts.alerts = lambda: [{"labels": old, "state": "firing", "activeAt": iso(0)}, *now()]
-    now = type(world.alerts).alerts.__get__(world.alerts)
-    world.alerts.evaluate()
-    assert world.run().outcome == "PROVEN"
-
-
-def test_a_delivery_after_its_band_is_late(world):
-    world.alerts.delay = 20
-    verdict = world.run()
-    assert (verdict.outcome, verdict.exit_code) == ("LATE", 13)
-    assert "delivered after 32.0 s, forecast 11.0 to 17.2 s" in verdict.reason
-    assert_put_back(world)
-
-
-def test_the_late_end_of_an_earlier_alert_is_not_taken_for_ours(world):
-    before = world.clock.now() - 60
-    times = {"startsAt": iso(before), "endsAt": iso(before + 30)}
-    world.clock.after(4, lambda: world.alerts.deliver("resolved", LABELS, **times))
-    assert world.run().outcome == "PROVEN"
 
 
 def test_the_fault_is_held_for_as_long_as_asked(world):
@@ -315,31 +216,6 @@ def test_obsctl_and_the_warden_may_revert_at_the_same_moment(world):
     assert world.data("reverted")["state"] == "already"
     assert world.versions() == 2
     assert_put_back(world)
-
-
-def test_prometheus_away_when_a_stage_was_due_aborts_instead_of_claiming_a_miss(world):
-    def leave(number, name):
-        if name == "say.injected.ok":
-            world.clock.after(25, lambda: world.prometheus.failures.update({"*": Unreachable("away", hint="")}))
-
-    world.alerts.rule = lambda is_up: False
-    world.on_step = leave
-    verdict = world.run(margin=25)
-    assert (verdict.outcome, verdict.exit_code) == ("ABORTED", 30)
-    assert "cannot see any more: away" in verdict.reason
-    assert_put_back(world)
-
-
-def test_a_service_that_does_not_come_back_to_prometheus_is_unresolved_and_not_aborted(world):
-    def forget(number, name):
-        if name == "journal.reverted":
-            world.prometheus.active_targets = []
-            world.alerts.scrape = lambda: None
-
-    world.on_step = forget
-    verdict = world.run()
-    assert verdict.outcome == "UNRESOLVED"
-    assert "no recovered: Prometheus does not see the service as up" in verdict.reason
 
 
 def test_judging_the_journal_on_disk_gives_the_same_verdict(world):
