@@ -61,9 +61,9 @@ class Ui:
 
     def finding(self, finding: Finding) -> None:
         state = {Severity.ERROR: "failed", Severity.WARNING: "note", Severity.INFO: "ok"}[finding.severity]
-        self._line(f"{_MARKS[state]} {finding.where}: {finding.what}", _STYLES[state])
+        self._write(sys.stderr, f"{_MARKS[state]} {finding.where}: {finding.what}", _STYLES[state])
         if finding.hint:
-            self._line(f"  → {finding.hint}", "dim")
+            self._write(sys.stderr, f"  → {finding.hint}", "dim")
 
     def error(self, error: ObsctlError) -> None:
         """Shown at any verbosity, always on stderr."""

@@ -87,21 +87,17 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
 
     config, rendered = app.loaded.config, _rendered(app)
     made, desired, observed, clients = _planned(app, rendered, components)
-    if not made.effective:
-        app.ui.result("deploy", {"changes": [], "counts": made.counts()}, _plan_text(made))
-        return
     app.ui.say(_plan_text(made))
-    _confirm(app, yes)
-    with lease.hold(clients.consul, made.stack, "deploy") as held:
-        tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check)
-        applied = apply(made, desired, observed, tools)
-        if not components and _has_alert_path(config):
-            stack = wire.stack_clients(config, clients.consul)
-            wait_wired(
-                config, rendered, stack.prometheus, stack.sink, emit=app.ui.event, timeout=timeout, check=held.check
-            )
-    names = [change.name for change in applied.changes]
-    app.ui.result("deploy", {"changes": names, "counts": made.counts()}, f"Deployed: {len(names)} changes made.")
+    if made.effective:
+        _confirm(app, yes)
+        with lease.hold(clients.consul, made.stack, "deploy") as held:
+            apply(made, desired, observed, Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check))
+    if not components and _has_alert_path(config):
+        stack = wire.stack_clients(config, clients.consul)
+        wait_wired(config, rendered, stack.prometheus, stack.sink, emit=app.ui.event, timeout=timeout)
+    names = [change.name for change in made.effective]
+    text = f"Deployed: {len(names)} changes made." if names else ""
+    app.ui.result("deploy", {"changes": names, "counts": made.counts()}, text)
 
 
 def _has_alert_path(config: Config) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeVar
 
 from obsctl.drills import gate, watch
 from obsctl.drills.books import Books
@@ -15,6 +16,8 @@ from obsctl.drills.watch import Sighting
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, ObsctlError
 from obsctl.model import Finding, Severity
+
+T = TypeVar("T")
 
 STEADY_TIMEOUT = 600.0
 """Seconds. Alerts on a ratio stay awake for up to their window after the service is back."""
@@ -55,7 +58,7 @@ class Proof:
         self._steady_again(guard)
 
     def _saw(self, stage: str, guard: Guard, effect: float, probe: Callable[[], Sighting | None]) -> bool:
-        sighting = guard.wait_for(probe, until=self._latest(stage, effect))
+        sighting = guard.wait_for(self._live(stage, effect, probe), until=self._latest(stage, effect))
         if sighting is None:
             self._missed(stage)
             return False
@@ -72,13 +75,15 @@ class Proof:
             self._missed("recovered")
             return False
         self._write(up, back)
-        if not guard.wait_for(lambda: watch.cleared(self._experiment, self._world), until=latest):
+        cleared = self._live("cleared", back, lambda: watch.cleared(self._experiment, self._world))
+        if not guard.wait_for(cleared, until=latest):
             self._missed("cleared")
             return False
         return True
 
     def _resolved(self, guard: Guard, back: float) -> None:
-        resolved = guard.wait_for(lambda: self._notification("resolved"), until=self._latest("resolved", back))
+        notification = self._live("resolved", back, lambda: self._notification("resolved"))
+        resolved = guard.wait_for(notification, until=self._latest("resolved", back))
         if resolved is None:
             self._missed("resolved")
             return
@@ -111,6 +116,17 @@ class Proof:
 
     def _notification(self, status: str) -> Sighting | None:
         return watch.delivered(self._experiment, self._world, since=self._since, status=status)
+
+    def _live(self, stage: str, reference: float, probe: Callable[[], T]) -> Callable[[], T]:
+        """The probe, which also tells whoever looks on how long it has been and when to expect it."""
+        band = self._forecast.band(stage)
+
+        def asked() -> T:
+            waited = self._world.clock.now() - reference
+            self._books.say(stage, "progress", f"{waited:5.1f} s, expected after {band.mean:.1f}")
+            return probe()
+
+        return asked
 
     def _latest(self, stage: str, reference: float) -> float:
         return reference + self._forecast.band(stage).maximum + self._margin

@@ -68,7 +68,11 @@ job "obs-alertmanager" {
       template {
         destination = "local/alert-sink.url"
         change_mode = "noop"
-        data        = "{{ with service \"alert-sink\" }}{{ with index . 0 }}http://{{ .Address }}:{{ .Port }}/webhook{{ end }}{{ end }}"
+        data        = <<-EOT
+        {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" -}}
+        http://{{ .Address }}:{{ .Port }}/webhook{{ break }}
+        {{- end }}{{ end }}
+        EOT
       }
 
       driver = "raw_exec"
