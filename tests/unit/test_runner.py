@@ -81,6 +81,28 @@ def test_a_warden_that_acknowledges_too_late_leaves_no_entry_behind(world):
     assert world.entries() == []
 
 
+def expire_at(world, step):
+    """Consul ends the session at this step; the thread that keeps the lock has not seen it yet."""
+    world.on_step = lambda number, name: name == step and world.consul.expire(world.lease.session)
+
+
+def test_a_lock_that_was_lost_while_we_stood_still_keeps_the_fault_from_being_injected(world):
+    expire_at(world, "journal.injecting")
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("ABORTED", 30)
+    assert "the lock of the stack was lost" in verdict.reason
+    assert not world.nomad.called("stop_job")
+    assert_put_back(world)
+
+
+def test_a_lock_that_is_lost_while_the_fault_is_injected_ends_the_drill_at_once(world):
+    expire_at(world, "nomad.stop_job")
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("ABORTED", 30)
+    assert "injected" not in world.kinds()
+    assert_put_back(world)
+
+
 def test_nomad_refusing_the_stop_is_not_injected(world):
     world.nomad.failures["stop_job"] = Forbidden("Nomad answered 403", hint="")
     verdict = world.run()
