@@ -148,10 +148,10 @@ def _dry(app: App, experiment: Experiment, found: Target, prediction: Forecast, 
     from obsctl.drills.verdict import EXIT_CODES, Outcome
 
     findings = gate.check(experiment, found, world)
-    for finding in findings:
-        app.ui.finding(finding)
     data = {"forecast": prediction.to_dict(), "findings": [asdict(finding) for finding in findings]}
-    app.ui.result("drill-forecast", data, "not steady" if findings else "steady: the drill could start")
+    lines = [f"  {finding.where}: {finding.what}\n    → {finding.hint}" for finding in findings]
+    text = "\n".join(["not steady:", *lines]) if findings else "steady: the drill could start"
+    app.ui.result("drill-forecast", data, text)
     return EXIT_CODES[Outcome.NOT_STEADY] if findings else 0
 
 
