@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from obsctl.local.cluster import Cluster
+
+# A shell starts its background jobs with Ctrl-C ignored, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +24,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         running.up(auto_ports=True)
         yield running
+        assert all(agent.pid for agent in running.status()), f"an agent has ended: {running.status()}"
     finally:
         running.down(purge=True)
     assert running.leftovers() == []
