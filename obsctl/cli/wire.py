@@ -58,11 +58,6 @@ def stack_clients(config: Config, consul: ConsulApi) -> StackClients:
 def _token(reference: SecretRef | None, key: str) -> str | None:
     if reference is None:
         return None
-    if reference.kind == "nomad-var":
-        raise ObsctlError(
-            f"{key}: a token cannot be read from Nomad before Nomad can be asked",
-            hint=f"write {key}: env:NAME or file:/path",
-        )
     return resolve(reference, key=key, environ=os.environ, read_variable=lambda _: None).reveal()
 
 

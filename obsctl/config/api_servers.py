@@ -21,7 +21,7 @@ class Tls(Strict):
     key_file: LocalPath | None = None
     """The client certificate's key."""
     verify: bool = True
-    """false is for laboratories alone; every command then warns."""
+    """false is for laboratories alone: anybody on the way can then read the token."""
 
     @model_validator(mode="after")
     def _certificate_has_key(self) -> Tls:

@@ -110,6 +110,17 @@ class Config(Strict):
             raise Clash(*misfits)
         return self
 
+    @model_validator(mode="after")
+    def _alertmanager_has_its_receiver(self) -> Config:
+        """Its first receiver is alert-sink: without it the heartbeat goes nowhere, and a drill sees no delivery."""
+        parts = self.components
+        if parts.alertmanager.enabled and not parts.alert_sink.enabled:
+            what = "alertmanager delivers to alert-sink: enable both or neither"
+            raise Clash(
+                Misfit(("components", "alert-sink", "enabled"), what, ("components", "alertmanager", "enabled"))
+            )
+        return self
+
     def _running(self) -> Iterator[tuple[KeyPath, Component]]:
         sections: list[Components | Demo] = [self.components, *([self.demo] if self.demo.enabled else [])]
         for section in sections:
