@@ -139,9 +139,9 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     reasons = (
         (seen.stopped, "it was stopped"),
         (seen.spec != job.spec, "the configuration changed"),
+        (bool(seen.differences), "it was changed outside obsctl"),
         (seen.failed, "its last deployment failed"),
         (seen.unfinished, "its last deployment has not ended"),
-        (bool(seen.differences), "it was changed outside obsctl"),
     )
     reason = next((words for applies, words in reasons if applies), None)
     if reason is None:

@@ -143,7 +143,10 @@ def test_data_of_prometheus_survives_a_restart_of_its_job(stack: Stack) -> None:
     oldest = stack.programs.prometheus.query("prometheus_tsdb_lowest_timestamp_seconds")[0]["value"][1]
     nomad = stack.clients.nomad
     nomad.stop_job("obs-prometheus")
-    wait_until(lambda: not stack.clients.consul.health("prometheus"), timeout=60, what="its end", hint="")
+    wait_until(
+        lambda: nomad.job_allocations("obs-prometheus")[0]["ClientStatus"] == "complete",
+        timeout=60, what="its end", hint="",
+    )  # fmt: skip
     events = nomad.job_allocations("obs-prometheus")[0]["TaskStates"]["prometheus"]["Events"]
     assert [event["ExitCode"] for event in events if event["Type"] == "Terminated"] == [0], "it was not killed"
 

@@ -95,9 +95,8 @@ def test_a_job_that_somebody_changed_is_put_back_and_says_what_differs(world: Wo
 def test_a_failed_deployment_is_tried_again(world: World) -> None:
     world.deploy(SMALL)
     world.nomad.exits["obs-warden"] = "no such file"
-    world.nomad.register_job(
-        {**world.nomad.job("obs-warden"), "Meta": world.nomad.job("obs-warden")["Meta"] | {"a": "b"}}
-    )
+    current = world.nomad.job("obs-warden")
+    world.nomad.register_job({**current, "Meta": current["Meta"] | {"obsctl.retry": "7"}})
     assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
 
 
