@@ -16,6 +16,7 @@ from obsctl.errors import ObsctlError
 from obsctl.model import Event, Finding, Severity
 
 _STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan", "progress": "dim"}
+BAR_WIDTH = 20
 _MARKS = {"ok": "✓", "failed": "✗", "note": "!", "start": "→", "progress": "·"}
 
 
@@ -52,8 +53,7 @@ class Ui:
             return
         if self.verbosity < 0 and event.state != "failed":
             return
-        percent = "" if event.fraction is None else f" {event.fraction:4.0%}"
-        line = f"{_MARKS.get(event.state, ' ')} {event.subject}: {event.text}{percent}"
+        line = f"{_MARKS.get(event.state, ' ')} {event.subject}: {event.text}{_bar(event.fraction)}"
         if event.state == "progress" and sys.stderr.isatty():
             self._transient(line)
         else:
@@ -109,3 +109,11 @@ class Ui:
         if self._color is not None:
             return self._color
         return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _bar(fraction: float | None) -> str:
+    """How far something is, to be seen at a glance."""
+    if fraction is None:
+        return ""
+    done = round(fraction * BAR_WIDTH)
+    return f" {'█' * done}{'░' * (BAR_WIDTH - done)} {fraction:4.0%}"

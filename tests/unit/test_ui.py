@@ -62,7 +62,7 @@ def test_an_error_and_its_hint_are_on_stderr_however_quiet(capsys: pytest.Captur
     [
         (-1, ["✗ c: failed"]),
         (0, ["said", "→ a: start", "✓ b: ok", "✗ c: failed"]),
-        (1, ["said", "in detail", "→ a: start", "✓ b: ok", "✗ c: failed", "· d: progress  50%"]),
+        (1, ["said", "in detail", "→ a: start", "✓ b: ok", "✗ c: failed", "· d: progress ██████████░░░░░░░░░░  50%"]),
     ],
 )
 def test_verbosity_decides_how_much_is_said(
@@ -92,8 +92,8 @@ def test_on_a_terminal_progress_stays_on_one_line_and_is_wiped_by_the_next(monke
     ui.say("done")
     assert terminal.getvalue().split("\r\x1b[K") == [
         "",
-        "· nomad: downloading  25%",
-        "· nomad: downloading 100%",
+        "· nomad: downloading █████░░░░░░░░░░░░░░░  25%",
+        "· nomad: downloading ████████████████████ 100%",
         "done\n",
     ]
 
