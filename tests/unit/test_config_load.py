@@ -433,3 +433,10 @@ def test_a_refused_secret_is_in_no_traceback(folder: Path) -> None:
         read(folder)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+def test_alertmanager_without_its_receiver_is_a_fault_at_both_keys(tmp_path: Path) -> None:
+    (tmp_path / "obsctl.yaml").write_text("components:\n  alert-sink: {enabled: false}\n")
+    with pytest.raises(ConfigError, match="alertmanager delivers to alert-sink") as caught:
+        load(tmp_path / "obsctl.yaml", environ={})
+    assert "components.alert-sink.enabled" in caught.value.message
