@@ -136,7 +136,7 @@ class _Work:
 
     def _job(self, change: Change) -> None:
         if change.action is Action.STOP:
-            self._stop(change.name)
+            self._stop(change.name, change.index)
             return
         tools, desired = self._tools, self._jobs[change.name]
         seen = self._observed.get(change.name)
@@ -152,8 +152,10 @@ class _Work:
             clock=tools.clock,
         )
 
-    def _stop(self, job_id: str) -> None:
+    def _stop(self, job_id: str, index: int) -> None:
         nomad = self._tools.nomad
+        if nomad.job(job_id)["JobModifyIndex"] != index:  # Nomad's stop has no check-and-set of its own
+            raise Conflict(f"{job_id} is no longer what the plan saw", hint="run obsctl deploy again: it plans anew")
         nomad.stop_job(job_id)
 
         def ended() -> bool:

@@ -286,3 +286,13 @@ def test_no_secret_is_in_what_it_says(world: World) -> None:
     world.deploy(WITH_SECRETS)
     assert SECRET not in repr(world.events) + repr(caught.value) + caught.value.message + caught.value.hint
     assert SECRET not in str(world.nomad.called("register_job")) + str(world.consul.entries(""))
+
+
+def test_a_job_to_be_stopped_that_somebody_changed_meanwhile_runs_on(world: World) -> None:
+    world.deploy(DEMO)
+    desired, observed = world.seen(SMALL)
+    made = plan(desired, observed)
+    world.nomad.register_job({**world.nomad.job("obs-traffic"), "Priority": 10})
+    with pytest.raises(ApplyFailed, match="obs-traffic was changed by somebody else"):
+        apply(made, desired, observed, world.tools())
+    assert world.nomad.job("obs-traffic")["Stop"] is False
