@@ -70,9 +70,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         connect.sink(f"http://{at['sink']}"),
     )
     with ExitStack() as open_programs:
-        for name, argv in programs.items():
+        # One after the other: an alert that Prometheus cannot send at once is sent again only a minute later.
+        for server, (name, argv) in zip(
+            (stack.sink, stack.alertmanager, stack.prometheus), programs.items(), strict=True
+        ):
             open_programs.enter_context(running(argv, folder, log=f"{name}.log"))
-        for server in (stack.sink, stack.alertmanager, stack.prometheus):
             until_it_answers(server.ready, folder)
         yield stack
 

@@ -59,5 +59,5 @@ def test_failing_requests_of_the_demo_are_counted_at_the_caller(stack: Stack) ->
                "hello_service_request_duration_seconds_count")  # fmt: skip
     for query in queries:
         assert stack.programs.prometheus.query(query), f"no data for {query}"
-    rate = stack.programs.prometheus.query("rate(hello_service_total_requests_total[10s])")
-    assert float(rate[0]["value"][1]) > 1
+    busy = "rate(hello_service_total_requests_total[10s]) > 1"  # needs two scrapes since its last start
+    wait_until(lambda: stack.programs.prometheus.query(busy), timeout=20, what="more than a request a second", hint="")

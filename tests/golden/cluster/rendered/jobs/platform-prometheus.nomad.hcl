@@ -105,6 +105,7 @@ job "platform-prometheus" {
           "--config.auto-reload",
           "--storage.tsdb.path=/prometheus",
           "--storage.tsdb.retention.time=720h",
+          "--rules.alert.resend-delay=1m",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
         ]
