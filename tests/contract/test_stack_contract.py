@@ -61,7 +61,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ],
         "prometheus": [
             program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus",
-            f"--web.listen-address={at['prometheus']}",
+            f"--web.listen-address={at['prometheus']}", "--rules.alert.resend-delay=1s",
         ],
     }  # fmt: skip
     stack = Stack(
@@ -70,7 +70,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         connect.sink(f"http://{at['sink']}"),
     )
     with ExitStack() as open_programs:
-        # One after the other: an alert that Prometheus cannot send at once is sent again only a minute later.
         for server, (name, argv) in zip(
             (stack.sink, stack.alertmanager, stack.prometheus), programs.items(), strict=True
         ):
