@@ -67,7 +67,7 @@ real: $(INSTALLED) servers
 
 # What measures time runs alone.
 timing: $(INSTALLED) servers
-	$(BIN)/pytest tests/e2e -m serial -q
+	$(BIN)/pytest tests/e2e -m serial -q -rP
 
 help-text: $(INSTALLED)
 	COLUMNS=80 $(BIN)/obsctl --help > obsctl/cli/help.txt

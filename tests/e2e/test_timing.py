@@ -18,6 +18,7 @@ def test_ten_drills_in_a_row_are_proven_and_on_time(stack: Stack) -> None:
 
     rows = drill_timing.rows(documents)
     table = drill_timing.table(rows)
+    print(table)
     verdicts = [document["verdict"] for document in documents]
     assert [verdict["outcome"] for verdict in verdicts] == ["PROVEN"] * DRILLS, f"{verdicts}\n{table}"
     assert all(row.inside == DRILLS for row in rows), table
