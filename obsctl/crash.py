@@ -10,6 +10,7 @@ from pathlib import Path
 
 from obsctl import __version__
 from obsctl.errors import ObsctlError
+from obsctl.state import state_folder
 
 
 class Bug(ObsctlError):
@@ -20,7 +21,7 @@ class Bug(ObsctlError):
 
 def write_log(error: Exception) -> Path:
     """Write versions and traceback to a new file in the user's state folder, and return its path."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "obsctl" / "crashes"
+    state = state_folder() / "crashes"
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError:

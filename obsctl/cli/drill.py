@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ import click
 
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
+from obsctl.state import state_folder
 
 if TYPE_CHECKING:
     from obsctl.config.schema import Config
@@ -199,5 +199,4 @@ def _confirm(app: App, job_id: str, seconds: float, yes: bool) -> None:
 def _folder(config: Config) -> Path:
     if config.drills.journal_dir:
         return Path(config.drills.journal_dir).expanduser()
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "obsctl" / "drills" / config.stack
+    return state_folder() / "drills" / config.stack

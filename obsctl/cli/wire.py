@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from obsctl.clients import connect
+from obsctl.clients.instances import url
 from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
@@ -64,8 +65,7 @@ def _token(reference: SecretRef | None, key: str) -> str | None:
 def _address(consul: ConsulApi, stack: str, service: str) -> str:
     for entry in consul.health(service):
         if (entry["Service"].get("Meta") or {}).get("obsctl_stack") == stack:
-            host = entry["Service"]["Address"] or entry["Node"]["Address"]
-            return f"http://{host}:{entry['Service']['Port']}"
+            return url(entry)
     raise ObsctlError(f"{service} of stack {stack} is not registered in Consul", hint="obsctl deploy brings it up")
 
 

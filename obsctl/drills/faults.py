@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from obsctl.clients.instances import passes
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.drills.recipes import Recipe
 from obsctl.errors import Conflict, NotFound
@@ -69,7 +70,7 @@ def is_back(nomad: NomadApi, consul: ConsulApi, recipe: Recipe) -> bool:
 
 def passing(consul: ConsulApi, service: str) -> int:
     """How many instances of the service pass all their checks."""
-    return sum(all(check["Status"] == "passing" for check in instance["Checks"]) for instance in consul.health(service))
+    return sum(passes(instance) for instance in consul.health(service))
 
 
 def _plan_start(nomad: NomadApi, recipe: Recipe) -> None:

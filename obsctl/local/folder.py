@@ -19,6 +19,7 @@ from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.model import Emit, Event
+from obsctl.state import state_folder
 from obsctl.wait import wait_until
 
 SCHEMA = "obsctl/dev-cluster/v1"
@@ -30,8 +31,7 @@ LOCK_TIMEOUT = 120.0
 
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """$XDG_STATE_HOME/obsctl/dev, by default ~/.local/state/obsctl/dev."""
-    base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "obsctl" / "dev"
+    return state_folder(environ) / "dev"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from obsctl.clients.instances import passes
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.stack.observe import DesiredJob, placement_failures
@@ -64,7 +65,7 @@ def is_passing(consul: ConsulApi, service: str, allocations: list[Json]) -> bool
     """
     ours = tuple(f"_nomad-task-{allocation['ID']}-" for allocation in allocations)
     instances = [entry for entry in consul.health(service) if entry["Service"]["ID"].startswith(ours)]
-    return bool(instances) and all(check["Status"] == "passing" for entry in instances for check in entry["Checks"])
+    return bool(instances) and all(passes(entry) for entry in instances)
 
 
 def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:

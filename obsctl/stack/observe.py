@@ -58,7 +58,6 @@ class ObservedJob:
     unfinished: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
-    warnings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,6 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
         unfinished=deployment["JobVersion"] == current["Version"] and not ended,
         differences=tuple(_differences(answer.get("Diff") or {})),
         placement=placement_failures(answer.get("FailedTGAllocs")),
-        warnings=(answer.get("Warnings") or "").strip(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from obsctl.clients.instances import url
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.config.schema import Config
 from obsctl.errors import NotFound
@@ -41,7 +42,7 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     running = sum(alloc["ClientStatus"] == "running" for alloc in nomad.job_allocations(job_name))
     version = (job.get("Meta") or {}).get(VERSION, "")
     instances = consul.health(name)
-    address = _address(instances)
+    address = url(instances[0]) if instances else ""
     if job.get("Stop"):
         return ComponentStatus(name, job_name, "stopped", running, wanted, address, version, "somebody stopped its job")
     note = _note(running, wanted, instances)
@@ -55,10 +56,3 @@ def _note(running: int, wanted: int, instances: list[Json]) -> str:
     if failing:
         return f"{failing[0]['Name']}: {failing[0]['Output'].strip() or failing[0]['Status']}"
     return "" if instances else "not registered in Consul"
-
-
-def _address(instances: list[Json]) -> str:
-    if not instances:
-        return ""
-    service, node = instances[0]["Service"], instances[0]["Node"]
-    return f"http://{service['Address'] or node['Address']}:{service['Port']}"
