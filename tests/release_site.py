@@ -10,7 +10,7 @@ import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,6 +23,10 @@ VERSION_LINES = {
     "promtool": "promtool, version 3.14.0 (branch: HEAD, revision: 1234567)",
     "alertmanager": "alertmanager, version 0.31.1 (branch: HEAD, revision: 1234567)",
     "amtool": "amtool, version 0.31.1 (branch: HEAD, revision: 1234567)",
+    "jaeger": "jaeger version git-commit=1234567, git-version=v2.20.0, build-date=2026-07-19T10:00:00Z",
+    "loki": "loki, version 3.7.6 (branch: release-3.7.x, revision: 1234567)",
+    "otelcol-gateway": "otelcol-contrib version 0.159.0",
+    "otelcol-agent": "otelcol-contrib version 0.159.0",
 }
 PLATFORM = Platform.current()
 NOMAD = f"nomad/1.11.2/nomad_1.11.2_{PLATFORM.os}_{PLATFORM.arch}.zip"
@@ -30,6 +34,14 @@ NOMAD_SUMS = "nomad/1.11.2/nomad_1.11.2_SHA256SUMS"
 PROMETHEUS_FOLDER = f"prometheus-3.14.0.{PLATFORM.os}-{PLATFORM.arch}"
 PROMETHEUS = f"prometheus/releases/download/v3.14.0/{PROMETHEUS_FOLDER}.tar.gz"
 PROMETHEUS_SUMS = "prometheus/releases/download/v3.14.0/sha256sums.txt"
+JAEGER_FOLDER = f"jaeger-2.20.0-{PLATFORM.os}-{PLATFORM.arch}"
+JAEGER = f"jaeger/releases/download/v2.20.0/{JAEGER_FOLDER}.tar.gz"
+JAEGER_SUMS = "jaeger/releases/download/v2.20.0/jaeger-2.20.0.sha256sum.txt"
+LOKI = f"loki/releases/download/v3.7.6/loki-{PLATFORM.os}-{PLATFORM.arch}.zip"
+LOKI_SUMS = "loki/releases/download/v3.7.6/SHA256SUMS"
+OTELCOL_FOLDER = "opentelemetry-collector-releases/releases/download/v0.159.0"
+OTELCOL = f"{OTELCOL_FOLDER}/otelcol-contrib_0.159.0_{PLATFORM.os}_{PLATFORM.arch}.tar.gz"
+OTELCOL_SUMS = f"{OTELCOL_FOLDER}/opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
@@ -47,23 +59,32 @@ def install(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def nomad_zip(member: str = "nomad", padding: int = 0) -> bytes:
+def zip_of(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("LICENSE.txt", "Business Source License\n" + "x" * padding)
-        archive.writestr(member, program(VERSION_LINES["nomad"]))
+        for name, content in members.items():
+            archive.writestr(name, content)
     return buffer.getvalue()
 
 
-def prometheus_tar() -> bytes:
+def tar_of(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name in ("LICENSE", "prometheus", "promtool"):
-            content = program(VERSION_LINES.get(name, "Apache"))
-            member = tarfile.TarInfo(f"{PROMETHEUS_FOLDER}/{name}")
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def nomad_zip(member: str = "nomad", padding: int = 0) -> bytes:
+    license_text = b"Business Source License\n" + b"x" * padding
+    return zip_of({"LICENSE.txt": license_text, member: program(VERSION_LINES["nomad"])})
+
+
+def prometheus_tar() -> bytes:
+    programs = {f"{PROMETHEUS_FOLDER}/{name}": program(VERSION_LINES[name]) for name in ("prometheus", "promtool")}
+    return tar_of({f"{PROMETHEUS_FOLDER}/LICENSE": b"Apache", **programs})
 
 
 def checksum_line(content: bytes, path: str) -> str:
@@ -98,14 +119,27 @@ class ReleaseSite:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    def publish(self, path: str, archive: bytes, sums: str) -> None:
+        self.files[path] = archive
+        other = checksum_line(b"other", "x/another_platform.zip")
+        self.files[sums] = (other + checksum_line(archive, path)).encode()
+
     def publish_nomad(self, archive: bytes | None = None) -> None:
-        self.files[NOMAD] = nomad_zip() if archive is None else archive
-        other = checksum_line(b"other", "x/nomad_1.11.2_darwin_mips.zip")
-        self.files[NOMAD_SUMS] = (other + checksum_line(self.files[NOMAD], NOMAD)).encode()
+        self.publish(NOMAD, nomad_zip() if archive is None else archive, NOMAD_SUMS)
 
     def publish_prometheus(self) -> None:
-        self.files[PROMETHEUS] = prometheus_tar()
-        self.files[PROMETHEUS_SUMS] = checksum_line(self.files[PROMETHEUS], PROMETHEUS).encode()
+        self.publish(PROMETHEUS, prometheus_tar(), PROMETHEUS_SUMS)
+
+    def publish_jaeger(self) -> None:
+        self.publish(JAEGER, tar_of({f"{JAEGER_FOLDER}/jaeger": program(VERSION_LINES["jaeger"])}), JAEGER_SUMS)
+
+    def publish_loki(self) -> None:
+        member = f"loki-{PLATFORM.os}-{PLATFORM.arch}"
+        self.publish(LOKI, zip_of({member: program(VERSION_LINES["loki"])}), LOKI_SUMS)
+
+    def publish_otelcol(self) -> None:
+        contrib = program(VERSION_LINES["otelcol-agent"])
+        self.publish(OTELCOL, tar_of({"README.md": b"", "otelcol-contrib": contrib}), OTELCOL_SUMS)
 
     def stall(self, handler: BaseHTTPRequestHandler, content: bytes) -> None:
         """Send half, and the rest when `go_on` is set."""

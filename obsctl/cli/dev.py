@@ -56,8 +56,12 @@ def up(app: App, state_dir: Path | None, auto_ports: bool) -> None:
 
     Example: obsctl dev up --auto-ports
     """
-    cluster = _cluster(state_dir)
-    addresses = cluster.up(servers=app.loaded.config.servers, auto_ports=auto_ports, emit=app.ui.event)
+    from obsctl.stack.storage import host_volumes
+
+    cluster, config = _cluster(state_dir), app.loaded.config
+    addresses = cluster.up(
+        servers=config.servers, host_volumes=host_volumes(config), auto_ports=auto_ports, emit=app.ui.event
+    )
     app.ui.result(
         "dev-up",
         {"state_dir": str(cluster.folder.path), "nomad": addresses.nomad, "consul": addresses.consul},

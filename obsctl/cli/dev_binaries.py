@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--check", is_flag=True, help="Only say what there is; exit 1 if one is missing.")
 @click.pass_obj
-def binaries(app: App, names: tuple[str, ...], check: bool) -> None:
+def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
     """Get the servers that `dev up` and the tests run.
 
     Each is taken from the first of: the path in the configuration (servers.NAME), PATH, the cache, the
@@ -39,8 +39,11 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> None:
         found = {name: provide(name, configured, emit=app.ui.event) for name in wanted}
     _show(app, found)
     missing = [name for name, program in found.items() if program is None]
-    if missing:
-        raise ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
+    if not missing:
+        return 0
+    fault = ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
+    app.ui.error(fault)  # not raised: the one JSON document is written
+    return fault.exit_code
 
 
 def _show(app: App, found: dict[str, Found | None]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ CONSUL = "consul"
 SERVER = "nomad-server"
 CLIENT = "nomad-client"
 AGENTS = (CONSUL, SERVER, CLIENT)
+ALLOC_VOLUME = "obsctl-nomad-alloc"
 
 Json = dict[str, Any]
 
@@ -64,10 +66,13 @@ def command(agent: str, programs: Path, config: Path) -> list[str]:
     return [str(programs / "nomad"), "agent", f"-config={config}"]
 
 
-def config_text(agent: str, state: Path, ports: Ports) -> str:
-    """The agent's whole configuration file."""
+def config_text(agent: str, state: Path, ports: Ports, host_volumes: Iterable[Path] = ()) -> str:
+    """The agent's whole configuration file. host_volumes: folders that the client offers to jobs by their names."""
     build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
-    return json.dumps(build(state, ports), indent=2) + "\n"
+    config = build(state, ports)
+    if agent == CLIENT:
+        config["client"]["host_volume"] |= {path.name: {"path": str(path)} for path in host_volumes}
+    return json.dumps(config, indent=2) + "\n"
 
 
 def _consul(state: Path, ports: Ports) -> Json:
@@ -118,6 +123,8 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             # Short, so that the Task API's socket below it fits into a socket's path.
             "alloc_dir": str(state / "alloc"),
             "meta": {"obsctl_volumes": str(state / "volumes")},
+            # Where a collector in a container of its own finds the logs of all tasks.
+            "host_volume": {ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True}},
             # They ask for metadata that only a cloud has; that takes time and can keep the agent from starting.
             "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
         },

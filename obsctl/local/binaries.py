@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from obsctl.assets import shipped
+from obsctl.config.environment import variable_of
 from obsctl.errors import ObsctlError
 from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
@@ -98,12 +99,12 @@ def provide(
         return result.found
     cache = Cache.of(environ)
     sources = _sources(server.project, environ, toolchain)
-    with cache.locked(server.project.name, emit):
+    with cache.locked(server.project.release_name, emit):
         return _cached(server, cache, sources) or _get(server, cache, sources, result.remarks, emit)
 
 
 def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search | None:
-    variable = f"OBSCTL_SERVERS__{server.name.upper()}"
+    variable = variable_of(("servers", server.name))
     key, value = f"servers.{server.name}", configured.get(server.name)
     if environ.get(variable):
         key, value = variable, environ[variable]
@@ -161,7 +162,7 @@ def _sources(project: Project, environ: Mapping[str, str], toolchain: Path | Non
 
 def _cached(server: Server, cache: Cache, sources: Sequence[Source]) -> Found | None:
     for source in sources:
-        path = cache.program(source.entry, server.name)
+        path = cache.program(source.entry, source.file(server.name))
         if path is not None:
             return Found(server.name, path, source.version, "cache")
     return None
@@ -186,13 +187,13 @@ def _get(server: Server, cache: Cache, sources: Sequence[Source], remarks: Seque
 
 def _make(server: Server, cache: Cache, source: Source, emit: Emit) -> Path:
     try:
-        with cache.scratch(server.project.name) as scratch:
+        with cache.scratch(server.project.release_name) as scratch:
             made = source.make(scratch, emit)
             for name in server.project.packages:
-                _, objection = _judge(SERVERS[name], made / name)
+                _, objection = _judge(SERVERS[name], made / source.file(name))
                 if objection:
                     raise SourceFailed(f"{name} came, but {objection}")
-            return cache.place(made, source.entry) / server.name
+            return cache.place(made, source.entry) / source.file(server.name)
     except OSError as error:
         raise SourceFailed(error.strerror or str(error)) from error
 
@@ -202,6 +203,6 @@ def _none_left(server: Server, tried: Sequence[str]) -> ObsctlError:
     return ObsctlError(
         "\n    ".join([f"There is no {name}, and no source for it is left. Tried:", *tried]),
         hint=f"put {name} {format_version(server.minimum)} or newer on PATH, or name one with "
-        f"OBSCTL_SERVERS__{name.upper()}=/path/to/{name}, or name a mirror of {publisher.base} with "
+        f"{variable_of(('servers', name))}=/path/to/{name}, or name a mirror of {publisher.base} with "
         f"{publisher.mirror}=URL, or install Go to build it",
     )

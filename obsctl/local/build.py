@@ -47,6 +47,9 @@ class GoBuild:
         platform = f"{self.platform.os}-{self.platform.arch}"
         return f"{self.project.name}-{self.version}-{platform}-go-{digest.hexdigest()[:12]}"
 
+    def file(self, program: str) -> str:
+        return program
+
     @property
     def _modules(self) -> Path:
         return self.toolchain / self.project.name

@@ -19,7 +19,7 @@ from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import Interrupted, ObsctlError
-from obsctl.local import members, processes, programs, readiness
+from obsctl.local import containers, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
 from obsctl.local.logs import last_lines
@@ -60,13 +60,18 @@ class Cluster:
         return Addresses.of(self._ports)
 
     def up(
-        self, *, servers: Mapping[str, str] | None = None, auto_ports: bool = False, emit: Emit = silent
+        self,
+        *,
+        servers: Mapping[str, str] | None = None,
+        host_volumes: Mapping[str, int] | None = None,
+        auto_ports: bool = False,
+        emit: Emit = silent,
     ) -> Addresses:
         """Start what does not run and return when a job can be placed.
 
-        servers: paths of programs by name, as in the config. auto_ports: choose free ports when there are no
-        kept ones or those are taken. Raises ObsctlError when an agent cannot start, and Interrupted, which
-        names what runs; neither stops what runs.
+        servers: paths of programs by name, as in the config. host_volumes: who writes to each, uids by name.
+        auto_ports: choose free ports when there are no kept ones or those are taken. Raises ObsctlError when an
+        agent cannot start, and Interrupted, which names what runs; neither stops what runs.
         """
         with self._failing_in_words():
             self.folder.claim(emit)
@@ -75,7 +80,10 @@ class Cluster:
                 for name, path in found.items():
                     self.folder.link(name, path)
                 self.folder.keep_ports(self._settle_ports(auto_ports))
+                for name, owner in (host_volumes or {}).items():
+                    self.folder.keep_host_volume(name, owner)
                 self._start((CONSUL, SERVER), emit)
+                self._stop_if_outdated(CLIENT, emit)
                 self._start((CLIENT,), emit)
         return self.addresses
 
@@ -92,6 +100,7 @@ class Cluster:
             self._stop(CLIENT, emit)
             self._stop(SERVER, emit)
             self._sweep("tasks", self._tasks, TASK_GRACE, emit)
+            containers.remove(self._containers(), grace=TASK_GRACE)
             self._sweep("executors", lambda: members.helpers(self.folder.path), HELPER_GRACE, emit)
             self._stop(CONSUL, emit)
             self.folder.clear_tmp()
@@ -117,7 +126,8 @@ class Cluster:
 
     def leftovers(self) -> list[str]:
         """Everything alive that this cluster started, as "prometheus (pid 12)"."""
-        return [processes.describe(process) for process in members.members(self.folder.path)]
+        found = [processes.describe(process) for process in members.members(self.folder.path)]
+        return found + [f"container {name}" for name in self._containers()]
 
     def environment(self) -> dict[str, str]:
         """What the agents are started with, and so what tasks begin with."""
@@ -180,10 +190,19 @@ class Cluster:
 
     def _launch(self, name: str, emit: Emit) -> psutil.Process:
         emit(Event(name, "start", "starting"))
-        self.folder.config(name).write_text(config_text(name, self.folder.path, self._ports))
+        self.folder.config(name).write_text(self._config_text(name))
         record = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
         self.folder.keep_record(name, record)
         return processes.find(record) or self._fail(name)
+
+    def _config_text(self, name: str) -> str:
+        return config_text(name, self.folder.path, self._ports, self.folder.host_volumes())
+
+    def _stop_if_outdated(self, name: str, emit: Emit) -> None:
+        """End an agent that was started with another configuration; tasks outlive a client."""
+        if self._process(name) and self.folder.config(name).read_text() != self._config_text(name):
+            emit(Event(name, "note", "its configuration has changed"))
+            self._stop(name, emit)
 
     def _missing(self, name: str, before: Mapping[str, int]) -> Callable[[], str]:
         """What asks what the agent still lacks."""
@@ -214,6 +233,9 @@ class Cluster:
     def _tasks(self) -> list[psutil.Process]:
         agents = [self._process(name) for name in AGENTS]
         return [process for process in members.tasks(self.folder.path) if process not in agents]
+
+    def _containers(self) -> list[str]:
+        return containers.of_allocations(self.folder.path / "alloc")
 
     def _sweep(self, what: str, find: Callable[[], list[psutil.Process]], grace: float, emit: Emit) -> None:
         """End what `find` finds, until it finds nothing: a process may start another while it ends."""

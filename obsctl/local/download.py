@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -48,7 +48,11 @@ class Release:
 
     @property
     def entry(self) -> str:
-        return f"{self.project.name}-{self.version}-{self.platform.os}-{self.platform.arch}"
+        return f"{self.project.release_name}-{self.version}-{self.platform.os}-{self.platform.arch}"
+
+    def file(self, program: str) -> str:
+        """As it is called in the archive: two projects that have one release find the same file."""
+        return PurePosixPath(self._member(program)).name
 
     def make(self, scratch: Path, emit: Emit) -> Path:
         """Download, check and unpack. Raises SourceFailed when anything is not as published."""
@@ -63,12 +67,15 @@ class Release:
 
     def _fill(self, pattern: str, program: str = "") -> str:
         return pattern.format(
-            project=self.project.name,
+            project=self.project.release_name,
             version=self.version,
             os=self.platform.os,
             arch=self.platform.arch,
             program=program,
         )
+
+    def _member(self, program: str) -> str:
+        return self._fill(self.project.publisher.member, program)
 
     def _url(self, file: str) -> str:
         return f"{self.base.rstrip('/')}/{self._fill(self.project.publisher.folder)}/{file}"
@@ -112,14 +119,14 @@ class Release:
             raise SourceFailed(f"{urlsplit(url).netloc or url}: {why(error)}") from error
 
     def _unpack(self, archive: Path, into: Path) -> Path:
-        members = {program: self._fill(self.project.publisher.member, program) for program in self.project.packages}
         into.mkdir()
         try:
             with _opened(archive) as open_member:
-                for program, member in members.items():
-                    with open_member(member) as source, (into / program).open("wb") as target:
+                for program in self.project.packages:
+                    unpacked = into / self.file(program)
+                    with open_member(self._member(program)) as source, unpacked.open("wb") as target:
                         shutil.copyfileobj(source, target)
-                    (into / program).chmod(0o755)
+                    unpacked.chmod(0o755)
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, KeyError) as error:
             raise SourceFailed(f"{archive.name} cannot be unpacked: {error}") from error
         return into

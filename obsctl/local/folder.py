@@ -38,8 +38,9 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 class Folder:
     """A state folder; nothing is read or written before it is asked for.
 
-    bin: links to the programs, first on the client's PATH. volumes: where jobs keep data. tmp: TMPDIR of the
-    agents and tasks. alloc and data: Nomad's and Consul's own. config, logs: one file an agent.
+    bin: links to the programs, first on the client's PATH. volumes: where raw_exec jobs keep data; host-volumes:
+    where others do. tmp: TMPDIR of the agents and tasks. alloc and data: Nomad's and Consul's own. config, logs: one
+    file an agent.
     """
 
     path: Path
@@ -70,7 +71,7 @@ class Folder:
         with self.locked(emit):
             if not self.is_ours():
                 _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
-            for name in ("bin", "tmp", "config", "logs", "run", "volumes"):
+            for name in ("bin", "tmp", "config", "logs", "run", "volumes", "host-volumes"):
                 (self.path / name).mkdir(exist_ok=True)
 
     def is_ours(self) -> bool:
@@ -83,6 +84,22 @@ class Folder:
 
     def keep_ports(self, ports: Ports) -> None:
         _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
+
+    def host_volumes(self) -> list[Path]:
+        """The folders that the client offers to jobs."""
+        return sorted((self.path / "host-volumes").glob("*"))
+
+    def keep_host_volume(self, name: str, owner: int) -> None:
+        """Make it, and hand it with all that it holds to the user who will write to it."""
+        volume = self.path / "host-volumes" / name
+        volume.mkdir(exist_ok=True)
+        if volume.stat().st_uid == owner:
+            return
+        try:
+            for path in (volume, *volume.rglob("*")):
+                os.chown(path, owner, owner, follow_symlinks=False)
+        except PermissionError:  # only root can give a folder away
+            volume.chmod(0o777)
 
     def record(self, agent: str) -> Record | None:
         """Which process the agent was when it was last started."""

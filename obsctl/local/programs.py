@@ -11,7 +11,7 @@ from obsctl.local import binaries
 from obsctl.model import Emit, Event
 
 NEEDED = ("consul", "nomad")
-FOR_JOBS = ("prometheus", "promtool", "alertmanager", "amtool")
+FOR_JOBS = tuple(name for name in binaries.SERVERS if name not in NEEDED)
 
 
 def obtain_all(configured: Mapping[str, str], emit: Emit) -> dict[str, Path]:

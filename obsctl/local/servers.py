@@ -29,7 +29,7 @@ class Publisher:
     """How a publisher lays out its releases.
 
     base: the URL before `folder`; the environment variable `mirror` replaces it.
-    The patterns take {project}, {version}, {os} and {arch}, and `member` takes {program} too.
+    The patterns take {project} (as the publisher calls it), {version}, {os} and {arch}; `member` takes {program} too.
     """
 
     mirror: str
@@ -56,14 +56,39 @@ PROMETHEUS = Publisher(
     checksums="sha256sums.txt",
     member="{project}-{version}.{os}-{arch}/{program}",
 )
+JAEGER = Publisher(
+    mirror="OBSCTL_RELEASES_JAEGERTRACING",
+    base="https://github.com/jaegertracing",
+    folder="{project}/releases/download/v{version}",
+    archive="{project}-{version}-{os}-{arch}.tar.gz",
+    checksums="{project}-{version}.sha256sum.txt",
+    member="{project}-{version}-{os}-{arch}/{program}",
+)
+GRAFANA = Publisher(
+    mirror="OBSCTL_RELEASES_GRAFANA",
+    base="https://github.com/grafana",
+    folder="{project}/releases/download/v{version}",
+    archive="{project}-{os}-{arch}.zip",
+    checksums="SHA256SUMS",
+    member="{program}-{os}-{arch}",
+)
+OPENTELEMETRY = Publisher(
+    mirror="OBSCTL_RELEASES_OPENTELEMETRY",
+    base="https://github.com/open-telemetry",
+    folder="opentelemetry-collector-releases/releases/download/v{version}",
+    archive="{project}_{version}_{os}_{arch}.tar.gz",
+    checksums="opentelemetry-collector-releases_{project}_checksums.txt",
+    member="{project}",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One upstream project: one release archive, one folder of toolchain/, one or more programs.
+    """What is released, or built, as one: a release archive, a folder of toolchain/, one or more programs.
 
     packages: program name -> Go package. version_variable: the Go variable that a build sets to its version.
-    build_time: how long a first build takes, in words.
+    build_time: how long a first build takes, in words. released_as: the publisher's name for it, where that is
+    another; two projects may have one release.
     """
 
     name: str
@@ -73,23 +98,33 @@ class Project:
     packages: Mapping[str, str]
     build_time: str
     version_variable: str | None = None
+    released_as: str = ""
+
+    @property
+    def release_name(self) -> str:
+        return self.released_as or self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One program. minimum: the oldest version that has all that obsctl asks of it."""
+    """One program. minimum: the oldest version that has all that obsctl asks of it.
+
+    title: a pattern of what stands before its version where that is not its name.
+    """
 
     name: str
     project: Project
     minimum: Version
     version_argument: str
+    title: str = ""
 
     def parse_version(self, output: str) -> Version | None:
         """The version in what the program prints: "Nomad v1.11.2", "prometheus, version 3.15.0 (…)".
 
         None when it is another program, or one that does not know its version.
         """
-        match = re.search(rf"^{self.name},?(?: version)? v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE)
+        title = self.title or rf"{self.name},?(?: version)? "
+        match = re.search(rf"^{title}v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE)
         if match is None:
             return None
         major, minor, patch = (int(number) for number in match.groups())
@@ -141,6 +176,47 @@ _ALERTMANAGER = Project(
     build_time="half a minute",
     version_variable=_COMMON_VERSION,
 )
+# The module is the version 2 program of that day under a version 1 tag; later ones cannot be had as a module.
+_JAEGER = Project(
+    name="jaeger",
+    publisher=JAEGER,
+    release_version="2.20.0",
+    built_version="2.0.0",
+    packages={"jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"},
+    build_time="3 minutes",
+    version_variable="github.com/jaegertracing/jaeger/pkg/version.latestVersion",
+)
+_LOKI = Project(
+    name="loki",
+    publisher=GRAFANA,
+    release_version="3.7.6",
+    built_version="3.7.8",
+    packages={"loki": "github.com/grafana/loki/v3/cmd/loki"},
+    build_time="5 minutes",
+    version_variable="github.com/grafana/loki/v3/pkg/util/build.Version",
+)
+# One program in releases, two that are built: the modules that each needs exist at different versions only.
+_GATEWAY = Project(
+    name="otelcol-gateway",
+    publisher=OPENTELEMETRY,
+    release_version="0.159.0",
+    built_version="0.155.0",
+    packages={"otelcol-gateway": "."},
+    build_time="2 minutes",
+    version_variable="main.version",
+    released_as="otelcol-contrib",
+)
+_AGENT = Project(
+    name="otelcol-agent",
+    publisher=OPENTELEMETRY,
+    release_version="0.159.0",
+    built_version="0.149.0",
+    packages={"otelcol-agent": "."},
+    build_time="2 minutes",
+    version_variable="main.version",
+    released_as="otelcol-contrib",
+)
+_OTELCOL = r"otelcol[a-z-]* version "
 
 # Prometheus: health_filter came with 3.11.2, and --config.auto-reload is stable since 3.12.
 SERVERS: dict[str, Server] = {
@@ -152,5 +228,9 @@ SERVERS: dict[str, Server] = {
         Server("promtool", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("alertmanager", _ALERTMANAGER, (0, 27, 0), "--version"),
         Server("amtool", _ALERTMANAGER, (0, 27, 0), "--version"),
+        Server("jaeger", _JAEGER, (2, 0, 0), "--version", title=r"jaeger version (?:.*git-version=)?"),
+        Server("loki", _LOKI, (3, 0, 0), "--version"),
+        Server("otelcol-gateway", _GATEWAY, (0, 155, 0), "--version", title=_OTELCOL),
+        Server("otelcol-agent", _AGENT, (0, 149, 0), "--version", title=_OTELCOL),
     )
 }

@@ -31,5 +31,8 @@ class Source(Protocol):
     def entry(self) -> str:
         """The cache folder of what it makes: another name whenever that would differ."""
 
+    def file(self, program: str) -> str:
+        """The program's name in that folder."""
+
     def make(self, scratch: Path, emit: Emit) -> Path:
         """Make the programs below `scratch` and return their folder. Raises SourceFailed, or OSError."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
+from obsctl.local.agents import AGENTS, ALLOC_VOLUME, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.ports import Ports
 
 STATE = Path("/state")
@@ -47,7 +47,16 @@ def test_client_knows_its_server_and_its_volumes() -> None:
     client = config(CLIENT)["client"]
     assert client["servers"] == ["127.0.0.1:11004"]
     assert client["meta"] == {"obsctl_volumes": "/state/volumes"}
+    assert client["host_volume"] == {"obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": True}}
     assert config(CLIENT)["plugin"]["raw_exec"]["config"]["enabled"] is True
+
+
+def test_client_offers_host_volumes_by_name() -> None:
+    text = config_text(CLIENT, STATE, PORTS, [Path("/state/host-volumes/obs-loki")])
+    offered = json.loads(text)["client"]["host_volume"]
+    assert offered == {ALLOC_VOLUME: {"path": "/state/alloc", "read_only": True},
+                       "obs-loki": {"path": "/state/host-volumes/obs-loki"}}  # fmt: skip
+    assert "obs-loki" not in config_text(SERVER, STATE, PORTS, [Path("/state/host-volumes/obs-loki")])
 
 
 def test_paths_with_quotes_stay_json() -> None:

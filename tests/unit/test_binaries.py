@@ -10,7 +10,7 @@ import pytest
 from obsctl.errors import ObsctlError
 from obsctl.local.binaries import SERVERS, find, obtain, provide, search
 from obsctl.model import Event
-from tests.release_site import NOMAD, NOMAD_SUMS, VERSION_LINES, ReleaseSite, install
+from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, ReleaseSite, install
 
 FAKE_GO = """#!/bin/sh
 while [ "$1" != "-o" ]; do shift; done
@@ -32,8 +32,7 @@ def environ(tmp_path: Path, site: ReleaseSite) -> dict[str, str]:
     return {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "OBSCTL_RELEASES_HASHICORP": site.url,
-        "OBSCTL_RELEASES_PROMETHEUS": site.url,
+        **{server.project.publisher.mirror: site.url for server in SERVERS.values()},
     }
 
 
@@ -61,6 +60,13 @@ def with_fake_go(tmp_path: Path) -> Path:
         ("prometheus", "level=warn msg=odd\nprometheus, version 3.15.0 (branch: )", (3, 15, 0)),
         ("consul", "Nomad v1.11.2", None),
         ("amtool", "", None),
+        ("loki", "loki, version 3.7.8 (branch: , revision: unknown)", (3, 7, 8)),
+        ("jaeger", "jaeger version git-commit=, git-version=2.0.0, build-date=", (2, 0, 0)),
+        ("jaeger", "2026/07/19 10:00:00 application version: …\njaeger version v2.20.0", (2, 20, 0)),
+        ("jaeger", "jaeger version git-commit=, git-version=, build-date=", None),
+        ("otelcol-agent", "otelcol-contrib version 0.159.0", (0, 159, 0)),
+        ("otelcol-gateway", "otelcol-gateway version 0.155.0", (0, 155, 0)),
+        ("otelcol-gateway", "jaeger version v2.20.0", None),
     ],
 )
 def test_version_as_programs_tell_it(name: str, output: str, version: tuple[int, int, int] | None) -> None:
@@ -73,6 +79,12 @@ def test_configured_path_comes_first(tmp_path: Path, environ: dict[str, str]) ->
     found = search("nomad", {"nomad": str(mine)}, environ).found
     assert found is not None
     assert (found.path, found.version, found.source) == (mine, "1.10.5", "configured")
+
+
+def test_a_dash_is_written_as_an_underscore_in_a_variable(tmp_path: Path, environ: dict[str, str]) -> None:
+    mine = install(tmp_path / "mine", "otelcol", VERSION_LINES["otelcol-agent"])
+    environ["OBSCTL_SERVERS__OTELCOL_AGENT"] = str(mine)
+    assert find("otelcol-agent", {}, environ) == mine
 
 
 def test_the_environment_wins_over_the_config(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -153,6 +165,24 @@ def test_one_download_gives_every_program_of_a_project(environ: dict[str, str], 
     site.publish_prometheus()
     prometheus = obtain("prometheus", {}, emit=Events().append, environ=environ)
     assert find("promtool", {}, environ) == prometheus.with_name("promtool")
+
+
+def test_one_release_serves_as_both_collectors(environ: dict[str, str], site: ReleaseSite) -> None:
+    site.publish_otelcol()
+    gateway = provide("otelcol-gateway", {}, emit=Events().append, environ=environ)
+    agent = provide("otelcol-agent", {}, emit=Events().append, environ=environ)
+    assert (gateway.version, gateway.source, agent.source) == ("0.159.0", "release", "cache")
+    assert gateway.path == agent.path
+    assert site.asked == [OTELCOL_SUMS, OTELCOL]
+
+
+def test_the_releases_of_other_publishers(environ: dict[str, str], site: ReleaseSite) -> None:
+    site.publish_jaeger()
+    site.publish_loki()
+    for name, version in (("jaeger", "2.20.0"), ("loki", "3.7.6")):
+        found = provide(name, {}, emit=Events().append, environ=environ)
+        assert (found.version, found.source) == (version, "release")
+        assert find(name, {}, environ) == found.path
 
 
 def test_a_deleted_program_is_had_again(environ: dict[str, str], site: ReleaseSite) -> None:

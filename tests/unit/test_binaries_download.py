@@ -24,6 +24,7 @@ from tests.release_site import (
     program,
     truncate,
 )
+from tests.stub_server import free_port
 
 
 @pytest.fixture
@@ -144,10 +145,3 @@ def test_tls_that_is_none(site: ReleaseSite, tmp_path: Path) -> None:
     reason = failure(release(site.url.replace("http:", "https:")), tmp_path)
     assert "SSL" in reason
     assert len(reason) < 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

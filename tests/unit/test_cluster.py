@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from obsctl.config.environment import variable_of
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local import members, processes
@@ -31,7 +32,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.setattr(folder_module, "LONGEST_PATH", 300)
     for name in (*NEEDED, *FOR_JOBS):
         program = install(tmp_path / "programs", name, VERSION_LINES[name])
-        monkeypatch.setenv(f"OBSCTL_SERVERS__{name.upper()}", str(program))
+        monkeypatch.setenv(variable_of(("servers", name)), str(program))
     nomad = tmp_path / "programs" / "nomad"
     nomad.write_text(nomad.read_text().replace("\n", '\n[ "$1" = agent ] && exec sleep 60\n', 1))
     cluster = Cluster(tmp_path / "state")

@@ -141,6 +141,8 @@ def test_end_names_what_it_cannot_end(launch: Launch, monkeypatch: pytest.Monkey
 
 def test_words_about_a_process_that_is_gone(launch: Launch) -> None:
     process = launch("/bin/sleep", "60")
+    # The kernel lets go of the parent before the child's command line can be read.
+    wait_until(lambda: bool(processes.argv_of(process)), timeout=30, what="the command line", hint="", interval=0.01)
     assert processes.argv_of(process) == ["/bin/sleep", "60"]
     assert processes.describe(process) == f"sleep (pid {process.pid})"
     processes.end([process], grace=5)
