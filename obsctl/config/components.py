@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from obsctl.config.durations import Positive
-from obsctl.config.shapes import Clash, Line, Misfit, Port, Strict, Word
+from obsctl.config.shapes import Clash, Line, Link, Misfit, Port, Strict, Word
 
 
 class Driver(StrEnum):
-    """How Nomad runs a component: docker on a cluster, raw_exec on a laptop."""
+    """How Nomad runs a component: an image (docker, podman), or a program of the node (exec: in a chroot; raw_exec)."""
 
     DOCKER = "docker"
+    PODMAN = "podman"
+    EXEC = "exec"
     RAW_EXEC = "raw_exec"
+
+
+class Availability(StrEnum):
+    """How many of each component run: one (single), or several where one alone would be missed (ha), each on a node of
+    its own; ha-one-node has them all on one, to rehearse it."""
+
+    SINGLE = "single"
+    HA = "ha"
+    HA_ONE_NODE = "ha-one-node"
 
 
 class Resources(Strict):
@@ -30,22 +41,23 @@ class Resources(Strict):
 class Storage(Strict):
     """Where a component keeps its data."""
 
-    kind: Literal["host", "ephemeral"] = "host"
-    """host survives restarts, updates and stops of the job; ephemeral is gone with the allocation."""
+    kind: Literal["host", "dynamic", "ephemeral"] = "host"
+    """host and dynamic survive restarts, updates and stops of the job; ephemeral is gone with the allocation.
+    host is made by whoever runs the node; dynamic is a Nomad dynamic host volume, which a deploy makes."""
     source: Word | None = None
-    """With driver docker and kind host: the Nomad host volume; default: the job's name.
+    """With kind host or dynamic: the Nomad host volume; default: the job's name.
     With raw_exec data lies in the folder `<meta.obsctl_volumes>/<job>` of the node."""
 
     @model_validator(mode="after")
     def _ephemeral_has_no_source(self) -> Storage:
         if self.kind == "ephemeral" and self.source is not None:
-            raise Clash(Misfit(("source",), "only kind: host has a source", ("kind",)))
+            raise Clash(Misfit(("source",), "only kind: host and kind: dynamic have a source", ("kind",)))
         return self
 
 
-Image = Annotated[Word, Field(description="The container image (driver docker).")]
+Image = Annotated[Word, Field(description="The container image (docker, podman).")]
 Command = Annotated[
-    Line, Field(description="The program (driver raw_exec): a path, or a name on the PATH of the Nomad client.")
+    Line, Field(description="The program (exec, raw_exec): a path, or a name on the PATH of the Nomad client.")
 ]
 NodePort = Annotated[Port, Field(description="The port on the node.")]
 
@@ -56,7 +68,7 @@ class Component(Strict):
     enabled: bool = True
     """false leaves it out."""
     driver: Driver | None = None
-    """docker or raw_exec, for this component alone."""
+    """docker, podman, exec or raw_exec, for this component alone."""
     image: Image
     command: Command
     port: NodePort
@@ -73,7 +85,15 @@ class Component(Strict):
         return {**value, "resources": {**usual.model_dump(), **given}}
 
 
-class Prometheus(Component):
+class Replicated(Component):
+    """A component that may run several times. replicas: how many are highly available."""
+
+    replicas: ClassVar[int] = 2
+    count: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
+    """How many run at once; default: what the profile says."""
+
+
+class Prometheus(Replicated):
     """Scrapes, keeps and evaluates."""
 
     image: Image = "prom/prometheus:v3.14.0"
@@ -86,12 +106,15 @@ class Prometheus(Component):
     """Where samples are kept."""
 
 
-class Alertmanager(Component):
+class Alertmanager(Replicated):
     """Groups, silences and sends."""
 
+    replicas: ClassVar[int] = 3
     image: Image = "prom/alertmanager:v0.34.0"
     command: Command = "alertmanager"
     port: NodePort = 9093
+    cluster_port: NodePort = 9094
+    """Where several gossip (TCP and UDP)."""
     resources: Resources = Resources(cpu=200, memory=256)
     storage: Storage = Storage()
     """Where silences and the notification log are kept."""
@@ -117,11 +140,114 @@ class Warden(Component):
     resources: Resources = Resources(cpu=100, memory=128)
 
 
+class Loki(Component):
+    """Keeps logs."""
+
+    image: Image = "grafana/loki:3.7.6"
+    command: Command = "loki"
+    port: NodePort = 3100
+    resources: Resources = Resources(cpu=300, memory=512)
+    retention: Annotated[Positive, Field(ge=86400.0)] = 7 * 86400.0
+    """How long log lines are kept; at least a day."""
+    storage: Storage = Storage()
+    """Where log lines are kept."""
+
+
+class Jaeger(Component):
+    """Keeps traces."""
+
+    image: Image = "jaegertracing/jaeger:2.20.0"
+    command: Command = "jaeger"
+    port: NodePort = 16686
+    otlp_port: NodePort = 24317
+    """Where the gateway sends spans (OTLP over gRPC)."""
+    resources: Resources = Resources(cpu=300, memory=512)
+    retention: Positive = 3 * 86400.0
+    """How long spans are kept (storage of kind host)."""
+    max_traces: Annotated[int, Field(strict=True, ge=1)] = 50_000
+    """How many traces are kept (storage of kind ephemeral, which is memory)."""
+    storage: Storage = Storage()
+    """Where spans are kept."""
+
+
+_COLLECTOR = "otel/opentelemetry-collector-contrib:0.159.0"
+QueueSize = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Sampling(Strict):
+    """Which traces Jaeger gets. Each trace is judged as a whole; one reason to keep it is enough."""
+
+    keep: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=100)] = 10.0
+    """Percent of the traces that nothing else keeps."""
+    errors: bool = True
+    """Keeps every trace in which a span has failed."""
+    slower_than: Positive | None = None
+    """Keeps every trace that took at least this long."""
+    wait: Annotated[Positive, Field(ge=1.0, le=60.0)] = 10.0
+    """How long a trace is waited for from its first span on, until it is judged; 1s to 1m."""
+
+
+class OtelGateway(Replicated):
+    """Takes telemetry from the agents and sends it on: traces to Jaeger, logs to Loki, metrics to Prometheus."""
+
+    image: Image = _COLLECTOR
+    command: Command = "otelcol-gateway"
+    port: NodePort = 14318
+    """OTLP over HTTP."""
+    grpc_port: NodePort = 14317
+    """OTLP over gRPC."""
+    resources: Resources = Resources(cpu=300, memory=512)
+    queue: QueueSize = 512
+    """MB on disk, for each backend, of what it cannot take at the moment."""
+    sampling: Sampling | None = None
+    """Which traces Jaeger gets; default: all of them."""
+    storage: Storage = Storage()
+    """Where queues are kept."""
+
+
+class OtelAgent(Component):
+    """Runs on every node: takes OTLP from its programs, reads the logs of its allocations, measures the host."""
+
+    image: Image = _COLLECTOR
+    command: Command = "otelcol-agent"
+    port: NodePort = 4318
+    """OTLP over HTTP."""
+    grpc_port: NodePort = 4317
+    """OTLP over gRPC."""
+    resources: Resources = Resources(cpu=200, memory=256)
+    queue: QueueSize = 256
+    """MB on disk, for each of traces, logs and metrics, of what the gateway cannot take at the moment."""
+    storage: Storage = Storage()
+    """Where queues are kept, and how far each log was read."""
+
+
+class Grafana(Component):
+    """Shows it all: dashboards, and the ways from a metric to a trace to a log line."""
+
+    image: Image = "grafana/grafana:13.1.3"
+    command: Command = "grafana"
+    home: Line = "/usr/share/grafana"
+    """The folder with Grafana's own `conf` and `public` (exec, raw_exec)."""
+    port: NodePort = 3000
+    resources: Resources = Resources(cpu=200, memory=512)
+    root_url: Link | None = None
+    """Where people open it, when that is not its port on the node: behind a proxy."""
+    anonymous: bool = False
+    """true lets everybody who reaches it look at dashboards without logging in."""
+    storage: Storage = Storage()
+    """Where users, and what they made by hand, are kept."""
+
+
 class Components(Strict):
     """The programs of the stack."""
 
     prometheus: Prometheus = Prometheus()
     alertmanager: Alertmanager = Alertmanager()
+    loki: Loki = Loki()
+    jaeger: Jaeger = Jaeger()
+    otel_gateway: OtelGateway = Field(default=OtelGateway(), alias="otel-gateway")
+    otel_agent: OtelAgent = Field(default=OtelAgent(), alias="otel-agent")
+    grafana: Grafana = Grafana()
     alert_sink: AlertSink = Field(default=AlertSink(), alias="alert-sink")
     warden: Warden = Warden()
 
@@ -157,6 +283,8 @@ class Demo(Strict):
 
     enabled: bool = False
     """Off unless asked for."""
+    fixed: bool = False
+    """Runs response-service without the bug that docs/tutorial-find-the-bug.md has you find."""
     requests_per_second: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=100)] = 4.0
     """How fast traffic calls hello-service."""
     hello_service: HelloService = Field(default=HelloService(), alias="hello-service")

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
 from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
-from obsctl.config.components import Component, Components, Demo, Driver, Resources, Storage
+from obsctl.config.components import Availability, Component, Components, Demo, Driver, Replicated, Resources, Storage
 from obsctl.config.durations import Duration, format_duration, parse_duration
+from obsctl.config.images import Images
 from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
 from obsctl.config.timing import PROFILES, Profile, Timing
 
@@ -23,6 +24,7 @@ __all__ = [
     "PROFILES",
     "SERVERS",
     "Alerting",
+    "Availability",
     "Component",
     "Components",
     "Config",
@@ -30,6 +32,7 @@ __all__ = [
     "Demo",
     "Driver",
     "Email",
+    "Images",
     "NomadServer",
     "PagerDuty",
     "Profile",
@@ -47,7 +50,18 @@ __all__ = [
 ]
 
 DEMO_SERVICES = ("hello-service", "response-service")
-SERVERS = ("nomad", "consul", "prometheus", "promtool", "alertmanager", "amtool")
+SERVERS = (
+    "nomad",
+    "consul",
+    "prometheus",
+    "promtool",
+    "alertmanager",
+    "amtool",
+    "jaeger",
+    "loki",
+    "otelcol-gateway",
+    "otelcol-agent",
+)
 
 
 class Service(Strict):
@@ -80,11 +94,15 @@ class Config(Strict):
     stack: Name = "obs"
     """The stack's name: jobs are called `<stack>-<component>`, and obsctl changes only what bears it."""
     driver: Driver = Driver.DOCKER
-    """How Nomad runs the components: docker or raw_exec."""
+    """How Nomad runs the components: docker, podman, exec or raw_exec."""
+    profile: Availability = Availability.SINGLE
+    """single: one of each component. ha: two Prometheus, three Alertmanagers and two gateways, each on a node of its
+    own. ha-one-node: the same on one node, with ports that Nomad chooses."""
     timing: Timing = Field(default_factory=lambda: Timing.model_validate("standard"))
     """How quickly a fault becomes a notification: a profile's name, or a mapping."""
     nomad: NomadServer = NomadServer()
     consul: ConsulServer = ConsulServer()
+    images: Images = Images()
     components: Components = Components()
     services: dict[ServiceName, Service] = Field(default={}, json_schema_extra={"additionalProperties": False})
     """The services to watch, by their name in Consul."""
@@ -94,8 +112,29 @@ class Config(Strict):
     servers: dict[Annotated[str, AfterValidator(_known_server)], LocalPath] = Field(
         default={}, json_schema_extra={"propertyNames": {"enum": list(SERVERS)}}
     )
-    """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool.
-    Default: found on PATH, or downloaded."""
+    """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool,
+    jaeger, loki, otelcol-gateway, otelcol-agent. Default: found on PATH, or downloaded."""
+
+    def driver_of(self, component: Component) -> Driver:
+        """How Nomad runs the component: by its own driver, or else by the stack's."""
+        return component.driver or self.driver
+
+    def count(self, component: Component) -> int:
+        """How many instances of the component run at once."""
+        if not isinstance(component, Replicated):
+            return 1
+        usual = 1 if self.profile is Availability.SINGLE else component.replicas
+        return usual if component.count is None else component.count
+
+    def shares_node(self, component: Component) -> bool:
+        """Whether several instances of it are on one node, each with ports and a data folder of its own."""
+        return self.profile is Availability.HA_ONE_NODE and self.count(component) > 1
+
+    @property
+    def routes_by_trace(self) -> bool:
+        """Whether agents send all spans of a trace to one of several gateways, which is to judge the whole of it."""
+        gateway = self.components.otel_gateway
+        return gateway.sampling is not None and self.components.jaeger.enabled and self.count(gateway) > 1
 
     def watched_services(self) -> dict[str, str]:
         """Service name -> Nomad job, of everything that gets availability rules; the demo's if it is on."""
@@ -111,14 +150,45 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
-    def _alertmanager_has_its_receiver(self) -> Config:
-        """Its first receiver is alert-sink: without it the heartbeat goes nowhere, and a drill sees no delivery."""
+    def _volumes_can_be_mounted(self) -> Config:
+        misfits = [
+            Misfit(
+                (*path, "storage", "kind"),
+                "raw_exec mounts no volumes: with kind: host its data is in a folder of the node",
+                (*path, "driver") if component.driver else ("driver",),
+            )
+            for path, component in self._running()
+            if self.driver_of(component) is Driver.RAW_EXEC
+            and (storage := getattr(component, "storage", None))
+            and storage.kind == "dynamic"
+        ]
+        if misfits:
+            raise Clash(*misfits)
+        return self
+
+    @model_validator(mode="after")
+    def _alertmanagers_have_time_for_turns(self) -> Config:
+        """Each waits for those before it, and must be done before the group's next turn (see peer_timeout)."""
+        count = self.count(self.components.alertmanager)
+        if count > 1 and self.peer_timeout < 1:
+            words = f"must be at least {2 * count}s with {count} Alertmanagers, which send in turns"
+            raise Clash(Misfit(("timing", "group_interval"), words, ("profile",)))
+        return self
+
+    @property
+    def peer_timeout(self) -> float:
+        """Seconds that an Alertmanager waits for each one before it. They judge what they saw before the wait, so all
+        waits together must fit into the group interval, with room to spare; 15 s is Alertmanager's own default."""
+        return min(15.0, self.timing.group_interval / (2 * self.count(self.components.alertmanager)))
+
+    @model_validator(mode="after")
+    def _senders_have_their_receivers(self) -> Config:
+        """Without alert-sink the heartbeat goes nowhere and a drill sees no delivery; an agent has only the gateway."""
         parts = self.components
         if parts.alertmanager.enabled and not parts.alert_sink.enabled:
-            what = "alertmanager delivers to alert-sink: enable both or neither"
-            raise Clash(
-                Misfit(("components", "alert-sink", "enabled"), what, ("components", "alertmanager", "enabled"))
-            )
+            raise _left_out("alert-sink", "alertmanager delivers to alert-sink", "alertmanager")
+        if parts.otel_agent.enabled and not parts.otel_gateway.enabled:
+            raise _left_out("otel-gateway", "otel-agent sends to otel-gateway", "otel-agent")
         return self
 
     def _running(self) -> Iterator[tuple[KeyPath, Component]]:
@@ -132,14 +202,24 @@ class Config(Strict):
 
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
         """Ports that are given come after the defaults, for a clash to be reported where it was written."""
-        for path, component in sorted(self._running(), key=lambda each: "port" in each[1].model_fields_set):
-            yield (*path, "port"), component.port
+        ports = [(path, component, name) for path, component in self._running() for name in _port_keys(component)]
+        for path, component, name in sorted(ports, key=lambda each: each[2] in each[1].model_fields_set):
+            yield (*path, name), getattr(component, name)
 
     def _volumes(self) -> Iterator[tuple[KeyPath, object]]:
         for path, component in self._running():
             storage = getattr(component, "storage", None)
             if storage and storage.source:
                 yield (*path, "storage", "source"), storage.source
+
+
+def _left_out(receiver: str, why: str, sender: str) -> Clash:
+    what = f"{why}: enable both or neither"
+    return Clash(Misfit(("components", receiver, "enabled"), what, ("components", sender, "enabled")))
+
+
+def _port_keys(component: Component) -> list[str]:
+    return [name for name in type(component).model_fields if name == "port" or name.endswith("_port")]
 
 
 def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[Misfit]:

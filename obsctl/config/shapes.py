@@ -98,6 +98,12 @@ LabelName = Annotated[
 ]
 Severity = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
 Line = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
+Link = Annotated[
+    str,
+    Shape(
+        r"https?://[^\s\"'\\$%#?@/]+(/[^\s\"'\\$%#?@]*)?", 'must be like "https://grafana.example.org/": http or https'
+    ),
+]
 Text = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^/\s?#@]+/?$"})]

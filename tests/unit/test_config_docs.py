@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from obsctl.config import keys
-from obsctl.config.components import Component
+from obsctl.config.components import Component, Replicated, Sampling
 from obsctl.config.durations import format_duration
 from obsctl.config.schema import PROFILES, Config
 from obsctl.config.timing import Timing
@@ -76,8 +76,11 @@ def test_the_row_is_there(row: str) -> None:
     assert row in DOCS
 
 
-@pytest.mark.parametrize(
-    "key", [*Component.model_fields, "storage.kind", "storage.source", "retention", "resources.cpu"]
-)
+COMPONENTS = [*Component.__subclasses__(), *Replicated.__subclasses__()]
+OWN_KEYS = sorted({name for kind in COMPONENTS for name in kind.model_fields} - {"storage"})
+SAMPLING = [f"sampling.{name}" for name in Sampling.model_fields]
+
+
+@pytest.mark.parametrize("key", [*OWN_KEYS, *SAMPLING, "storage.kind", "storage.source", "resources.cpu"])
 def test_the_keys_of_a_component_are_there(key: str) -> None:
     assert f"`{key}`" in DOCS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from obsctl.config.durations import format_duration
@@ -119,13 +119,13 @@ receiver = st.fixed_dictionaries(
 )
 configs = some(
     stack=names,
-    driver=st.sampled_from(["docker", "raw_exec"]),
+    driver=st.sampled_from(["docker", "podman", "exec", "raw_exec"]),
     timing=timing,
     nomad=server,
     consul=server,
     components=some(
         prometheus=some(port=st.integers(1, 1000), resources=resources, retention=durations),
-        warden=some(enabled=st.booleans(), driver=st.sampled_from(["docker", "raw_exec"])),
+        warden=some(enabled=st.booleans(), driver=st.sampled_from(["docker", "podman", "exec", "raw_exec"])),
     ),
     services=st.dictionaries(names, some(job=names, severity=names), max_size=3),
     alerting=some(
@@ -143,7 +143,6 @@ configs = some(
 )
 
 
-@settings(deadline=None)
 @given(document=configs)
 def test_what_is_shown_loads_to_the_same_config(document: dict[str, Any]) -> None:
     config = validate(document, ROOT)
@@ -155,7 +154,6 @@ def test_what_is_shown_loads_to_the_same_config(document: dict[str, Any]) -> Non
     assert validate(as_document(config), ROOT) == config
 
 
-@settings(deadline=None)
 @given(path=st.sampled_from([path for path in paths() if ANY not in path]))
 def test_a_mistyped_key_is_found_wherever_it_stands(path: tuple[str, ...]) -> None:
     """The last step with a letter doubled is never a key; its own name is suggested."""

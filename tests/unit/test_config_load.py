@@ -234,7 +234,7 @@ servers: {promethius: x}
     assert faults(folder, text) == [
         "obsctl.yaml:1 stack: must be lower-case letters, digits and dashes, at most 63, "
         "with a letter or digit at both ends",
-        'obsctl.yaml:2 driver: must be "docker" or "raw_exec"',
+        'obsctl.yaml:2 driver: must be "docker", "podman", "exec" or "raw_exec"',
         'obsctl.yaml:3 timing.profile: must be "fast", "standard" or "relaxed"',
         'obsctl.yaml:5 nomad.adress: unknown key, did you mean "address"?',
         'obsctl.yaml:6 nomad.timeout: write a duration with its unit, like "30s" or "2m"',
@@ -247,7 +247,7 @@ servers: {promethius: x}
         "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
         'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',
         "obsctl.yaml:22 servers.promethius: no such program; there are nomad, consul, prometheus, promtool, "
-        "alertmanager, amtool",
+        "alertmanager, amtool, jaeger, loki, otelcol-gateway, otelcol-agent",
     ]
 
 
@@ -258,7 +258,7 @@ servers: {promethius: x}
         ("components: {alert_sink: {}}", 'components.alert_sink: unknown key, did you mean "alert-sink"?'),
         ("nomad: {ADDRESS: x}", 'nomad.ADDRESS: unknown key, did you mean "address"?'),
         ("prometheus: {port: 1}", 'prometheus: unknown key, did you mean "components.prometheus"?'),
-        ("zzz:", "zzz: unknown key; there are stack, driver, timing"),
+        ("zzz:", "zzz: unknown key; there are stack, driver, profile, timing"),
         ("nomad: [a]", "nomad: must be a mapping"),
         ("nomad: {datacenters: dc1}", "nomad.datacenters: must be a list"),
         ("nomad: {tls: {verify: maybe}}", "nomad.tls.verify: must be true or false"),
@@ -272,8 +272,18 @@ servers: {promethius: x}
         ("components: {prometheus: {port: true}}", "components.prometheus.port: must be a whole number"),
         ("components: {prometheus: {port: 0}}", "components.prometheus.port: must be at least 1"),
         ("components: {prometheus: {port: 65536}}", "components.prometheus.port: must be at most 65535"),
-        ("components: {prometheus: {storage: {kind: disk}}}", 'prometheus.storage.kind: must be "host" or "ephemeral"'),
-        ("components: {prometheus: {storage: {kind: ephemeral, source: x}}}", "storage.source: only kind: host"),
+        (
+            "components: {prometheus: {storage: {kind: disk}}}",
+            'prometheus.storage.kind: must be "host", "dynamic" or "ephemeral"',
+        ),
+        (
+            "components: {prometheus: {storage: {kind: ephemeral, source: x}}}",
+            "storage.source: only kind: host and kind: dynamic",
+        ),
+        (
+            "components: {prometheus: {driver: raw_exec, storage: {kind: dynamic}}}",
+            "components.prometheus.storage.kind: raw_exec mounts no volumes",
+        ),
         ("components: {prometheus: {resources: {memory: 1}}}", "resources.memory: must be at least 10"),
         ("demo: {requests_per_second: 0}", "demo.requests_per_second: must be more than 0"),
         ("demo: {requests_per_second: .nan}", "demo.requests_per_second: must be a number"),
@@ -440,3 +450,41 @@ def test_alertmanager_without_its_receiver_is_a_fault_at_both_keys(tmp_path: Pat
     with pytest.raises(ConfigError, match="alertmanager delivers to alert-sink") as caught:
         load(tmp_path / "obsctl.yaml", environ={})
     assert "components.alert-sink.enabled" in caught.value.message
+
+
+def test_an_agent_without_its_gateway_is_a_fault_at_both_keys(tmp_path: Path) -> None:
+    (tmp_path / "obsctl.yaml").write_text("components:\n  otel-gateway: {enabled: false}\n")
+    with pytest.raises(ConfigError, match="otel-agent sends to otel-gateway: enable both or neither") as caught:
+        load(tmp_path / "obsctl.yaml", environ={})
+    assert "components.otel-gateway.enabled" in caught.value.message
+
+
+# High availability
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("", (1, 1, 1, 1)),
+        ("profile: ha", (2, 3, 2, 1)),
+        ("profile: ha-one-node", (2, 3, 2, 1)),
+        ("{profile: ha, components: {alertmanager: {count: 2}}}", (2, 2, 2, 1)),
+        ("components: {otel-gateway: {count: 4}}", (1, 1, 4, 1)),
+    ],
+)
+def test_how_many_run(folder: Path, text: str, counts: tuple[int, ...]) -> None:
+    write(folder, text)
+    config = read(folder).config
+    parts = config.components
+    assert tuple(map(config.count, (parts.prometheus, parts.alertmanager, parts.otel_gateway, parts.loki))) == counts
+
+
+def test_alertmanagers_have_time_for_their_turns(folder: Path) -> None:
+    words = "timing.group_interval: must be at least 6s with 3 Alertmanagers, which send in turns"
+    assert faults(folder, "profile: ha\ntiming: fast\n") == [f"obsctl.yaml:2 {words}"]
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [("6s", 1), ("30s", 5), ("10m", 15)])
+def test_the_turns_take_half_of_the_group_interval_at_most(folder: Path, interval: str, seconds: float) -> None:
+    write(folder, f"{{profile: ha, timing: {{group_interval: {interval}}}}}")
+    assert read(folder).config.peer_timeout == seconds
