@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(answer)
 
-    do_GET = do_PUT = do_POST = do_DELETE = _serve
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
 
     def _answer(self, answer: Answer) -> None:
         self.send_response_only(answer.status)

@@ -25,6 +25,9 @@ class AlertmanagerClient:
     def status(self) -> Json:
         return dict(self._get("status"))
 
+    def gossip(self) -> list[Json]:
+        return [self.status()["cluster"]]
+
     def alerts(self) -> list[Json]:
         return list(self._get("alerts"))
 

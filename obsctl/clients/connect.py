@@ -6,14 +6,31 @@ from typing import TYPE_CHECKING
 
 from obsctl.clients.alertmanager_api import AlertmanagerClient
 from obsctl.clients.consul_api import ConsulClient
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.loki_api import LokiClient
 from obsctl.clients.nomad_api import NomadClient
+from obsctl.clients.otlp_api import OtlpClient
 from obsctl.clients.prometheus_api import PrometheusClient
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.clients.protocols import (
+    AlertmanagerApi,
+    ConsulApi,
+    JaegerApi,
+    LokiApi,
+    NomadApi,
+    OtlpApi,
+    PrometheusApi,
+    RegistryApi,
+    SinkApi,
+)
+from obsctl.clients.registry_api import DOCKER_HUB, RegistryClient, address_of, host_of
 from obsctl.clients.server import Server
 from obsctl.clients.sink_api import SinkClient
 
 if TYPE_CHECKING:
-    from obsctl.config.schema import ConsulServer, NomadServer
+    from obsctl.config.schema import ConsulServer, Images, NomadServer
+
+
+_SEARCH_TIMEOUT = 30.0  # a search reads from disk
 
 
 def nomad(server: NomadServer, *, token: str | None = None) -> NomadApi:
@@ -39,6 +56,18 @@ def sink(address: str, *, timeout: float = 10.0) -> SinkApi:
     return SinkClient(_own("alert-sink", "alert-sink", address, timeout))
 
 
+def otlp(address: str) -> OtlpApi:
+    return OtlpClient(_own("otel-agent", "otel-agent", address, 10.0))
+
+
+def jaeger(address: str) -> JaegerApi:
+    return JaegerClient(_own("Jaeger", "jaeger", address, _SEARCH_TIMEOUT))
+
+
+def loki(address: str) -> LokiApi:
+    return LokiClient(_own("Loki", "loki", address, _SEARCH_TIMEOUT))
+
+
 def _configured(
     key: str, server: NomadServer | ConsulServer, token: str | None, params: dict[str, str | None]
 ) -> Server:
@@ -58,6 +87,17 @@ def _configured(
         verify=server.tls.verify,
         params=params,
     )
+
+
+def registry(host: str, images: Images, *, password: str | None = None) -> RegistryApi:
+    """A client of the registry that images name so: "docker.io", "mirror.example.org:5000".
+
+    password: the value that `images.password` refers to; it goes to the mirror, or without one to Docker Hub.
+    """
+    home = host_of(images.registry) if images.registry else DOCKER_HUB
+    login = (images.username, password) if images.username and password and host == home else None
+    down = "is its address right (images.registry in obsctl.yaml, or the image's own), and can it be reached from here?"
+    return RegistryClient(Server("the registry", address_of(host, images.registry), down, outside=True), login)
 
 
 def _own(name: str, component: str, address: str, timeout: float) -> Server:

@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 import consul
 
+from obsctl.clients import blocking
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json, KvPair
 from obsctl.clients.server import Server
-from obsctl.errors import Conflict, NotFound, ServerFailed
-
-LONGEST_WAIT = 25.0  # newer Consul servers cut an answer that takes 30 s
+from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 
 
 class ConsulClient:
@@ -34,6 +33,16 @@ class ConsulClient:
     def agent_version(self) -> str:
         return str(self._consul.agent.self()["Config"]["Version"])
 
+    def server_time(self) -> float:
+        return self._session.server_time("/v1/status/leader")
+
+    def metrics(self) -> str:
+        answer = self._session.request("GET", "/v1/agent/metrics", params={"format": "prometheus"}, text=True)
+        if not answer.text:  # it means 415, and sends 200 (Consul 1.21)
+            reason = answer.headers.get("X-Consul-Reason", "it has none")
+            raise Rejected(f"Consul at {self.address} tells no metrics: {reason}", hint="set its retention time")
+        return answer.text
+
     def get(self, key: str) -> KvPair | None:
         try:
             return _pair(self._read(self._consul.kv.get, key))
@@ -48,15 +57,14 @@ class ConsulClient:
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
-        wait = min(wait, LONGEST_WAIT)
-        params = {"recurse": "", "index": index, "wait": f"{wait * 1000:.0f}ms"}
+        params = {"recurse": "", **blocking.query(index, wait)}
         path = f"/v1/kv/{quote(prefix)}"
-        answer = self._session.request("GET", path, params=params, wait=wait + wait / 16, accept={404})
+        answer = self._session.request("GET", path, params=params, wait=blocking.longest(wait), accept={404})
         if "X-Consul-Index" not in answer.headers:
             raise self._not_consul()
         entries = answer.json() if answer.ok else []
         pairs = [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
-        return next_index(index, int(answer.headers["X-Consul-Index"])), pairs
+        return blocking.next_index(index, answer.headers["X-Consul-Index"]), pairs
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         if not self._consul.kv.put(key, value, cas=cas):
@@ -114,12 +122,6 @@ class ConsulClient:
             f"Consul at {self.address}: somebody else changed {key!r} meanwhile",
             hint="run the command again: it looks at the new value first",
         )
-
-
-def next_index(index: int, answered: int) -> int:
-    """The index of the next blocking query: it starts over when Consul's went backwards, and is never 0,
-    which would not block."""
-    return max(answered, 1) if answered >= index else 1
 
 
 def _pair(entry: Json) -> KvPair:

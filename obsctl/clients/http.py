@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import InsecureRequestWarning
 
 from obsctl import __version__
@@ -38,7 +39,7 @@ class Session(requests.Session):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.server = server
-        # No proxies, no netrc, nothing of the environment: a server on 127.0.0.1 is never behind a proxy.
+        # No netrc, nothing of the environment; of proxies see _enforced.
         self.trust_env = False
         self.headers["User-Agent"] = f"obsctl/{__version__}"
         self._verify: bool | str = server.verify and (server.ca_file or _trust_store())
@@ -102,7 +103,8 @@ class Session(requests.Session):
             "timeout": (CONNECT_TIMEOUT, timeout),
             "verify": self._verify,
             "cert": certificate,
-            "proxies": None,
+            # A server on 127.0.0.1 is never behind a proxy.
+            "proxies": get_environ_proxies(server.address) if server.outside else None,
             "allow_redirects": False,  # a token must not follow one to another server
         }
 

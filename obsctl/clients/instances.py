@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from obsctl.clients.protocols import Json
 
 
@@ -14,3 +16,22 @@ def url(instance: Json) -> str:
 def passes(instance: Json) -> bool:
     """Whether every check of it, and of its node, passes."""
     return all(check["Status"] == "passing" for check in instance["Checks"])
+
+
+def of_stack(instances: Iterable[Json], stack: str) -> list[Json]:
+    """Those that this stack runs, passing ones first. Another stack may run a service of the same name."""
+    return sorted((entry for entry in instances if owner(entry) == stack), key=passes, reverse=True)
+
+
+def owner(instance: Json) -> str:
+    """The stack that runs it; "" when none does."""
+    return str((instance["Service"].get("Meta") or {}).get("obsctl_stack", ""))
+
+
+def failing(instance: Json) -> str:
+    """What its first check that does not pass says; "" when all pass."""
+    for check in instance["Checks"]:
+        if check["Status"] != "passing":
+            name, output = check.get("Name") or check["CheckID"], check.get("Output") or ""
+            return f"{name}: {output.strip() or check['Status']}"
+    return ""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import nomad
 
+from obsctl.clients import blocking
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json, Variable
 from obsctl.clients.server import Server
-from obsctl.errors import Conflict, NotFound, ServerFailed
+from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+
+_LOGS = "alloc/logs"
 
 
 class NomadClient:
@@ -94,11 +99,49 @@ class NomadClient:
             return ""  # the allocation, or its log, is gone or was never there
         return answer.content.decode(errors="replace")
 
+    def log_files(self, alloc_id: str) -> dict[str, int]:
+        try:
+            found = self._session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
+        except NotFound:
+            return {}
+        # Beside them lie the pipes through which the tasks write, hidden files.
+        return {entry["Name"]: int(entry["Size"]) for entry in found if not entry["Name"].startswith(".")}
+
+    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
+        # Not fs/readat, which answers 200 with the words of an error where the file is gone.
+        params = {"path": f"{_LOGS}/{name}", "offset": offset, "follow": "false"}
+        try:
+            answer = self._session.request("GET", f"/v1/client/fs/stream/{alloc_id}", params=params, text=True)
+        except NotFound:
+            return b""
+        except Rejected as error:
+            if "no such file" in error.message:  # rotated away meanwhile
+                return b""
+            raise
+        return b"".join(b64decode(frame.get("Data") or "") for frame in _frames(answer.text))
+
     def nodes(self) -> list[Json]:
         return list(self._nomad.nodes.get_nodes())
 
     def node(self, node_id: str) -> Json:
         return _object(self._nomad.node.get_node(node_id))
+
+    def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
+        # python-nomad knows no index.
+        path = f"/v1/node/{quote(node_id, safe='')}/allocations"
+        params = blocking.query(index, wait)
+        answer = self._session.request("GET", path, params=params, wait=blocking.longest(wait))
+        return blocking.next_index(index, answer.headers["X-Nomad-Index"]), list(answer.json())
+
+    def metrics(self) -> str:
+        return self._session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
+
+    def volumes(self) -> list[Json]:
+        return list(self._session.request("GET", "/v1/volumes", params={"type": "host"}).json())
+
+    def create_volume(self, volume: Json) -> str:
+        answer = self._session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})
+        return str(answer.json()["Volume"]["ID"])
 
     # Variables go past python-nomad: the answer to a lost check-and-set holds the other side's secrets, so no
     # error may quote it.
@@ -130,6 +173,14 @@ def _variable(path: str) -> str:
 def _object(value: Any) -> Json:
     """What an untyped library returned, under its JSON name."""
     return dict(value)
+
+
+def _frames(text: str) -> Iterator[Json]:
+    """JSON objects that stand one behind the other."""
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(text):
+        frame, position = decoder.raw_decode(text, position)
+        yield frame
 
 
 def _newest_first(objects: Iterable[Json]) -> list[Json]:

@@ -87,9 +87,30 @@ class NomadApi(Protocol):
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         """The last bytes of a task's log as text; "" when there is none."""
 
+    def log_files(self, alloc_id: str) -> dict[str, int]:
+        """The files of an allocation's logs and their sizes in bytes: "<task>.<stdout or stderr>.<number>", the
+        newest with the highest number. {} when they are gone."""
+
+    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
+        """One of the log_files from `offset` to its end; b"" when it is gone."""
+
     def nodes(self) -> list[Json]: ...
 
     def node(self, node_id: str) -> Json: ...
+
+    def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
+        """Blocking query: the allocations of a node, of every namespace that the token may read, each with its Job;
+        at once when one changed after `index`, else after `wait` seconds (at most 25). Returns (next index,
+        allocations). Begin with index 0, which does not block. A node that nobody knows has none."""
+
+    def metrics(self) -> str:
+        """The agent's own metrics as Prometheus reads them. Raises Rejected when it is configured not to tell them."""
+
+    def volumes(self) -> list[Json]:
+        """Stubs of all dynamic host volumes of the namespace: ID, Name, NodeID, State."""
+
+    def create_volume(self, volume: Json) -> str:
+        """Make a dynamic host volume and return its id; a job can use it once its State is "ready"."""
 
     def variable(self, path: str) -> Variable | None: ...
 
@@ -108,6 +129,12 @@ class ConsulApi(Protocol):
     def leader(self) -> str: ...
 
     def agent_version(self) -> str: ...
+
+    def server_time(self) -> float:
+        """The Date header of an answer, as Unix seconds (resolution 1 s)."""
+
+    def metrics(self) -> str:
+        """The agent's own metrics as Prometheus reads them. Raises Rejected when it is configured not to tell them."""
 
     def get(self, key: str) -> KvPair | None: ...
 
@@ -150,15 +177,20 @@ class ConsulApi(Protocol):
         """All instances of a service with Node, Service and Checks, healthy or not."""
 
 
-class PrometheusApi(Protocol):
-    """The Prometheus calls obsctl needs. Raises Unreachable and so on; an API error is Rejected."""
+class Program(Protocol):
+    """What every program of the stack tells."""
 
-    address: str
+    @property
+    def address(self) -> str: ...
 
     def ready(self) -> bool:
         """False when it answers that it is not ready or does not answer at all."""
 
     def server_time(self) -> float: ...
+
+
+class PrometheusApi(Program, Protocol):
+    """The Prometheus calls obsctl needs. Raises Unreachable and so on; an API error is Rejected."""
 
     def version(self) -> str: ...
 
@@ -178,15 +210,14 @@ class PrometheusApi(Protocol):
     def config_yaml(self) -> str: ...
 
 
-class AlertmanagerApi(Protocol):
-    address: str
-
-    def ready(self) -> bool: ...
-
-    def server_time(self) -> float: ...
+class AlertmanagerApi(Program, Protocol):
+    """The Alertmanager calls obsctl needs."""
 
     def status(self) -> Json:
         """/api/v2/status: config.original, versionInfo, cluster."""
+
+    def gossip(self) -> list[Json]:
+        """The `cluster` section of the status of each instance: status ("ready", "settling", "disabled"), peers."""
 
     def alerts(self) -> list[Json]: ...
 
@@ -194,14 +225,65 @@ class AlertmanagerApi(Protocol):
         """All silences that are active now."""
 
 
-class SinkApi(Protocol):
+class RegistryApi(Protocol):
+    """A registry of container images."""
+
+    def digest(self, repository: str, tag: str) -> str:
+        """The digest ("sha256:…") of what the tag means now, for all platforms if it has several.
+
+        Raises NotFound when there is no such image, Forbidden when it is not for us.
+        """
+
+
+class SinkApi(Program, Protocol):
     """alert-sink, the receiver that obsctl ships."""
-
-    address: str
-
-    def ready(self) -> bool: ...
-
-    def server_time(self) -> float: ...
 
     def notifications(self, *, since: float, alertname: str | None = None) -> Sequence[Json]:
         """[{"received_at": unix seconds, "payload": Alertmanager webhook v4}], oldest first."""
+
+
+class OtlpApi(Protocol):
+    """A collector that takes spans and log records. trace_id: 32 hex digits, span_id: 16; at: Unix seconds."""
+
+    address: str
+
+    def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
+        """A span without duration and without a parent."""
+
+    def send_line(self, service: str, line: str, *, trace_id: str, span_id: str, at: float) -> None:
+        """A log record of that span."""
+
+
+class JaegerApi(Protocol):
+    """The Jaeger calls obsctl needs. Spans come as OTLP/JSON: a list of ResourceSpans."""
+
+    address: str
+
+    def services(self) -> list[str]:
+        """Names of the services that sent spans, sorted."""
+
+    def trace(self, trace_id: str) -> list[Json]:
+        """The spans of one trace, as far as they are there; [] when there are none. trace_id: 32 hex digits."""
+
+    def search(
+        self, service: str, *, since: float, until: float, min_duration: float = 0.0, limit: int = 20
+    ) -> list[Json]:
+        """All spans of the `limit` newest traces that have a span of this service which began between the Unix
+        times and took at least `min_duration` seconds."""
+
+
+class LokiApi(Protocol):
+    """The Loki calls obsctl needs. A query that Loki does not understand is Rejected, with its own words."""
+
+    address: str
+
+    def ready(self) -> bool:
+        """False for some seconds after its start too, while it answers already."""
+
+    def labels(self, *, since: float, until: float) -> list[str]:
+        """Names of the index labels of what came in between these Unix times, sorted."""
+
+    def lines(self, logql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
+        """At most `limit` lines of start <= time < end (Unix nanoseconds): the newest, or else the oldest of them.
+
+        [{"stream": labels and structured metadata, "values": [["<Unix nanoseconds>", line], …]}], in no order."""

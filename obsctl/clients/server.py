@@ -15,6 +15,7 @@ class Server:
     timeout: seconds to wait for an answer, and between two parts of it.
     token: goes into the header `token_header` and nowhere else.
     params: query parameters of every call; None takes a parameter away, whoever set it.
+    outside: whether it may lie beyond a proxy, so that HTTPS_PROXY and NO_PROXY of the environment count.
     """
 
     name: str
@@ -23,12 +24,13 @@ class Server:
     key: str = ""
     timeout: float = 10.0
     token: str | None = field(default=None, repr=False)
-    token_header: str = ""
+    token_header: str = field(default="Authorization")
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True
     params: Mapping[str, str | None] = field(default_factory=dict)
+    outside: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} at {self.address}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,10 +24,10 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def running(argv: list[str], folder: Path, log: str = "log") -> Iterator[subprocess.Popen[bytes]]:
-    """The program runs in this folder, and has ended afterwards."""
+def running(argv: list[str], folder: Path, log: str = "log", **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The program runs in this folder, with these variables on top, and has ended afterwards."""
     with (folder / log).open("wb") as output:
-        process = subprocess.Popen(argv, stdout=output, stderr=output, cwd=folder)
+        process = subprocess.Popen(argv, stdout=output, stderr=output, cwd=folder, env={**os.environ, **environ})
         try:
             yield process
         finally:
@@ -45,6 +46,21 @@ def until_it_answers(probe: Callable[[], object], folder: Path) -> None:
             return False
 
     wait_until(answers, timeout=30, interval=0.1, what="the program's first answer", hint=f"read the log in {folder}")
+
+
+@contextmanager
+def guarded_consul(folder: Path, token: str) -> Iterator[str]:
+    """The address of a Consul that wants a token; this one may do everything."""
+    off = dict.fromkeys(("dns", "grpc", "grpc_tls", "serf_wan"), -1)
+    ports = {**off, "http": free_port(), "server": free_port(), "serf_lan": free_port()}
+    tokens = {"initial_management": token, "agent": token}
+    acl = {"enabled": True, "default_policy": "deny", "tokens": tokens}
+    (folder / "agent.json").write_text(json.dumps({"ports": ports, "acl": acl}))
+    address = f"http://127.0.0.1:{ports['http']}"
+    with running([program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"], folder):
+        session = Session(Server("Consul", address, down="wait", token=token, token_header="X-Consul-Token"))
+        until_it_answers(lambda: session.get("/v1/catalog/nodes").json(), folder)
+        yield address
 
 
 @contextmanager

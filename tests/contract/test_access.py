@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.contract.agents import guarded_nomad, program, running, until_it_answers
+from tests.programs import freeze
 from tests.stub_server import free_port
 
 pytestmark = pytest.mark.real
@@ -204,10 +204,10 @@ class TestVanishing:
         with plain_consul(tmp_path) as (process, address):
             client = connect.consul(ConsulServer.model_validate({"address": address, "timeout": "500ms"}))
             client.put("a", b"1")
-            os.kill(process.pid, signal.SIGSTOP)
+            freeze(process)
             with pytest.raises(TimedOut, match=r"within 0\.5 s"):
                 client.get("a")
-            os.kill(process.pid, signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
             found = client.get("a")
             assert found
             assert found.value == b"1"

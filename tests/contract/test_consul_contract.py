@@ -48,6 +48,8 @@ def index_of(consul: ConsulApi, key: str) -> int:
 def test_it_has_a_leader_and_a_version(consul: ConsulApi) -> None:
     assert ":" in consul.leader()
     assert consul.agent_version().count(".") == 2
+    assert consul.server_time() > 1_600_000_000
+    assert "consul_" in consul.metrics()
 
 
 class TestKeys:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -11,14 +13,17 @@ import pytest
 from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
-from obsctl.errors import Conflict, NotFound, Rejected
+from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+from obsctl.stack.storage import Volume
+from obsctl.telemetry.lines import Query
+from obsctl.telemetry.nomad_logs import NomadTail
 from obsctl.wait import wait_until
 from tests.fakes import FakeConsul, FakeNomad
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 JOB = """
 job "%(name)s" {
-  type = "service"
+  type = "%(kind)s"
   group "main" {
     restart {
       attempts = 0
@@ -67,15 +72,18 @@ class Subject:
     fake: FakeNomad | None = None
     names: list[str] = field(default_factory=list)
 
-    def job(self, script: str = SLEEP) -> Json:
+    def job(self, script: str = SLEEP, *, kind: str = "service") -> Json:
         name = f"contract-{uuid4().hex[:8]}"
         self.names.append(name)
         if self.fake and script == EXIT:
             self.fake.exits[name] = "no port left\n"
-        return self.nomad.parse_job(JOB % {"name": name, "script": script})
+        if self.fake and script == SLEEP:
+            self.fake.written[name] = {"main.stdout.0": b"to-stdout\n", "main.stderr.0": b"to-stderr\n"}
+        hcl = JOB if kind == "service" else re.sub(r"(?s)    reschedule {.*?}\n", "", JOB)
+        return self.nomad.parse_job(hcl % {"name": name, "script": script, "kind": kind})
 
-    def unplaceable(self) -> Json:
-        job = self.job()
+    def unplaceable(self, *, kind: str = "service") -> Json:
+        job = self.job(kind=kind)
         if self.fake:
             self.fake.unplaceable[job["ID"]] = {"main": {"NodesEvaluated": 1, "ConstraintFiltered": {"x": 1}}}
         return {**job, "Constraints": [{"LTarget": "${node.unique.name}", "RTarget": "nobody", "Operand": "="}]}
@@ -131,6 +139,7 @@ def test_it_has_a_leader_a_version_and_a_clock(nomad: NomadApi) -> None:
     assert ":" in nomad.leader()
     assert nomad.agent_version().count(".") == 2
     assert nomad.server_time() > 1_600_000_000
+    assert "nomad_" in nomad.metrics()
 
 
 class TestWhatIsNotThere:
@@ -148,6 +157,8 @@ class TestWhatIsNotThere:
             with pytest.raises(NotFound):
                 lookup(NOBODY)
         assert nomad.task_logs(NOBODY, "main") == ""
+        assert nomad.log_files(NOBODY) == {}
+        assert nomad.read_log(NOBODY, "main.stdout.0", offset=0) == b""
 
 
 class TestParse:
@@ -180,6 +191,17 @@ class TestRegister:
         [stub] = [stub for stub in nomad.jobs() if stub["ID"] == job["ID"]]
         assert stub["Meta"] == {"obsctl.stack": "obs"}
         assert (stub["Stop"], stub["JobModifyIndex"]) == (False, current["JobModifyIndex"])
+
+    def test_a_node_tells_of_its_allocations_as_soon_as_they_change(self, subject: Subject, nomad: NomadApi) -> None:
+        before, _ = nomad.watch_node(nomad.nodes()[0]["ID"], index=0, wait=0)
+        job = subject.started()
+        [alloc] = nomad.job_allocations(job["ID"])
+        after, found = nomad.watch_node(alloc["NodeID"], index=before, wait=20)
+        [seen] = [each for each in found if each["ID"] == alloc["ID"]]
+        assert after > before
+        assert (seen["Namespace"], seen["JobID"], seen["TaskGroup"]) == ("default", job["ID"], alloc["TaskGroup"])
+        assert seen["Job"]["ID"] == job["ID"]
+        assert nomad.watch_node(NOBODY, index=0, wait=0)[1] == []
 
     def test_only_over_the_index_that_was_seen(self, subject: Subject, nomad: NomadApi) -> None:
         job = subject.job()
@@ -224,6 +246,36 @@ class TestRegister:
         assert subject.nomad.task_logs(alloc["ID"], "main", tail_bytes=5) == "left\n"
         assert subject.nomad.task_logs(alloc["ID"], "main", stream="stdout") == ""
 
+    def test_the_log_files_of_an_allocation_and_parts_of_them(self, subject: Subject) -> None:
+        job = subject.started()
+        nomad = subject.nomad
+        [alloc] = nomad.job_allocations(job["ID"])
+        written = {"main.stdout.0": 10, "main.stderr.0": 10}
+        subject.until("what the task writes", lambda: nomad.log_files(alloc["ID"]) == written)
+        assert nomad.read_log(alloc["ID"], "main.stdout.0", offset=0) == b"to-stdout\n"
+        assert nomad.read_log(alloc["ID"], "main.stderr.0", offset=3) == b"stderr\n"
+        assert nomad.read_log(alloc["ID"], "main.stdout.0", offset=10) == b""
+        assert nomad.read_log(alloc["ID"], "main.stdout.7", offset=0) == b""
+
+    @pytest.mark.parametrize("subject", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
+    def test_no_line_is_lost_while_a_fast_task_rotates_its_files(self, subject: Subject) -> None:
+        line = "$i of many lines that fill one file after the other with words"
+        loop = f"i=0; while test $i -lt 30000; do echo {line}; i=$((i+1)); done"
+        job = subject.job(f"{loop}; exec sleep 600")
+        task = job["TaskGroups"][0]["Tasks"][0]
+        task["LogConfig"] = {**task["LogConfig"], "MaxFiles": 10, "MaxFileSizeMB": 1}
+        subject.nomad.register_job(job)
+        tail = NomadTail(subject.nomad, Query(job["ID"]))
+        seen: list[int] = []
+
+        def last_one_seen() -> bool:
+            seen.extend(int(line.text.split()[0]) for line in tail.lines())
+            return bool(seen) and seen[-1] == 29_999
+
+        subject.until("the last line", last_one_seen)
+        assert seen == list(range(seen[0], 30_000))
+        assert len(subject.nomad.log_files(subject.nomad.job_allocations(job["ID"])[0]["ID"])) > 2
+
     def test_a_job_that_no_node_can_take_says_why(self, subject: Subject, nomad: NomadApi) -> None:
         job = subject.unplaceable()
         assert nomad.plan_job(job)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
@@ -234,6 +286,24 @@ class TestRegister:
         deployment = nomad.job_deployment(job["ID"])
         assert deployment
         assert deployment["Status"] == "running"
+
+
+class TestSystemJobs:
+    def test_each_version_has_a_deployment(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.job(kind="system")
+        for version in (0, 1):
+            eval_id = nomad.register_job({**job, "Priority": 60 + version})
+            assert subject.until_deployed(job["ID"])["JobVersion"] == version
+            assert not nomad.evaluation(eval_id).get("FailedTGAllocs")
+            [alloc] = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
+            assert (alloc["ClientStatus"], alloc["JobVersion"]) == ("running", version)
+
+    def test_the_deployment_is_successful_where_no_node_takes_it(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.unplaceable(kind="system")
+        eval_id = nomad.register_job(job)
+        subject.until_deployed(job["ID"])
+        assert nomad.evaluation(eval_id)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
+        assert nomad.job_allocations(job["ID"]) == []
 
 
 class TestPlan:
@@ -320,6 +390,25 @@ class TestStop:
         subject.until("registration", lambda: len(subject.consul.health(job["ID"])) == 1)
         nomad.stop_job(job["ID"])
         subject.until("deregistration", lambda: subject.consul.health(job["ID"]) == [])
+
+
+class TestVolumes:
+    def test_one_is_made_on_its_node_and_becomes_ready(self, subject: Subject, nomad: NomadApi) -> None:
+        name = f"contract-{uuid4().hex[:8]}"
+        [node] = nomad.nodes()
+        created = nomad.create_volume(Volume(name, "any", os.getuid()).request(node["ID"]))
+
+        def ready() -> bool:
+            [volume] = [volume for volume in nomad.volumes() if volume["ID"] == created]
+            assert (volume["Name"], volume["NodeID"]) == (name, node["ID"])
+            return bool(volume["State"] == "ready")
+
+        subject.until("the volume", ready)
+        subject.until("the node to offer it", lambda: name in nomad.nodes()[0]["HostVolumes"])
+
+    def test_a_node_that_is_not_there(self, nomad: NomadApi) -> None:
+        with pytest.raises(ServerFailed, match="does not exist"):
+            nomad.create_volume(Volume("x", "any", 0).request(NOBODY))
 
 
 class TestVariables:

@@ -6,6 +6,11 @@ The contract suite holds them to what the real servers do.
 from tests.fakes.clock import FakeClock
 from tests.fakes.consul import FakeConsul
 from tests.fakes.nomad import FakeNomad
+from tests.fakes.registry import FakeRegistry
 from tests.fakes.stack import FakeAlertmanager, FakePrometheus, FakeSink
+from tests.fakes.telemetry import FakeJaeger, FakeLoki, FakeOtlp
 
-__all__ = ["FakeAlertmanager", "FakeClock", "FakeConsul", "FakeNomad", "FakePrometheus", "FakeSink"]
+__all__ = [
+    "FakeAlertmanager", "FakeClock", "FakeConsul", "FakeJaeger", "FakeLoki", "FakeNomad", "FakeOtlp",
+    "FakePrometheus", "FakeRegistry", "FakeSink",
+]  # fmt: skip

@@ -6,7 +6,9 @@ import itertools
 
 from obsctl.clients.protocols import ConsulApi, Json, KvPair
 from obsctl.errors import Conflict, NotFound
+from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
+from tests.fakes.clock import FakeClock
 
 
 class FakeConsul(Breakable, api=ConsulApi):
@@ -14,8 +16,9 @@ class FakeConsul(Breakable, api=ConsulApi):
 
     address = "http://consul.fake:8500"
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__()
+        self._clock = clock or FakeClock()
         self._index = itertools.count(2)
         self._changed = 1
         self._pairs: dict[str, KvPair] = {}
@@ -27,6 +30,12 @@ class FakeConsul(Breakable, api=ConsulApi):
 
     def agent_version(self) -> str:
         return "1.21.0"
+
+    def server_time(self) -> float:
+        return float(int(self._clock.now()))
+
+    def metrics(self) -> str:
+        return "consul_raft_apply 1\n"
 
     def get(self, key: str) -> KvPair | None:
         return self._pairs.get(key)
@@ -80,7 +89,7 @@ class FakeConsul(Breakable, api=ConsulApi):
         return {name: sorted(tags) for name, tags in found.items()}
 
     def health(self, service: str) -> list[Json]:
-        return [entry for entry in self._services.values() if entry["Service"]["Service"] == service]
+        return [entry for entry in tuple(self._services.values()) if entry["Service"]["Service"] == service]
 
     # What the world does
 

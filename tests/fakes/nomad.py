@@ -9,7 +9,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 
 from obsctl.clients.protocols import Json, NomadApi, Variable
-from obsctl.errors import Conflict, NotFound, Rejected
+from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock
@@ -21,6 +21,17 @@ _SUCCESSFUL = {"Status": "successful", "StatusDescription": "Deployment complete
 _FAILED = {"Status": "failed", "StatusDescription": "Failed due to unhealthy allocations"}
 _WAITING = {"Status": "running", "StatusDescription": "Deployment is running"}
 NODE_ID = "11111111-1111-1111-1111-111111111111"
+NODE: Json = {
+    "ID": NODE_ID,
+    "Name": "node-1",
+    "Address": "127.0.0.1",
+    "Status": "ready",
+    "SchedulingEligibility": "eligible",
+    "Datacenter": "dc1",
+    "NodePool": "default",
+    "Drivers": {name: {"Detected": True, "Healthy": True} for name in ("docker", "podman", "exec", "raw_exec")},
+    "HostVolumes": {},
+}
 
 
 class FakeNomad(Breakable, api=NomadApi):
@@ -28,7 +39,10 @@ class FakeNomad(Breakable, api=NomadApi):
 
     consul: where the services of running allocations are registered.
     exits: job id -> last log line of jobs whose tasks exit at once: their deployment fails.
-    unplaceable: job id -> FailedTGAllocs of jobs that no node can take: no allocation is made.
+    unplaceable: job id -> FailedTGAllocs of jobs that no node can take: no allocation is made. {}: there is no node.
+    node_stubs: the nodes, as Nomad lists them; allocations are on the one called node-1.
+    deploys: the types of jobs that have deployments; before 1.11 system jobs had none.
+    written: job id -> file of its allocations' logs -> what is in it.
     """
 
     address = "http://nomad.fake:4646"
@@ -36,7 +50,9 @@ class FakeNomad(Breakable, api=NomadApi):
     def __init__(self, *, consul: FakeConsul | None = None, clock: Clock | None = None) -> None:
         super().__init__()
         self.exits: dict[str, str] = {}
+        self.written: dict[str, dict[str, bytes]] = {}
         self.unplaceable: dict[str, Json] = {}
+        self.deploys = {"service", "system"}
         self._consul = consul or FakeConsul()
         self._clock = clock or FakeClock()
         self._index = itertools.count(10)
@@ -46,6 +62,8 @@ class FakeNomad(Breakable, api=NomadApi):
         self._evaluations: dict[str, Json] = {}
         self._announced: dict[str, list[str]] = {}
         self._variables: dict[str, Variable] = {}
+        self.node_stubs = [deepcopy(NODE)]
+        self._volumes: list[Json] = []
 
     def leader(self) -> str:
         return "127.0.0.1:4647"
@@ -70,6 +88,7 @@ class FakeNomad(Breakable, api=NomadApi):
             "JobModifyIndex": current["JobModifyIndex"] if current else 0,
             "Diff": _diff(current, job),
             "FailedTGAllocs": self.unplaceable.get(job["ID"]),
+            "Annotations": {"DesiredTGUpdates": self._updates(current, job)},
             "Warnings": "",
         }
 
@@ -121,11 +140,41 @@ class FakeNomad(Breakable, api=NomadApi):
         line = self.exits.get(allocation["JobID"], "") if allocation and stream == "stderr" else ""
         return line[-tail_bytes:]
 
+    def log_files(self, alloc_id: str) -> dict[str, int]:
+        return {name: len(content) for name, content in self._logs(alloc_id).items()}
+
+    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
+        return self._logs(alloc_id).get(name, b"")[offset:]
+
     def nodes(self) -> list[Json]:
-        return [{"ID": NODE_ID, "Name": "node-1", "Status": "ready", "SchedulingEligibility": "eligible"}]
+        return self.node_stubs
 
     def node(self, node_id: str) -> Json:
-        return _found({"ID": NODE_ID, "Name": "node-1"} if node_id == NODE_ID else None, f"node {node_id}")
+        return _found(next((node for node in self.node_stubs if node["ID"] == node_id), None), f"node {node_id}")
+
+    def metrics(self) -> str:
+        return "nomad_client_allocs_memory_rss 1\n"
+
+    def volumes(self) -> list[Json]:
+        return self._volumes
+
+    def create_volume(self, volume: Json) -> str:
+        node = next((node for node in self.node_stubs if node["ID"] == volume["NodeID"]), None)
+        if node is None:
+            raise ServerFailed(
+                f"Nomad at {self.address}: node {volume['NodeID']!r} does not exist", hint="choose another"
+            )
+        created = {**volume, "ID": _uuid("f", next(self._index)), "State": "ready"}
+        self._volumes.append(created)
+        node["HostVolumes"][volume["Name"]] = {"Name": volume["Name"], "ID": created["ID"]}
+        return str(created["ID"])
+
+    def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
+        on_node = [alloc for alloc in self._allocations.values() if alloc["NodeID"] == node_id]
+        newest = max((alloc["ModifyIndex"] for alloc in on_node), default=1)
+        if newest <= index:
+            self._clock.sleep(wait)
+        return newest, [{**alloc, "Job": self._version_of(alloc)} for alloc in on_node]
 
     def variable(self, path: str) -> Variable | None:
         return self._variables.get(path)
@@ -156,8 +205,23 @@ class FakeNomad(Breakable, api=NomadApi):
             for key in [key for key, entry in table.items() if entry["JobID"] == job_id]:
                 del table[key]
 
+    def _logs(self, alloc_id: str) -> dict[str, bytes]:
+        allocation = self._allocations.get(alloc_id)
+        return self.written.get(allocation["JobID"], {}) if allocation else {}
+
+    def _updates(self, current: Json | None, job: Json) -> Json:
+        """Every difference replaces the allocations that run."""
+        differs = current and not current["Stop"] and _spec(current) != _spec(job)
+        running = [alloc for alloc in self._allocations.values() if alloc["ClientStatus"] == "running"]
+        mine = [alloc["TaskGroup"] for alloc in running if alloc["JobID"] == job["ID"]]
+        groups = [group["Name"] for group in job.get("TaskGroups") or []]
+        return {name: {"DestructiveUpdate": mine.count(name) if differs else 0} for name in groups}
+
     def _current(self, job_id: str) -> Json | None:
         return self._versions[job_id][-1] if job_id in self._versions else None
+
+    def _version_of(self, alloc: Json) -> Json:
+        return self._versions[alloc["JobID"]][alloc["JobVersion"]]
 
     def _known(self, job_id: str) -> Json:
         return _found(self._current(job_id), f"job {job_id}")
@@ -172,10 +236,11 @@ class FakeNomad(Breakable, api=NomadApi):
     def _start(self, job: Json) -> str:
         unplaced = self.unplaceable.get(job["ID"])
         eval_id = self._evaluate(job, failed=unplaced)
-        outcome = _WAITING if unplaced else _FAILED if job["ID"] in self.exits else _SUCCESSFUL
-        deployment = self._deploy(job, outcome)
+        waiting = _SUCCESSFUL if job.get("Type") == "system" else _WAITING  # a system job wants what it can get
+        outcome = waiting if unplaced is not None else _FAILED if job["ID"] in self.exits else _SUCCESSFUL
+        deployment = None if unplaced == {} else self._deploy(job, outcome)
         job["Stable"] = outcome is _SUCCESSFUL
-        for group in [] if unplaced else job.get("TaskGroups") or []:
+        for group in [] if unplaced is not None else job.get("TaskGroups") or []:
             for number in range(group.get("Count") or 0):
                 self._allocate(job, group, number, eval_id, deployment)
         return eval_id
@@ -188,7 +253,7 @@ class FakeNomad(Breakable, api=NomadApi):
         return eval_id
 
     def _deploy(self, job: Json, outcome: Json) -> str | None:
-        if job.get("Type", "service") != "service":
+        if job.get("Type", "service") not in self.deploys:
             return None
         index = next(self._index)
         of_job = {"JobID": job["ID"], "JobVersion": job["Version"], "JobModifyIndex": job["JobModifyIndex"]}
@@ -202,6 +267,7 @@ class FakeNomad(Breakable, api=NomadApi):
         self._allocations[_uuid("a", index)] = {
             "ID": _uuid("a", index),
             "Name": f"{job['ID']}.{group['Name']}[{number}]",
+            "Namespace": "default",
             "JobID": job["ID"],
             "JobVersion": job["Version"],
             "TaskGroup": group["Name"],
@@ -253,10 +319,20 @@ def _parsed(hcl: str) -> Json:
     name = re.search(r'^\s*job\s+"([^"]+)"\s*{', hcl, re.MULTILINE)
     if not name or hcl.count("{") != hcl.count("}"):
         raise Rejected("Failed to parse job: it is no job, or a brace is missing", hint="mend the job")
+    kind = re.search(r'^\s*type\s*=\s*"([^"]+)"', hcl, re.MULTILINE)
     tasks = [{"Name": task} for task in re.findall(r'\btask\s+"([^"]+)"', hcl)]
-    services = [{"Name": service} for service in re.findall(r'\bservice\s*{[^{}]*?\bname\s*=\s*"([^"]+)"', hcl)]
+    meta = dict(re.findall(r'\b(obsctl_stack)\s*=\s*"([^"]+)"', hcl))
+    names = re.findall(r'\bservice\s*{[^{}]*?\bname\s*=\s*"([^"]+)"', hcl)
+    services = [{"Name": service, "Meta": meta} for service in names]
     group = {"Name": name[1], "Count": 1, "Tasks": tasks, "Services": services}
-    return {"ID": name[1], "Name": name[1], "Type": "service", "Meta": None, "TaskGroups": [group], "Source": hcl}
+    return {
+        "ID": name[1],
+        "Name": name[1],
+        "Type": kind[1] if kind else "service",
+        "Meta": None,
+        "TaskGroups": [group],
+        "Source": hcl,
+    }
 
 
 def _spec(job: Json) -> Json:

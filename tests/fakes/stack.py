@@ -79,10 +79,13 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
         self.config = "route: {receiver: alert-sink}\nreceivers: [{name: alert-sink}]\n"
         self.active_alerts: list[Json] = []
         self.active_silences: list[Json] = []
+        self.cluster: Json = {"status": "disabled", "peers": []}
 
     def status(self) -> Json:
-        cluster = {"status": "disabled", "peers": []}
-        return {"config": {"original": self.config}, "versionInfo": {"version": "0.31.1"}, "cluster": cluster}
+        return {"config": {"original": self.config}, "versionInfo": {"version": "0.31.1"}, "cluster": self.cluster}
+
+    def gossip(self) -> list[Json]:
+        return [self.cluster]
 
     def alerts(self) -> list[Json]:
         return self.active_alerts

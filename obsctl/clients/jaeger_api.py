@@ -1,0 +1,52 @@
+"""Jaeger over its HTTP API, version 3: the one that stays when the older is removed in 2.21."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from obsctl.clients.http import Session
+from obsctl.clients.protocols import Json
+from obsctl.clients.server import Server
+from obsctl.errors import NotFound
+
+
+class JaegerClient:
+    """JaegerApi over HTTP.
+
+    Parameters are written in snake_case, which 2.0 knows and later versions still accept. The number of traces was
+    renamed meanwhile, so it is sent under both names; what a version does not know, it ignores.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.address = server.address
+        self._session = Session(server)
+
+    def services(self) -> list[str]:
+        return sorted(self._session.request("GET", "/api/v3/services").json().get("services") or [])
+
+    def trace(self, trace_id: str) -> list[Json]:
+        return self._spans(f"/api/v3/traces/{trace_id}", {})
+
+    def search(
+        self, service: str, *, since: float, until: float, min_duration: float = 0.0, limit: int = 20
+    ) -> list[Json]:
+        query = {
+            "service_name": service,
+            "start_time_min": _rfc3339(since),
+            "start_time_max": _rfc3339(until),
+            "num_traces": str(limit),
+            "search_depth": str(limit),
+            **({"duration_min": f"{min_duration:.6f}s"} if min_duration else {}),
+        }
+        return self._spans("/api/v3/traces", {f"query.{name}": value for name, value in query.items()})
+
+    def _spans(self, path: str, params: dict[str, str]) -> list[Json]:
+        try:
+            answer = self._session.request("GET", path, params=params).json()
+        except NotFound:  # newer versions say so when a search finds nothing, too
+            return []
+        return list(answer["result"].get("resourceSpans") or [])
+
+
+def _rfc3339(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

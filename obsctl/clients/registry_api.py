@@ -1,0 +1,98 @@
+"""A registry of container images: that part of the OCI distribution API which tells what a tag means."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from obsctl.clients.http import Session
+from obsctl.clients.server import Server
+from obsctl.errors import Forbidden, NotFound, ServerFailed
+
+DOCKER_HUB = "docker.io"
+"""The registry of images that name none."""
+UNAUTHORIZED = 401
+# An index has the same digest on every platform, and nodes choose from it; a single manifest only where there is none.
+_ACCEPT = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+_QUOTED = re.compile(r'(\w+)="([^"]*)"')
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def address_of(host: str, mirror: str | None) -> str:
+    """Where the registry that image names call `host` has its API.
+
+    As docker has it: TLS, except on this machine. mirror: one that may say otherwise, "http://mirror:5000/hub".
+    """
+    if host == DOCKER_HUB:
+        return "https://registry-1.docker.io"
+    if mirror and "://" in mirror and host_of(mirror) == host:
+        return f"{mirror.partition('://')[0]}://{host}"
+    name = host.partition(":")[0]
+    return f"http://{host}" if name == "localhost" or name.startswith("127.") else f"https://{host}"
+
+
+def host_of(mirror: str) -> str:
+    """The host and port of "mirror:5000/hub", with or without a scheme in front."""
+    return mirror.rpartition("://")[2].partition("/")[0]
+
+
+class RegistryClient:
+    """RegistryApi over HTTP. What wants authorization says in its first answer who gives it."""
+
+    def __init__(self, server: Server, login: tuple[str, str] | None = None) -> None:
+        """login: user name and password."""
+        self._server = server
+        self._basic = "Basic " + b64encode(":".join(login).encode()).decode() if login else None
+
+    def digest(self, repository: str, tag: str) -> str:
+        image = f"{repository}:{tag}"
+        try:
+            digest = self._asked(f"/v2/{repository}/manifests/{tag}")
+        except NotFound:
+            hint = "check the image's name and tag in obsctl.yaml"
+            raise NotFound(f"{self._server} has no image {image}", hint=hint) from None
+        except Forbidden:
+            who = "with this login" if self._basic else "without a login"
+            hint = "there may be no such image; a private one needs images.username and images.password in obsctl.yaml"
+            raise Forbidden(f"{self._server} does not give {image} {who}", hint=hint) from None
+        if not _DIGEST.fullmatch(digest):
+            raise ServerFailed(f"{self._server} tells no digest of {image}: {digest!r}", hint=self._server.down)
+        return digest
+
+    def _asked(self, path: str) -> str:
+        """The digest that the registry tells, "" if it tells none."""
+        headers = {"Accept": _ACCEPT}
+        response = Session(self._server).request("HEAD", path, accept={UNAUTHORIZED}, headers=headers)
+        if response.status_code == UNAUTHORIZED:
+            server = replace(self._server, token=self._authorization(response.headers.get("WWW-Authenticate", "")))
+            response = Session(server).request("HEAD", path, headers=headers)
+        return str(response.headers.get("Docker-Content-Digest", ""))
+
+    def _authorization(self, challenge: str) -> str:
+        """What to send, for `Basic realm="…"` or `Bearer realm="https://auth.docker.io/token",service="…",scope="…"`."""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "bearer":
+            return f"Bearer {self._token(dict(_QUOTED.findall(rest)))}"
+        if scheme.lower() == "basic" and self._basic:
+            return self._basic
+        raise Forbidden(f"{self._server} wants a login", hint="set images.username and images.password in obsctl.yaml")
+
+    def _token(self, challenge: dict[str, str]) -> str:
+        url = urlsplit(challenge.get("realm", ""))
+        if self._server.address.startswith("https:") and url.scheme != "https":
+            what = f"{self._server} sends to {url.geturl() or 'nobody'} for a token, without TLS"
+            raise ServerFailed(what, hint=self._server.down)
+        giver = replace(
+            self._server, name="the token server", address=f"{url.scheme}://{url.netloc}", token=self._basic
+        )
+        wanted = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+        answer = Session(giver).request("GET", url.path, params=wanted, quote=False).json()
+        token = answer.get("token") or answer.get("access_token")
+        if not token:
+            raise ServerFailed(f"{giver} gave no token", hint=self._server.down)
+        return str(token)

@@ -1,0 +1,84 @@
+"""Spans and log lines as OTLP/JSON, as a service's SDK would send them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from obsctl.clients.http import Session
+from obsctl.clients.protocols import Json
+from obsctl.clients.server import Server
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+START = 1_700_000_000_000_000_000
+MS = 1_000_000
+
+
+def attributes(**values: Any) -> list[Json]:
+    kinds = {bool: "boolValue", int: "intValue", float: "doubleValue", str: "stringValue"}
+    return [
+        {"key": name.replace("_", "."), "value": {kinds[type(value)]: str(value) if type(value) is int else value}}
+        for name, value in values.items()
+    ]
+
+
+def span(
+    service: str,
+    name: str,
+    span_id: str,
+    parent: str = "",
+    *,
+    at: float = 0,
+    took: float = 10,
+    error: str | None = None,
+    exception: str = "",
+    trace_id: str = TRACE,
+    start: int = START,
+    **given: Any,
+) -> Json:
+    """ResourceSpans with one span. at, took: milliseconds from `start` (Unix nanoseconds). error: the status's message.
+
+    exception: "type: message" of an event.
+    """
+    begin = start + int(at * MS)
+    found: Json = {
+        "traceId": trace_id,
+        "spanId": span_id.rjust(16, "0"),
+        "name": name,
+        "kind": 2,
+        "startTimeUnixNano": str(begin),
+        "endTimeUnixNano": str(begin + int(took * MS)),
+        "attributes": attributes(**given),
+    }
+    if parent:
+        found["parentSpanId"] = parent.rjust(16, "0")
+    if error is not None:
+        found["status"] = {"code": 2, **({"message": error} if error else {})}
+    if exception:
+        kind, _, message = exception.partition(": ")
+        told = attributes(exception_type=kind, exception_message=message)
+        found["events"] = [{"timeUnixNano": str(begin), "name": "exception", "attributes": told}]
+    resource = {"attributes": attributes(service_name=service)}
+    return {"resource": resource, "scopeSpans": [{"scope": {"name": "tests"}, "spans": [found]}]}
+
+
+def records(resource: dict[str, str], *lines: tuple[int, str, dict[str, str]]) -> Json:
+    """ResourceLogs: each line with its Unix nanoseconds, its text, and what else a log record has."""
+    entries = [
+        {"timeUnixNano": str(at), "body": {"stringValue": text}, "severityText": "INFO", **more}
+        for at, text, more in lines
+    ]
+    return {
+        "resource": {"attributes": attributes(**resource)},
+        "scopeLogs": [{"scope": {"name": "tests"}, "logRecords": entries}],
+    }
+
+
+def send_spans(address: str, spans: Iterable[Json]) -> None:
+    """To an OTLP/HTTP receiver."""
+    Session(Server("OTLP", address, down="")).post("/v1/traces", json={"resourceSpans": list(spans)})
+
+
+def send_logs(address: str, logs: Iterable[Json]) -> None:
+    """To an OTLP/HTTP receiver; Loki's is at <address>/otlp."""
+    Session(Server("OTLP", address, down="")).post("/v1/logs", json={"resourceLogs": list(logs)})
