@@ -8,7 +8,7 @@ from obsctl.config.load import load
 from obsctl.stack.render import Rendered, render
 
 FOLDER = Path(__file__).parent
-NAMES = ("cluster", "laptop", "relaxed")
+NAMES = ("cluster", "drivers", "ha", "ha-one-node", "laptop", "relaxed", "sampling")
 
 
 def rendered(name: str) -> Rendered:

@@ -25,7 +25,9 @@ def rewrite(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_renders_to_what_is_kept(name: str) -> None:
-    folder, files = FOLDER / name / "rendered", rendered(name).files()
+    # A dashboard is rendered as it is.
+    files = {path: text for path, text in rendered(name).files().items() if "/dashboards/" not in path}
+    folder = FOLDER / name / "rendered"
     if os.environ.get("OBSCTL_UPDATE_GOLDEN"):
         rewrite(folder, files)
     found = kept(folder)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from obsctl import __version__
 from obsctl.assets import shipped
-from obsctl.stack import components
+from obsctl.config.schema import Config
+from obsctl.stack import components, storage
 from tests.world import DEMO, config
 
 STACK = {"alert-sink": 1, "warden": 1, "alertmanager": 2, "prometheus": 3}
+TELEMETRY = {"loki": 1, "jaeger": 1, "otel-gateway": 2, "otel-agent": 3}
 
 
 def names(specs: tuple[components.ComponentSpec, ...]) -> list[str]:
     return [spec.name for spec in specs]
 
 
-def test_without_the_demo_there_are_four() -> None:
+def test_the_alert_path_needs_nothing_else() -> None:
     assert components.phases(components.enabled(config())) == STACK
+
+
+def test_the_whole_stack_has_its_order() -> None:
+    phases = components.phases(components.enabled(Config()))
+    assert {name: phases[name] for name in (*STACK, *TELEMETRY)} == {**STACK, **TELEMETRY}
 
 
 def test_the_demo_comes_with_its_own_order() -> None:
@@ -40,5 +52,32 @@ def test_each_is_listed_after_what_it_needs_and_has_a_template() -> None:
         seen.add(spec.name)
 
 
+@pytest.mark.parametrize(
+    ("driver", "owner"), [("docker", 10001), ("podman", 10001), ("exec", 65534), ("raw_exec", None)]
+)
+def test_who_writes_its_data(driver: str, owner: int | None) -> None:
+    sink = next(spec for spec in components.ALL if spec.name == "alert-sink")
+    assert sink.owner(config(driver=driver)) == owner
+    assert sink.owner(config(components={"alert-sink": {"driver": driver}})) == owner
+
+
+def test_host_volumes_are_those_of_components_with_data_that_are_no_programs_of_the_node() -> None:
+    off = {name: {"enabled": False} for name in ("loki", "jaeger", "otel-gateway", "otel-agent")}
+    keys = {"prometheus": {"storage": {"source": "samples"}}, "alertmanager": {"driver": "raw_exec"}}
+    assert storage.host_volumes(config(components={**off, **keys})) == {"obs-alert-sink": 10001, "samples": 65534}
+    ephemeral = {"alert-sink": {"storage": {"kind": "ephemeral"}}}
+    assert storage.host_volumes(config(driver="exec", components={**off, **ephemeral})) == {
+        "obs-alertmanager": 65534, "obs-prometheus": 65534,
+    }  # fmt: skip
+
+
 def test_each_has_settings_of_its_own() -> None:
     assert len({spec.settings(DEMO).port for spec in components.ALL}) == len(components.ALL)
+
+
+def test_obsctls_own_image_is_the_one_that_make_images_builds() -> None:
+    root = Path(__file__).parents[2]
+    assert f"USER {components.OWN_UID}:{components.OWN_UID}" in (root / "Dockerfile").read_text().splitlines()
+    assert "IMAGE := obsctl/obsctl:$(VERSION)" in (root / "Makefile").read_text().splitlines()
+    own = {image for spec in components.ALL if "obsctl/" in (image := spec.settings(DEMO).image)}
+    assert own == {f"obsctl/obsctl:{__version__}"}

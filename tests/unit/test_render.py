@@ -76,6 +76,9 @@ def test_the_driver_of_one_component_can_differ() -> None:
     [
         ("docker", "host", "/prometheus", True),
         ("docker", "ephemeral", "${NOMAD_ALLOC_DIR}/data", False),
+        ("podman", "host", "/prometheus", True),
+        ("exec", "host", "/prometheus", True),
+        ("exec", "ephemeral", "${NOMAD_ALLOC_DIR}/data", False),
         ("raw_exec", "host", "${meta.obsctl_volumes}/obs-prometheus", False),
         ("raw_exec", "ephemeral", "${NOMAD_ALLOC_DIR}/data", False),
     ],

@@ -83,24 +83,36 @@ job "platform-alertmanager" {
       template {
         destination = "secrets/mail_email_password"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .mail_email_password }}{{ end }}"
       }
 
       template {
         destination = "secrets/on_call_pagerduty_routing_key"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .on_call_pagerduty_routing_key }}{{ end }}"
       }
 
       template {
         destination = "secrets/team_chat_slack_api_url"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .team_chat_slack_api_url }}{{ end }}"
       }
 
       template {
         destination = "secrets/tickets_webhook_url"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .tickets_webhook_url }}{{ end }}"
       }
 

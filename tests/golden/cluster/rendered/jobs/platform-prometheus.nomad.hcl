@@ -83,8 +83,11 @@ job "platform-prometheus" {
       }
 
       template {
-        destination = "secrets/consul-token"
+        destination = "secrets/consul_token"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-prometheus\" }}{{ .consul_token }}{{ end }}"
       }
 
@@ -105,6 +108,7 @@ job "platform-prometheus" {
           "--config.auto-reload",
           "--storage.tsdb.path=/prometheus",
           "--storage.tsdb.retention.time=720h",
+          "--enable-feature=exemplar-storage",
           "--rules.alert.resend-delay=1m",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",

@@ -63,12 +63,14 @@ job "platform-warden" {
       template {
         destination = "secrets/consul_token.env"
         env         = true
+        perms       = "0400"
         data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}CONSUL_HTTP_TOKEN={{ .consul_token }}{{ end }}"
       }
 
       template {
         destination = "secrets/nomad_token.env"
         env         = true
+        perms       = "0400"
         data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}NOMAD_TOKEN={{ .nomad_token }}{{ end }}"
       }
 

@@ -87,6 +87,7 @@ job "obs-prometheus" {
           "--config.auto-reload",
           "--storage.tsdb.path=${meta.obsctl_volumes}/obs-prometheus",
           "--storage.tsdb.retention.time=360h",
+          "--enable-feature=exemplar-storage",
           "--rules.alert.resend-delay=10s",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",

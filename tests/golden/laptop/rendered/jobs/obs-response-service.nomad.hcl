@@ -4,6 +4,10 @@ job "obs-response-service" {
   datacenters = ["*"]
   type        = "service"
 
+  meta {
+    obsctl_logs = "stderr" # its log lines, which are on stdout, come by OTLP
+  }
+
   group "response-service" {
     update {
       max_parallel      = 1
@@ -55,7 +59,12 @@ job "obs-response-service" {
     }
 
     task "response-service" {
-      kill_timeout = "10s"
+      kill_timeout = "15s" # requests, traffic's senders, and at last what there is still to send
+
+      env {
+        OTEL_EXPORTER_OTLP_ENDPOINT = "http://${NOMAD_IP_http}:4318"
+        OTEL_RESOURCE_ATTRIBUTES    = "nomad.namespace=${NOMAD_NAMESPACE},nomad.job=${NOMAD_JOB_ID},nomad.group=${NOMAD_GROUP_NAME},nomad.task=${NOMAD_TASK_NAME},nomad.alloc.id=${NOMAD_ALLOC_ID},service.instance.id=${NOMAD_ALLOC_ID}"
+      }
 
       driver = "raw_exec"
 

@@ -99,6 +99,7 @@ job "obs-prometheus" {
           "--config.auto-reload",
           "--storage.tsdb.path=/prometheus",
           "--storage.tsdb.retention.time=360h",
+          "--enable-feature=exemplar-storage",
           "--rules.alert.resend-delay=1m",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",

@@ -1,0 +1,92 @@
+job "mixed-alert-sink" {
+  region      = "global"
+  namespace   = "default"
+  datacenters = ["*"]
+  type        = "service"
+
+  group "alert-sink" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "10s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "10s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 8099
+      }
+    }
+
+    volume "data" {
+      type   = "host"
+      source = "mixed-alert-sink"
+    }
+
+    service {
+      name     = "alert-sink"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "mixed"
+        nomad_namespace = "default"
+      }
+
+      check {
+        type     = "http"
+        path     = "/health"
+        interval = "10s"
+        timeout  = "2s"
+      }
+    }
+
+    task "alert-sink" {
+      kill_timeout = "10s"
+
+      volume_mount {
+        volume      = "data"
+        destination = "/data"
+      }
+
+      driver = "podman"
+
+      config {
+        image        = "obsctl/obsctl:0.1.0"
+        network_mode = "host"
+        working_dir  = "/"
+        args = [
+          "serve",
+          "alert-sink",
+          "--bind=${NOMAD_IP_http}",
+          "--port=${NOMAD_PORT_http}",
+          "--data-dir=/data",
+          "--heartbeat=60.0",
+        ]
+      }
+
+      resources {
+        cpu    = 100
+        memory = 128
+      }
+    }
+  }
+}

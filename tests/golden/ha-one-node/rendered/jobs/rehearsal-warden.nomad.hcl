@@ -1,0 +1,85 @@
+job "rehearsal-warden" {
+  region      = "global"
+  namespace   = "default"
+  datacenters = ["*"]
+  type        = "service"
+
+  # The dead man's handle of drills: nothing else on a busy node may take its place.
+  priority = 80
+
+  group "warden" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "2s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "2s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 8098
+      }
+    }
+
+    service {
+      name     = "warden"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "rehearsal"
+        nomad_namespace = "default"
+      }
+
+      check {
+        type     = "http"
+        path     = "/health"
+        interval = "1s"
+        timeout  = "2s"
+      }
+    }
+
+    task "warden" {
+      kill_timeout = "10s"
+
+      driver = "raw_exec"
+
+      config {
+        command = "obsctl"
+        args = [
+          "serve",
+          "warden",
+          "--bind=${NOMAD_IP_http}",
+          "--port=${NOMAD_PORT_http}",
+          "--stack=rehearsal",
+          "--consul=http://127.0.0.1:8500",
+          "--nomad=http://127.0.0.1:4646",
+          "--namespace=default",
+        ]
+      }
+
+      resources {
+        cpu    = 100
+        memory = 128
+      }
+    }
+  }
+}

@@ -1,0 +1,116 @@
+job "obs-jaeger" {
+  region      = "global"
+  namespace   = "default"
+  datacenters = ["*"]
+  type        = "service"
+
+  group "jaeger" {
+    update {
+      max_parallel      = 1
+      health_check      = "checks"
+      min_healthy_time  = "2s"
+      healthy_deadline  = "3m"
+      progress_deadline = "5m"
+      auto_revert       = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "2m"
+      delay    = "2s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "1m"
+      unlimited      = true
+    }
+
+    network {
+      mode = "host"
+      port "http" {
+        static = 16686
+      }
+      port "otlp" {
+        static = 24317
+      }
+      port "grpc" {}
+      port "health" {}
+      port "telemetry" {}
+    }
+
+    service {
+      name     = "jaeger"
+      provider = "consul"
+      port     = "http"
+      tags     = ["obsctl.scrape"]
+
+      meta {
+        obsctl_stack    = "obs"
+        nomad_namespace = "default"
+        metrics_port    = "${NOMAD_PORT_telemetry}"
+      }
+
+      check {
+        type     = "http"
+        port     = "health"
+        path     = "/status"
+        interval = "1s"
+        timeout  = "2s"
+      }
+    }
+
+    service {
+      name     = "jaeger-otlp"
+      provider = "consul"
+      port     = "otlp"
+      tags     = []
+
+      meta {
+        obsctl_stack    = "obs"
+        nomad_namespace = "default"
+      }
+
+      check {
+        type     = "http"
+        port     = "health"
+        path     = "/status"
+        interval = "1s"
+        timeout  = "2s"
+      }
+    }
+
+    task "jaeger" {
+      kill_timeout = "30s"
+
+      env {
+        OTEL_TRACES_SAMPLER = "always_off" # else each question to Jaeger becomes a trace in it, and the newest one
+
+        GOMEMLIMIT = "409MiB"
+        DATA_DIR   = "${meta.obsctl_volumes}/obs-jaeger"
+      }
+
+      template {
+        destination = "local/jaeger.yml"
+        data        = "{{ key \"obsctl/obs/config/jaeger.yml\" }}"
+        change_mode = "restart"
+      }
+
+      driver = "raw_exec"
+
+      config {
+        command = "jaeger"
+        args = [
+          "--config=${NOMAD_TASK_DIR}/jaeger.yml",
+        ]
+      }
+
+      resources {
+        cpu    = 300
+        memory = 512
+      }
+    }
+  }
+}

@@ -1,0 +1,138 @@
+"""A real gateway, as it is rendered, samples on the way to Jaeger; and what can be tried of the agent's exporter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import requests
+import yaml
+
+from obsctl.clients.protocols import JaegerApi, Json
+from obsctl.stack.flow import SERVICE
+from obsctl.stack.render import render
+from obsctl.wait import wait_until
+from tests.contract.agents import program, running, until_it_answers
+from tests.contract.telemetry import running_jaeger
+from tests.golden.cases import rendered
+from tests.otlp import send_spans, span
+from tests.stub_server import free_port
+from tests.world import NOWHERE, config
+
+pytestmark = pytest.mark.real
+
+DECIDED = r'otelcol_processor_tail_sampling_global_count_traces_sampled(?:_total)?\{.*sampled="%s".*\} (\d+)'
+COUNTED = r'traces_span_metrics_calls_total\{.*service_name="web".*\} (\d+)'
+
+
+@dataclass
+class Road:
+    """A gateway and the Jaeger behind it."""
+
+    jaeger: JaegerApi
+    otlp: str
+    metrics: str
+    telemetry: str
+
+    def send(self, *spans: Json) -> None:
+        send_spans(self.otlp, spans)
+
+    def total(self, page: str, pattern: str) -> int:
+        return sum(int(value) for value in re.findall(pattern, requests.get(page, timeout=10).text))
+
+    def spans_of(self, trace_id: str) -> int:
+        groups = self.jaeger.trace(trace_id)
+        return sum(len(scope["spans"]) for group in groups for scope in group["scopeSpans"])
+
+
+@contextmanager
+def running_gateway(folder: Path, jaeger: JaegerApi, intake: str, **sampling: Any) -> Iterator[Road]:
+    """Started as Nomad does it, from the shipped templates; it judges after a second."""
+    parts = {"jaeger": {"enabled": True}, "otel-gateway": {"enabled": True, "sampling": {"wait": "1s", **sampling}}}
+    files = render(config(timing="fast", components=parts), NOWHERE).files()
+    (folder / "gateway.yml").write_text(files["kv/obsctl/obs/config/otel-gateway.yml"])
+    (folder / "backends.yml").write_text(f'exporters: {{otlp_grpc/jaeger: {{endpoint: "{intake}"}}}}\n')
+    ports = {label: free_port() for label in ("grpc", "http", "metrics", "health", "telemetry")}
+    task = {f"NOMAD_ADDR_{label}": f"127.0.0.1:{port}" for label, port in ports.items()}
+    task |= {"NOMAD_IP_telemetry": "127.0.0.1", "NOMAD_PORT_telemetry": str(ports["telemetry"]), "DATA_DIR": "data"}
+    pages = {label: f"http://127.0.0.1:{port}" for label, port in ports.items()}
+    with running([program("otelcol-gateway"), "--config=gateway.yml", "--config=backends.yml"], folder, **task):
+        until_it_answers(lambda: answers(pages["health"]), folder)
+        yield Road(jaeger, pages["http"], f"{pages['metrics']}/metrics", f"{pages['telemetry']}/metrics")
+
+
+def answers(page: str) -> bool:
+    try:
+        return requests.get(page, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    """Of ordinary traces none is kept."""
+    jaeger, gateway = tmp_path_factory.mktemp("jaeger"), tmp_path_factory.mktemp("gateway")
+    with (
+        running_jaeger(jaeger, "memory", "grpc") as (api, intake),
+        running_gateway(gateway, api, intake, keep=0, slower_than="1s") as found,
+    ):
+        yield found
+
+
+def until(condition: Any, what: str) -> None:
+    wait_until(condition, timeout=60, what=what, hint="", interval=0.1)
+
+
+def test_errors_and_slow_ones_are_kept_whole_others_not_at_all_and_every_span_counts(road: Road) -> None:
+    now = time.time_ns()
+    ordinary, failed, slow, own = [uuid4().hex for _ in range(5)], uuid4().hex, uuid4().hex, uuid4().hex
+    for trace_id in ordinary:
+        road.send(span("web", "GET /", "a1", trace_id=trace_id, start=now))
+    road.send(span("web", "GET /", "a1", trace_id=failed, start=now))
+    road.send(span("web", "query", "a2", "a1", trace_id=failed, start=now, error="refused"))
+    road.send(span("web", "GET /", "a1", trace_id=slow, start=now))
+    road.send(span("web", "later", "a2", trace_id=slow, start=now, at=1500))
+    road.send(span(SERVICE, "verify", "a1", trace_id=own, start=now))
+
+    until(lambda: [road.spans_of(each) for each in (failed, slow, own)] == [2, 2, 1], "what is kept")
+    until(lambda: road.total(road.telemetry, DECIDED % "false") == len(ordinary), "a decision on all others")
+    assert [road.spans_of(each) for each in ordinary] == [0] * len(ordinary)
+    until(lambda: road.total(road.metrics, COUNTED) == len(ordinary) + 4, "all spans in the span metrics")
+
+    road.send(span("web", "much later", "a3", "a1", trace_id=failed, start=now))
+    until(lambda: road.spans_of(failed) == 3, "a span that came after the decision")
+
+
+def test_the_agents_exporter_by_trace_is_valid_as_far_as_the_built_collector_knows_it(tmp_path: Path) -> None:
+    """It does not have load_balancing itself: both of its levels stand in as the exporter that they configure."""
+    text = rendered("sampling").files()["kv/obsctl/obs/config/otel-agent.yml"]
+    agent = yaml.safe_load(text)
+    upper = agent["exporters"].pop("load_balancing/gateway")
+    lower = upper.pop("protocol")["otlp"]
+    assert upper.pop("routing_key") == "traceID"
+    agent["exporters"] |= {
+        "otlp_grpc/upper": {**upper, "endpoint": "a:1"},
+        "otlp_grpc/lower": {**lower, "endpoint": "a:1"},
+    }
+    agent["exporters"]["otlp_http/gateway"]["endpoint"] = "http://a:1"
+    agent["service"]["pipelines"]["traces"]["exporters"] = ["otlp_grpc/upper", "otlp_grpc/lower"]
+    (tmp_path / "agent.yml").write_text(yaml.safe_dump(agent))
+    task = {f"NOMAD_ADDR_{label}": "127.0.0.1:1" for label in ("grpc", "http", "health")}
+    task |= {
+        "NOMAD_IP_telemetry": "127.0.0.1",
+        "NOMAD_PORT_telemetry": "1",
+        "NOMAD_ALLOC_DIR": "/x",
+        "DATA_DIR": "data",
+    }
+    names = {"NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "d"}
+    command = [program("otelcol-agent"), "validate", "--config=agent.yml"]
+    ended = subprocess.run(command, cwd=tmp_path, env=task | names, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
