@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from obsctl.config.schema import Config
+import yaml
+
+from obsctl.config.schema import Components, Config
 from obsctl.config.secrets import Secret
 from obsctl.model import Event
 from obsctl.stack.apply import Applied, Tools, apply
@@ -19,12 +21,29 @@ NOWHERE = Path("/nonexistent")
 SECRET = "s3cr3t-value"  # what every reference resolves to
 
 
+ALERT_PATH = ("prometheus", "alertmanager", "alert-sink", "warden")
+# The stack of most tests: the alert path alone.
+OTHERS_OFF = {
+    name: {"enabled": False}
+    for name in (field.alias or key for key, field in Components.model_fields.items())
+    if name not in ALERT_PATH
+}
+
+
 def config(**keys: Any) -> Config:
-    """obsctl.yaml with these keys; `for` and dashes as in the file."""
-    return Config.model_validate(keys)
+    """obsctl.yaml with these keys, `for` and dashes as in the file, and of the stack the alert path alone."""
+    return Config.model_validate({**keys, "components": {**OTHERS_OFF, **keys.get("components", {})}})
 
 
 DEMO = config(timing="fast", driver="raw_exec", demo={"enabled": True})
+
+
+def grafana_datasources() -> dict[str, Any]:
+    """The file of datasources that Grafana gets when all its backends run, with `$$` read as it reads it: `$`."""
+    on = {name: {"enabled": True} for name in ("prometheus", "alertmanager", "loki", "jaeger", "grafana")}
+    [file] = [item.value for item in render(config(components=on), NOWHERE).content if "datasources.yml" in item.key]
+    found: dict[str, Any] = yaml.safe_load(file.replace("$$", "$"))
+    return found
 
 
 @dataclass

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from obsctl.clients import connect
-from obsctl.clients.instances import url
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.clients.instances import of_stack, passes, url
+from obsctl.clients.protocols import ConsulApi, JaegerApi, Json, LokiApi, NomadApi, OtlpApi, RegistryApi, SinkApi
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
-from obsctl.errors import ObsctlError
+from obsctl.errors import Unreachable
+
+Client = TypeVar("Client")
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Clients:
 class StackClients:
     """The stack's own programs, found through Consul."""
 
-    prometheus: PrometheusApi
-    alertmanager: AlertmanagerApi
+    prometheus: PrometheusReplicas
+    alertmanager: AlertmanagerReplicas
     sink: SinkApi
 
 
@@ -49,11 +54,40 @@ def clients(config: Config) -> Clients:
 
 def stack_clients(config: Config, consul: ConsulApi) -> StackClients:
     """Raises ObsctlError when one of the programs is not registered in Consul."""
-    return StackClients(
-        prometheus=connect.prometheus(_address(consul, config.stack, "prometheus")),
-        alertmanager=connect.alertmanager(_address(consul, config.stack, "alertmanager")),
+    found = StackClients(
+        prometheus=PrometheusReplicas(_finder(consul, config.stack, "prometheus", connect.prometheus)),
+        alertmanager=AlertmanagerReplicas(_finder(consul, config.stack, "alertmanager", connect.alertmanager)),
         sink=connect.sink(_address(consul, config.stack, "alert-sink")),
     )
+    found.prometheus.each()
+    found.alertmanager.each()
+    return found
+
+
+def hello_service(config: Config, consul: ConsulApi) -> str:
+    """The demo's base URL. Raises ObsctlError when it is not registered in Consul."""
+    return _address(consul, config.stack, "hello-service", hint="obsctl demo up brings it up")
+
+
+def otel_agent(config: Config, consul: ConsulApi) -> OtlpApi:
+    """One of the agents, a healthy one if there is any. Raises ObsctlError when none is registered in Consul."""
+    return connect.otlp(_address(consul, config.stack, "otel-agent"))
+
+
+def jaeger(config: Config, consul: ConsulApi) -> JaegerApi:
+    """Raises ObsctlError when it is not registered in Consul."""
+    return connect.jaeger(_address(consul, config.stack, "jaeger"))
+
+
+def loki(config: Config, consul: ConsulApi) -> LokiApi:
+    """Raises ObsctlError when it is not registered in Consul."""
+    return connect.loki(_address(consul, config.stack, "loki"))
+
+
+def registries(config: Config) -> Callable[[str], RegistryApi]:
+    """Makes the client of the image registry with a host's name."""
+    password = _token(config.images.password, "images.password")
+    return lambda host: connect.registry(host, config.images, password=password)
 
 
 def _token(reference: SecretRef | None, key: str) -> str | None:
@@ -62,11 +96,29 @@ def _token(reference: SecretRef | None, key: str) -> str | None:
     return resolve(reference, key=key, environ=os.environ, read_variable=lambda _: None).reveal()
 
 
-def _address(consul: ConsulApi, stack: str, service: str) -> str:
-    for entry in consul.health(service):
-        if (entry["Service"].get("Meta") or {}).get("obsctl_stack") == stack:
-            return url(entry)
-    raise ObsctlError(f"{service} of stack {stack} is not registered in Consul", hint="obsctl deploy brings it up")
+def _address(consul: ConsulApi, stack: str, service: str, hint: str = "obsctl deploy brings it up") -> str:
+    return url(_instances(consul, stack, service, hint)[0])
+
+
+def _finder(
+    consul: ConsulApi, stack: str, service: str, connected: Callable[[str], Client]
+) -> Callable[[], Sequence[Client]]:
+    """Finds the instances that pass their checks; all of them when none does."""
+    connected = cache(connected)
+
+    def find() -> list[Client]:
+        found = _instances(consul, stack, service, "obsctl deploy brings it up")
+        return [connected(url(entry)) for entry in [entry for entry in found if passes(entry)] or found]
+
+    return find
+
+
+def _instances(consul: ConsulApi, stack: str, service: str, hint: str) -> list[Json]:
+    """At least one, those that pass their checks first."""
+    found = of_stack(consul.health(service), stack)
+    if not found:
+        raise Unreachable(f"{service} of stack {stack} is not registered in Consul", hint=hint)
+    return found
 
 
 def check_tools(config: Config) -> dict[str, Path | None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from obsctl.config.schema import PROFILES, Config, RuleOverride, Timing, format_duration, parse_duration
+from obsctl.content import dashboards
 from obsctl.errors import ObsctlError
 
 Rule = dict[str, Any]
@@ -26,6 +27,10 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
     files = [shipped / "stack.yml"] + ([shipped / "demo.yml"] if config.demo.enabled else [])
     found = [_timed(group, config.timing) for file in files for group in _read(file)]
     found += [availability_group(config)]
+    grafana = config.components.grafana
+    if grafana.enabled and grafana.root_url:
+        uids = {board.uid for board in dashboards.shipped(root)}
+        found = [_linked(group, grafana.root_url.rstrip("/"), uids) for group in found]
     for pattern in config.alerting.rule_files:
         found += [group for file in _matches(root, pattern) for group in _read(file)]
     _refuse_unknown_overrides(config.alerting.rules, found)
@@ -35,7 +40,7 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
 
 
 def availability_group(config: Config) -> Rule:
-    """ServiceDown and JobNotRunning for each watched service.
+    """ServiceDown and JobNotRunning for each watched service, ReplicaMissing for each component that has several.
 
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
     no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
@@ -45,6 +50,7 @@ def availability_group(config: Config) -> Rule:
         severity = config.services[service].severity if service in config.services else "critical"
         rules.append(_service_down(service, severity, config.timing))
         rules.append(_job_not_running(service, job, config.timing))
+    rules += [_replica_missing(name, count, config.timing) for name, count in _several(config)]
     return {"name": "availability", "rules": rules}
 
 
@@ -65,6 +71,25 @@ def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
         "for": format_duration(timing.pending),
         "labels": {"severity": "warning", "service": service},
         "annotations": {"summary": f"Nomad runs no allocation of job {job}."},
+    }
+
+
+def _several(config: Config) -> Iterator[tuple[str, int]]:
+    """The components that run more than once, each with how many there should be."""
+    for name, field in type(config.components).model_fields.items():
+        component = getattr(config.components, name)
+        if component.enabled and config.count(component) > 1:
+            yield field.alias or name, config.count(component)
+
+
+def _replica_missing(component: str, count: int, timing: Timing) -> Rule:
+    """Not true when there is none at all: before a component is deployed for the first time that is no fault."""
+    return {
+        "alert": "ReplicaMissing",
+        "expr": f'count(up{{job="{component}"}} == 1) < {count}',
+        "for": format_duration(timing.pending),
+        "labels": {"severity": "warning", "service": component},
+        "annotations": {"summary": f"{{{{ $value }}}} of {count} instances of {component} answer."},
     }
 
 
@@ -116,6 +141,20 @@ def _timed_rule(rule: Rule, timing: Timing) -> Rule:
         seconds = parse_duration(rule["for"])
         changed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)
     return changed
+
+
+def _linked(group: Rule, grafana: str, uids: Collection[str]) -> Rule:
+    """Each alert with the way to its dashboard: that of its service where there is one, else the overview."""
+    return {
+        **group,
+        "rules": [_with_dashboard(rule, grafana, uids) if "alert" in rule else rule for rule in group["rules"]],
+    }
+
+
+def _with_dashboard(rule: Rule, grafana: str, uids: Collection[str]) -> Rule:
+    own = f"obsctl-{(rule.get('labels') or {}).get('service')}"
+    link = f"{grafana}/d/{own if own in uids else 'obsctl-overview'}"
+    return {**rule, "annotations": {**(rule.get("annotations") or {}), "dashboard_url": link}}
 
 
 def _overridden(group: Rule, overrides: Mapping[str, RuleOverride]) -> Rule:

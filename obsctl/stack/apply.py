@@ -103,6 +103,7 @@ class _Work:
         self._jobs = {job.job_id: job for job in desired.jobs}
         self._values = {content.key: content.value for content in desired.content}
         self._variables = desired.variables
+        self._volumes = {volume.on(node): (volume, node) for volume in desired.volumes for node in observed.nodes}
         self._observed = observed.jobs
 
     def change(self, change: Change) -> None:
@@ -111,7 +112,8 @@ class _Work:
         self._check()
         tools.emit(Event(change.name, "start", f"{change.action.value}: {change.reason}"))
         try:
-            {"variable": self._variable, "content": self._content, "job": self._job}[change.kind](change)
+            kinds = {"variable": self._variable, "content": self._content, "volume": self._volume, "job": self._job}
+            kinds[change.kind](change)
         except Conflict as error:
             tools.emit(Event(change.name, "failed", "somebody else changed it meanwhile"))
             raise ObsctlError(
@@ -133,6 +135,23 @@ class _Work:
             self._tools.consul.delete(change.name, cas=change.index)
         else:
             self._tools.consul.put(change.name, self._values[change.name].encode(), cas=change.index)
+
+    def _volume(self, change: Change) -> None:
+        nomad = self._tools.nomad
+        volume, node = self._volumes[change.name]
+        created = nomad.create_volume(volume.request(node["ID"]))
+
+        def ready() -> bool:
+            self._check()
+            return any(entry["ID"] == created and entry["State"] == "ready" for entry in nomad.volumes())
+
+        wait_until(
+            ready,
+            timeout=self._tools.timeout,
+            what=f"{change.name}: a volume that is ready",
+            hint=f"nomad volume status -type host {created} shows its state",
+            clock=self._tools.clock,
+        )
 
     def _job(self, change: Change) -> None:
         if change.action is Action.STOP:

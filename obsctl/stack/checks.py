@@ -11,9 +11,15 @@ import promql_parser
 import yaml
 
 from obsctl.model import Finding, Severity
+from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered, kv_prefix
 
 TIMEOUT = 30.0
+_BY_TOOL = (
+    ("alert rules", "promtool", ["check", "rules"]),
+    ("prometheus.yml", "promtool", ["check", "config", "--syntax-only"]),
+    ("alertmanager.yml", "amtool", ["check-config"]),
+)
 
 
 def check(rendered: Rendered, tools: Mapping[str, Path | None]) -> list[Finding]:
@@ -24,23 +30,15 @@ def check(rendered: Rendered, tools: Mapping[str, Path | None]) -> list[Finding]
     """
     content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
-    findings = list(_check_promql(rules))
+    findings = [*_check_promql(rules), *_check_lock(rendered)]
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
-        files = _write(Path(folder), rules, content)
-        findings += _run("promtool", tools.get("promtool"), ["check", "rules", str(files["rules"])], "alert rules")
-        prometheus = ["check", "config", "--syntax-only", str(files["prometheus"])]
-        findings += _run("promtool", tools.get("promtool"), prometheus, "prometheus.yml")
-        alertmanager = ["check-config", str(files["alertmanager"])]
-        findings += _run("amtool", tools.get("amtool"), alertmanager, "alertmanager.yml")
+        for where, tool, arguments in _BY_TOOL:
+            text = rules if where == "alert rules" else content.get(f"config/{where}")
+            if text is not None:  # a component that is not enabled has no file
+                file = Path(folder, where.replace(" ", "-"))
+                file.write_text(text, encoding="utf-8")
+                findings += _run(tool, tools.get(tool), [*arguments, str(file)], where)
     return findings
-
-
-def _write(folder: Path, rules: str, content: Mapping[str, str]) -> dict[str, Path]:
-    files = {name: folder / f"{name}.yml" for name in ("rules", "prometheus", "alertmanager")}
-    files["rules"].write_text(rules, encoding="utf-8")
-    files["prometheus"].write_text(content["config/prometheus.yml"], encoding="utf-8")
-    files["alertmanager"].write_text(content["config/alertmanager.yml"], encoding="utf-8")
-    return files
 
 
 def _check_promql(rules: str) -> Iterator[Finding]:
@@ -51,6 +49,12 @@ def _check_promql(rules: str) -> Iterator[Finding]:
                 promql_parser.parse(str(rule["expr"]))
             except ValueError as error:
                 yield Finding(Severity.ERROR, f"rule {name} of group {group['name']}", str(error), "correct its expr")
+
+
+def _check_lock(rendered: Rendered) -> Iterator[Finding]:
+    for image in rendered.unlocked:
+        what = f"{image} is not locked: its tag may mean something else on each node"
+        yield Finding(Severity.WARNING, LOCK_FILE, what, "run obsctl lock")
 
 
 def _run(tool: str, path: Path | None, arguments: list[str], where: str) -> Iterator[Finding]:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from obsctl.config.schema import Component, Config
+from obsctl.config.schema import Component, Config, Driver
+
+NOBODY = 65534  # whom Nomad's exec driver runs tasks as, and the official images of Prometheus and Alertmanager
+# The user of obsctl's own image (see Dockerfile), and by chance of Loki's, Jaeger's and the collector's.
+OWN_UID = 10001
+GRAFANA = 472  # the user of Grafana's official image
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """One component: its job template, and the components that must be healthy before it starts."""
+    """One component: its job template, and the components that must be healthy before it starts.
+
+    uid: the user of its official image (USER in the image's Dockerfile), for whom its data must be writable.
+    files: its configuration, made from templates/<name>/<file>.j2, which travels through Consul KV.
+    reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
+    generates: its secrets that nobody chooses: they are made once, and kept in its Nomad Variable.
+    """
 
     name: str
     template: str
+    uid: int
     needs: tuple[str, ...] = ()
     demo: bool = False
+    files: tuple[str, ...] = ()
+    reads_consul: bool = False
+    asks_nomad: bool = False
+    generates: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:
@@ -26,15 +42,66 @@ class ComponentSpec:
         settings: Component = getattr(section, self.name.replace("-", "_"))
         return settings
 
+    def owner(self, config: Config) -> int | None:
+        """The uid that writes its data; None with raw_exec, where that is the user whom Nomad itself runs as."""
+        driver = config.driver_of(self.settings(config))
+        return {Driver.EXEC: NOBODY, Driver.RAW_EXEC: None}.get(driver, self.uid)
+
 
 ALL = (
-    ComponentSpec("alert-sink", "alert-sink.nomad.hcl.j2"),
-    ComponentSpec("warden", "warden.nomad.hcl.j2"),
-    ComponentSpec("alertmanager", "alertmanager.nomad.hcl.j2", needs=("alert-sink",)),
-    ComponentSpec("prometheus", "prometheus.nomad.hcl.j2", needs=("alertmanager",)),
-    ComponentSpec("response-service", "demo/response-service.nomad.hcl.j2", demo=True),
-    ComponentSpec("hello-service", "demo/hello-service.nomad.hcl.j2", needs=("response-service",), demo=True),
-    ComponentSpec("traffic", "demo/traffic.nomad.hcl.j2", needs=("hello-service",), demo=True),
+    ComponentSpec("alert-sink", "alert-sink.nomad.hcl.j2", OWN_UID),
+    ComponentSpec("warden", "warden.nomad.hcl.j2", OWN_UID, reads_consul=True, asks_nomad=True),
+    ComponentSpec(
+        "alertmanager", "alertmanager.nomad.hcl.j2", NOBODY, needs=("alert-sink",), files=("alertmanager.yml",)
+    ),
+    ComponentSpec(
+        "prometheus",
+        "prometheus.nomad.hcl.j2",
+        NOBODY,
+        needs=("alertmanager",),
+        files=("prometheus.yml",),
+        reads_consul=True,
+    ),
+    ComponentSpec("loki", "loki.nomad.hcl.j2", OWN_UID, files=("loki.yml",)),
+    ComponentSpec("jaeger", "jaeger.nomad.hcl.j2", OWN_UID, files=("jaeger.yml",)),
+    ComponentSpec(
+        "otel-gateway", "otel-gateway.nomad.hcl.j2", OWN_UID, needs=("loki", "jaeger"), files=("otel-gateway.yml",)
+    ),
+    ComponentSpec(
+        "otel-agent",
+        "otel-agent.nomad.hcl.j2",
+        OWN_UID,
+        needs=("otel-gateway",),
+        files=("otel-agent.yml",),
+        asks_nomad=True,
+    ),
+    ComponentSpec(
+        "grafana",
+        "grafana.nomad.hcl.j2",
+        GRAFANA,
+        needs=("prometheus", "alertmanager", "loki", "jaeger"),
+        files=("grafana.ini", "datasources.yml", "dashboards.yml"),
+        generates=("admin_password", "secret_key"),
+    ),
+    ComponentSpec(
+        "response-service",
+        "demo/response-service.nomad.hcl.j2",
+        OWN_UID,
+        needs=("otel-agent",),
+        demo=True,
+        reads_consul=True,
+    ),
+    ComponentSpec(
+        "hello-service",
+        "demo/hello-service.nomad.hcl.j2",
+        OWN_UID,
+        needs=("response-service",),
+        demo=True,
+        reads_consul=True,
+    ),
+    ComponentSpec(
+        "traffic", "demo/traffic.nomad.hcl.j2", OWN_UID, needs=("hello-service",), demo=True, reads_consul=True
+    ),
 )
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from obsctl.clients.instances import passes
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
-from obsctl.stack.observe import DesiredJob, placement_failures
+from obsctl.stack.observe import NO_NODE, DesiredJob, placement_failures
+from obsctl.stack.storage import takes_jobs
 from obsctl.wait import Clock, wait_until
 
 PLACEMENT_GRACE = 15.0
 """Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
 LOG_LINES = 8
+_LIVE = ("pending", "running")
 
 
 class Unhealthy(ObsctlError):
@@ -29,27 +31,28 @@ def wait_healthy(
     check: Callable[[], None],
     clock: Clock,
 ) -> None:
-    """Wait until the job's deployment is successful and its Consul checks pass; `timeout` is for each of the two.
+    """Wait until the job is deployed and its Consul checks pass; `timeout` is for each of the two.
 
     The check is the program's own ready endpoint, so passing means that the program says so itself.
     Raises Unhealthy, and what `check` raises to end the wait early.
     """
     job_id = desired.job_id
-    version = nomad.job(job_id)["Version"]
+    job = nomad.job(job_id)
+    version = job["Version"]
     placed_by = clock.monotonic() + PLACEMENT_GRACE
 
     def deployed() -> bool:
         check()
-        if _is_deployed(nomad, job_id, version):
+        if _is_deployed(nomad, job, eval_id):
             return True
-        _refuse_failed(nomad, job_id, version)
+        _refuse_failed(nomad, job)
         if clock.monotonic() > placed_by:
-            _refuse_unplaced(nomad, job_id, eval_id)
+            _refuse_unplaced(nomad, job, eval_id)
         return False
 
     def passing() -> bool:
         check()
-        return is_passing(consul, desired.component, _allocations(nomad, job_id, version))
+        return is_passing(consul, job, _allocations(nomad, job_id, version))
 
     try:
         for probe, what in ((deployed, "a healthy deployment"), (passing, "passing Consul checks")):
@@ -58,22 +61,29 @@ def wait_healthy(
         raise Unhealthy("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
 
 
-def is_passing(consul: ConsulApi, service: str, allocations: list[Json]) -> bool:
-    """Whether these allocations have an instance of the service, and every check of their instances passes.
+def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
+    """Whether each live one of these allocations has an instance of every service of its group, and all their checks
+    pass.
 
     The instances of others say nothing: another stack of the cluster may well have a service of the same name.
     """
-    ours = tuple(f"_nomad-task-{allocation['ID']}-" for allocation in allocations)
-    instances = [entry for entry in consul.health(service) if entry["Service"]["ID"].startswith(ours)]
-    return bool(instances) and all(passes(entry) for entry in instances)
+    services = {group["Name"]: _services(group) for group in job["TaskGroups"]}
+    health = {name: consul.health(name) for names in services.values() for name in names}
+    live = [alloc for alloc in allocations if alloc["ClientStatus"] in _LIVE]
+    if health and not live:
+        return False
+    return all(_passes(alloc, health[name]) for alloc in live for name in services[alloc["TaskGroup"]])
 
 
 def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
-    """Lines that say what happened to the newest allocation of this version: task events, last log lines."""
+    """Lines that say what happened to the newest allocation of this version: task events, last log lines.
+
+    Rather one that failed than what Nomad has put in its place since.
+    """
     allocations = _allocations(nomad, job_id, version)
     if not allocations:
         return [f"no allocation of {job_id} was made"]
-    allocation = max(allocations, key=lambda alloc: int(alloc["CreateIndex"]))
+    allocation = max(allocations, key=lambda alloc: (alloc["ClientStatus"] == "failed", int(alloc["CreateIndex"])))
     lines = [f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"]
     for task, state in sorted((allocation.get("TaskStates") or {}).items()):
         lines += _task_events(task, state)
@@ -85,32 +95,73 @@ def _allocations(nomad: NomadApi, job_id: str, version: int) -> list[Json]:
     return [alloc for alloc in nomad.job_allocations(job_id) if alloc.get("JobVersion") == version]
 
 
-def _is_deployed(nomad: NomadApi, job_id: str, version: int) -> bool:
-    deployment = nomad.job_deployment(job_id)
-    if deployment is None or deployment["JobVersion"] != version:
+def _services(group: Json) -> set[str]:
+    """The names under which the group and its tasks are registered in Consul."""
+    parts = [group, *(group.get("Tasks") or [])]
+    services = [service for part in parts for service in part.get("Services") or []]
+    return {service["Name"] for service in services if service.get("Provider", "consul") == "consul"}
+
+
+def _passes(allocation: Json, instances: list[Json]) -> bool:
+    own = [entry for entry in instances if entry["Service"]["ID"].startswith(f"_nomad-task-{allocation['ID']}-")]
+    return bool(own) and all(passes(entry) for entry in own)
+
+
+def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
+    """The deployment decides. A system job has none before Nomad 1.11, a batch job never, and a system job's is
+    successful even where no node takes it: there the allocations decide too."""
+    deployment = nomad.job_deployment(job["ID"])
+    current = deployment if deployment and deployment["JobVersion"] == job["Version"] else None
+    if current and current["Status"] in ("failed", "cancelled"):
+        words = f"{job['ID']}: the deployment {current['Status']} ({current['StatusDescription']})"
+        raise Unhealthy(words, hint=_inspect(job["ID"]))
+    if job["Type"] == "service":
+        return current is not None and current["Status"] == "successful"
+    ended = current is None or current["Status"] == "successful"
+    return ended and _all_run(nomad, job) and not _unplaced(nomad, job, eval_id)
+
+
+def _all_run(nomad: NomadApi, job: Json) -> bool:
+    """Whether every allocation of this version runs, or is done, and no eligible node still has one of another."""
+    allocations = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
+    own = [alloc for alloc in allocations if alloc["JobVersion"] == job["Version"]]
+    others = {alloc["NodeID"] for alloc in allocations if alloc not in own and alloc["ClientStatus"] in _LIVE}
+    if not own or any(alloc["ClientStatus"] not in ("running", "complete") for alloc in own):
         return False
-    if deployment["Status"] in ("failed", "cancelled"):
-        words = f"{job_id}: the deployment {deployment['Status']} ({deployment['StatusDescription']})"
-        raise Unhealthy(words, hint=_inspect(job_id))
-    return bool(deployment["Status"] == "successful")
+    # Nomad leaves what runs on an ineligible node as it is.
+    return not others or not others & {node["ID"] for node in nomad.nodes() if takes_jobs(node)}
 
 
-def _refuse_failed(nomad: NomadApi, job_id: str, version: int) -> None:
+def _refuse_failed(nomad: NomadApi, job: Json) -> None:
     """A task that failed for good needs no more patience, although Nomad would try it elsewhere for minutes."""
-    for alloc in _allocations(nomad, job_id, version):
-        unhealthy = (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
+    for alloc in _allocations(nomad, job["ID"], job["Version"]):
+        unhealthy = job["Type"] != "service" or (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
         if unhealthy and alloc["ClientStatus"] == "failed":
-            raise Unhealthy(f"{job_id}: its task failed", hint=_inspect(job_id))
+            raise Unhealthy(f"{job['ID']}: its task failed", hint=_inspect(job["ID"]))
 
 
-def _refuse_unplaced(nomad: NomadApi, job_id: str, eval_id: str) -> None:
-    placed = any(alloc["ClientStatus"] in ("pending", "running") for alloc in nomad.job_allocations(job_id))
-    reasons = placement_failures(nomad.evaluation(eval_id).get("FailedTGAllocs"))
-    if reasons and not placed:
+def _refuse_unplaced(nomad: NomadApi, job: Json, eval_id: str) -> None:
+    reasons = _unplaced(nomad, job, eval_id)
+    if reasons:
         raise Unhealthy(
-            f"{job_id} cannot be placed: {'; '.join(reasons)}",
+            f"{job['ID']} cannot be placed: {'; '.join(reasons)}",
             hint="give a node what is missing, or change driver, resources or datacenters in obsctl.yaml",
         )
+
+
+def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
+    """Why the job lacks an allocation: all of them, one of several, or that of a single node."""
+    evaluation, system = nomad.evaluation(eval_id), job["Type"] == "system"
+    reasons = placement_failures(evaluation.get("FailedTGAllocs"))
+    allocations = _allocations(nomad, job["ID"], job["Version"])
+    placed = sum(alloc["ClientStatus"] in (*_LIVE, "complete") for alloc in allocations)
+    if placed:
+        blocked = any(other["Status"] == "blocked" for other in nomad.job_evaluations(job["ID"]))
+        missing = system or placed < sum(group["Count"] for group in job["TaskGroups"])
+        return reasons if missing and blocked else ()
+    if system and not reasons and evaluation["Status"] == "complete":  # of a system job Nomad does not say it
+        return (NO_NODE,)
+    return reasons
 
 
 def _task_events(task: str, state: Json) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from obsctl import __version__
 from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
-from obsctl.config.secrets import Secret
-from obsctl.errors import ObsctlError, Rejected
+from obsctl.config.secrets import Secret, generate
+from obsctl.errors import Forbidden, ObsctlError, Rejected
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems, kv_prefix
+from obsctl.stack.storage import Volume
 
 STACK, COMPONENT, SPEC, VERSION = "obsctl.stack", "obsctl.component", "obsctl.spec", "obsctl.version"
 RETRY = "obsctl.retry"
 """Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
+NO_NODE = "no node is eligible in the job's datacenters and node pool"
 Resolve = Callable[[str, str], Secret]
 
 
@@ -38,14 +40,16 @@ class Desired:
     jobs: tuple[DesiredJob, ...]
     content: tuple[Content, ...]
     variables: Mapping[str, Mapping[str, Secret]] = field(repr=False)
+    volumes: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedJob:
     """A job of Nomad, and what Nomad says that registering the desired one would change.
 
-    index: JobModifyIndex, 0 when there is no such job. failed: its newest deployment failed; unfinished: that goes on.
-    differences: short lines, empty when nothing differs.
+    index: JobModifyIndex, 0 when there is no such job. differences: short lines, empty when nothing differs.
+    failed: its newest deployment failed, or goes on after a failure; unfinished: it goes on.
+    replaces: whether registering it replaces a running allocation.
     """
 
     job_id: str
@@ -58,6 +62,7 @@ class ObservedJob:
     unfinished: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,10 @@ class Observed:
     content: Mapping[str, KvPair]
     variables: Mapping[str, tuple[int, bool]]
     """path -> (ModifyIndex, whether its items are the desired ones)."""
+    nodes: tuple[Json, ...] = ()
+    """Stubs of the nodes; none when the token may not list them and no volume is asked for."""
+    volumes: tuple[Json, ...] = ()
+    """Nomad's dynamic host volumes, if any is asked for."""
 
 
 def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
@@ -83,8 +92,8 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
             "Nomad cannot read these jobs:\n  " + "\n  ".join(faults),
             hint="obsctl render -o DIR writes the jobs as Nomad gets them",
         )
-    variables = {item.path: _resolved(item, resolve) for item in rendered.secrets}
-    return Desired(rendered.stack, tuple(jobs), rendered.content, variables)
+    variables = {item.path: _resolved(item, nomad, resolve) for item in rendered.secrets}
+    return Desired(rendered.stack, tuple(jobs), rendered.content, variables, rendered.volumes)
 
 
 def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
@@ -99,6 +108,8 @@ def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
         jobs=jobs,
         content=_observed_content(desired, consul),
         variables={path: _variable(path, items, nomad) for path, items in desired.variables.items()},
+        nodes=_nodes(desired, nomad),
+        volumes=tuple(nomad.volumes()) if desired.volumes else (),
     )
 
 
@@ -119,8 +130,12 @@ def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
     return DesiredJob(rendered.component, rendered.job_id, rendered.phase, spec, whole)
 
 
-def _resolved(item: SecretItems, resolve: Resolve) -> dict[str, Secret]:
-    return {name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}
+def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str, Secret]:
+    """What the Variable should hold. What was generated stays; what is not there yet is made now."""
+    variable = nomad.variable(item.path) if item.generated else None
+    held = variable.items if variable else {}
+    kept = {name: Secret(held[name]) if held.get(name) else generate() for name in item.generated}
+    return {**kept, **{name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}}
 
 
 def _observed_job(stub: Json) -> ObservedJob:
@@ -146,11 +161,32 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
     return replace(
         seen,
         index=answer["JobModifyIndex"],
-        failed=deployment["Status"] == "failed",
+        failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
         unfinished=deployment["JobVersion"] == current["Version"] and not ended,
         differences=tuple(_differences(answer.get("Diff") or {})),
         placement=placement_failures(answer.get("FailedTGAllocs")),
+        replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
     )
+
+
+def _has_failures(deployment: Json) -> bool:
+    """Nomad may go on for minutes with what has failed already, and wait longer each time."""
+    return any(group.get("UnhealthyAllocs") for group in (deployment.get("TaskGroups") or {}).values())
+
+
+def _updates(answer: Json) -> Iterable[Json]:
+    """What a plan of Nomad would do to the allocations of each group."""
+    groups: Json = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
+    return groups.values()
+
+
+def _nodes(desired: Desired, nomad: NomadApi) -> tuple[Json, ...]:
+    try:
+        return tuple(nomad.nodes())
+    except Forbidden:
+        if desired.volumes:
+            raise
+        return ()
 
 
 def registered_as(seen: ObservedJob, desired: DesiredJob, current: Json) -> Json:
@@ -178,7 +214,7 @@ def _why(metric: Json) -> str:
         f"{name} exhausted on {count} nodes" for name, count in (metric.get("DimensionExhausted") or {}).items()
     ]
     if not metric.get("NodesEvaluated"):
-        reasons.append("no node is eligible in the job's datacenters and node pool")
+        reasons.append(NO_NODE)
     return "; ".join(reasons) or "no node can take it"
 
 
@@ -204,7 +240,7 @@ def _field(path: str, item: Json) -> str:
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:
     prefix = kv_prefix(desired.stack)
-    pairs = [pair for part in ("config", "rules") for pair in consul.entries(f"{prefix}/{part}/")]
+    pairs = [pair for part in ("config", "dashboards", "rules") for pair in consul.entries(f"{prefix}/{part}/")]
     for seed in (content.key for content in desired.content if content.seed):
         pair = consul.get(seed)
         pairs += [pair] if pair else []

@@ -8,8 +8,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from obsctl.clients.protocols import Json
+from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
+from obsctl.model import Finding
+from obsctl.stack import storage
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
+from obsctl.stack.storage import Volume
 
 
 class Action(StrEnum):
@@ -23,9 +28,10 @@ class Action(StrEnum):
 class Change:
     """One thing that changes, or does not.
 
-    kind: "variable", "content" or "job". phase: 0 for variables and content, 1 and up for jobs.
+    kind: "variable", "content", "volume" or "job". phase: 0 for all but jobs, 1 and up for these.
     index: what the cluster must still have when the change is made (JobModifyIndex or ModifyIndex, 0: nothing).
     digest: hash of the desired value; "" for variables, whose values have no place in a plan.
+    replaces: whether a running allocation of the job makes way for a new one.
     """
 
     kind: str
@@ -36,6 +42,7 @@ class Change:
     index: int = 0
     digest: str = ""
     details: tuple[str, ...] = ()
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +84,28 @@ def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozens
     changes = [
         *_variable_changes(desired, observed),
         *_content_changes(desired, observed),
+        *_volume_changes(desired, observed, only),
         *(_job_change(job, observed.jobs.get(job.job_id)) for job in desired.jobs if not only or job.component in only),
         *([] if only else _job_stops(desired, observed)),
     ]
     return Plan(desired.stack, tuple(sorted(changes, key=_order)))
 
 
+def losses(made: Plan, config: Config, desired: Desired, observed: Observed) -> list[Finding]:
+    """Which components lose data by this plan, or may lose it afterwards."""
+    jobs = {change.name: change for change in made.changes if change.kind == "job"}
+    return storage.losses(
+        config,
+        replaced={name for name, change in jobs.items() if change.replaces},
+        stopped={name for name, change in jobs.items() if change.action is Action.STOP},
+        jobs=[job.job for job in desired.jobs if job.job_id in jobs],
+        nodes=observed.nodes,
+    )
+
+
 def _order(change: Change) -> tuple[int, int, str, str]:
     last = change.action is Action.STOP
-    kinds = {"variable": 0, "content": 1, "job": 2}
+    kinds = {"variable": 0, "content": 1, "volume": 2, "job": 3}
     return (1_000 if last else change.phase, kinds[change.kind], change.kind, change.name)
 
 
@@ -133,6 +153,25 @@ def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
         yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
 
 
+def _volume_changes(desired: Desired, observed: Observed, only: frozenset[str]) -> Iterator[Change]:
+    """Volumes are made and never taken away: only their owner knows whether the data is still wanted."""
+    jobs = {job.component: job.job for job in desired.jobs}
+    busy = [node["ID"] for volume in desired.volumes for node in _holders(volume, observed)]
+    for volume in desired.volumes:
+        if only and volume.component not in only:
+            continue
+        for node in _holders(volume, observed):
+            yield Change("volume", volume.on(node), Action.NONE, "as desired")
+        for node in storage.place(volume, jobs[volume.component], observed.nodes, observed.volumes, busy):
+            busy.append(node["ID"])
+            written_by = f"a folder that uid {volume.uid} can write"
+            yield Change("volume", volume.on(node), Action.CREATE, "does not exist", details=(written_by,))
+
+
+def _holders(volume: Volume, observed: Observed) -> list[Json]:
+    return storage.holders(volume, observed.nodes, observed.volumes)
+
+
 def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     if seen is None:
         return Change("job", job.job_id, Action.CREATE, "does not exist", job.phase, 0, job.spec)
@@ -147,7 +186,7 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     if reason is None:
         return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)
     details = (*seen.differences, *seen.placement)
-    return Change("job", job.job_id, Action.UPDATE, reason, job.phase, seen.index, job.spec, details)
+    return Change("job", job.job_id, Action.UPDATE, reason, job.phase, seen.index, job.spec, details, seen.replaces)
 
 
 def _job_stops(desired: Desired, observed: Observed) -> Iterator[Change]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,18 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from obsctl import assets
-from obsctl.config.schema import Component, Config, ConsulServer, NomadServer, format_duration
+from obsctl.config.schema import Config, ConsulServer, NomadServer, format_duration
 from obsctl.config.secrets import SecretRef
-from obsctl.content import rules
+from obsctl.content import dashboards, rules
+from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
 from obsctl.stack import components
 from obsctl.stack.components import ComponentSpec, job_id
+from obsctl.stack.images import Pins, read_lock
+from obsctl.stack.storage import Volume, volumes
 
+RESEND_DELAY = 60.0
+"""Prometheus' own default, seconds."""
 DEMO_PHRASES = (
     "Bello!", "Poopaye!", "Tulaliloo ti amo!", "Bananaaaa!", "Me want banana!", "Para tú", "Tank yu!", "Po ka?",
 )  # fmt: skip
@@ -46,20 +50,30 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class SecretItems:
-    """A Nomad Variable to be: item -> reference. The values are resolved when the cluster is observed."""
+    """A Nomad Variable to be: item -> reference. The values are resolved when the cluster is observed.
+
+    generated: items that are made when the Variable does not hold them, and never changed.
+    """
 
     path: str
     items: dict[str, SecretRef]
+    generated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The whole stack as text; the order is fixed."""
+    """The whole stack as text; the order is fixed.
+
+    images: those that jobs name, as they are configured. unlocked: those of them that the lock file does not have.
+    """
 
     stack: str
     jobs: tuple[RenderedJob, ...]
     content: tuple[Content, ...]
     secrets: tuple[SecretItems, ...]
+    images: tuple[str, ...] = ()
+    unlocked: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
 
     def files(self) -> dict[str, str]:
         """All of it as files below one folder: relative path -> text."""
@@ -74,13 +88,20 @@ def render(config: Config, root: Path) -> Rendered:
     """
     specs = components.enabled(config)
     phase = components.phases(specs)
-    jobs = _environment(config, assets.search_path("jobs", root))
-    files = _environment(config, assets.search_path("templates", root))
+    boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
+    pins = Pins(config.images.registry, read_lock(root))
+    jobs = _environment(config, boards, assets.search_path("jobs", root))
+    jobs.filters["pinned"] = pins.name
+    files = _environment(config, boards, assets.search_path("templates", root))
+    rendered_jobs = tuple(_job(config, jobs, spec, phase[spec.name]) for spec in specs)
     return Rendered(
         stack=config.stack,
-        jobs=tuple(_job(config, jobs, spec, phase[spec.name]) for spec in specs),
-        content=tuple(sorted(_content(config, files, root), key=lambda item: item.key)),
-        secrets=tuple(item for spec in specs if (item := _secrets(config, spec)) is not None),
+        jobs=rendered_jobs,
+        content=tuple(sorted([*_content(config, files, root), *_boards(config, boards)], key=lambda item: item.key)),
+        secrets=tuple(item for spec in specs if (item := secret_items(config, spec)) is not None),
+        images=tuple(sorted(pins.used)),
+        unlocked=pins.unlocked(),
+        volumes=volumes(config),
     )
 
 
@@ -101,17 +122,35 @@ def receiver_secrets(config: Config) -> dict[str, SecretRef]:
     return {item: ref for item, ref in sorted(found.items()) if ref is not None}
 
 
+def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
+    """What the component's Nomad Variable is to hold; None when it needs none."""
+    items: dict[str, SecretRef] = receiver_secrets(config) if spec.name == "alertmanager" else {}
+    if config.consul.token and spec.reads_consul:
+        items["consul_token"] = config.consul.token
+    if config.nomad.token and spec.asks_nomad:
+        items["nomad_token"] = config.nomad.token
+    path = f"nomad/jobs/{job_id(config.stack, spec.name)}"
+    return SecretItems(path, items, spec.generates) if items or spec.generates else None
+
+
 def _job(config: Config, environment: Environment, spec: ComponentSpec, phase: int) -> RenderedJob:
     name = job_id(config.stack, spec.name)
-    hcl = _text(environment, spec.template, job=name, receiver_secrets=sorted(receiver_secrets(config)))
+    values = {
+        "job": name,
+        "owner": spec.owner(config),
+        "receiver_secrets": sorted(receiver_secrets(config)),
+        "generated": spec.generates,
+    }
+    hcl = _text(environment, spec.template, **values)
     return RenderedJob(component=spec.name, job_id=name, hcl=hcl, phase=phase)
 
 
 def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
     prefix = kv_prefix(config.stack)
     found = [
-        Content(f"{prefix}/config/prometheus.yml", _text(environment, "prometheus/prometheus.yml.j2")),
-        Content(f"{prefix}/config/alertmanager.yml", _text(environment, "alertmanager/alertmanager.yml.j2")),
+        Content(f"{prefix}/config/{file}", _text(environment, f"{spec.name}/{file}.j2"))
+        for spec in components.enabled(config)
+        for file in spec.files
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
         found.append(Content(f"{prefix}/rules/{quote(name, safe=' ')}", text))  # Nomad's `ls` sees no folders
@@ -120,13 +159,13 @@ def _content(config: Config, environment: Environment, root: Path) -> list[Conte
     return found
 
 
-def _secrets(config: Config, spec: ComponentSpec) -> SecretItems | None:
-    items: dict[str, SecretRef] = receiver_secrets(config) if spec.name == "alertmanager" else {}
-    if config.consul.token and spec.name not in ("alertmanager", "alert-sink"):
-        items["consul_token"] = config.consul.token
-    if config.nomad.token and spec.name == "warden":
-        items["nomad_token"] = config.nomad.token
-    return SecretItems(f"nomad/jobs/{job_id(config.stack, spec.name)}", items) if items else None
+def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
+    """Grafana reads a file a dashboard, so each is a value of its own: a changed one touches nothing else."""
+    return [Content(f"{kv_prefix(config.stack)}/{_board_key(board)}", board.text) for board in boards]
+
+
+def _board_key(board: Dashboard) -> str:
+    return f"dashboards/{quote(board.place, safe=' /')}"
 
 
 def _text(environment: Environment, template: str, **values: Any) -> str:
@@ -164,7 +203,7 @@ def _without_blank_runs(lines: list[str]) -> str:
     return "\n".join(kept).strip("\n") + "\n"
 
 
-def _environment(config: Config, folders: list[Path]) -> Environment:
+def _environment(config: Config, boards: tuple[Dashboard, ...], folders: list[Path]) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
@@ -180,6 +219,9 @@ def _environment(config: Config, folders: list[Path]) -> Environment:
     )
     environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item}
     environment.globals |= _values(config)
+    environment.globals["dashboards"] = [
+        {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
+    ]
     return environment
 
 
@@ -194,7 +236,12 @@ def _values(config: Config) -> dict[str, Any]:
         "receivers": config.alerting.receivers,
         "nomad": _address(config.nomad),
         "consul": _address(config.consul),
-        "driver": _driver_of(config),
+        "driver": config.driver_of,
+        "count": config.count,
+        "shares_node": config.shares_node,
+        "routes_by_trace": config.routes_by_trace,
+        "peer_timeout": config.peer_timeout,
+        "resend_delay": _resend_delay(config),
     }
 
 
@@ -206,8 +253,13 @@ def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
     return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
 
 
-def _driver_of(config: Config) -> Callable[[Component], str]:
-    return lambda component: str(component.driver or config.driver)
+def _resend_delay(config: Config) -> float:
+    """After how many seconds Prometheus sends a firing alert again: one heartbeat, at most its default of a minute.
+
+    With several the default: they notice an end seconds apart, and what one sends again in between would fire anew.
+    """
+    several = config.count(config.components.alertmanager) > 1 or config.count(config.components.prometheus) > 1
+    return RESEND_DELAY if several else min(config.timing.heartbeat, RESEND_DELAY)
 
 
 def _hcl_string(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from obsctl.clients.instances import url
+from obsctl.clients.instances import failing, of_stack, url
 from obsctl.clients.protocols import ConsulApi, Json, NomadApi
 from obsctl.config.schema import Config
 from obsctl.errors import NotFound
@@ -38,10 +38,11 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
         job = nomad.job(job_name)
     except NotFound:
         return ComponentStatus(name, job_name, "missing", 0, 0, "", "", "obsctl deploy brings it up")
-    wanted = sum(group["Count"] for group in job["TaskGroups"])
-    running = sum(alloc["ClientStatus"] == "running" for alloc in nomad.job_allocations(job_name))
+    allocations = nomad.job_allocations(job_name)
+    wanted = _wanted(job, allocations)
+    running = sum(alloc["ClientStatus"] == "running" for alloc in allocations)
     version = (job.get("Meta") or {}).get(VERSION, "")
-    instances = consul.health(name)
+    instances = of_stack(consul.health(name), config.stack)
     address = url(instances[0]) if instances else ""
     if job.get("Stop"):
         return ComponentStatus(name, job_name, "stopped", running, wanted, address, version, "somebody stopped its job")
@@ -49,10 +50,14 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     return ComponentStatus(name, job_name, "unhealthy" if note else "healthy", running, wanted, address, version, note)
 
 
+def _wanted(job: Json, allocations: list[Json]) -> int:
+    """How many allocations there should be: of a system job one for each node that Nomad gave it, and at least one."""
+    if job.get("Type") == "system":
+        return max(1, len({alloc["NodeID"] for alloc in allocations if alloc["DesiredStatus"] == "run"}))
+    return sum(group["Count"] for group in job["TaskGroups"])
+
+
 def _note(running: int, wanted: int, instances: list[Json]) -> str:
     if running < wanted:
         return f"{running} of {wanted} allocations run"
-    failing = [check for entry in instances for check in entry["Checks"] if check["Status"] != "passing"]
-    if failing:
-        return f"{failing[0]['Name']}: {failing[0]['Output'].strip() or failing[0]['Status']}"
-    return "" if instances else "not registered in Consul"
+    return next(filter(None, map(failing, instances)), "" if instances else "not registered in Consul")

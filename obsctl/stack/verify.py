@@ -5,13 +5,15 @@ A healthy job is not yet a working alert path, so a deploy ends only when this i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import promql_parser
 import yaml
 
-from obsctl.clients.protocols import PrometheusApi, SinkApi
+from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
+from obsctl.clients.replicas import Replicas
 from obsctl.config.schema import Config, parse_duration
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Emit, Event
@@ -26,46 +28,85 @@ HEARTBEATS = 3
 def wait_wired(
     config: Config,
     rendered: Rendered,
-    prometheus: PrometheusApi,
+    prometheus: Replicas[PrometheusApi],
+    alertmanager: Replicas[AlertmanagerApi],
     sink: SinkApi,
     *,
     emit: Emit,
     timeout: float,
-    check: Callable[[], None] = lambda: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Wait until nothing is missing. timeout: seconds. Raises ObsctlError that lists what still is."""
+    wait_complete(
+        "alert path",
+        lambda: [
+            *_prometheus(config, rendered, prometheus),
+            *_gossip(config, alertmanager),
+            *_heartbeat(config, sink, clock),
+        ],
+        "until rules, targets and heartbeat are there",
+        emit=emit,
+        timeout=timeout,
+        clock=clock,
+    )
+
+
+def wait_complete(
+    path: str,
+    look: Callable[[], list[str]],
+    what: str,
+    *,
+    emit: Emit,
+    timeout: float,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Wait until `look` finds nothing missing on this path. Raises ObsctlError that lists what still is."""
     missing: list[str] = []
 
-    def wired() -> bool:
-        check()
+    def complete() -> bool:
         try:
-            missing[:] = _missing(config, rendered, prometheus, sink, clock)
+            missing[:] = look()
         except ApiError as error:
             missing[:] = [error.message]
         return not missing
 
-    emit(Event("alert path", "start", "waiting until rules, targets and heartbeat are there"))
+    emit(Event(path, "start", f"waiting {what}"))
     started = clock.monotonic()
     try:
-        wait_until(wired, timeout=timeout, what="", hint="", interval=0.5, clock=clock)
+        wait_until(complete, timeout=timeout, what="", hint="", interval=0.5, clock=clock)
     except DeadlineExceeded:
         lines = "\n  ".join(missing)
         raise ObsctlError(
-            f"everything runs, but the alert path is not complete after {timeout:g} s:\n  {lines}",
+            f"everything runs, but the {path} is not complete after {timeout:g} s:\n  {lines}",
             hint="look at the page of the program that is named, and at obsctl status",
         ) from None
-    emit(Event("alert path", "ok", f"works after {clock.monotonic() - started:.1f} s"))
+    emit(Event(path, "ok", f"works after {clock.monotonic() - started:.1f} s"))
 
 
-def _missing(config: Config, rendered: Rendered, prometheus: PrometheusApi, sink: SinkApi, clock: Clock) -> list[str]:
-    return [
-        *_rules(rendered, prometheus),
-        *_targets(config, prometheus),
-        *_quiet(config, prometheus),
-        *([] if prometheus.alertmanagers() else ["Prometheus has no active Alertmanager"]),
-        *_heartbeat(config, sink, clock),
-    ]
+def _prometheus(config: Config, rendered: Rendered, prometheus: Replicas[PrometheusApi]) -> Iterator[str]:
+    wanted, instances = config.count(config.components.prometheus), prometheus.each()
+    if len(instances) < wanted:
+        yield f"{len(instances)} of {wanted} Prometheus run"
+    for one in instances:
+        where = f" ({one.address})" if wanted > 1 else ""
+        missing = (_rules(rendered, one), _targets(config, one), _quiet(config, one), _alertmanagers(config, one))
+        yield from (f"{words}{where}" for found in missing for words in found)
+
+
+def _alertmanagers(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
+    wanted, known = config.count(config.components.alertmanager), len(prometheus.alertmanagers())
+    if known < wanted:
+        yield f"Prometheus has {known} of {wanted} active Alertmanagers"
+
+
+def _gossip(config: Config, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str]:
+    """Several are a cluster: each knows all others, and is ready to send."""
+    wanted = config.count(config.components.alertmanager)
+    for one in alertmanager.each() if wanted > 1 else ():
+        for cluster in one.gossip():
+            if cluster["status"] != "ready" or len(cluster["peers"]) != wanted:
+                peers = f"{len(cluster['peers'])} of {wanted} Alertmanagers"
+                yield f"Alertmanager at {one.address} is {cluster['status']} and sees {peers}"
 
 
 def _rules(rendered: Rendered, prometheus: PrometheusApi) -> Iterator[str]:
@@ -103,10 +144,12 @@ def _canonical(expression: str) -> str:
 
 
 def _targets(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
-    up = {target["labels"].get("job") for target in prometheus.targets() if target["health"] == "up"}
+    up = Counter(target["labels"].get("job") for target in prometheus.targets() if target["health"] == "up")
     for spec in components.enabled(config):
-        if spec.name not in up:
-            yield f"Prometheus does not scrape {spec.name} successfully"
+        wanted = config.count(spec.settings(config))
+        if up[spec.name] < wanted:
+            scraped = f" ({up[spec.name]} of {wanted} instances)" if wanted > 1 else ""
+            yield f"Prometheus does not scrape {spec.name} successfully{scraped}"
 
 
 def _quiet(config: Config, prometheus: PrometheusApi) -> Iterator[str]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 
 RULES = shipped() / "alert-rules"
 TESTS = sorted((RULES / "tests").glob("*.yml"))
-CONFIG = Config.model_validate({"services": {"checkout": {"job": "shop-checkout"}}})
+CONFIG = Config.model_validate({"services": {"checkout": {"job": "shop-checkout"}}, "profile": "ha"})
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,12 @@ def test_a_stack_without_any_rule_is_checked_too() -> None:
     assert {finding.severity for finding in checks.check(without, NO_TOOLS)} == {Severity.WARNING}
 
 
+def test_a_component_that_is_not_enabled_has_no_file_to_check() -> None:
+    off = {name: {"enabled": False} for name in ("prometheus", "alertmanager", "alert-sink")}
+    findings = checks.check(render(config(components=off), NOWHERE), NO_TOOLS)
+    assert [finding.where for finding in findings] == ["alert rules"]
+
+
 def test_a_number_is_an_expression_too() -> None:
     numbered = replace(
         RENDERED,
@@ -65,7 +71,7 @@ def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path
     assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}) == []
     calls = [line.split() for line in (tool.parent / "calls").read_text().splitlines()]
     assert [call[:-1] for call in calls] == [["check", "rules"], ["check", "config", "--syntax-only"], ["check-config"]]
-    assert [Path(call[-1]).name for call in calls] == ["rules.yml", "prometheus.yml", "alertmanager.yml"]
+    assert [Path(call[-1]).name for call in calls] == ["alert-rules", "prometheus.yml", "alertmanager.yml"]
     assert not any(Path(call[-1]).parent.exists() for call in calls)
 
 

@@ -4,71 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from obsctl import lease
-from obsctl.cli import wire
-from obsctl.cli.root import run
 from obsctl.errors import Unreachable
-from obsctl.stack import verify
-from tests.world import SECRET, World
-
-Obsctl = Callable[..., "Ran"]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    def document(self) -> dict[str, Any]:
-        return dict(json.loads(self.out))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with an obsctl.yaml; no OBSCTL_ variable is set."""
-    for name in [name for name in os.environ if name.startswith("OBSCTL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "obsctl.yaml").write_text("stack: obs\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Fakes in the place of all servers; promtool and amtool are not there."""
-    world = World()
-    monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul))
-    monkeypatch.setattr(wire, "check_tools", lambda config: {"promtool": None, "amtool": None})
-    monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(None, None, None))  # type: ignore[arg-type]
-    monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
-    return world
-
-
-@pytest.fixture
-def obsctl(capsys: pytest.CaptureFixture[str]) -> Iterator[Obsctl]:
-    """Runs a command line in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as caught:
-            run(list(arguments))
-        captured = capsys.readouterr()
-        return Ran(int(caught.value.code or 0), captured.out, captured.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+from tests.command import Obsctl, Ran
+from tests.world import ALERT_PATH, OTHERS_OFF, SECRET, World
 
 
 @pytest.mark.usefixtures("world")
@@ -166,9 +110,9 @@ class TestPlan:
         assert ran.err.splitlines()[-1].startswith("Hint: obsctl render -o DIR")
 
     def test_a_component_that_is_not_there_is_a_usage_error(self, folder: Path, obsctl: Obsctl, world: World) -> None:
-        ran = obsctl("plan", "grafana")
+        ran = obsctl("plan", "mimir")
         assert ran.code == 2
-        assert "no component grafana; there are alert-sink, alertmanager, prometheus, warden" in ran.err
+        assert "no component mimir; there are alert-sink, alertmanager, prometheus, warden" in ran.err
 
     def test_a_server_that_is_away_is_one_sentence(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         world.nomad.failures["*"] = Unreachable("Nomad at http://x: refused", hint="is it there?")
@@ -245,9 +189,49 @@ class TestDeploy:
         self, folder: Path, obsctl: Obsctl, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CHAT", SECRET)
-        (folder / "obsctl.yaml").write_text("alerting: {receivers: [{name: chat, webhook: {url: env:CHAT}}]}\n")
+        alerting = {"receivers": [{"name": "chat", "webhook": {"url": "env:CHAT"}}]}
+        (folder / "obsctl.yaml").write_text(json.dumps({"alerting": alerting, "components": OTHERS_OFF}))
         world.nomad.exits["obs-alertmanager"] = "no"
         ends = [obsctl("-v", "deploy", "--yes"), obsctl("-v", "plan", "--json"), obsctl("render")]
         assert [ran.code for ran in ends] == [1, 0, 0]
         assert SECRET not in str(ends)
         assert world.nomad.variable("nomad/jobs/obs-alertmanager").items == {"chat_webhook_url": SECRET}  # type: ignore[union-attr]
+
+
+class TestLosses:
+    """What plan and deploy say of data; the folder's alert path keeps Prometheus's in the allocation."""
+
+    @pytest.fixture
+    def ephemeral(self, folder: Path) -> Path:
+        parts = {**OTHERS_OFF, "prometheus": {"storage": {"kind": "ephemeral"}}}
+        (folder / "obsctl.yaml").write_text(json.dumps({"stack": "obs", "components": parts}))
+        return folder
+
+    @pytest.mark.parametrize("command", [["plan"], ["deploy", "--yes"]])
+    def test_they_are_shown_beside_the_changes(
+        self, ephemeral: Path, obsctl: Obsctl, world: World, command: list[str]
+    ) -> None:
+        words = "its data is lost when its allocation is replaced or rescheduled (storage: ephemeral)"
+        assert f"  ! prometheus: {words}\n" in obsctl(*command).out
+        [loss] = obsctl("--json", *command).document()["losses"]
+        assert (loss["where"], loss["what"]) == ("prometheus", words)
+        assert "storage.kind: dynamic" in loss["hint"]
+
+
+class TestDoctor:
+    def test_what_it_finds_and_how_it_exits(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        world.nomad.failures["leader"] = Unreachable("Nomad cannot be reached", hint="is it running?")
+        ran = obsctl("doctor")
+        assert ran.code == 1
+        assert "✗ nomad: Nomad cannot be reached\n    is it running?\n" in ran.out
+        assert "✓ consul: answers" in ran.out
+        assert ran.out.splitlines()[-1].startswith("A deploy would not succeed: 1 error")
+
+    def test_warnings_alone_do_not_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        parts = {**OTHERS_OFF, **{name: {"enabled": False} for name in ALERT_PATH}}
+        (folder / "obsctl.yaml").write_text(json.dumps({"stack": "obs", "components": parts}))
+        ran = obsctl("--json", "doctor")
+        document = ran.document()
+        assert (ran.code, document["healthy"], document["counts"]["error"]) == (0, True, 0)
+        assert document["counts"]["warning"] >= 1
+        assert {"severity", "where", "what", "hint"} == set(document["findings"][0])

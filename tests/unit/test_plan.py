@@ -100,6 +100,14 @@ def test_a_failed_deployment_is_tried_again(world: World) -> None:
     assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
 
 
+def test_one_that_goes_on_after_a_failure_is_tried_again_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nomad waits longer and longer between its own attempts, and what was wrong may be mended by now."""
+    world.deploy(SMALL)
+    running = {"JobVersion": 0, "Status": "running", "TaskGroups": {"warden": {"UnhealthyAllocs": 2}}}
+    monkeypatch.setattr(world.nomad, "job_deployment", lambda job_id: running if job_id == "obs-warden" else None)
+    assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
+
+
 def test_a_job_whose_deployment_has_not_ended_is_waited_for(world: World) -> None:
     world.nomad.unplaceable["obs-warden"] = {"warden": {"NodesEvaluated": 1}}
     with pytest.raises(ObsctlError, match="cannot be placed"):

@@ -63,6 +63,16 @@ def test_each_watched_service_gets_two_independent_rules() -> None:
     assert 'exported_job="shop-web"' in stopped["expr"]
 
 
+def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
+    wanted = config(profile="ha", components={"prometheus": {"count": 1}, "otel-gateway": {"enabled": True}})
+    several = groups(wanted)["availability"]["rules"]
+    assert {rule["alert"] for rule in several} == {"ReplicaMissing"}
+    assert {rule["labels"]["service"]: rule["expr"] for rule in several} == {
+        "alertmanager": 'count(up{job="alertmanager"} == 1) < 3',
+        "otel-gateway": 'count(up{job="otel-gateway"} == 1) < 2',
+    }
+
+
 def test_a_group_without_rules_is_left_out() -> None:
     """Prometheus does not tell of empty groups, and a deploy waits until it tells of every group."""
     assert list(groups(config())) == ["stack"]
@@ -160,3 +170,32 @@ def test_any_timing_gives_rules_that_are_still_valid(pending: str, scrape: int, 
         for rule in group["rules"]:
             promql_parser.parse(rule["expr"])
             assert parse_duration(rule.get("for", "0s")) in (0, parse_duration(pending))
+
+
+def test_an_alert_leads_to_the_dashboard_of_its_service_or_to_the_overview() -> None:
+    grafana = {"enabled": True, "root_url": "https://grafana.example.org/"}
+    own = {"annotations": {"dashboard_url": "https://example.org/mine"}}
+    wanted = config(
+        demo={"enabled": True},
+        services={"shop": {}},
+        components={"grafana": grafana},
+        alerting={"rules": {"Watchdog": own}},
+    )
+    found = [rule for group in groups(wanted).values() for rule in group["rules"]]
+    links = {(rule["alert"], rule["labels"].get("service")): rule["annotations"]["dashboard_url"] for rule in found}
+    assert links["ServiceDown", "hello-service"] == "https://grafana.example.org/d/obsctl-hello-service"
+    assert links["ServiceDown", "shop"] == "https://grafana.example.org/d/obsctl-overview"
+    assert links["Watchdog", None] == "https://example.org/mine"
+
+
+def test_where_grafana_is_not_known_an_alert_leads_nowhere() -> None:
+    assert "dashboard_url" not in str(groups(config(components={"grafana": {"enabled": True}})))
+
+
+def test_rules_of_ones_own_are_left_as_they_are(tmp_path: Path) -> None:
+    own = own_rules(tmp_path, "groups: [{name: own, rules: [{alert: Mine, expr: vector(1)}]}]")
+    parts = own.components.model_copy(
+        update={"grafana": own.components.grafana.model_copy(update={"enabled": True, "root_url": "https://g/"})}
+    )
+    [rule] = groups(own.model_copy(update={"components": parts}), tmp_path)["own"]["rules"]
+    assert rule == {"alert": "Mine", "expr": "vector(1)"}

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config, parse_duration
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
 from obsctl.stack import components
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.stack.verify import wait_wired
-from tests.fakes import FakeClock, FakePrometheus, FakeSink
+from tests.fakes import FakeAlertmanager, FakeClock, FakePrometheus, FakeSink
 from tests.world import NOWHERE, config
 
 WANTED = config(timing="fast", services={"shop": {}})
@@ -25,7 +26,8 @@ class Wired:
     def __init__(self, wanted: Config = WANTED, rendered: Rendered | None = None) -> None:
         self.wanted, self.rendered = wanted, rendered or render(wanted, NOWHERE)
         self.clock = FakeClock()
-        self.prometheus, self.sink = FakePrometheus(self.clock), FakeSink(self.clock)
+        self.prometheus, self.alertmanager = FakePrometheus(self.clock), FakeAlertmanager(self.clock)
+        self.sink = FakeSink(self.clock)
         self.prometheus.groups = [loaded(item) for item in self.rendered.content if "/rules/" in item.key]
         self.prometheus.active_targets = [
             {"labels": {"job": spec.name}, "health": "up"} for spec in components.enabled(wanted)
@@ -33,11 +35,12 @@ class Wired:
         self.sink.deliver("Watchdog")
         self.events: list[Event] = []
 
-    def wait(self, timeout: float = 20) -> None:
+    def wait(self, timeout: float = 20, prometheus: int = 1) -> None:
         wait_wired(
             self.wanted,
             self.rendered,
-            self.prometheus,
+            PrometheusReplicas(lambda: [self.prometheus] * prometheus),
+            AlertmanagerReplicas(lambda: [self.alertmanager]),
             self.sink,
             emit=self.events.append,
             timeout=timeout,
@@ -113,7 +116,7 @@ def go_away(wired: Wired) -> None:
         (break_rule, "Prometheus still has another version of the rule group availability"),
         (lose_group, "Prometheus has not loaded the rule group availability"),
         (lose_target, "Prometheus does not scrape alert-sink successfully"),
-        (lose_alertmanager, "Prometheus has no active Alertmanager"),
+        (lose_alertmanager, "Prometheus has 0 of 1 active Alertmanagers"),
         (lose_heartbeat, r"alert-sink has not received the heartbeat \(the alert Watchdog\)"),
         (go_away, "Prometheus: no connection"),
     ],
@@ -138,3 +141,38 @@ def test_an_alarm_for_something_else_is_none_of_its_business() -> None:
     wired = Wired()
     wired.prometheus.active_alerts = [{"labels": {"alertname": "ServiceDown", "service": "shop"}, "state": "firing"}]
     wired.wait()
+
+
+def highly_available() -> Wired:
+    """Two Prometheus and three Alertmanagers; `Wired.prometheus` and `Wired.alertmanager` stand for each of them."""
+    wired = Wired(config(profile="ha-one-node", timing={"profile": "fast", "group_interval": "6s"}))
+    wired.prometheus.active_targets *= 3
+    wired.prometheus.alertmanager_urls = [f"http://{name}:9093" for name in "abc"]
+    wired.alertmanager.cluster = {"status": "ready", "peers": [{}, {}, {}]}
+    return wired
+
+
+def ha_missing(wired: Wired, prometheus: int = 2) -> str:
+    with pytest.raises(ObsctlError) as caught:
+        wired.wait(prometheus=prometheus)
+    return caught.value.message
+
+
+def test_with_several_each_must_be_wired() -> None:
+    highly_available().wait(prometheus=2)
+
+
+def test_one_prometheus_of_two_is_not_enough() -> None:
+    assert "1 of 2 Prometheus run" in ha_missing(highly_available(), prometheus=1)
+
+
+def test_every_instance_must_be_scraped() -> None:
+    wired = highly_available()
+    wired.prometheus.active_targets = wired.prometheus.active_targets[:-4]
+    assert "does not scrape alertmanager successfully (2 of 3 instances) (http://prometheus" in ha_missing(wired)
+
+
+def test_alertmanagers_that_do_not_know_each_other_are_no_cluster() -> None:
+    wired = highly_available()
+    wired.alertmanager.cluster = {"status": "ready", "peers": [{}]}
+    assert "Alertmanager at http://alertmanager.fake:9093 is ready and sees 1 of 3" in ha_missing(wired)

@@ -1,0 +1,55 @@
+"""`obsctl secrets`: what the stack keeps in Nomad Variables, and a value for those who ask."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from obsctl.cli.app import App
+
+
+@click.group()
+def secrets() -> None:
+    """The secrets that the stack keeps in Nomad Variables.
+
+    Example: obsctl secrets list
+    """
+
+
+@secrets.command("list")
+@click.pass_obj
+def list_(app: App) -> None:
+    """Name the secrets, where each is kept and where it comes from; no values. Needs no cluster.
+
+    Example: obsctl secrets list
+    """
+    from obsctl.stack.secrets import stored
+
+    found = stored(app.loaded.config)
+    rows = [[secret.name, secret.variable, secret.item, secret.origin] for secret in found]
+    table = app.ui.table(["SECRET", "NOMAD VARIABLE", "ITEM", "FROM"], rows) if rows else "This stack has no secrets."
+    app.ui.result("secrets", {"secrets": [asdict(secret) for secret in found]}, table)
+
+
+@secrets.command()
+@click.argument("name")
+@click.pass_obj
+def show(app: App, name: str) -> None:
+    """Print a secret's value, and nothing else. grafana-admin is the password that Grafana's user admin has at first.
+
+    Whoever may read its Nomad Variable may see it; obsctl asks with nomad.token. It is as it was deployed: a password
+    that was changed in Grafana is known to Grafana alone.
+
+    Example: obsctl secrets show grafana-admin
+    """
+    from obsctl.cli import wire
+    from obsctl.stack.secrets import reveal, stored
+
+    config = app.loaded.config
+    known = {secret.name: secret for secret in stored(config)}
+    if name not in known:
+        raise click.UsageError(f"this stack has no secret {name}; there are {', '.join(known) or 'none'}")
+    secret = known[name]
+    value = reveal(secret, wire.clients(config).nomad, config.nomad.namespace).reveal()
+    app.ui.result("secret", {**asdict(secret), "value": value}, value)

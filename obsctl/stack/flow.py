@@ -1,0 +1,60 @@
+"""Does telemetry flow: what goes in at an agent must come out of Jaeger and Loki.
+
+Like the alert path, this is looked at as a whole: five healthy programs are not yet a working road.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from obsctl.clients.protocols import JaegerApi, LokiApi, OtlpApi
+from obsctl.model import Emit
+from obsctl.stack.verify import wait_complete
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+SERVICE = "obsctl"
+"""The service.name of what is sent: one span and one log line for each look."""
+_MINUTE = 60 * 1_000_000_000
+
+
+def wait_flowing(
+    agent: OtlpApi,
+    jaeger: JaegerApi | None,
+    loki: LokiApi | None,
+    *,
+    emit: Emit,
+    timeout: float,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Send a span and a log line, and wait until both are found; None is a backend that the stack does not have.
+
+    timeout: seconds. Raises ObsctlError that says what did not arrive.
+    """
+    ids = {"trace_id": secrets.token_hex(16), "span_id": secrets.token_hex(8)}
+    sent_at = clock.now()
+
+    def missing() -> Iterator[str]:
+        if jaeger and not jaeger.trace(ids["trace_id"]):
+            yield f"Jaeger does not have the trace {ids['trace_id']}, which was sent to {agent.address}"
+        if loki and not _has_line(loki, ids["trace_id"], sent_at):
+            yield f"Loki does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
+
+    if jaeger:
+        agent.send_span(SERVICE, "verify", **ids, at=sent_at)
+    if loki:
+        agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at)
+    wait_complete(
+        "telemetry path",
+        lambda: list(missing()),
+        "for a span and a log line of our own",
+        emit=emit,
+        timeout=timeout,
+        clock=clock,
+    )
+
+
+def _has_line(loki: LokiApi, trace_id: str, sent_at: float) -> bool:
+    at = int(sent_at * 1e9)
+    query = f'{{service_name="{SERVICE}"}} | trace_id="{trace_id}"'
+    return bool(loki.lines(query, start=at - _MINUTE, end=at + _MINUTE, limit=1))

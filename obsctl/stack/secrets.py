@@ -1,0 +1,55 @@
+"""The secrets that a stack keeps in Nomad Variables: which there are, and their values for those who ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from obsctl.clients.protocols import NomadApi
+from obsctl.config.schema import Config
+from obsctl.config.secrets import Secret
+from obsctl.errors import Forbidden, NotFound
+from obsctl.stack import components
+from obsctl.stack.render import secret_items
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """One item of a Nomad Variable. origin: the reference it comes from, or "generated"."""
+
+    name: str
+    variable: str
+    item: str
+    origin: str
+
+
+def stored(config: Config) -> tuple[StoredSecret, ...]:
+    """Every secret that this config puts into Nomad Variables."""
+    return tuple(
+        StoredSecret(_name(spec.name, item), kept.path, item, origin)
+        for spec in components.enabled(config)
+        if (kept := secret_items(config, spec)) is not None
+        for item, origin in [*dict.fromkeys(kept.generated, "generated").items(), *kept.items.items()]
+    )
+
+
+def reveal(secret: StoredSecret, nomad: NomadApi, namespace: str) -> Secret:
+    """Its value as Nomad holds it. Raises NotFound before the first deploy, Forbidden for lack of rights."""
+    try:
+        variable = nomad.variable(secret.variable)
+    except Forbidden as error:
+        raise Forbidden(
+            f"{secret.name} may not be read: {error.message}",
+            hint=f'it takes a token whose policy has, for namespace "{namespace}", '
+            f'variables {{ path "{secret.variable}" {{ capabilities = ["read"] }} }}',
+        ) from error
+    if variable is None or secret.item not in variable.items:
+        raise NotFound(
+            f"{secret.name} is not there yet: no item {secret.item} in the Nomad Variable {secret.variable}",
+            hint="obsctl deploy puts it there",
+        )
+    return Secret(variable.items[secret.item])
+
+
+def _name(component: str, item: str) -> str:
+    """How people call it: "grafana-admin" for the item admin_password of grafana."""
+    return f"{component}-{item.removesuffix('_password').replace('_', '-')}"

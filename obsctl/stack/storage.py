@@ -1,0 +1,171 @@
+"""Where components keep their data: the volumes there should be, where a new one goes, and what would be lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from obsctl.clients.protocols import Json
+from obsctl.config.schema import Config, Storage
+from obsctl.errors import ObsctlError
+from obsctl.model import Finding, Severity
+from obsctl.stack import components
+from obsctl.stack.components import ComponentSpec, job_id
+
+PLUGIN = "mkdir"
+"""The plugin that every Nomad client has built in: a volume is a folder below the client's `host_volumes_dir`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A host volume that a component wants. uid: who must be able to write it. nodes: on how many it is wanted, of all
+    but a system job."""
+
+    name: str
+    component: str
+    uid: int
+    nodes: int = 1
+
+    def on(self, node: Json) -> str:
+        """What it is called in a plan: a volume is where it was made, and stays there."""
+        return f"{self.name} on {node['Name']}"
+
+    def request(self, node_id: str) -> Json:
+        """What Nomad is asked for. The folder is the user's alone (mode 0700)."""
+        return {
+            "Name": self.name,
+            "NodeID": node_id,
+            "PluginID": PLUGIN,
+            "RequestedCapabilities": [{"AccessMode": "single-node-writer", "AttachmentMode": "file-system"}],
+            "Parameters": {"uid": str(self.uid), "mode": "0700"},
+        }
+
+
+def storage_of(config: Config, spec: ComponentSpec) -> Storage | None:
+    """Where the component keeps its data; None when it has none."""
+    storage: Storage | None = getattr(spec.settings(config), "storage", None)
+    return storage
+
+
+def source_of(config: Config, spec: ComponentSpec) -> str:
+    """The name of the component's host volume."""
+    storage = storage_of(config, spec)
+    return (storage.source if storage else None) or job_id(config.stack, spec.name)
+
+
+def volumes(config: Config) -> tuple[Volume, ...]:
+    """The dynamic host volumes that this config asks for."""
+    return tuple(_volumes(config, "dynamic"))
+
+
+def host_volumes(config: Config) -> dict[str, int]:
+    """The host volumes that a node must offer for this config -> the uid that writes to each."""
+    return {volume.name: volume.uid for volume in _volumes(config, "host")}
+
+
+def _volumes(config: Config, kind: str) -> Iterator[Volume]:
+    for spec in components.enabled(config):
+        storage, uid = storage_of(config, spec), spec.owner(config)
+        if storage and storage.kind == kind and uid is not None:
+            yield Volume(source_of(config, spec), spec.name, uid, nodes_wanted(config, spec))
+
+
+def nodes_wanted(config: Config, spec: ComponentSpec) -> int:
+    """On how many nodes the component runs, if it is no system job."""
+    settings = spec.settings(config)
+    return 1 if config.shares_node(settings) else config.count(settings)
+
+
+def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
+    """The nodes that could take the job now: ready, eligible, in its datacenters and node pool, with its drivers."""
+    drivers = {task["Driver"] for group in job["TaskGroups"] for task in group["Tasks"] if "Driver" in task}
+    return [
+        node
+        for node in nodes
+        if takes_jobs(node)
+        and any(fnmatchcase(node["Datacenter"], wanted) for wanted in job.get("Datacenters") or ["*"])
+        and (job.get("NodePool") or "default") in ("all", node["NodePool"])
+        and all((node.get("Drivers") or {}).get(driver, {}).get("Healthy") for driver in drivers)
+    ]
+
+
+def takes_jobs(node: Json) -> bool:
+    """Whether Nomad places anything there now: the node is ready and eligible."""
+    return bool(node["Status"] == "ready" and node["SchedulingEligibility"] == "eligible")
+
+
+def has(node: Json, name: str) -> bool:
+    """Whether the node offers a host volume of this name, of whatever origin."""
+    return name in (node.get("HostVolumes") or {})
+
+
+def holders(volume: Volume, nodes: Sequence[Json], dynamic: Sequence[Json]) -> list[Json]:
+    """The nodes that have the volume, those included that do not answer now: its data is there.
+
+    dynamic: Nomad's dynamic host volumes; a new one is not yet among those that a node offers.
+    """
+    made = {entry["NodeID"] for entry in dynamic if entry["Name"] == volume.name}
+    return [node for node in nodes if node["ID"] in made or has(node, volume.name)]
+
+
+def place(volume: Volume, job: Json, nodes: Sequence[Json], dynamic: Sequence[Json], busy: Sequence[str]) -> list[Json]:
+    """The nodes that get the volume: for a system job every one that lacks it, else as many as instances lack it.
+
+    busy: the ids of nodes, once for each volume of the stack that is there; data is spread over the nodes.
+    Raises ObsctlError when there are not enough nodes.
+    """
+    there = holders(volume, nodes, dynamic)
+    free = [node for node in homes(nodes, job) if node not in there]
+    if job.get("Type") == "system":
+        return sorted(free, key=lambda node: str(node["Name"]))
+    lacking = max(0, volume.nodes - len(there))
+    if lacking > len(free):
+        raise ObsctlError(
+            f"no node can have the volume {volume.name} of {volume.component}: none is ready and eligible in"
+            f" {', '.join(job.get('Datacenters') or ['*'])} with the driver of the job",
+            hint="`obsctl doctor` shows what the nodes lack",
+        )
+    return sorted(free, key=lambda node: (busy.count(node["ID"]), str(node["Name"])))[:lacking]
+
+
+def losses(
+    config: Config, replaced: set[str], stopped: set[str], jobs: Sequence[Json], nodes: Sequence[Json]
+) -> list[Finding]:
+    """Which components lose data, and when. One finding a component.
+
+    replaced, stopped: the ids of jobs whose allocations this plan replaces or ends. jobs: the desired ones of the plan.
+    nodes: [] when the token may not list them.
+    """
+    wanted = {job["ID"]: job for job in jobs}
+    found: list[Finding] = []
+    for spec in components.ALL:
+        name, storage = job_id(config.stack, spec.name), storage_of(config, spec)
+        if storage and (name in wanted or name in stopped):
+            found += _loss(config, spec, storage, replaced, wanted.get(name), nodes)
+    return found
+
+
+def _loss(
+    config: Config, spec: ComponentSpec, storage: Storage, replaced: set[str], job: Json | None, nodes: Sequence[Json]
+) -> Iterator[Finding]:
+    raw_exec = spec.owner(config) is None
+    if storage.kind == "ephemeral":
+        now = job is None or job["ID"] in replaced
+        what = (
+            f"this {'update' if job else 'stop'} loses its data"
+            if now
+            else "its data is lost when its allocation is replaced or rescheduled"
+        )
+        hint = f"components.{spec.name}.storage.kind: {'host' if raw_exec else 'dynamic'} keeps it"
+        yield Finding(Severity.WARNING, spec.name, f"{what} (storage: ephemeral)", hint)
+    elif storage.kind == "host" and job and job.get("Type") != "system":
+        able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, spec))]
+        if len(able) > nodes_wanted(config, spec):
+            what = (
+                f"any of {len(able)} nodes may take it, and on another one it starts without its data (storage: host)"
+            )
+            hint = "narrow nomad.datacenters" + (
+                "" if raw_exec else f", or set components.{spec.name}.storage.kind: dynamic"
+            )
+            yield Finding(Severity.WARNING, spec.name, what, hint)

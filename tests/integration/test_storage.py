@@ -1,0 +1,137 @@
+"""Dynamic host volumes on a real Nomad: made by a deploy, written by the user of the task, kept by an update."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from obsctl.clients import connect
+from obsctl.clients.http import Session
+from obsctl.clients.protocols import Json, NomadApi
+from obsctl.clients.server import Server
+from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.local import agents
+from obsctl.local import cluster as local_cluster
+from obsctl.local.agents import CLIENT
+from obsctl.local.cluster import Cluster
+from obsctl.stack.apply import Tools, apply
+from obsctl.stack.observe import Desired, DesiredJob, marked, observe
+from obsctl.stack.plan import plan
+from obsctl.stack.storage import Volume
+from obsctl.wait import wait_until
+from tests.conftest import running_cluster
+from tests.docker_images import libraries
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(os.getuid() != 0, reason="Nomad's exec driver and another owner of a folder need root"),
+]
+NOBODY = 65534
+JOB = """
+job "%(name)s" {
+  type = "service"
+  group "main" {
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+    update {
+      health_check     = "task_states"
+      min_healthy_time = "100ms"
+    }
+    volume "data" {
+      type   = "host"
+      source = "%(name)s"
+    }
+    task "main" {
+      driver = "exec"
+      config {
+        command = "/bin/sh"
+        args    = ["-c", "id -u >>/data/writers && exec sleep 600"]
+      }
+      volume_mount {
+        volume      = "data"
+        destination = "/data"
+      }
+      resources {
+        cpu    = 20
+        memory = 20
+      }
+    }
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Its chroots have only what the task needs: by default all of /usr would be there."""
+    tools = [Path("/bin/sh"), Path("/usr/bin/id"), Path("/usr/bin/sleep")]
+    inside = {**{str(tool.resolve()): str(tool) for tool in tools},
+              **{str(library.resolve()): str(library) for library in libraries(tools)}}  # fmt: skip
+
+    def config_text(agent: str, *more: Any) -> str:
+        config = json.loads(agents.config_text(agent, *more))
+        if agent == CLIENT:
+            config["client"]["chroot_env"] = inside
+        return json.dumps(config)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(local_cluster, "config_text", config_text)
+        with running_cluster() as running:
+            yield running
+
+
+@pytest.fixture
+def nomad(cluster: Cluster) -> NomadApi:
+    return connect.nomad(NomadServer(address=cluster.addresses.nomad))
+
+
+@pytest.fixture
+def name(cluster: Cluster, nomad: NomadApi) -> Iterator[str]:
+    """A job and its volume; both are gone afterwards."""
+    name = f"kept-{uuid4().hex[:8]}"
+    yield name
+    nomad.stop_job(name)
+    wait_until(
+        lambda: all(alloc["ClientStatus"] == "complete" for alloc in nomad.job_allocations(name)),
+        timeout=30, what="the end of the job", hint="",
+    )  # fmt: skip
+    session = Session(Server("Nomad", cluster.addresses.nomad, down=""))
+    for volume in nomad.volumes():
+        if volume["Name"] == name:
+            session.delete(f"/v1/volume/host/{volume['ID']}")
+
+
+def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list[str]:
+    """What a deploy of this one job changed."""
+    consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
+    job: Json = {**nomad.parse_job(JOB % {"name": name}), **keys}
+    whole = marked(job, stack=name, component="main", spec=str(keys))
+    desired = Desired(name, (DesiredJob("main", name, 1, str(keys), whole),), (), {}, (Volume(name, "main", NOBODY),))
+    observed = observe(desired, nomad, consul)
+    applied = apply(plan(desired, observed), desired, observed, Tools(nomad, consul, lambda _: None, timeout=30))
+    return [f"{change.action.value} {change.name}" for change in applied.changes]
+
+
+def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster, nomad: NomadApi, name: str) -> None:
+    [node] = nomad.nodes()
+    assert deploy(cluster, nomad, name) == [f"create {name} on {node['Name']}", f"create {name}"]
+    assert deploy(cluster, nomad, name) == []
+    assert deploy(cluster, nomad, name, Priority=70) == [f"update {name}"]
+
+    [volume] = [volume for volume in nomad.volumes() if volume["Name"] == name]
+    folder = Path(
+        Session(Server("Nomad", cluster.addresses.nomad, down=""))
+        .get(f"/v1/volume/host/{volume['ID']}")
+        .json()["HostPath"]
+    )
+    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
+    written = wait_until(lambda: (folder / "writers").read_text().split(), timeout=10, what="the data", hint="")
+    assert written == [str(NOBODY)] * 2

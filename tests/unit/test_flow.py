@@ -1,0 +1,88 @@
+"""A deploy ends when a span and a line of its own were found again; and says what did not arrive."""
+
+from __future__ import annotations
+
+import pytest
+
+from obsctl.errors import ObsctlError, Unreachable
+from obsctl.model import Event
+from obsctl.stack.flow import wait_flowing
+from tests.fakes import FakeClock, FakeJaeger, FakeLoki, FakeOtlp
+
+
+class Road:
+    """An agent, and the backends that what it takes comes to."""
+
+    def __init__(self) -> None:
+        self.clock, self.jaeger, self.loki = FakeClock(), FakeJaeger(), FakeLoki()
+        self.agent = FakeOtlp(self.jaeger, self.loki)
+        self.events: list[Event] = []
+
+    def wait(self, *, jaeger: bool = True, loki: bool = True, timeout: float = 20) -> None:
+        backends = self.jaeger if jaeger else None, self.loki if loki else None
+        wait_flowing(self.agent, *backends, emit=self.events.append, timeout=timeout, clock=self.clock)
+
+
+@pytest.fixture
+def road() -> Road:
+    return Road()
+
+
+def test_a_span_and_a_line_that_arrive_are_enough(road: Road) -> None:
+    road.wait()
+    assert [(event.subject, event.state) for event in road.events] == [
+        ("telemetry path", "start"),
+        ("telemetry path", "ok"),
+    ]
+
+
+def test_both_belong_to_one_trace_that_is_new_each_time(road: Road) -> None:
+    road.wait()
+    road.wait()
+    spans = [group["scopeSpans"][0]["spans"][0]["traceId"] for group in road.jaeger.received]
+    assert spans == [stream["trace_id"] for stream, _, _ in road.loki.entries]
+    assert len(set(spans)) == 2
+
+
+def test_what_takes_a_while_is_waited_for(road: Road) -> None:
+    road.agent.jaeger = None
+    road.clock.after(5, lambda: deliver_late(road))
+    road.wait()
+    assert road.clock.monotonic() >= 5
+
+
+def deliver_late(road: Road) -> None:
+    """The span that was on its way arrives."""
+    road.agent.jaeger = road.jaeger
+    stream, at, _ = road.loki.entries[0]
+    road.agent.send_span("obsctl", "verify", trace_id=stream["trace_id"], span_id=stream["span_id"], at=at / 1e9)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"), [("jaeger", "Jaeger does not have the trace"), ("loki", "Loki does not have the line")]
+)
+def test_what_does_not_arrive_is_named(broken: str, words: str, road: Road) -> None:
+    setattr(road.agent, broken, None)
+    with pytest.raises(ObsctlError, match="the telemetry path is not complete after 20 s") as caught:
+        road.wait()
+    assert words in caught.value.message
+    assert caught.value.message.count("\n") == 1, "only what is missing"
+
+
+def test_a_backend_that_the_stack_does_not_have_is_not_asked(road: Road) -> None:
+    road.wait(jaeger=False)
+    road.wait(loki=False)
+    assert len(road.jaeger.received) == len(road.loki.entries) == 1
+
+
+def test_a_backend_that_fails_for_a_moment_is_asked_again(road: Road) -> None:
+    road.jaeger.failures["trace"] = Unreachable("Jaeger is away", hint="")
+    road.clock.after(3, road.jaeger.failures.clear)
+    road.wait()
+    assert road.clock.monotonic() >= 3
+
+
+def test_an_agent_that_takes_nothing_is_an_error_at_once(road: Road) -> None:
+    road.agent.failures["send_span"] = Unreachable("otel-agent is away", hint="")
+    with pytest.raises(Unreachable):
+        road.wait()
