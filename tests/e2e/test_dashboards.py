@@ -1,0 +1,150 @@
+"""Every query of every dashboard has data on the demo stack, or is listed here with the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from obsctl.content import dashboards
+from obsctl.content.dashboards import Dashboard, Json
+from obsctl.wait import wait_until
+from tests.e2e.dashboard_queries import Query, Servers, answer, metrics_without_series, queries
+from tests.e2e.telemetry import Telemetry, repeating
+from tests.world import NOWHERE
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]
+
+SHIPPED = dashboards.shipped(NOWHERE)
+ALL = {query.name: query for board in SHIPPED for query in queries(board)}
+
+# Nothing fails on a healthy stack. These are asked while response-service is down, and must have data then.
+WITH_A_FAULT = {
+    "obsctl-overview: Alerts firing A",
+    "obsctl-overview: Alerts A",
+    "obsctl-overview: Alerts B",
+    "obsctl-hello-service: Alerts firing A",
+    "obsctl-response-service: Alerts firing A",
+    "obsctl-hello-service: Failed spans A",
+    "obsctl-hello-service: Newest traces with an error A",
+    "obsctl-logs: Warnings and errors by service A",
+    *(f"{board.uid}: annotation Alerts firing" for board in SHIPPED),
+}
+# What the test does not bring about, and why.
+NEVER_HERE = {
+    "obsctl-overview: Notifications B": "no receiver refuses a notification",
+    "obsctl-consul: Leader's last contact A": "a single server has no follower to hear from, and says NaN",
+    "obsctl-nomad: Restarts and memory kills A": "nothing is restarted, and Nomad forgets it after a minute",
+    "obsctl-nomad: Restarts and memory kills B": "nothing is killed for its memory",
+    "obsctl-logs: Turned away, by reason A": "Loki's counter is made when it discards its first line",
+    **{f"obsctl-traces: Not delivered {ref}": "the counters are made at the first failure" for ref in "ABCDEF"},
+}
+# Metrics that a query names and does not need here.
+ABSENT = {
+    "nomad_client_allocs_memory_usage": "the driver docker measures it; raw_exec has memory_rss instead",
+    "loki_discarded_samples_total": "made when Loki discards its first line",
+    "otelcol_exporter_sent_spans_total": "the name in newer versions of Jaeger, which is asked for in both",
+    "otelcol_exporter_sent_spans": "the name in older versions of Jaeger, which is asked for in both",
+    "otelcol_process_cpu_seconds": "the name in older versions of Jaeger, which is asked for in both",
+    **{f"otelcol_exporter_enqueue_failed_{kind}_total": "made when a queue is full for the first time"
+       for kind in ("spans", "log_records", "metric_points")},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def servers(telemetry: Telemetry) -> Servers:
+    return Servers(
+        prometheus=telemetry.address("prometheus"),
+        loki=telemetry.address("loki"),
+        jaeger=telemetry.address("jaeger"),
+        scrape_interval=telemetry.stack.loaded.config.timing.scrape_interval,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _busy(telemetry: Telemetry) -> Iterator[None]:
+    """Requests are on their way, whatever becomes of them."""
+    address = telemetry.address("hello-service")
+    with repeating(lambda: requests.get(f"{address}/hello", timeout=30), every=0.1, result=None):
+        yield
+
+
+@pytest.fixture(scope="module")
+def broken(telemetry: Telemetry) -> Iterator[None]:
+    """response-service is down, until the tests that want it so are done."""
+    telemetry.stack.clients.nomad.stop_job("obs-response-service")
+    yield
+    telemetry.stack.run("deploy", "--yes")
+
+
+def shows_data(query: Query, servers: Servers) -> Callable[[], bool]:
+    """A probe: the query has data, and every metric that it names exists."""
+
+    def probe() -> bool:
+        return bool(answer(query, servers)) and metrics_without_series(query, servers) <= set(ABSENT)
+
+    return probe
+
+
+def wait_for_data(asked: list[Query], servers: Servers, timeout: float) -> None:
+    """Each has data before the time is over; those that had are not asked again."""
+    left = {query.name: shows_data(query, servers) for query in asked}
+
+    def all_have() -> bool:
+        for name in [name for name, probe in left.items() if probe()]:
+            del left[name]
+        return not left
+
+    try:
+        wait_until(all_have, timeout=timeout, what="data", hint="", interval=2)
+    finally:
+        assert not left, f"no data, or a metric that does not exist: {sorted(left)}"
+
+
+@pytest.mark.parametrize("board", SHIPPED, ids=lambda board: board.uid)
+def test_every_query_has_data(board: Dashboard, servers: Servers) -> None:
+    listed = WITH_A_FAULT | set(NEVER_HERE)
+    wait_for_data([query for query in queries(board) if query.name not in listed], servers, timeout=120)
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_HERE))
+def test_what_has_no_data_is_at_least_a_query_that_the_server_takes(name: str, servers: Servers) -> None:
+    answer(ALL[name], servers)  # raises when it is refused
+
+
+def test_what_is_empty_while_all_is_well_has_data_when_something_fails(broken: None, servers: Servers) -> None:
+    wait_for_data([ALL[name] for name in sorted(WITH_A_FAULT)], servers, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("prometheus", {"expr": 'rate(no_such_metric{job="nomad"}[$__rate_interval])'}),
+        ("prometheus", {"expr": 'sum(no_such_metric{job="nomad"}) or vector(0)', "instant": True}),
+        ("prometheus", {"expr": 'up{job="no-such-job"} / 0', "instant": True}),
+        ("prometheus", {"expr": '0 / (up{job="nomad"} * 0)'}),
+        ("prometheus", {"query": 'label_values(no_such_metric{job="nomad"}, job)'}),
+        ("loki", {"expr": '{service_name="no-such-service"}', "queryType": "range"}),
+        ("loki", {"label": "no_such_label"}),
+        ("jaeger", {"service": "no-such-service", "limit": 20}),
+    ],
+)
+def test_a_query_of_what_does_not_exist_is_noticed(source: str, target: Json, servers: Servers) -> None:
+    assert not shows_data(Query(SHIPPED[0], "made up", source, target), servers)()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("prometheus", {"expr": "sum("}), ("loki", {"expr": "{", "queryType": "range"})]
+)
+def test_a_query_that_the_server_refuses_is_noticed(source: str, target: Json, servers: Servers) -> None:
+    with pytest.raises(AssertionError, match="400"):
+        answer(Query(SHIPPED[0], "made up", source, target), servers)
+
+
+def test_the_lists_name_only_what_there_is() -> None:
+    assert len(ALL) == sum(1 for board in SHIPPED for _ in queries(board))
+    assert set(NEVER_HERE) | WITH_A_FAULT <= set(ALL)
+    assert not set(NEVER_HERE) & WITH_A_FAULT
+    text = "".join(board.text for board in SHIPPED)
+    assert [metric for metric in ABSENT if metric not in text and metric.removesuffix("_total") not in text] == []

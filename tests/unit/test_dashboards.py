@@ -1,0 +1,92 @@
+"""Which dashboards there are: shipped ones, the user's own, and files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from obsctl import assets
+from obsctl.content import dashboards
+from obsctl.errors import ObsctlError
+from tests.world import NOWHERE, grafana_datasources
+
+
+def write(root: Path, name: str, text: str = '{"title": "Mine"}') -> Path:
+    path = root / "dashboards" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_those_that_ship_lie_in_folders() -> None:
+    found = dashboards.shipped(NOWHERE)
+    assert {dashboard.uid for dashboard in found} == {
+        path.stem for path in (assets.shipped() / "dashboards").rglob("*.json")
+    }
+    assert "obsctl-overview" in {dashboard.uid for dashboard in found}
+    assert all(dashboard.folder and dashboard.title for dashboard in found)
+
+
+def test_their_datasources_are_those_that_grafana_is_given() -> None:
+    given = {one["uid"]: one["type"] for one in grafana_datasources()["datasources"]}
+
+    begin_at = {
+        (variable["current"]["value"], variable["query"])
+        for dashboard in dashboards.shipped(NOWHERE)
+        for variable in dashboard.variables
+        if variable["type"] == "datasource"
+    }
+
+    assert begin_at == {("prometheus", "prometheus"), ("loki", "loki"), ("jaeger", "jaeger")}
+    assert begin_at <= set(given.items())
+
+
+def test_the_users_own_are_added(tmp_path: Path) -> None:
+    write(tmp_path, "Shop/checkout.json")
+    write(tmp_path, "loose.json")
+
+    found = {dashboard.uid: dashboard for dashboard in dashboards.shipped(tmp_path)}
+
+    assert (found["checkout"].folder, found["checkout"].title) == ("Shop", "Mine")
+    assert found["loose"].folder == ""
+    assert "obsctl-overview" in found
+
+
+def test_one_of_the_same_name_replaces_the_shipped_one_whatever_its_folder(tmp_path: Path) -> None:
+    path = write(tmp_path, "Mine/obsctl-overview.json")
+
+    overview = [one for one in dashboards.shipped(tmp_path) if one.uid == "obsctl-overview"]
+
+    assert [(one.path, one.folder) for one in overview] == [(path, "Mine")]
+
+
+def test_in_the_checkout_nothing_comes_twice() -> None:
+    found = dashboards.shipped(assets.shipped())
+    assert found == dashboards.shipped(NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "Expecting property name"), ("[]", "no JSON object"), (json.dumps({"x": "y" * 2**19}), "larger than")],
+)
+def test_a_file_that_is_no_dashboard_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    path = write(tmp_path, "Shop/checkout.json", text)
+    with pytest.raises(ObsctlError, match=reason) as caught:
+        dashboards.shipped(tmp_path)
+    assert str(path) in caught.value.message
+
+
+def test_folders_in_folders_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "Shop/Till/checkout.json")
+    with pytest.raises(ObsctlError, match="too deep") as caught:
+        dashboards.shipped(tmp_path)
+    assert caught.value.hint == f"move it to {tmp_path / 'dashboards/Shop/checkout.json'}"
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "Shop/checkout.json")
+    write(tmp_path, "Till/checkout.json")
+    with pytest.raises(ObsctlError, match="have one name"):
+        dashboards.shipped(tmp_path)
