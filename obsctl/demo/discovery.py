@@ -16,6 +16,8 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 2.0
 CACHE_SECONDS = 1.0
+# What hello-service takes for all attempts to get one phrase.
+CALL_SECONDS = 3.0
 
 _log = logging.getLogger("obsctl")
 

@@ -8,34 +8,42 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry
 
-from obsctl.demo import response
-from obsctl.demo.discovery import Consul, Discovery, get
+from obsctl.demo import response, telemetry
+from obsctl.demo.calls import Caller
+from obsctl.demo.discovery import READ_TIMEOUT, Consul, Discovery, get
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import ServerFailed
 from obsctl.services.web import Server
 from obsctl.services.web import create_app as create_web_app
 
 NAME = "hello-service"
+VERSION = "1.0.0"
 
 
 def create_app(discovery: Discovery, registry: CollectorRegistry) -> Flask:
     """The service. It is ready as soon as it listens, whether or not response-service is there: taken out of
     Consul it would get no requests, and its error ratio, which is how the fault is seen, would be empty."""
     app = create_web_app(registry)
+    telemetry.observe(app)
     metrics = RequestMetrics("hello_service", registry)
+    caller = Caller(response.NAME, registry, "hello_service")
 
     @app.get("/hello")
     @metrics.measured
     def hello() -> ResponseReturnValue:
-        return {"message": f"Hello! {ask_for_phrase(discovery)}"}
+        phrase = caller.call(lambda seconds: ask_for_phrase(discovery, seconds))
+        return {"message": f"Hello! {phrase}"}
 
     return app
 
 
-def ask_for_phrase(discovery: Discovery) -> str:
-    """A phrase from a healthy instance of response-service. Raises Unreachable, TimedOut or ServerFailed."""
+def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
+    """A phrase from a healthy instance of response-service, which has `seconds` to answer.
+
+    Raises Unreachable, TimedOut or ServerFailed.
+    """
     url = f"{discovery.pick(response.NAME)}/phrase"
-    answer = get(url)
+    answer = get(url, read_timeout=min(seconds, READ_TIMEOUT))
     try:
         body: Any = answer.json()
         if answer.status_code == 200:
@@ -48,5 +56,6 @@ def ask_for_phrase(discovery: Discovery) -> str:
 
 def run(*, bind: str, port: int, consul: Consul) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = create_app(Discovery(consul), CollectorRegistry())
-    Server(app, bind=bind, port=port).run_until_signalled()
+    with telemetry.running(NAME, VERSION):
+        app = create_app(Discovery(consul), CollectorRegistry())
+        Server(app, bind=bind, port=port).run_until_signalled()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from time import perf_counter
 from typing import ParamSpec, TypeVar
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from obsctl.demo.telemetry import current_trace_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,18 +35,26 @@ class RequestMetrics:
         )
 
     def measured(self, view: Callable[P, R]) -> Callable[P, R]:
-        """The view, measured: returning is success, raising is failure."""
+        """The view, measured: returning is success, raising is failure, of which the span has the reason."""
 
         @wraps(view)
         def measure(*args: P.args, **kwargs: P.kwargs) -> R:
             self._total.inc()
+            started = perf_counter()
             try:
-                with self._duration.time():
-                    answer = view(*args, **kwargs)
-            except BaseException:
+                answer = view(*args, **kwargs)
+            except BaseException as error:
                 self._failed.inc()
+                trace.get_current_span().record_exception(error)
                 raise
+            finally:
+                self._observe(perf_counter() - started)
             self._successful.inc()
             return answer
 
         return measure
+
+    def _observe(self, seconds: float) -> None:
+        """The exemplar leads from a bucket to a trace that fell into it."""
+        trace_id = current_trace_id()
+        self._duration.observe(seconds, {"trace_id": trace_id} if trace_id else None)

@@ -1,14 +1,21 @@
-"""response-service: answers GET /phrase with a random phrase from the Consul key `minion_phrases`."""
+"""response-service: answers GET /phrase with a random phrase from the Consul key `minion_phrases`.
+
+Version 1.0.0 has a planted bug, for docs/tutorial-find-the-bug.md; 1.0.1 has not.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+from itertools import count
 
 from flask import Flask
 from flask.typing import ResponseReturnValue
+from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from prometheus_client import CollectorRegistry
 
+from obsctl.demo import telemetry
 from obsctl.demo.discovery import Consul
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import NotFound, ObsctlError
@@ -16,45 +23,82 @@ from obsctl.services.web import Server
 from obsctl.services.web import create_app as create_web_app
 
 NAME = "response-service"
+VERSION, FIXED_VERSION = "1.0.0", "1.0.1"
 PHRASES_KEY = "minion_phrases"
-_HINT = f"""consul kv put {PHRASES_KEY} '["Bello!", "Poopaye!"]'"""
+# What the bug reads: nobody has written it.
+SONGS_KEY = "minion_songs"
+SONG_EVERY = 5
+_HINT = """consul kv put {key} '["Bello!", "Poopaye!"]'"""
 
 
-def create_app(consul: Consul, registry: CollectorRegistry) -> Flask:
+class Phrases:
+    """Where answers come from. fixed: without the planted bug."""
+
+    def __init__(self, consul: Consul, *, fixed: bool) -> None:
+        self._consul = consul
+        self._fixed = fixed
+        self._requests = count(1)
+
+    def next(self) -> str:
+        """The next answer. Raises ObsctlError when there is none to be had."""
+        if self._fixed or next(self._requests) % SONG_EVERY:
+            return self._pick(PHRASES_KEY)
+        return self._song()
+
+    def _song(self) -> str:
+        """The planted bug: an error becomes an empty answer, and metrics count it as success. Only the span knows."""
+        try:
+            return self._pick(SONGS_KEY)
+        except ObsctlError as error:
+            span = trace.get_current_span()
+            span.record_exception(error)
+            span.set_status(trace.StatusCode.ERROR, error.message)
+            return ""
+
+    def _pick(self, key: str) -> str:
+        trace.get_current_span().set_attribute("phrases.key", key)
+        return random.choice(read_phrases(self._consul, key))
+
+
+def create_app(consul: Consul, registry: CollectorRegistry, *, fixed: bool = False) -> Flask:
     """The service. It is ready while the phrases can be read."""
     app = create_web_app(registry, why_not_ready=lambda: _why_no_phrases(consul))
+    telemetry.observe(app)
     metrics = RequestMetrics("response_service", registry)
+    phrases = Phrases(consul, fixed=fixed)
 
     @app.get("/phrase")
     @metrics.measured
     def phrase() -> ResponseReturnValue:
-        return {"phrase": random.choice(read_phrases(consul))}
+        return {"phrase": phrases.next()}
 
     return app
 
 
-def read_phrases(consul: Consul) -> list[str]:
+def read_phrases(consul: Consul, key: str = PHRASES_KEY) -> list[str]:
     """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none to be had."""
     try:
-        phrases = json.loads(consul.value(PHRASES_KEY))
+        phrases = json.loads(consul.value(key))
     except NotFound as error:
-        raise NotFound(f"Consul has no key {PHRASES_KEY}", hint=_HINT) from error
+        raise NotFound(f"Consul has no key {key}", hint=_HINT.format(key=key)) from error
     except (ValueError, RecursionError):
         phrases = None
     if not isinstance(phrases, list) or not phrases or not all(isinstance(one, str) for one in phrases):
-        raise ObsctlError(f"the Consul key {PHRASES_KEY} is not a JSON list of strings", hint=_HINT)
+        raise ObsctlError(f"the Consul key {key} is not a JSON list of strings", hint=_HINT.format(key=key))
     return phrases
 
 
 def _why_no_phrases(consul: Consul) -> str:
     try:
-        read_phrases(consul)
+        with suppress_instrumentation():  # a probe is no request, and its reading no trace
+            read_phrases(consul)
     except ObsctlError as error:
         return error.message
     return ""
 
 
-def run(*, bind: str, port: int, consul: Consul) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    app = create_app(consul, CollectorRegistry())
-    Server(app, bind=bind, port=port).run_until_signalled()
+def run(*, bind: str, port: int, consul: Consul, fixed: bool) -> None:
+    """Serve until SIGTERM or SIGINT. fixed: without the planted bug."""
+    with telemetry.running(NAME, FIXED_VERSION if fixed else VERSION):
+        app = create_app(consul, CollectorRegistry(), fixed=fixed)
+        Server(app, bind=bind, port=port).run_until_signalled()

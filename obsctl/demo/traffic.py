@@ -8,46 +8,43 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter
 
-from obsctl.demo import hello
-from obsctl.demo.discovery import CONNECT_TIMEOUT, READ_TIMEOUT, Consul, Discovery, get
-from obsctl.errors import ApiError
+from obsctl.demo import hello, telemetry
+from obsctl.demo.discovery import Consul, Discovery
+from obsctl.demo.visits import OUTCOMES, visit
 from obsctl.services.web import Server, create_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-# hello-service itself may wait for Consul and for response-service, one after the other.
-HELLO_TIMEOUT = 2 * (CONNECT_TIMEOUT + READ_TIMEOUT) + 1
+NAME = "traffic"
+VERSION = "1.0.0"
 # Several senders take turns, so that slow answers do not lower the rate; few enough for one hello-service.
 MAX_SENDERS = 16
 STOP_SECONDS = 5.0
 
 _log = logging.getLogger("obsctl")
+_tracer = trace.get_tracer("obsctl.demo")
 
 
 class Traffic:
-    """Sends requests to hello-service and counts what becomes of them.
-
-    Outcomes: ok (200), failed (any other answer), unreachable (no healthy instance, no connection, no answer).
-    """
+    """Sends requests to hello-service and counts what becomes of them, by the outcome of the visit."""
 
     def __init__(self, discovery: Discovery, registry: CollectorRegistry, clock: Clock = SYSTEM_CLOCK) -> None:
         self._discovery = discovery
         self._clock = clock
         self._requests = Counter("traffic_requests", "Requests sent.", ["outcome"], registry=registry)
-        for outcome in ("ok", "failed", "unreachable"):
+        for outcome in OUTCOMES:
             self._requests.labels(outcome)
 
     def send(self) -> str:
         """Send one request; returns its outcome."""
-        try:
-            answer = get(f"{self._discovery.pick(hello.NAME)}/hello", read_timeout=HELLO_TIMEOUT)
-            outcome = "ok" if answer.status_code == 200 else "failed"
-        except ApiError as error:
-            _log.warning("%s", error.message)
-            outcome = "unreachable"
-        self._requests.labels(outcome).inc()
-        return outcome
+        with _tracer.start_as_current_span("send request"):
+            made = visit(lambda: self._discovery.pick(hello.NAME))
+            level = logging.INFO if made.outcome == "ok" else logging.WARNING
+            _log.log(level, "hello-service: %s in %.0f ms: %s", made.outcome, made.seconds * 1000, made.answer)
+        self._requests.labels(made.outcome).inc()
+        return made.outcome
 
     def keep_sending(self, *, first: float, interval: float, stop: threading.Event) -> None:
         """Send one request every `interval` seconds from `first` (monotonic) on, until `stop` is set."""
@@ -90,6 +87,7 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
 def run(*, bind: str, port: int, consul: Consul, rate: float) -> None:
     """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    server = Server(create_app(registry), bind=bind, port=port)
-    with sending(Traffic(Discovery(consul), registry), rate):
-        server.run_until_signalled()
+    with telemetry.running(NAME, VERSION):
+        server = Server(create_app(registry), bind=bind, port=port)
+        with sending(Traffic(Discovery(consul), registry), rate):
+            server.run_until_signalled()

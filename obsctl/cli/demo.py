@@ -1,0 +1,118 @@
+"""`obsctl demo`: the demo services on the cluster, and requests to them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from obsctl.cli.app import App
+from obsctl.cli.deploy import deploy
+
+if TYPE_CHECKING:
+    from obsctl.demo.visits import Visit
+
+Command = Callable[..., Any]
+
+
+@click.group()
+def demo() -> None:
+    """Two small services and their traffic, to try obsctl on.
+
+    Example: obsctl demo up
+    """
+
+
+def deploys(command: Command) -> Command:
+    """The options of `obsctl deploy`."""
+    command = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
+    return click.option(
+        "--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS"
+    )(command)
+
+
+@demo.command()
+@click.option("--fixed", is_flag=True, help="Without the planted bug of the tutorial.")
+@deploys
+@click.pass_context
+def up(ctx: click.Context, fixed: bool, yes: bool, timeout: float) -> None:
+    """Deploy the stack with the demo: hello-service, response-service and traffic.
+
+    It is `obsctl deploy` with demo.enabled: true, and with --fixed demo.fixed: true, for this run. The next
+    `obsctl deploy` goes by obsctl.yaml again.
+
+    Example: obsctl demo up --fixed
+    """
+    _deploy(ctx, {"enabled": True, **({"fixed": True} if fixed else {})}, yes, timeout)
+
+
+@demo.command()
+@deploys
+@click.pass_context
+def down(ctx: click.Context, yes: bool, timeout: float) -> None:
+    """Stop the demo's jobs, and take its alert rules away.
+
+    It is `obsctl deploy` with demo.enabled: false for this run. The phrases in Consul stay.
+
+    Example: obsctl demo down --yes
+    """
+    _deploy(ctx, {"enabled": False}, yes, timeout)
+
+
+def _deploy(ctx: click.Context, wanted: dict[str, bool], yes: bool, timeout: float) -> None:
+    """Deploy with these keys of `demo`, whatever the file says; and if it says otherwise, tell."""
+    app: App = ctx.obj
+    words = {key: str(value).lower() for key, value in wanted.items()}
+    ctx.obj = replace(app, settings={f"OBSCTL_DEMO__{key.upper()}": word for key, word in words.items()})
+    ctx.invoke(deploy, components=(), yes=yes, timeout=timeout)
+    if any(getattr(app.loaded.config.demo, key) != value for key, value in wanted.items()):
+        keep = ", ".join(f"{key}: {word}" for key, word in words.items())
+        app.ui.say(f"The next `obsctl deploy` undoes this, unless obsctl.yaml says demo: {{{keep}}}", style="yellow")
+
+
+@demo.command()
+@click.option("-n", "--count", "number", type=click.IntRange(1, 10_000), default=20, show_default=True,
+              help="How many requests.")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(0, 100, min_open=True), default=5.0, show_default=True,
+              metavar="PER_SECOND", help="At most so many a second; one waits for the other.")  # fmt: skip
+@click.pass_obj
+def traffic(app: App, number: int, rate: float) -> int:
+    """Send requests to hello-service from here: what it answered, how often, and a trace of each answer.
+
+    Exit 1 when a request failed.
+
+    Example: obsctl demo traffic --count 50
+    """
+    from obsctl.cli import wire
+    from obsctl.demo.visits import OUTCOMES, visits
+
+    config = app.loaded.config
+    address = wire.hello_service(config, wire.clients(config).consul)
+    made = list(visits(lambda: address, number=number, rate=rate))
+    outcomes = {outcome: sum(visit.outcome == outcome for visit in made) for outcome in OUTCOMES}
+    answers = _answers(made)
+    rows = [[_shown(each["answer"]), each["requests"], each["outcome"], each["trace_id"] or "-"] for each in answers]
+    text = app.ui.table(["ANSWER", "REQUESTS", "OUTCOME", "A TRACE OF IT"], rows)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    document = {"address": address, "requests": number, "outcomes": outcomes, "answers": answers}
+    app.ui.result("demo-traffic", document, f"{text}\n{number} requests to {address}/hello: {counts}")
+    return int(outcomes["ok"] < number)
+
+
+def _answers(made: list[Visit]) -> list[dict[str, Any]]:
+    """Each distinct answer, the most frequent first, with the oldest trace of it: that one has had time to arrive."""
+    traces = {(visit.outcome, visit.answer): visit.trace_id for visit in reversed(made)}
+    counted = Counter((visit.outcome, visit.answer) for visit in made)
+    return [
+        {"answer": answer, "outcome": outcome, "requests": count, "trace_id": traces[outcome, answer]}
+        for (outcome, answer), count in counted.most_common()
+    ]
+
+
+def _shown(answer: str) -> str:
+    """In quotes, so that an answer that ends too early is seen."""
+    return json.dumps(answer, ensure_ascii=False)
