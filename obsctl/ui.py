@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from obsctl.errors import ObsctlError
-from obsctl.model import Event, Finding, Severity
+from obsctl.model import Event, Finding, Piece, Severity
 
 _STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan", "progress": "dim"}
 BAR_WIDTH = 20
+WIDTH = 120
+"""Characters of a line where there is no terminal."""
+# Escape sequences, then what is left of the control characters; tabs stay.
+_CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MARKS = {"ok": "✓", "failed": "✗", "note": "!", "start": "→", "progress": "·"}
 
 
@@ -37,6 +43,15 @@ class Ui:
         elif text:
             print(text)
         sys.stdout.flush()
+
+    def line(self, text: str) -> None:
+        """One more line of an answer that has no end."""
+        print(text, flush=True)
+
+    def aside(self, text: str) -> None:
+        """A remark beside the answer, always on stderr."""
+        if self.verbosity >= 0:
+            self._write(sys.stderr, text, "dim")
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """A line for people, on stderr when stdout belongs to a JSON document."""
@@ -80,6 +95,17 @@ class Ui:
             for line in lines
         )
 
+    def paint(self, pieces: Iterable[Piece]) -> str:
+        """One text. On a terminal with its colours, and without characters of others' making that would steer it."""
+        if not sys.stdout.isatty():
+            return "".join(text for text, _ in pieces)
+        clean = [(_CONTROLS.sub("", text), style) for text, style in pieces]
+        return "".join(_styled(text, style) if self._colored(sys.stdout) else text for text, style in clean)
+
+    def width(self) -> int:
+        """Characters that a line of stdout has room for."""
+        return shutil.get_terminal_size((WIDTH, 0)).columns
+
     def is_interactive(self) -> bool:
         return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
 
@@ -109,6 +135,13 @@ class Ui:
         if self._color is not None:
             return self._color
         return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _styled(text: str, style: str | None) -> str:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    return Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if style else text
 
 
 def _bar(fraction: float | None) -> str:

@@ -138,6 +138,27 @@ def test_nobody_is_asked_when_json_is_wanted(monkeypatch: pytest.MonkeyPatch, as
     assert Ui(as_json=as_json).is_interactive() is interactive
 
 
+STEERING = "\x1b[2Jwiped\x1b]0;title\x07 \x9b1mbold\rback\ttab\x00"
+
+
+def test_a_painted_text_is_as_it_came_where_there_is_no_terminal() -> None:
+    assert Ui().paint([("a", "red"), (STEERING, None)]) == f"a{STEERING}"
+
+
+@pytest.mark.parametrize(("color", "first"), [(True, "\x1b[31ma\x1b[0m"), (False, "a")])
+def test_on_a_terminal_a_painted_text_cannot_steer_it(monkeypatch: pytest.MonkeyPatch, color: bool, first: str) -> None:
+    on_a_terminal(monkeypatch)
+    assert Ui(color=color).paint([("a", "red"), (STEERING, None)]) == f"{first}wiped 1mboldback\ttab"
+
+
+def test_a_remark_is_on_stderr_and_a_line_on_stdout_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbosity in (0, -1):
+        ui = Ui(verbosity=verbosity)
+        ui.aside("from Loki")
+        ui.line("hi")
+    assert shown(capsys) == ("hi\nhi\n", "from Loki\n")
+
+
 class Slow(io.StringIO):
     """A stream on which another thread always gets its turn in the middle of a line."""
 

@@ -1,0 +1,153 @@
+"""Log lines, wherever they come from: what one is, which are wanted, and what it tells of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from obsctl.model import Piece
+
+LEVEL_STYLES = {"debug": "dim", "warn": "yellow", "error": "red", "fatal": "bold red"}
+SECOND = 1_000_000_000
+_TIME_WIDTH = len("2026-11-21T03:25:01.123Z")
+_MESSAGE = ("message", "msg")
+_SHOWN = {"ts", "time", "timestamp", "@timestamp", "level", "severity"}
+_HEAD = 300  # where a line tells its time and level
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
+_LEVEL = re.compile(
+    r"""\b(?i:level|severity|lvl)["']?\s*[=:]\s*["']?(\w+)    # logfmt and JSON
+    | [\t\[]((?i:debug|info|warn(?:ing)?|error|fatal))[\t\]]  # zap's console, and brackets
+    | \b(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b""",
+    re.VERBOSE,
+)
+_LEVELS = {
+    "trace": "debug", "debug": "debug", "info": "info", "notice": "info", "warn": "warn", "warning": "warn",
+    "error": "error", "err": "error", "critical": "fatal", "fatal": "fatal", "panic": "fatal",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a log. at: Unix nanoseconds, None when nobody knows.
+
+    level: "debug", "info", "warn", "error", "fatal", or "" when it does not tell. What is not known is "".
+    """
+
+    text: str
+    at: int | None
+    level: str = ""
+    job: str = ""
+    task: str = ""
+    alloc_id: str = ""
+    stream: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which lines. job_id: of this Nomad job; "" is all. grep: text that they contain, in any case.
+
+    trace_id: of this trace. since: Unix nanoseconds. limit: at most so many of those that are there already.
+    """
+
+    job_id: str = ""
+    grep: str = ""
+    trace_id: str = ""
+    since: int = 0
+    limit: int = 100
+
+
+class Tail(Protocol):
+    """The first call gives the last lines, in order of time; later ones those that were added meanwhile."""
+
+    def lines(self) -> list[Line]: ...
+
+
+def in_order(lines: Iterable[Line]) -> list[Line]:
+    """By time; lines of which nobody knows it come last, where they are seen."""
+    return sorted(lines, key=lambda line: (line.at is None, line.at or 0))
+
+
+def told(text: str) -> tuple[int | None, str]:
+    """The time and the level that a line tells of itself. A time without a zone is this machine's."""
+    head = text[:_HEAD]
+    level = _LEVEL.search(head)
+    word = next(filter(None, level.groups()), "") if level else ""
+    return _moment(head), level_of(word)
+
+
+def _moment(text: str) -> int | None:
+    match = _TIME.search(text)
+    if match is None:
+        return None
+    day, time, fraction, zone = match.groups()
+    try:
+        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone or ''}").timestamp())
+    except ValueError:  # digits that are no date
+        return None
+    return seconds * SECOND + int((fraction or "").ljust(9, "0"))
+
+
+def readable(text: str) -> str:
+    """A line in JSON as its message, followed by what else it has; time and level are shown already."""
+    fields = as_fields(text)
+    message = next((str(fields.pop(name)) for name in _MESSAGE if name in fields), None)
+    if message is None:
+        return text
+    rest = [f"{name}={value}" for name, value in fields.items() if name not in _SHOWN]
+    return "  ".join([message, *([" ".join(rest)] if rest else [])])
+
+
+def as_fields(text: str) -> dict[str, Any]:
+    """The fields of a line that is a JSON object; of another line, none."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return {}
+    return dict(fields)
+
+
+def level_of(word: str) -> str:
+    """The level behind a program's word for it; "" when it is none."""
+    return _LEVELS.get(word.lower(), "")
+
+
+def format_time(at: int) -> str:
+    """Unix nanoseconds as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at // 1_000_000 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def pieces(line: Line, origin: str) -> list[Piece]:
+    """A line for the terminal: time, level, where from, text."""
+    style = LEVEL_STYLES.get(line.level)
+    time = format_time(line.at) if line.at else "-".ljust(_TIME_WIDTH)
+    where = f"{origin} | " if origin else ""
+    text = readable(line.text)
+    return [(f"{time} ", "dim"), (f"{line.level.upper():5} ", style or "dim"), (where, "cyan"), (text, style)]
+
+
+class Origins:
+    """Tells lines apart by as little of where they come from as it takes: job or task, and allocation."""
+
+    def __init__(self) -> None:
+        self._jobs: set[str] = set()
+        self._tasks: set[str] = set()
+        self._allocations: set[str] = set()
+
+    def notice(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            self._jobs |= {line.job} - {""}
+            self._tasks |= {line.task} - {""}
+            self._allocations |= {line.alloc_id} - {""}
+
+    def of(self, line: Line) -> str:
+        """What to call it, among all those noticed so far; "" while there is one origin only."""
+        name = line.job if len(self._jobs) > 1 else line.task if len(self._tasks) > 1 else ""
+        return " ".join(filter(None, [name, line.alloc_id[:8] if len(self._allocations) > len(self._jobs) else ""]))

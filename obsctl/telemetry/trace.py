@@ -1,0 +1,192 @@
+"""A trace: read from OTLP/JSON, and put in order as a tree. Pure.
+
+Format: opentelemetry-proto, trace/v1/trace.proto; in its JSON ids are hexadecimal and 64-bit numbers are texts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from obsctl.clients.protocols import Json
+
+_KINDS = ("", "internal", "server", "client", "producer", "consumer")
+_STATUSES = ("unset", "ok", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """Something that happened at one moment of a span. at: Unix nanoseconds."""
+
+    at: int
+    name: str
+    attributes: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One step of a request in one service.
+
+    parent_id: "" at the beginning of a trace. kind: "server", "client" and so on, "" when not given.
+    start, end: Unix nanoseconds. status: "unset", "ok" or "error", message: what the service said to it.
+    attributes, resource: name -> text, number, bool, or a list or table of these.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    service: str
+    name: str
+    kind: str
+    start: int
+    end: int
+    status: str
+    message: str
+    attributes: Json
+    resource: Json
+    events: tuple[SpanEvent, ...]
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "error"
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong in it: the status's message, and each exception as "type: message"; nothing twice."""
+        found = [_exception(event.attributes) for event in self.events if event.name == "exception"]
+        if self.failed and not any(text.endswith(self.message) for text in found):
+            found.insert(0, self.message)
+        return list(dict.fromkeys(filter(None, found)))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A span in its place. depth: 0 at the top. orphan: it has a parent, which is not there (yet)."""
+
+    span: Span
+    depth: int
+    orphan: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All spans of one trace that are there, in the order of a tree: each below its parent, sorted by start."""
+
+    trace_id: str
+    branches: tuple[Branch, ...]
+
+    @property
+    def spans(self) -> list[Span]:
+        return [branch.span for branch in self.branches]
+
+    @cached_property
+    def start(self) -> int:
+        """Unix nanoseconds."""
+        return min(span.start for span in self.spans)
+
+    @cached_property
+    def end(self) -> int:
+        """Unix nanoseconds; a span may outlive the one that began the trace."""
+        return max(span.end for span in self.spans)
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds."""
+        return self.end - self.start
+
+    @property
+    def services(self) -> list[str]:
+        """In the order in which the trace reaches them."""
+        return list(dict.fromkeys(span.service for span in self.spans))
+
+    @property
+    def failed(self) -> list[Span]:
+        return [span for span in self.spans if span.failed]
+
+    @property
+    def orphans(self) -> int:
+        """How many spans have a parent that is not there: the trace is not complete (yet)."""
+        return sum(branch.orphan for branch in self.branches)
+
+
+def read(resource_spans: Iterable[Json]) -> list[Trace]:
+    """The traces in a list of ResourceSpans, the one that began last first."""
+    by_trace: dict[str, dict[str, Span]] = defaultdict(dict)
+    for span in _spans(resource_spans):
+        by_trace[span.trace_id].setdefault(span.span_id, span)  # what was delivered twice is there twice
+    found = [Trace(trace_id, tuple(_tree(list(spans.values())))) for trace_id, spans in by_trace.items()]
+    return sorted(found, key=lambda trace: trace.start, reverse=True)
+
+
+def _tree(spans: list[Span]) -> Iterator[Branch]:
+    """Every span once. A span that is its own ancestor, which no correct program makes, counts as an orphan."""
+    spans = sorted(spans, key=lambda span: (span.start, -span.end))
+    known = {span.span_id for span in spans}
+    children: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        children[span.parent_id].append(span)
+    placed: set[str] = set()
+    tops = [span for span in spans if span.parent_id not in known]
+    for top in [*tops, *spans]:
+        stack = [(top, 0)]
+        while stack:  # no recursion: a trace may be deeper than Python's stack
+            span, depth = stack.pop()
+            if span.span_id in placed:
+                continue
+            placed.add(span.span_id)
+            yield Branch(span, depth, orphan=not depth and bool(span.parent_id))
+            stack += [(child, depth + 1) for child in reversed(children[span.span_id])]
+
+
+def _spans(resource_spans: Iterable[Json]) -> Iterator[Span]:
+    for group in resource_spans:
+        resource = _attributes(group.get("resource") or {})
+        for scope in group.get("scopeSpans") or []:
+            for span in scope.get("spans") or []:
+                yield _span(span, resource)
+
+
+def _span(span: Json, resource: Json) -> Span:
+    status = span.get("status") or {}
+    events = [
+        SpanEvent(int(event.get("timeUnixNano") or 0), event.get("name") or "", _attributes(event))
+        for event in span.get("events") or []
+    ]
+    return Span(
+        trace_id=span["traceId"],
+        span_id=span["spanId"],
+        parent_id=span.get("parentSpanId") or "",
+        service=str(resource.get("service.name") or "unknown"),
+        name=span.get("name") or "",
+        kind=_KINDS[span.get("kind") or 0],
+        start=int(span["startTimeUnixNano"]),
+        end=int(span["endTimeUnixNano"]),
+        status=_STATUSES[status.get("code") or 0],
+        message=status.get("message") or "",
+        attributes=_attributes(span),
+        resource=resource,
+        events=tuple(events),
+    )
+
+
+def _attributes(owner: Json) -> Json:
+    return {entry["key"]: _value(entry.get("value") or {}) for entry in owner.get("attributes") or []}
+
+
+def _value(value: Json) -> Any:
+    """What an AnyValue holds: one entry, whose name tells the type."""
+    if "intValue" in value:
+        return int(value["intValue"])
+    if "arrayValue" in value:
+        return [_value(item) for item in value["arrayValue"].get("values") or []]
+    if "kvlistValue" in value:
+        return _attributes({"attributes": value["kvlistValue"].get("values")})
+    return next(iter(value.values()), None)
+
+
+def _exception(attributes: Json) -> str:
+    parts = (attributes.get("exception.type"), attributes.get("exception.message"))
+    return ": ".join(str(part) for part in parts if part)

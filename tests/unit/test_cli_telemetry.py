@@ -1,0 +1,318 @@
+"""open, logs and trace as a user types them: what they say, and how they exit."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from obsctl.cli import wire
+from obsctl.errors import Unreachable
+from obsctl.local import browser
+from obsctl.telemetry.lines import SECOND
+from obsctl.wait import SYSTEM_CLOCK
+from tests.command import Obsctl
+from tests.fakes import FakeJaeger, FakeLoki
+from tests.otlp import MS, TRACE, span
+from tests.unit.test_ui import Terminal
+from tests.world import World
+
+pytestmark = pytest.mark.usefixtures("folder", "world")
+
+
+@pytest.fixture
+def jaeger(monkeypatch: pytest.MonkeyPatch) -> FakeJaeger:
+    found = FakeJaeger()
+    monkeypatch.setattr(wire, "jaeger", lambda config, consul: found)
+    return found
+
+
+@pytest.fixture
+def loki(monkeypatch: pytest.MonkeyPatch) -> FakeLoki:
+    found = FakeLoki()
+    monkeypatch.setattr(wire, "loki", lambda config, consul: found)
+    return found
+
+
+@pytest.fixture
+def now() -> int:
+    """Unix nanoseconds."""
+    return int(SYSTEM_CLOCK.now() * SECOND)
+
+
+class TestOpen:
+    @pytest.fixture(autouse=True)
+    def running(self, world: World) -> None:
+        mine, other = {"obsctl_stack": "obs"}, {"obsctl_stack": "other"}
+        world.consul.register("prometheus", instance="theirs", port=1, meta=other)
+        world.consul.register("prometheus", instance="mine", port=9090, tags=("obsctl.scrape",), meta=mine)
+        world.consul.register("warden", port=8098, meta=mine, status="critical")
+        world.consul.register("checkout", port=80, tags=("obsctl.scrape",))
+        world.consul.register("elsewhere", port=81, tags=("obsctl.scrape",), meta=other)
+        world.consul.register("unwatched", port=82)
+        world.consul.register("otlp-metrics", port=83, tags=("obsctl.scrape",), meta=mine)
+
+    def test_all_of_them(self, obsctl: Obsctl) -> None:
+        ran = obsctl("open")
+        assert ran.code == 0
+        assert [line.split("  ")[0] for line in ran.out.splitlines()] == [
+            "COMPONENT", "alert-sink", "warden", "alertmanager", "prometheus", "checkout", "otlp-metrics",
+            "nomad", "consul",
+        ]  # fmt: skip
+        assert "prometheus    http://127.0.0.1:9090/        passing      metrics, targets and rules" in ran.out
+        assert "alert-sink    -                             not running  obsctl status says why" in ran.out
+        assert "warden        http://127.0.0.1:8098/health  failing      warden-check: critical" in ran.out
+
+    def test_as_json(self, obsctl: Obsctl) -> None:
+        document = obsctl("open", "--json").document()
+        assert document["schema"] == "obsctl/open/v1"
+        urls = {item["name"]: item["url"] for item in document["addresses"]}
+        assert (urls["checkout"], urls["otlp-metrics"]) == ("http://127.0.0.1:80/", "http://127.0.0.1:83/metrics")
+
+    def test_one_of_them_where_there_is_no_terminal(self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(browser, "show", lambda url: pytest.fail("a browser without a terminal"))
+        assert obsctl("open", "prometheus").out == "http://127.0.0.1:9090/\n"
+
+    def test_one_that_is_not_healthy_says_so(self, obsctl: Obsctl) -> None:
+        ran = obsctl("open", "warden")
+        assert (ran.code, ran.out) == (0, "http://127.0.0.1:8098/health\n")
+        assert ran.err == "warden is not healthy: warden-check: critical\n"
+
+    def test_one_that_does_not_run(self, obsctl: Obsctl) -> None:
+        ran = obsctl("open", "alert-sink")
+        assert (ran.code, ran.out) == (1, "")
+        assert "Error: alert-sink does not run" in ran.err
+        assert "obsctl deploy alert-sink brings it up" in ran.err
+
+    def test_one_that_is_not_known(self, obsctl: Obsctl) -> None:
+        ran = obsctl("open", "grafana")
+        assert ran.code == 2
+        assert "no component grafana; there are alert-sink, alertmanager, checkout" in ran.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "shown"), [((), ["http://127.0.0.1:9090/"]), (("--print",), []), (("--json",), [])]
+    )
+    def test_on_a_terminal_a_browser_opens_unless_it_is_not_wanted(
+        self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], shown: list[str]
+    ) -> None:
+        opened: list[str] = []
+        monkeypatch.setattr(browser, "show", lambda url: opened.append(url) or True)
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        assert obsctl("open", "prometheus", *arguments).code == 0
+        assert opened == shown
+
+    def test_without_a_screen_it_says_so(self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(browser, "show", lambda url: False)
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        assert obsctl("open", "prometheus").err == "there is no screen here to open it on\n"
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "shown"),
+    [("linux", {}, False), ("linux", {"DISPLAY": ":0"}, True), ("darwin", {}, True), ("linux", {"DISPLAY": ""}, False)],
+)
+def test_a_browser_is_started_only_where_there_is_a_screen(
+    monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], shown: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert browser.show("http://x/", environ=environ) is shown
+    assert opened == ["http://x/"] * shown
+
+
+class TestLogs:
+    def test_from_loki(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
+        loki.receive(now - SECOND, "second", nomad_job="obs-prometheus", severity_text="ERROR")
+        loki.receive(now - 2 * SECOND, "first", nomad_job="obs-prometheus")
+        loki.receive(now - 3600 * SECOND, "long ago", nomad_job="obs-prometheus")
+        ran = obsctl("logs", "prometheus")
+        assert ran.code == 0
+        assert [line[24:] for line in ran.out.splitlines()] == ["       first", " ERROR second"]
+        assert ran.err == "from Loki at http://loki.fake:3100\n"
+
+    def test_from_nomad_when_loki_is_down(self, obsctl: Obsctl, loki: FakeLoki, world: World) -> None:
+        loki.failures["*"] = Unreachable("Loki at x: refused", hint="")
+        world.nomad.register_job({"ID": "obs-prometheus", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
+        world.nomad.written["obs-prometheus"] = {"prometheus.stderr.0": b"WARN hi\n"}
+        ran = obsctl("logs", "prometheus")
+        assert (ran.code, ran.out) == (0, f"{'-':24} WARN  WARN hi\n")
+        assert ran.err == "from Nomad at http://nomad.fake:4646: Loki at x: refused\n"
+
+    def test_any_nomad_job(self, obsctl: Obsctl, loki: FakeLoki, world: World, now: int) -> None:
+        world.nomad.register_job({"ID": "checkout", "TaskGroups": []})
+        loki.receive(now, "paid", nomad_job="checkout")
+        assert obsctl("logs", "checkout").out.endswith(" paid\n")
+
+    def test_a_name_that_nobody_knows(self, obsctl: Obsctl, loki: FakeLoki) -> None:
+        ran = obsctl("logs", "nobody")
+        assert ran.code == 2
+        assert "no component and no Nomad job nobody; there are alert-sink" in ran.err
+
+    def test_of_a_trace_from_all_services(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
+        loki.receive(now - 2, "asked", nomad_job="obs-hello-service", trace_id=TRACE)
+        loki.receive(now - 1, "gave", nomad_job="obs-response-service", trace_id=TRACE)
+        loki.receive(now, "another", nomad_job="obs-hello-service", trace_id="7")
+        ran = obsctl("logs", "--trace", TRACE.upper())
+        assert [line.split(" ", 1)[1].strip() for line in ran.out.splitlines()] == [
+            "obs-hello-service | asked",
+            "obs-response-service | gave",
+        ]
+
+    def test_as_json(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
+        loki.receive(now, "hi", nomad_job="obs-loki", nomad_task="loki", log_iostream="stderr")
+        document = obsctl("--json", "logs", "loki", "--grep", "H").document()
+        assert (document["schema"], document["source"], document["reason"]) == ("obsctl/logs/v1", "loki", "")
+        [line] = document["lines"]
+        assert (line["text"], line["at"], line["task"], line["stream"]) == ("hi", now, "loki", "stderr")
+        assert line["time"].endswith("Z")
+
+    def test_none_at_all_is_no_error_but_said(self, obsctl: Obsctl, loki: FakeLoki, world: World) -> None:
+        ran = obsctl("logs", "loki")
+        assert (ran.code, ran.out) == (0, "")
+        assert ran.err.endswith("no lines of loki in this time; --since 1h looks further back\n")
+        world.nomad.register_job({"ID": "obs-loki", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
+        world.nomad.written["obs-loki"] = {"loki.stderr.0": b"2026-01-01T00:00:00Z hi\n"}
+        said = obsctl("logs", "loki", "--source", "nomad").err
+        assert said.endswith("the newest is of 2026-01-01T00:00:00.000Z: ask for more with --since\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ((), "name a COMPONENT, or a trace with --trace ID"),
+            (("loki", "--since", "5"), "'5' is no duration"),
+            (("loki", "--trace", "xyz"), "'xyz' is no trace id"),
+            (("loki", "--follow", "--json"), "--follow has no end"),
+            (("--trace", TRACE, "--source", "nomad"), "Nomad knows no traces"),
+            (("loki", "--lines", "0"), "not in the range"),
+        ],
+    )
+    def test_wrong_usage(self, obsctl: Obsctl, loki: FakeLoki, arguments: tuple[str, ...], words: str) -> None:
+        ran = obsctl("logs", *arguments)
+        assert ran.code == 2
+        assert words in ran.err
+
+    def test_followed_until_ctrl_c(
+        self, obsctl: Obsctl, loki: FakeLoki, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def sleep(seconds: float) -> None:
+            if len(loki.entries) > 1:
+                raise KeyboardInterrupt
+            loki.receive(now + 1, "second", nomad_job="obs-loki")
+
+        monkeypatch.setattr("obsctl.wait.SystemClock.sleep", lambda self, seconds: sleep(seconds))
+        loki.receive(now, "first", nomad_job="obs-loki")
+        ran = obsctl("-q", "logs", "loki", "--follow")
+        assert ran.code == 130
+        assert [line.split()[-1] for line in ran.out.splitlines()] == ["first", "second"]
+        assert ran.err == ""
+
+
+def received(jaeger: FakeJaeger, now: int) -> None:
+    jaeger.received = [
+        span("hello-service", "GET /hello", "1", start=now, took=40),
+        span("response-service", "GET /phrase", "2", "1", start=now, at=2, took=36, error="KeyError: 'x'"),
+    ]
+
+
+class TestTrace:
+    @pytest.mark.parametrize("arguments", [(TRACE,), (TRACE.upper(),), ("--last",), ("--last", "--errors")])
+    def test_the_tree(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int, arguments: tuple[str, ...]) -> None:
+        received(jaeger, now)
+        ran = obsctl("trace", *arguments)
+        assert (ran.code, ran.err) == (0, "")
+        lines = ran.out.splitlines()
+        assert lines[1].startswith("hello-service  GET /hello")
+        assert lines[2].startswith("└─ ✗ response-service  GET /phrase   36.0 ms  ")
+        assert lines[3] == "      KeyError: 'x'"
+        assert lines[-3] == "2 services, 2 spans, 1 error, 40.0 ms"
+        assert lines[-2].startswith("Logs:   obsctl logs --trace ")
+        assert lines[-1].startswith("Jaeger: http://jaeger.fake:16686/trace/")
+
+    def test_leading_zeros_may_be_missing(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
+        jaeger.received = [span("web", "GET", "1", start=now, trace_id="ab".rjust(32, "0"))]
+        assert obsctl("trace", "ab").code == 0
+
+    def test_as_json(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
+        received(jaeger, now)
+        document = obsctl("trace", TRACE, "--json").document()
+        assert (document["schema"], document["trace_id"], document["errors"]) == ("obsctl/trace/v1", TRACE, 1)
+        assert [(item["depth"], item["name"], item["errors"]) for item in document["spans"]] == [
+            (0, "GET /hello", []),
+            (1, "GET /phrase", ["KeyError: 'x'"]),
+        ]
+
+    def test_with_its_log_lines(self, obsctl: Obsctl, jaeger: FakeJaeger, loki: FakeLoki, now: int) -> None:
+        received(jaeger, now)
+        loki.receive(now + 3 * MS, "no phrase", trace_id=TRACE, span_id="2".rjust(16, "0"), severity_text="WARN")
+        assert "   └─ +3.00 ms WARN no phrase" in obsctl("trace", TRACE, "--logs").out.splitlines()
+        [line] = obsctl("trace", TRACE, "--logs", "--json").document()["lines"]
+        assert line["text"] == "no phrase"
+
+    def test_without_loki_the_tree_is_still_shown(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
+        received(jaeger, now)
+        ran = obsctl("trace", TRACE, "--logs")
+        assert ran.code == 0
+        assert ran.err == "no log lines: loki of stack obs is not registered in Consul\n"
+
+    def test_attributes_with_v(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
+        jaeger.received = [span("web", "GET", "1", start=now, http_route="/x")]
+        assert "   http.route=/x" in obsctl("-v", "trace", "--last").out.splitlines()
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--last", "--errors"), "none of the newest 1 traces of the last 1h has a failed span"),
+            (("--last", "--service", "nobody"), "has no spans of nobody; the services are: web"),
+            (
+                ("--last", "--min-duration", "1s", "--since", "30m"),
+                "no trace with a span of 1s or more of the last 30m",
+            ),
+            (("--last", "--service", "web", "--since", "1ms"), "has no trace of web of the last 1ms"),
+            (("f" * 32,), f"Jaeger at http://jaeger.fake:16686 has no trace {'f' * 32}"),
+        ],
+    )
+    def test_nothing_found(
+        self, obsctl: Obsctl, jaeger: FakeJaeger, now: int, arguments: tuple[str, ...], words: str
+    ) -> None:
+        jaeger.received = [span("web", "GET", "1", start=now - SECOND)]
+        ran = obsctl("trace", "--wait", "0s", *arguments)
+        assert (ran.code, ran.out) == (1, "")
+        assert words in ran.err
+        assert "Hint: " in ran.err
+
+    def test_it_is_waited_for(
+        self, obsctl: Obsctl, jaeger: FakeJaeger, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("obsctl.wait.SystemClock.sleep", lambda self, seconds: received(jaeger, now))
+        assert obsctl("trace", TRACE).code == 0
+        jaeger.received = []
+        assert obsctl("trace", "--last").code == 0
+
+    def test_the_newest_one_is_shown_complete(
+        self, obsctl: Obsctl, jaeger: FakeJaeger, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        received(jaeger, now)
+        root = jaeger.received.pop(0)
+        monkeypatch.setattr("obsctl.wait.SystemClock.sleep", lambda self, seconds: jaeger.received.append(root))
+        assert "2 services, 2 spans, 1 error, 40.0 ms" in obsctl("trace", "--last").out.splitlines()
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ((), "give the ID of a trace, or --last"),
+            ((TRACE, "--last"), "not both"),
+            ((TRACE, "--errors"), "they go with --last"),
+            (("xyz",), "'xyz' is no trace id"),
+            (("--last", "--wait", "soon"), "'soon' is no duration"),
+        ],
+    )
+    def test_wrong_usage(self, obsctl: Obsctl, jaeger: FakeJaeger, arguments: tuple[str, ...], words: str) -> None:
+        ran = obsctl("trace", *arguments)
+        assert ran.code == 2
+        assert words in ran.err
+
+    def test_a_stack_without_jaeger(self, obsctl: Obsctl) -> None:
+        ran = obsctl("trace", "--last")
+        assert ran.code == 1
+        assert "jaeger of stack obs is not registered in Consul" in ran.err
