@@ -1,0 +1,79 @@
+"""What would stop a deploy, or make it blind."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from obsctl.cli.app import App
+from obsctl.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from obsctl.doctor.site import Site
+
+_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "✓"}
+
+
+@click.command()
+@click.pass_obj
+def doctor(app: App) -> int:
+    """Look for what would stop a deploy or make it blind, and say how to mend it.
+
+    Exit 1 when a deploy would not succeed; what would only leave it blind in part is a warning.
+
+    Changes nothing: rights are tried by calls that cannot take effect, and by a Consul session that is ended at once.
+
+    Example: obsctl doctor
+    """
+    from obsctl.doctor.checks import examine
+
+    found = examine(_site(app))
+    counts = {level.value: sum(finding.severity is level for finding in found) for level in Severity}
+    lines = [line for finding in found for line in _lines(finding)]
+    verdict = "A deploy would not succeed" if counts["error"] else "Nothing stands in the way of a deploy"
+    lines.append(f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}.")
+    document = {"healthy": not counts["error"], "counts": counts, "findings": [asdict(finding) for finding in found]}
+    app.ui.result("doctor", document, "\n".join(lines))
+    return 1 if counts["error"] else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _lines(finding: Finding) -> list[str]:
+    first = f"{_MARKS[finding.severity]} {finding.where}: {finding.what}"
+    return [first, f"    {finding.hint}"] if finding.hint else [first]
+
+
+def _site(app: App) -> Site:
+    from obsctl.cli import wire
+    from obsctl.cli.drill import journal_folder
+    from obsctl.clients import connect
+    from obsctl.doctor.site import Site
+
+    config = app.loaded.config
+    clients = wire.clients(config)
+    return Site(
+        config=config,
+        root=app.loaded.root,
+        nomad=clients.nomad,
+        consul=clients.consul,
+        resolve=clients.resolve,
+        agent=lambda address: connect.nomad(config.nomad.model_copy(update={"address": address})),
+        state=journal_folder(config),
+        path=_client_path(config.nomad.address),
+    )
+
+
+def _client_path(nomad: str) -> str | None:
+    """The PATH of the local cluster's Nomad client; of another cluster's it is not known."""
+    from obsctl.local.cluster import Cluster
+    from obsctl.local.folder import default_state_dir
+
+    cluster = Cluster(Path(os.environ.get("OBSCTL_DEV_STATE_DIR") or default_state_dir()))
+    return cluster.environment()["PATH"] if cluster.addresses.nomad == nomad.rstrip("/") else None

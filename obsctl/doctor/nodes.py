@@ -1,0 +1,128 @@
+"""Could the nodes run every job: drivers, ports, room, and what Nomad's scheduler says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from obsctl.clients.protocols import Json
+from obsctl.doctor.site import Site
+from obsctl.model import Finding, Severity
+from obsctl.stack.observe import placement_failures
+
+_DRIVER_HINTS = {
+    "raw_exec": 'plugin "raw_exec" { config { enabled = true } } in the configuration of the Nomad clients',
+    "docker": "install and start Docker on a node, or set driver in obsctl.yaml",
+    "podman": "install Podman and nomad-driver-podman on a node, or set driver in obsctl.yaml",
+    "exec": "run the Nomad client as root on Linux, or set driver in obsctl.yaml",
+}
+_NO_VOLUME = "missing compatible host volumes"  # told with a better hint by the check of volumes
+
+
+def readable(site: Site) -> Iterator[Finding]:
+    """Raises ObsctlError with what is wrong with the configuration, or with a job."""
+    if not site.jobs:
+        yield Finding(Severity.WARNING, "jobs", "the configuration asks for no component", "enable one in obsctl.yaml")
+
+
+def drivers(site: Site) -> Iterator[Finding]:
+    using = {task["Driver"]: job for job in site.jobs for task in _tasks(job)}
+    for driver, job in sorted(using.items()):
+        nodes = site.homes({**job, "TaskGroups": []})
+        if not nodes:
+            where = ", ".join(job.get("Datacenters") or ["*"])
+            what = f"no node is ready and eligible in {where}, node pool {job.get('NodePool') or 'default'}"
+            hint = "`nomad node status` shows them; nomad.datacenters in obsctl.yaml chooses among them"
+            yield Finding(Severity.ERROR, "nodes", what, hint)
+            return
+        states = {node["Name"]: (node.get("Drivers") or {}).get(driver, {}) for node in nodes}
+        if not any(state.get("Healthy") for state in states.values()):
+            reasons = "; ".join(f"{name}: {_unfit(state)}" for name, state in sorted(states.items()))
+            yield Finding(Severity.ERROR, driver, f"no node can run it ({reasons})", _DRIVER_HINTS.get(driver, ""))
+
+
+def _unfit(state: Json) -> str:
+    return state.get("HealthDescription") or ("not healthy" if state.get("Detected") else "not found")
+
+
+def ports(site: Site) -> Iterator[Finding]:
+    """Ports that jobs of others hold. Those of this stack give way when they are updated."""
+    ours = {job["ID"] for job in site.jobs}
+    for job in site.jobs:
+        homes = {node["ID"] for node in site.homes(job)}
+        for label, port in static_ports(job):
+            taken = {node: holder for node in homes if (holder := _holder(site, node, port)) and holder not in ours}
+            if taken and (job.get("Type") == "system" or len(taken) == len(homes)):
+                by = ", ".join(sorted(set(taken.values())))
+                what = f"port {port} ({label}) is held by the job {by} on {site.names(list(taken))}"
+                hint = f"choose another port for {site.component_of(job)} in obsctl.yaml, or stop that job"
+                yield Finding(Severity.ERROR, job["ID"], what, hint)
+
+
+def static_ports(job: Json) -> Iterator[tuple[str, int]]:
+    """Label and number of each port that the job wants on its node."""
+    for group in job["TaskGroups"]:
+        for network in group.get("Networks") or []:
+            yield from ((port["Label"], port["Value"]) for port in network.get("ReservedPorts") or [])
+
+
+def holds(allocation: Json, port: int) -> bool:
+    shared = (allocation.get("AllocatedResources") or {}).get("Shared") or {}
+    return any(entry["Value"] == port for entry in shared.get("Ports") or [])
+
+
+def _holder(site: Site, node_id: str, port: int) -> str:
+    return next((str(alloc["JobID"]) for alloc in site.allocations[node_id] if holds(alloc, port)), "")
+
+
+def room(site: Site) -> Iterator[Finding]:
+    """Whether all jobs together fit; one alone may still find no node, which the scheduler tells."""
+    ours = {job["ID"] for job in site.jobs}
+    wanted = {"cpu": 0, "memory": 0}
+    for job in site.jobs:
+        copies = len(site.homes(job)) if job.get("Type") == "system" else 1
+        for cpu, memory in _asked(job):
+            wanted["cpu"] += copies * cpu
+            wanted["memory"] += copies * memory
+    free = {"cpu": 0, "memory": 0}
+    for node_id, node in site.details.items():
+        others = [alloc for alloc in site.allocations[node_id] if alloc["JobID"] not in ours]
+        free["cpu"] += _total(node, "Cpu", "CpuShares") - sum(_used(alloc, "Cpu", "CpuShares") for alloc in others)
+        free["memory"] += _total(node, "Memory", "MemoryMB") - sum(
+            _used(alloc, "Memory", "MemoryMB") for alloc in others
+        )
+    for kind, unit in (("cpu", "MHz"), ("memory", "MB")):
+        if wanted[kind] > free[kind]:
+            what = f"the stack wants {wanted[kind]} {unit} of {kind}, and the nodes have {free[kind]} {unit} for it"
+            yield Finding(Severity.ERROR, "room", what, "lower components.*.resources in obsctl.yaml, or add a node")
+
+
+def _tasks(job: Json) -> Iterator[Json]:
+    for group in job["TaskGroups"]:
+        yield from (task for task in group.get("Tasks") or [] if "Driver" in task)
+
+
+def _asked(job: Json) -> Iterator[tuple[int, int]]:
+    for group in job["TaskGroups"]:
+        for task in group.get("Tasks") or []:
+            resources, count = task.get("Resources") or {}, group.get("Count") or 0
+            yield count * (resources.get("CPU") or 0), count * (resources.get("MemoryMB") or 0)
+
+
+def _total(node: Json, kind: str, unit: str) -> int:
+    resources, reserved = node.get("NodeResources") or {}, node.get("ReservedResources") or {}
+    return int(resources.get(kind, {}).get(unit, 0)) - int(reserved.get(kind, {}).get(unit, 0))
+
+
+def _used(allocation: Json, kind: str, unit: str) -> int:
+    tasks = (allocation.get("AllocatedResources") or {}).get("Tasks") or {}
+    return sum(int(task.get(kind, {}).get(unit, 0)) for task in tasks.values())
+
+
+def placement(site: Site) -> Iterator[Finding]:
+    """What Nomad's scheduler says of each job alone."""
+    for job in site.jobs:
+        failed = site.nomad.plan_job(job).get("FailedTGAllocs")
+        for reason in placement_failures(failed):
+            if _NO_VOLUME not in reason:
+                hint = "give a node what is missing, or change driver, resources or datacenters in obsctl.yaml"
+                yield Finding(Severity.ERROR, job["ID"], f"cannot be placed: {reason}", hint)

@@ -1,0 +1,85 @@
+"""Do Nomad and Consul answer, are they new enough, do their clocks agree, and do they tell their metrics?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.doctor.site import Site
+from obsctl.errors import ApiError, Forbidden, Rejected
+from obsctl.model import Finding, Severity
+
+NOMAD_SINCE, CONSUL_SINCE = (1, 10), (1, 18)
+SKEW = 2.0
+"""Seconds that a server's clock may differ; the Date header has whole seconds."""
+
+
+def nomad(site: Site) -> Iterator[Finding]:
+    """Raises ApiError when it does not answer."""
+    yield from _server("nomad", site.nomad, NOMAD_SINCE, 'agent { policy = "read" }')
+
+
+def consul(site: Site) -> Iterator[Finding]:
+    """Raises ApiError when it does not answer."""
+    yield from _server("consul", site.consul, CONSUL_SINCE, 'agent_prefix "" { policy = "read" }')
+
+
+def _server(name: str, api: NomadApi | ConsulApi, since: tuple[int, int], rule: str) -> Iterator[Finding]:
+    if not api.leader():
+        yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"look at {name}'s servers")
+    try:
+        version = api.agent_version()
+    except Forbidden:
+        yield Finding(Severity.WARNING, name, "its version cannot be read", f"the token needs {rule}")
+        return
+    if _number(version) < since:
+        wanted = ".".join(map(str, since))
+        yield Finding(Severity.ERROR, name, f"is {version}; obsctl needs {wanted} or newer", f"upgrade {name}")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """1.11.2 of "1.11.2-beta.1+ent"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("-", maxsplit=1)[0].split("+", maxsplit=1)[0]))
+
+
+def clocks(site: Site) -> Iterator[Finding]:
+    for name, api in (("nomad", site.nomad), ("consul", site.consul)):
+        before = site.clock.now()
+        theirs = api.server_time()
+        skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be as good as over
+        if skew > SKEW:
+            what = f"its clock and this machine's differ by {skew:.0f} s: times in drills and dashboards are off"
+            yield Finding(Severity.WARNING, name, what, "let both machines keep time by NTP")
+
+
+def nomad_metrics(site: Site) -> Iterator[Finding]:
+    """Of the servers through the configured address; of each client at its own."""
+    on = "telemetry { prometheus_metrics = true } in the agent's configuration"
+    try:
+        site.nomad.metrics()
+    except Rejected:
+        what = "tells no metrics: JobNotRunning can never fire, and Nomad's dashboard stays empty"
+        yield Finding(Severity.WARNING, "nomad", what, on)
+    for node_id, node in site.details.items():
+        scheme = "https" if node.get("TLSEnabled") else "http"
+        try:
+            text = site.agent(f"{scheme}://{node['HTTPAddr']}").metrics()
+        except Rejected:
+            yield Finding(Severity.WARNING, node["Name"], "its Nomad client tells no metrics", on)
+        except ApiError as error:
+            yield Finding(Severity.INFO, node["Name"], f"its metrics cannot be seen from here ({error.message})")
+        else:
+            if site.allocations[node_id] and "nomad_client_allocs_memory_" not in text:
+                what = "its Nomad client tells no metrics of allocations: their use of cpu and memory is not seen"
+                hint = "telemetry { publish_allocation_metrics = true } in the client's configuration"
+                yield Finding(Severity.WARNING, node["Name"], what, hint)
+
+
+def consul_metrics(site: Site) -> Iterator[Finding]:
+    try:
+        site.consul.metrics()
+    except Rejected:
+        what = "tells no metrics: its dashboard stays empty"
+        hint = 'telemetry { prometheus_retention_time = "60s" } in the agent\'s configuration'
+        yield Finding(Severity.WARNING, "consul", what, hint)

@@ -1,0 +1,85 @@
+"""What the checks look at: the configuration, what it renders to, and the cluster; each read once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.config.schema import Config
+from obsctl.stack import storage
+from obsctl.stack.components import job_id
+from obsctl.stack.observe import Desired, Resolve, desire
+from obsctl.stack.render import Rendered, render
+from obsctl.wait import SYSTEM_CLOCK, Clock
+
+ALIVE = ("pending", "running")
+_HERE = ("127.", "[::1]", "localhost")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A stack and the cluster that it is for. Reading it may raise ObsctlError.
+
+    agent: a client for the agent at this address, without a token.
+    state: obsctl's state folder. path: the PATH of the Nomad client on this machine, None when that is not known.
+    """
+
+    config: Config
+    root: Path
+    nomad: NomadApi
+    consul: ConsulApi
+    resolve: Resolve
+    agent: Callable[[str], NomadApi]
+    state: Path
+    path: str | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        return render(self.config, self.root)
+
+    @cached_property
+    def desired(self) -> Desired:
+        return desire(self.rendered, self.nomad, self.resolve)
+
+    @cached_property
+    def jobs(self) -> list[Json]:
+        """The desired jobs, as Nomad would be given them."""
+        return [job.job for job in self.desired.jobs]
+
+    @cached_property
+    def nodes(self) -> list[Json]:
+        return self.nomad.nodes()
+
+    @cached_property
+    def details(self) -> dict[str, Json]:
+        """Id -> all that Nomad knows of a node, for those that could take a job."""
+        able = {node["ID"] for job in self.jobs for node in self.homes(job)}
+        return {node_id: self.nomad.node(node_id) for node_id in sorted(able)}
+
+    @cached_property
+    def allocations(self) -> dict[str, list[Json]]:
+        """Id of a node -> the allocations on it that are alive."""
+        found = {node_id: self.nomad.watch_node(node_id, index=0, wait=0)[1] for node_id in self.details}
+        return {node: [alloc for alloc in all_ if alloc["ClientStatus"] in ALIVE] for node, all_ in found.items()}
+
+    def homes(self, job: Json) -> list[Json]:
+        """The nodes that could take the job."""
+        return storage.homes(self.nodes, job)
+
+    def is_here(self, node_id: str) -> bool:
+        """Whether the node is this machine: then its folders and ports can be looked at."""
+        node = self.details[node_id]
+        named = (node.get("Attributes") or {}).get("unique.hostname")
+        return str(node.get("HTTPAddr") or "").startswith(_HERE) or named == socket.gethostname()
+
+    def names(self, node_ids: Sequence[str]) -> str:
+        return ", ".join(sorted(self.details[node_id]["Name"] for node_id in node_ids))
+
+    def component_of(self, job: Json) -> str:
+        """The component's name, as it stands in obsctl.yaml."""
+        return str(job["ID"]).removeprefix(job_id(self.config.stack, ""))

@@ -1,0 +1,64 @@
+"""May the tokens do what a deploy does? Each right is tried by a call that needs it and changes nothing that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from obsctl.doctor.site import Site
+from obsctl.errors import Conflict, Forbidden, ServerFailed
+from obsctl.model import Finding, Severity
+from obsctl.stack.render import kv_prefix
+
+NEVER = 2**62
+"""A check-and-set that expects this index always loses; the rights are looked at before."""
+NOBODY = "00000000-0000-0000-0000-000000000000"
+Tried = tuple[str, Callable[[], object], str]
+
+
+def nomad(site: Site) -> Iterator[Finding]:
+    yield from _refused("nomad", _nomad_rights(site))
+
+
+def consul(site: Site) -> Iterator[Finding]:
+    yield from _refused("consul", _consul_rights(site))
+
+
+def _refused(server: str, rights: Iterator[Tried]) -> Iterator[Finding]:
+    for what, call, rule in rights:
+        try:
+            call()
+        except Forbidden:
+            yield Finding(Severity.ERROR, server, f"the token may not {what}", f"its policy needs {rule}")
+        except (Conflict, ServerFailed):
+            continue  # it was allowed, and could not be done: as intended
+
+
+def _nomad_rights(site: Site) -> Iterator[Tried]:
+    nomad, namespace = site.nomad, f'namespace "{site.config.nomad.namespace}"'
+    yield "list jobs", nomad.jobs, f'{namespace} {{ policy = "read" }}'
+    yield "list nodes", nomad.nodes, 'node { policy = "read" }'
+    if site.jobs:
+        yield "submit jobs", partial(nomad.plan_job, site.jobs[0]), f'{namespace} {{ capabilities = ["submit-job"] }}'
+    for path in site.desired.variables:
+        rule = f'{namespace} {{ variables {{ path "{path}" {{ capabilities = ["read", "write"] }} }} }}'
+        yield f"read {path}", partial(nomad.variable, path), rule
+        yield f"write {path}", partial(nomad.put_variable, path, {"x": "x"}, cas=NEVER), rule
+    for volume in site.desired.volumes[:1]:
+        rule = f'{namespace} {{ capabilities = ["host-volume-create", "host-volume-read"] }}'
+        yield "make volumes", partial(nomad.create_volume, volume.request(NOBODY)), rule
+
+
+def _consul_rights(site: Site) -> Iterator[Tried]:
+    consul, prefix = site.consul, f"{kv_prefix(site.config.stack)}/"
+    keys = f'key_prefix "{prefix}" {{ policy = "write" }}'
+    catalog = 'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
+    yield f"read {prefix}", partial(consul.entries, prefix), keys
+    yield f"write {prefix}", partial(consul.put, f"{prefix}doctor", b"", cas=NEVER), keys
+    yield "see services", consul.services, catalog
+    yield "make the session of a lock", partial(_session, site), 'session_prefix "" { policy = "write" }'
+
+
+def _session(site: Site) -> None:
+    """It is ended at once; nothing but making one tells whether that is allowed."""
+    site.consul.destroy_session(site.consul.create_session("obsctl doctor", ttl=10))

@@ -1,0 +1,100 @@
+"""Is there a place for the data of each component, and may its user write there?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from obsctl.clients.protocols import Json
+from obsctl.doctor.site import Site
+from obsctl.model import Finding, Severity
+from obsctl.stack import components, storage
+from obsctl.stack.components import job_id
+
+ALLOCATIONS = "obsctl-nomad-alloc"
+"""The host volume through which the agent in a container reads the logs of Nomad's allocations."""
+
+
+def offered(site: Site) -> Iterator[Finding]:
+    """Host volumes that a job mounts, and the folder that stands in for them with raw_exec."""
+    made = {volume.name for volume in site.desired.volumes}
+    for job in site.jobs:
+        for source in sorted(_sources(job) - made):
+            yield from _offered(site, job, source)
+    yield from _folders(site)
+
+
+def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
+    homes = site.homes(job)
+    lacking = [node for node in homes if not storage.has(node, source)]
+    spec = next(spec for spec in components.ALL if spec.name == site.component_of(job))
+    wanted = len(homes) if job.get("Type") == "system" else storage.nodes_wanted(site.config, spec)
+    if not lacking or len(homes) - len(lacking) >= wanted:
+        return
+    nodes = ", ".join(sorted(node["Name"] for node in lacking))
+    declared = f'client {{ host_volume "{source}" {{ path = … }} }} in the configuration of the Nomad client'
+    if source == ALLOCATIONS:
+        hint = f"{declared}, with the client's alloc_dir as path and read_only = true"
+    else:
+        hint = f"{declared}, or components.{site.component_of(job)}.storage.kind: dynamic, which a deploy makes"
+    what = f"the host volume {source} is missing on {nodes}"
+    yield Finding(Severity.ERROR, job["ID"], what, hint)
+
+
+def _sources(job: Json) -> set[str]:
+    requests = [request for group in job["TaskGroups"] for request in (group.get("Volumes") or {}).values()]
+    return {request["Source"] for request in requests if request["Type"] == "host"}
+
+
+def _folders(site: Site) -> Iterator[Finding]:
+    """With raw_exec data lies below a folder that the node names."""
+    jobs = {job["ID"]: job for job in site.jobs}
+    keeping = [
+        jobs[job_id(site.config.stack, spec.name)]
+        for spec in components.enabled(site.config)
+        if (kept := storage.storage_of(site.config, spec)) and kept.kind == "host" and spec.owner(site.config) is None
+    ]
+    lacking = {
+        node["ID"]
+        for job in keeping
+        for node in site.homes(job)
+        if not (site.details[node["ID"]].get("Meta") or {}).get("obsctl_volumes")
+    }
+    if lacking:
+        what = f"{site.names(list(lacking))} names no folder for data (the meta obsctl_volumes)"
+        hint = 'client { meta { obsctl_volumes = "/some/folder" } } in the configuration of the Nomad client'
+        yield Finding(Severity.ERROR, "raw_exec", what, hint)
+
+
+def writable(site: Site) -> Iterator[Finding]:
+    """Folders of a node that is this machine. Those of another cannot be seen without running something there."""
+    unseen = set()
+    for name, uid in storage.host_volumes(site.config).items():
+        for node_id, node in site.details.items():
+            path = ((node.get("HostVolumes") or {}).get(name) or {}).get("Path")
+            if path and not site.is_here(node_id):
+                unseen.add(f"{name} on {node['Name']} (uid {uid})")
+            elif path:
+                yield from _writable(name, Path(path), uid)
+    if unseen:
+        what = f"whether these can be written cannot be seen from here: {', '.join(sorted(unseen))}"
+        yield Finding(Severity.INFO, "volumes", what)
+
+
+def _writable(name: str, path: Path, uid: int) -> Iterator[Finding]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        hint = f"install -d -o {uid} {path}, then start the Nomad client again"
+        yield Finding(Severity.ERROR, name, f"its folder {path}: {error.strerror}", hint)
+        return
+    if not may_write(status, uid):
+        what = f"its folder {path} belongs to uid {status.st_uid} and cannot be written by uid {uid}, the component's"
+        yield Finding(Severity.ERROR, name, what, f"chown -R {uid} {path}")
+
+
+def may_write(status: os.stat_result, uid: int) -> bool:
+    """Whether this user may make files in the folder; a group is not counted on."""
+    wanted = 0o300 if status.st_uid == uid else 0o003
+    return uid == 0 or status.st_mode & wanted == wanted

@@ -1,0 +1,176 @@
+"""obsctl doctor on real servers that are broken on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obsctl.clients import connect
+from obsctl.clients.http import Session
+from obsctl.clients.protocols import Json
+from obsctl.clients.server import Server
+from obsctl.config.schema import NomadServer
+from obsctl.local import agents
+from obsctl.local import cluster as local_cluster
+from obsctl.local.agents import CLIENT, CONSUL
+from obsctl.local.cluster import Cluster
+from obsctl.wait import wait_until
+from tests.conftest import running_cluster
+from tests.contract.agents import guarded_consul, guarded_nomad
+from tests.e2e.stack import Stack, free_ports
+from tests.world import OTHERS_OFF
+
+pytestmark = pytest.mark.real
+TOKEN = "5ecf7a10-0000-4000-8000-c0ffee5ec4e7"
+SQUATTER = """
+job "squatter" {
+  group "main" {
+    network {
+      mode = "host"
+      port "http" {
+        static = %d
+      }
+    }
+    task "main" {
+      driver = "raw_exec"
+      config {
+        command = "sleep"
+        args    = ["600"]
+      }
+      resources {
+        cpu    = 20
+        memory = 20
+      }
+    }
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """No telemetry but the client's, and that without allocations; and a node with no folder for data."""
+
+    def config_text(agent: str, *more: Any) -> str:
+        config = json.loads(agents.config_text(agent, *more))
+        config["telemetry"] = {"prometheus_metrics": True, "collection_interval": "1s"} if agent == CLIENT else {}
+        if agent == CLIENT:
+            config["client"]["meta"] = {}
+        if agent == CONSUL:
+            config["telemetry"] = {"prometheus_retention_time": "0s"}  # by default it is on
+        return json.dumps(config)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(local_cluster, "config_text", config_text)
+        with running_cluster() as running:
+            yield running
+
+
+def doctor(stack: Stack, config: Json, *, code: int, **environ: str) -> dict[str, list[str]]:
+    """What it finds, by level."""
+    (stack.folder / "obsctl.yaml").write_text(json.dumps(config))
+    document = json.loads(stack.run("--json", "doctor", code=code, **environ).stdout)
+    assert document["schema"] == "obsctl/doctor/v1"
+    assert document["healthy"] is (code == 0)
+    found: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    for finding in document["findings"]:
+        found[finding["severity"]].append(f"{finding['where']}: {finding['what']}")
+    return found
+
+
+@pytest.fixture
+def stack(cluster: Cluster, tmp_path: Path) -> Stack:
+    return Stack(cluster, tmp_path)
+
+
+def configuration(nomad: str, consul: str, **more: Any) -> Json:
+    ports = free_ports(4)
+    names = ("prometheus", "alertmanager", "alert-sink", "warden")
+    parts = {name: {"port": port} for name, port in zip(names, ports, strict=True)}
+    servers = {"nomad": {"address": nomad}, "consul": {"address": consul}}
+    return {"driver": "raw_exec", **servers, "components": {**OTHERS_OFF, **parts}, **more}
+
+
+def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
+    addresses = stack.cluster.addresses
+    nomad = connect.nomad(NomadServer(address=addresses.nomad))
+    config = configuration(addresses.nomad, addresses.consul)
+    port = config["components"]["warden"]["port"]
+    if os.geteuid() == 0:  # the exec driver takes root
+        config["components"]["prometheus"]["driver"] = "exec"
+    nomad.register_job(nomad.parse_job(SQUATTER % port))
+    wait_until(
+        lambda: any(alloc["ClientStatus"] == "running" for alloc in nomad.job_allocations("squatter")),
+        timeout=30, what="the squatter", hint="",
+    )  # fmt: skip
+
+    found = doctor(stack, config, code=1)
+
+    [node] = nomad.nodes()
+    assert f"obs-warden: port {port} (http) is held by the job squatter on {node['Name']}" in found["error"]
+    assert f"raw_exec: {node['Name']} names no folder for data (the meta obsctl_volumes)" in found["error"]
+    missing = f"obs-prometheus: the host volume obs-prometheus is missing on {node['Name']}"
+    assert (missing in found["error"]) is (os.geteuid() == 0)
+    told = [what.split(",")[0].split(": ")[:2] for what in found["warning"]]
+    assert ["nomad", "tells no metrics"] in told
+    assert ["consul", "tells no metrics"] in told
+    assert [node["Name"], "its Nomad client tells no metrics of allocations"] in told
+    assert nomad.volumes() == []
+    assert [job["ID"] for job in nomad.jobs()] == ["squatter"]
+
+
+def test_no_node_has_the_driver_and_nothing_answers(stack: Stack) -> None:
+    addresses = stack.cluster.addresses
+    podman = configuration(addresses.nomad, addresses.consul, driver="podman")
+    assert any(what.startswith("podman: no node can run it") for what in doctor(stack, podman, code=1)["error"])
+    away = configuration("http://127.0.0.1:9", addresses.consul)
+    found = doctor(stack, away, code=1)
+    assert [what.split(" at ")[0] for what in found["error"]] == ["nomad: Nomad"]
+    assert "jobs: not checked, because of nomad" in found["warning"]
+
+
+NOMAD_READS = 'namespace "default" { policy = "read" }'
+CONSUL_READS = "\n".join(f'{what}_prefix "" {{ policy = "read" }}' for what in ("key", "service", "node", "agent"))
+
+
+def test_tokens_that_may_only_read(tmp_path: Path) -> None:
+    for name in ("nomad", "consul"):
+        (tmp_path / name).mkdir()
+    with guarded_nomad(tmp_path / "nomad", TOKEN) as nomad, guarded_consul(tmp_path / "consul", TOKEN) as consul:
+        stack = Stack(None, tmp_path)  # type: ignore[arg-type]
+        config = configuration(nomad, consul, driver="docker")
+        config["nomad"]["token"], config["consul"]["token"] = "env:N", "env:C"
+        config["components"]["prometheus"]["storage"] = {"kind": "dynamic"}
+
+        may = doctor(stack, config, code=1, N=TOKEN, C=TOKEN)
+        assert "nomad token: may do what a deploy does" in may["info"]
+        assert "consul token: may do what a deploy does" in may["info"]
+        assert [what.split(":")[0] for what in may["error"]] == ["nodes"], "a server without clients"
+
+        reader = {"N": nomad_token(nomad), "C": consul_token(consul)}
+        found = doctor(stack, config, code=1, **reader)["error"]
+        for right in ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", "make volumes"):
+            assert f"nomad: the token may not {right}" in found
+        for right in ("write obsctl/obs/", "make the session of a lock"):
+            assert f"consul: the token may not {right}" in found
+        assert "nomad: the token may not list jobs" not in found
+        assert "consul: the token may not read obsctl/obs/" not in found
+
+
+def nomad_token(address: str) -> str:
+    session = Session(Server("Nomad", address, down="", token=TOKEN, token_header="X-Nomad-Token"))
+    session.post("/v1/acl/policy/reader", json={"Name": "reader", "Rules": NOMAD_READS})
+    token = session.post("/v1/acl/token", json={"Name": "reader", "Type": "client", "Policies": ["reader"]})
+    return str(token.json()["SecretID"])
+
+
+def consul_token(address: str) -> str:
+    session = Session(Server("Consul", address, down="", token=TOKEN, token_header="X-Consul-Token"))
+    policy = session.put("/v1/acl/policy", json={"Name": "reader", "Rules": CONSUL_READS}).json()
+    token = session.put("/v1/acl/token", json={"Policies": [{"ID": policy["ID"]}]})
+    return str(token.json()["SecretID"])

@@ -1,0 +1,378 @@
+"""obsctl doctor on a cluster of fakes: each check's good and bad case."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obsctl.clients.protocols import Json, NomadApi
+from obsctl.config.secrets import Secret
+from obsctl.doctor import volumes
+from obsctl.doctor.checks import CHECKS, examine
+from obsctl.doctor.site import Site
+from obsctl.errors import Conflict, Forbidden, ObsctlError, Rejected, Unreachable
+from obsctl.model import Finding, Severity
+from tests.fakes.nomad import NODE
+from tests.world import NOWHERE, SECRET, World, config
+
+ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+HERE = "127.0.0.1:4646"
+BIG = {"Cpu": {"CpuShares": 9000}, "Memory": {"MemoryMB": 32000}}
+RAW = config(driver="raw_exec")
+DOCKER = config()
+NAMES = [check.name for check in CHECKS]
+
+
+class Patient:
+    """A cluster that lacks nothing, and jobs of which Nomad understands driver, ports, volumes and resources."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World()
+        self.folder = folder
+        self.nodes = self.world.nomad.node_stubs
+        self.nodes[0].update(HTTPAddr="10.0.0.1:4646", NodeResources=deepcopy(BIG), Meta={"obsctl_volumes": "/data"})
+        self.host_volumes("obs-prometheus", "obs-alertmanager", "obs-alert-sink")
+        self.agents: dict[str, NomadApi] = {}
+        self.path: str | None = None
+        self.wanted = DOCKER
+        parse = self.world.nomad.parse_job
+        self.world.nomad.parse_job = lambda hcl: self._job(parse(hcl))  # type: ignore[method-assign]
+
+    def _job(self, job: Json) -> Json:
+        """What the fake does not read in HCL."""
+        name = job["ID"].removeprefix("obs-")
+        spec = getattr(self.wanted.components, name.replace("-", "_"))
+        driver = str(spec.driver or self.wanted.driver)
+        storage = getattr(spec, "storage", None)
+        [group] = job["TaskGroups"]
+        group["Networks"] = [{"ReservedPorts": [{"Label": "http", "Value": spec.port}]}]
+        if storage and storage.kind != "ephemeral" and driver != "raw_exec":
+            group["Volumes"] = {"data": {"Type": "host", "Source": storage.source or job["ID"]}}
+        for task in group["Tasks"]:
+            task |= {"Driver": driver, "Config": {"command": spec.command}}
+            task["Resources"] = {"CPU": spec.resources.cpu, "MemoryMB": spec.resources.memory}
+        return job
+
+    def host_volumes(self, *names: str, path: str = "/srv") -> None:
+        self.nodes[0]["HostVolumes"] = {name: {"Name": name, "Path": f"{path}/{name}"} for name in names}
+
+    def examine(self, wanted: Any = None) -> list[Finding]:
+        self.wanted = wanted or self.wanted
+        site = Site(
+            config=self.wanted,
+            root=NOWHERE,
+            nomad=self.world.nomad,
+            consul=self.world.consul,
+            resolve=lambda reference, key: Secret(SECRET),
+            agent=lambda address: self.agents.get(address, self.world.nomad),
+            state=self.folder / "state",
+            path=self.path,
+            clock=self.world.clock,
+        )
+        return examine(site)
+
+    def troubles(self, wanted: Any = None) -> list[tuple[Severity, str]]:
+        """Errors and warnings, without those that follow from another."""
+        found = [finding for finding in self.examine(wanted) if finding.severity is not INFO]
+        assert all(finding.hint for finding in found if not finding.what.startswith("not checked"))
+        return [
+            (item.severity, f"{item.where}: {item.what}") for item in found if not item.what.startswith("not checked")
+        ]
+
+    def trouble(self, wanted: Any = None) -> tuple[Severity, str]:
+        [only] = self.troubles(wanted)
+        return only
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Patient:
+    return Patient(tmp_path)
+
+
+def node(name: str, **keys: Any) -> Json:
+    more = {"ID": f"id-of-{name}", "Name": name, "HTTPAddr": "10.0.0.2:4646", "NodeResources": deepcopy(BIG)}
+    return {**deepcopy(NODE), **more, **keys}
+
+
+def test_where_nothing_is_wrong_every_check_says_so(patient: Patient) -> None:
+    assert patient.troubles(DOCKER) == []
+    assert {finding.where for finding in patient.examine(DOCKER)} >= {*NAMES} - {"writable"}
+
+
+def test_it_changes_nothing(patient: Patient) -> None:
+    secrets = config(consul={"token": "env:A"}, components={"prometheus": {"storage": {"kind": "dynamic"}}})
+    before = patient.world.consul.entries("")
+    patient.examine(secrets)
+    nomad, consul = patient.world.nomad, patient.world.consul
+    assert (nomad.jobs(), nomad.volumes(), nomad.variable("nomad/jobs/obs-prometheus")) == ([], [], None)
+    assert consul.entries("") == before
+    assert not any(consul.session_exists(session) for (session,) in consul.called("destroy_session"))
+    assert consul.called("destroy_session")
+
+
+def test_what_builds_on_a_failed_check_is_not_checked(patient: Patient) -> None:
+    patient.world.nomad.failures["leader"] = Unreachable("Nomad cannot be reached", hint="is it running?")
+    found = {finding.where: finding for finding in patient.examine()}
+    assert (found["nomad"].severity, found["nomad"].hint) == (ERROR, "is it running?")
+    assert found["jobs"].what == "not checked, because of nomad"
+    assert found["volumes"].what == "not checked, because of drivers"
+    assert found["consul token"].severity is INFO
+
+
+class TestServers:
+    @pytest.mark.parametrize("name", ["nomad", "consul"])
+    def test_no_leader(self, patient: Patient, name: str) -> None:
+        getattr(patient.world, name).leader = lambda: ""
+        assert patient.trouble() == (ERROR, f"{name}: has no leader, so nothing can be changed")
+
+    @pytest.mark.parametrize(
+        ("name", "version", "old"),
+        [
+            ("nomad", "1.9.7", True), ("nomad", "1.10.0-beta.1+ent", False), ("nomad", "2.0.6", False),
+            ("consul", "1.17.3", True), ("consul", "1.18.0", False),
+        ],
+    )  # fmt: skip
+    def test_version(self, patient: Patient, name: str, version: str, old: bool) -> None:
+        getattr(patient.world, name).agent_version = lambda: version
+        found = patient.troubles()
+        assert [severity for severity, what in found] == ([ERROR] if old else [])
+
+    def test_a_version_that_may_not_be_read(self, patient: Patient) -> None:
+        patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="")
+        assert patient.trouble() == (WARNING, "nomad: its version cannot be read")
+
+    @pytest.mark.parametrize(("seconds", "told"), [(2, False), (-2, False), (60, True), (-60, True)])
+    def test_clocks(self, patient: Patient, seconds: float, told: bool) -> None:
+        now = patient.world.clock.now()
+        patient.world.consul.server_time = lambda: now + seconds  # type: ignore[method-assign]
+        words = [what for _, what in patient.troubles()]
+        assert [what.startswith("consul: its clock and this machine's differ by") for what in words] == [True] * told
+
+    def test_metrics_of_the_servers(self, patient: Patient) -> None:
+        off = Rejected("415", hint="")
+        patient.agents["http://10.0.0.1:4646"] = World().nomad
+        patient.world.nomad.failures["metrics"] = patient.world.consul.failures["metrics"] = off
+        found = patient.troubles()
+        assert [(severity, what.split(":")[0]) for severity, what in found] == [(WARNING, "nomad"), (WARNING, "consul")]
+        assert "JobNotRunning can never fire" in found[0][1]
+
+    def test_metrics_of_a_client(self, patient: Patient) -> None:
+        client = World().nomad
+        patient.agents["http://10.0.0.1:4646"] = client
+        client.failures["metrics"] = Rejected("415", hint="")
+        assert patient.trouble() == (WARNING, "node-1: its Nomad client tells no metrics")
+        client.failures["metrics"] = Unreachable("no route", hint="")
+        assert patient.troubles() == []
+        assert any("cannot be seen from here (no route)" in finding.what for finding in patient.examine())
+
+    def test_metrics_of_allocations_are_missed_only_where_there_are_some(self, patient: Patient) -> None:
+        client = World().nomad
+        client.metrics = lambda: "nomad_client_allocs_running 1\n"  # type: ignore[method-assign]
+        patient.agents["http://10.0.0.1:4646"] = client
+        assert patient.troubles() == []
+        patient.world.deploy(patient.wanted)
+        assert patient.trouble()[1].startswith("node-1: its Nomad client tells no metrics of allocations")
+
+
+class TestTokens:
+    @pytest.mark.parametrize(
+        ("method", "words"),
+        [
+            ("jobs", "list jobs"),
+            ("nodes", "list nodes"),
+            ("plan_job", "submit jobs"),
+            ("variable", "read nomad/jobs/obs-prometheus"),
+            ("put_variable", "write nomad/jobs/obs-prometheus"),
+            ("create_volume", "make volumes"),
+        ],
+    )
+    def test_a_right_that_nomad_does_not_give(self, patient: Patient, method: str, words: str) -> None:
+        patient.world.nomad.failures[method] = Forbidden("403", hint="ask for it")
+        wanted = config(consul={"token": "env:A"}, components={"prometheus": {"storage": {"kind": "dynamic"}}})
+        assert (ERROR, f"nomad: the token may not {words}") in patient.troubles(wanted)
+
+    @pytest.mark.parametrize(
+        ("method", "words"),
+        [
+            ("entries", "read obsctl/obs/"),
+            ("put", "write obsctl/obs/"),
+            ("services", "see services"),
+            ("create_session", "make the session of a lock"),
+        ],
+    )
+    def test_a_right_that_consul_does_not_give(self, patient: Patient, method: str, words: str) -> None:
+        patient.world.consul.failures[method] = Forbidden("403", hint="ask for it")
+        assert patient.trouble() == (ERROR, f"consul: the token may not {words}")
+
+    def test_a_write_that_loses_its_check_and_set_is_allowed(self, patient: Patient) -> None:
+        patient.world.consul.failures["put"] = Conflict("lost", hint="")
+        assert patient.troubles() == []
+
+
+class TestJobs:
+    def test_a_job_that_nomad_cannot_read(self, patient: Patient) -> None:
+        patient.world.nomad.failures["parse_job"] = Rejected("no such block", hint="")
+        severity, what = patient.trouble()
+        assert severity is ERROR
+        assert what.startswith("jobs: Nomad cannot read these jobs")
+
+    def test_a_secret_that_is_not_there(self, patient: Patient) -> None:
+        missing = ObsctlError("the variable A is not set", hint="export it")
+        world, wanted = patient.world, config(consul={"token": "env:A"})
+
+        def resolve(reference: str, key: str) -> Secret:
+            raise missing
+
+        site = Site(wanted, NOWHERE, world.nomad, world.consul, resolve, lambda _: world.nomad, patient.folder)
+        assert [finding.what for finding in examine(site) if finding.where == "jobs"] == ["the variable A is not set"]
+
+
+class TestNodes:
+    def test_no_node_in_the_datacenters(self, patient: Patient) -> None:
+        patient.nodes[0]["SchedulingEligibility"] = "ineligible"
+        assert patient.trouble() == (ERROR, "nodes: no node is ready and eligible in *, node pool default")
+
+    def test_a_driver_that_no_node_has(self, patient: Patient) -> None:
+        patient.nodes[0]["Drivers"]["docker"] = {"Healthy": False, "HealthDescription": "no daemon"}
+        assert patient.trouble() == (ERROR, "docker: no node can run it (node-1: no daemon)")
+
+    def test_one_node_that_has_it_is_enough(self, patient: Patient) -> None:
+        patient.nodes.append(node("node-2", Drivers={}))
+        assert patient.troubles() == []
+
+    def hold(self, patient: Patient, port: int, job: str) -> None:
+        patient.world.nomad.register_job({"ID": job, "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
+        [alloc] = [alloc for alloc in patient.world.nomad._allocations.values() if alloc["JobID"] == job]
+        alloc["AllocatedResources"] = {"Shared": {"Ports": [{"Label": "http", "Value": port}]}}
+
+    def test_a_port_that_another_job_holds(self, patient: Patient) -> None:
+        self.hold(patient, 9090, "squatter")
+        words = "obs-prometheus: port 9090 (http) is held by the job squatter on node-1"
+        assert patient.trouble() == (ERROR, words)
+
+    def test_a_port_that_is_free_on_another_node(self, patient: Patient) -> None:
+        self.hold(patient, 9090, "squatter")
+        patient.nodes.append(node("node-2", HostVolumes=patient.nodes[0]["HostVolumes"]))
+        assert patient.troubles() == []
+
+    def test_our_own_jobs_may_hold_ports(self, patient: Patient) -> None:
+        self.hold(patient, 9090, "obs-alertmanager")
+        assert not [what for _, what in patient.troubles() if "is held by" in what]
+
+    def test_too_little_memory_for_all_together(self, patient: Patient) -> None:
+        patient.nodes[0]["NodeResources"]["Memory"]["MemoryMB"] = 1500
+        words = "room: the stack wants 1536 MB of memory, and the nodes have 1500 MB for it"
+        assert patient.trouble() == (ERROR, words)
+
+    def test_what_the_scheduler_says(self, patient: Patient) -> None:
+        lacks = {"NodesEvaluated": 1, "ConstraintFiltered": {"x = y": 1}}
+        patient.world.nomad.unplaceable["obs-warden"] = {"warden": lacks}
+        words = "obs-warden: cannot be placed: group warden: x = y (1 nodes)"
+        assert patient.trouble() == (ERROR, words)
+
+    def test_a_missing_volume_is_told_once(self, patient: Patient) -> None:
+        lacks = {"NodesEvaluated": 1, "ConstraintFiltered": {"missing compatible host volumes": 1}}
+        patient.world.nomad.unplaceable["obs-prometheus"] = {"prometheus": lacks}
+        patient.host_volumes("obs-alertmanager", "obs-alert-sink")
+        assert patient.trouble() == (ERROR, "obs-prometheus: the host volume obs-prometheus is missing on node-1")
+
+
+class TestVolumes:
+    def test_one_node_with_the_volume_is_enough(self, patient: Patient) -> None:
+        patient.nodes.append(node("node-2"))
+        assert patient.troubles() == []
+
+    def test_several_on_nodes_of_their_own_want_one_each(self, patient: Patient) -> None:
+        wanted = config(profile="ha", components={"alertmanager": {"count": 1}})
+        patient.nodes.append(node("node-2"))
+        words = "obs-prometheus: the host volume obs-prometheus is missing on node-2"
+        assert patient.trouble(wanted) == (ERROR, words)
+        patient.nodes[1]["HostVolumes"] = patient.nodes[0]["HostVolumes"]
+        assert patient.troubles(wanted) == []
+
+    def test_a_dynamic_one_is_made_by_the_deploy(self, patient: Patient) -> None:
+        patient.host_volumes("obs-alertmanager", "obs-alert-sink")
+        assert patient.troubles(config(components={"prometheus": {"storage": {"kind": "dynamic"}}})) == []
+
+    def test_a_system_job_wants_its_volume_on_every_node(self, patient: Patient) -> None:
+        parse = patient.world.nomad.parse_job
+
+        def parsed(hcl: str) -> Json:
+            job = parse(hcl)
+            return {**job, "Type": "system"} if job["ID"] == "obs-prometheus" else job
+
+        patient.world.nomad.parse_job = parsed  # type: ignore[method-assign]
+        patient.nodes.append(node("node-2"))
+        assert patient.trouble() == (ERROR, "obs-prometheus: the host volume obs-prometheus is missing on node-2")
+
+    def test_raw_exec_wants_a_folder_of_the_node(self, patient: Patient) -> None:
+        assert patient.troubles(RAW) == []
+        patient.nodes[0]["Meta"] = {}
+        words = "raw_exec: node-1 names no folder for data (the meta obsctl_volumes)"
+        assert patient.trouble(RAW) == (ERROR, words)
+
+    def test_folders_of_this_machine_are_looked_at(self, patient: Patient, tmp_path: Path) -> None:
+        patient.nodes[0]["HTTPAddr"] = HERE
+        patient.host_volumes("obs-prometheus", "obs-alertmanager", "obs-alert-sink", path=str(tmp_path))
+        for name in ("obs-prometheus", "obs-alertmanager"):
+            (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / "obs-alertmanager").chmod(0o777)
+        found = [what for _, what in patient.troubles() if "folder" in what]
+        assert [what.split(":")[0] for what in found] == ["obs-alert-sink", "obs-prometheus"]
+        assert "No such file" in found[0]
+        assert f"belongs to uid {os.getuid()} and cannot be written by uid 65534" in found[1]
+
+    def test_those_of_another_machine_are_not_vouched_for(self, patient: Patient) -> None:
+        told = [finding for finding in patient.examine() if "cannot be seen from here" in finding.what]
+        assert [finding.severity for finding in told] == [INFO]
+        assert "obs-prometheus on node-1 (uid 65534)" in told[0].what
+
+    @pytest.mark.parametrize(
+        ("mode", "owner", "uid", "may"),
+        [(0o700, 5, 5, True), (0o500, 5, 5, False), (0o770, 5, 6, False), (0o757, 5, 6, True), (0o000, 5, 0, True)],
+    )
+    def test_who_may_write(self, mode: int, owner: int, uid: int, may: bool) -> None:
+        status = os.stat_result((0o40000 | mode, 1, 1, 1, owner, owner, 0, 0, 0, 0))
+        assert volumes.may_write(status, uid) is may
+
+
+class TestHere:
+    @pytest.fixture
+    def listener(self) -> Iterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server.getsockname()[1]
+
+    def test_a_port_that_a_stranger_has(self, patient: Patient, listener: int) -> None:
+        patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1")
+        wanted = config(driver="raw_exec", components={"warden": {"port": listener}})
+        words = f"obs-warden: something that Nomad did not start listens on 127.0.0.1:{listener} (http)"
+        assert (ERROR, words) in patient.troubles(wanted)
+
+    def test_programs_of_this_machine(self, patient: Patient, tmp_path: Path) -> None:
+        patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1")
+        wanted = config(driver="raw_exec", components={"prometheus": {"command": "no-such-program"}})
+        assert (WARNING, "obs-prometheus: its program no-such-program is not on the PATH here") in patient.troubles(
+            wanted
+        )
+        for name in ("no-such-program", "alertmanager", "obsctl"):
+            (tmp_path / name).touch(mode=0o755)
+        patient.path = str(tmp_path)
+        assert not [what for _, what in patient.troubles(wanted) if "program" in what]
+        (tmp_path / "no-such-program").unlink()
+        words = "obs-prometheus: its program no-such-program is not on the PATH of the Nomad client"
+        assert (ERROR, words) in patient.troubles(wanted)
+
+    def test_those_of_another_machine_cannot_be_seen(self, patient: Patient) -> None:
+        assert patient.troubles(config(driver="raw_exec", components={"warden": {"command": "no-such-program"}})) == []
+
+    def test_a_state_folder_that_cannot_be_made(self, patient: Patient) -> None:
+        (patient.folder / "state").touch()
+        severity, what = patient.trouble()
+        assert severity is WARNING
+        assert what.startswith(f"state folder: {patient.folder / 'state'} cannot be written")
