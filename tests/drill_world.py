@@ -35,6 +35,14 @@ JOB = {
         }
     ],
 }
+OWN_JOBS = [
+    {
+        "ID": f"{STACK}-{name}",
+        "Type": "service",
+        "TaskGroups": [{"Name": name, "Count": 1, "Services": [], "Tasks": [{"Name": name, "Config": {"args": []}}]}],
+    }
+    for name in ("prometheus", "alertmanager")
+]
 LABELS = {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
 ALERTMANAGER = {
     "route": {"receiver": "alert-sink", "group_wait": "1s", "group_interval": "2s"},
@@ -159,7 +167,8 @@ class DrillWorld:
         self.prometheus = FakePrometheus(self.clock)
         self.alertmanager = FakeAlertmanager(self.clock)
         self.sink = FakeSink(self.clock)
-        self.nomad.register_job(JOB)
+        for job in (JOB, *OWN_JOBS):
+            self.nomad.register_job(job)
         self.rule = {
             "type": "alerting", "name": "ServiceDown", "query": f'absent(up{{job="{SERVICE}"}} == 1)',
             "duration": 10, "labels": {"service": SERVICE, "severity": "critical"}, "health": "ok",

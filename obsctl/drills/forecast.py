@@ -2,7 +2,11 @@
 
 The model (symbols as in docs/drills.md): s scrape interval, t scrape timeout, e evaluation interval, f `for`,
 F = e*ceil(f/e), g group_wait, G group_interval. A fault falls at a random moment of the scrape cycle
-(X uniform in 0..s) and of the evaluation cycle (Y uniform in 0..e).
+(X uniform in 0..s) and of the evaluation cycle (Y uniform in 0..e). Of several Prometheus the first to see it counts;
+each has an X and Y of its own.
+
+Of several Alertmanagers one sends, and each of the others waits p longer than the one before it, to see whether that
+one did. So the last of n sends (n - 1) p later, if all before it have died and nobody has noticed yet.
 
 A job that is stopped also leaves service discovery, after D (the discovery manager's throttle) and L (the scrape
 manager's reload ticker). Whichever is first decides: a scrape that is refused (the alert is pending after X + Y),
@@ -30,7 +34,10 @@ TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the live configuration says, in seconds. refresh_interval: how long service discovery may wait."""
+    """What the live configuration says, in seconds. refresh_interval: how long service discovery may wait.
+
+    prometheus, alertmanagers: how many there are. peer_timeout: what each Alertmanager waits for the one before it.
+    """
 
     scrape_interval: float
     scrape_timeout: float
@@ -40,6 +47,14 @@ class Settings:
     group_wait: float
     group_interval: float
     refresh_interval: float
+    prometheus: int = 1
+    alertmanagers: int = 1
+    peer_timeout: float = 0.0
+
+    @property
+    def turns(self) -> float:
+        """How long the last Alertmanager waits for all before it."""
+        return (self.alertmanagers - 1) * self.peer_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +95,10 @@ def forecast(settings: Settings, *, vanishes: bool) -> Forecast:
     wait = settings.evaluation_interval * math.ceil(settings.pending / settings.evaluation_interval)
     firing = _later(pending, "firing", wait, wait, wait)
     delivered = _later(firing, "delivered", settings.group_wait, settings.group_wait + TRANSPORT_MEAN,
-                       settings.group_wait + TRANSPORT_MAX)  # fmt: skip
+                       settings.group_wait + settings.turns + TRANSPORT_MAX)  # fmt: skip
     cleared = _cleared(settings, vanishes=vanishes)
     resolved = _later(cleared, "resolved", 0.0, settings.group_interval / 2 + TRANSPORT_MEAN,
-                      settings.group_interval + TRANSPORT_MAX)  # fmt: skip
+                      settings.group_interval + settings.turns + TRANSPORT_MAX)  # fmt: skip
     return Forecast(settings, (pending, firing, delivered, cleared, resolved))
 
 
@@ -91,9 +106,22 @@ def _pending(settings: Settings, *, vanishes: bool) -> Band:
     s, e = settings.scrape_interval, settings.evaluation_interval
     if not vanishes:
         fails = settings.scrape_timeout
-        return Band("pending", 0.0, (s + e) / 2, s + fails + e, "fault")
-    mean = (s + e) / 2 + STALENESS * s * _removal_first(s)
+        return Band("pending", 0.0, _mean_of_first(settings), s + fails + e, "fault")
+    mean = _mean_of_first(settings) + STALENESS * s * _removal_first(s)
     return Band("pending", 0.0, mean, s + STALENESS * s + e, "fault")
+
+
+def _mean_of_first(settings: Settings) -> float:
+    """Mean of the least of as many independent X + Y as there are Prometheus: the integral of P(X + Y > z)^n."""
+    s, e, steps = settings.scrape_interval, settings.evaluation_interval, 1000
+
+    def later_than(z: float) -> float:
+        return 1 - (z**2 - max(0.0, z - s) ** 2 - max(0.0, z - e) ** 2) / (2 * s * e)
+
+    if settings.prometheus == 1:
+        return (s + e) / 2
+    width = (s + e) / steps
+    return width * sum(later_than((step + 0.5) * width) ** settings.prometheus for step in range(steps))
 
 
 def _removal_first(scrape_interval: float) -> float:

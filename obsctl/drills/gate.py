@@ -92,9 +92,12 @@ def _quiet(experiment: Experiment, world: World) -> Iterator[Finding]:
 
 
 def _path(target: Target, world: World) -> Iterator[Finding]:
-    """Prometheus knows Alertmanager, the route ends at alert-sink, and the heartbeat arrives there."""
-    if not world.prometheus.alertmanagers():
-        yield _error("prometheus", "it has no active Alertmanager", "obsctl status")
+    """Prometheus knows every Alertmanager, the route ends at alert-sink, and the heartbeat arrives there."""
+    known, wanted = len(world.prometheus.alertmanagers()), target.settings.alertmanagers
+    if known < wanted:
+        yield _error("prometheus", f"it has {known} of {wanted} active Alertmanagers", "obsctl status")
+    if wanted > 1:
+        yield from _gossip(wanted, world)
     if target.route is None:
         names = ", ".join(route.receiver for route in target.routes)
         hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
@@ -102,6 +105,17 @@ def _path(target: Target, world: World) -> Iterator[Finding]:
     since = world.clock.now() - HEARTBEAT_LOOKBACK
     if not world.sink.notifications(since=since, alertname="Watchdog"):
         yield _error("alert-sink", "no heartbeat (Watchdog) in the last 5 minutes", "the alert path is broken already")
+
+
+def _gossip(wanted: int, world: World) -> Iterator[Finding]:
+    """Every Alertmanager answers, knows all others, and is ready to send: else one notification may become two."""
+    clusters = world.alertmanager.gossip()
+    if len(clusters) < wanted:
+        yield _error("alertmanager", f"{len(clusters)} of {wanted} answer", "obsctl status")
+    for cluster in clusters:
+        if cluster["status"] != "ready" or len(cluster["peers"]) != wanted:
+            what = f"one is {cluster['status']} and sees {len(cluster['peers'])} of {wanted}"
+            yield _error("alertmanager", what, "they find each other within seconds of their start")
 
 
 def _clocks(world: World) -> Iterator[Finding]:

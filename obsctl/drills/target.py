@@ -103,6 +103,7 @@ def _settings(
         raise ObsctlError(
             f"Prometheus does not scrape {experiment.service}", hint="give the service the Consul tag obsctl.scrape"
         )
+    alertmanagers, peer_timeout = _turns(world)
     return Settings(
         scrape_interval=parse_duration(target["scrapeInterval"]),
         scrape_timeout=parse_duration(target["scrapeTimeout"]),
@@ -112,7 +113,24 @@ def _settings(
         group_wait=route.group_wait if route else 0.0,
         group_interval=route.group_interval if route else 0.0,
         refresh_interval=_refresh_interval(prometheus, target["scrapePool"]),
+        prometheus=_group(world, "prometheus")["Count"],
+        alertmanagers=alertmanagers,
+        peer_timeout=peer_timeout,
     )
+
+
+def _turns(world: World) -> tuple[int, float]:
+    """How many Alertmanagers there are, and how many seconds each waits for the one before it: a flag of its job, since
+    its API does not tell."""
+    group = _group(world, "alertmanager")
+    flags = dict(flag.split("=", 1) for flag in group["Tasks"][0]["Config"]["args"] if "=" in flag)
+    return group["Count"], parse_duration(flags.get("--cluster.peer-timeout", "0s"))
+
+
+def _group(world: World, component: str) -> Json:
+    """The one task group of a component's job."""
+    group: Json = world.nomad.job(f"{world.stack}-{component}")["TaskGroups"][0]
+    return group
 
 
 def _refresh_interval(config: Json, pool: str) -> float:

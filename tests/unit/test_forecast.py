@@ -15,6 +15,9 @@ STANDARD = Settings(
 NO_DELAY = replace(STANDARD, group_wait=0, group_interval=0)
 
 
+TIMES = [field.name for field in fields(Settings) if field.type == "float"]
+
+
 def seconds(least=0.0, most=600.0):
     return st.floats(least, most, allow_nan=False).map(lambda value: round(value, 3))
 
@@ -22,7 +25,8 @@ def seconds(least=0.0, most=600.0):
 any_settings = st.builds(
     Settings, scrape_interval=seconds(0.5), scrape_timeout=seconds(0.1), evaluation_interval=seconds(0.5),
     pending=seconds(), keep_firing=seconds(), group_wait=seconds(), group_interval=seconds(),
-    refresh_interval=seconds(),
+    refresh_interval=seconds(), peer_timeout=seconds(0, 15), prometheus=st.integers(1, 3),
+    alertmanagers=st.integers(1, 5),
 )  # fmt: skip
 
 
@@ -41,7 +45,7 @@ def test_stages_follow_each_other(given_settings, vanishes):
         assert bands[earlier].maximum <= bands[later].maximum
 
 
-@given(any_settings, st.booleans(), st.sampled_from([field.name for field in fields(Settings)]), seconds(0, 60))
+@given(any_settings, st.booleans(), st.sampled_from(TIMES), seconds(0, 60))
 @settings(max_examples=400)
 def test_a_longer_setting_never_shortens_a_stage(given_settings, vanishes, name, more):
     # For a multiple of the evaluation interval `for` waits no longer than it says; so it is kept on one.
@@ -140,3 +144,30 @@ def test_a_forecast_survives_the_journal(given_settings, vanishes):
     made = forecast(given_settings, vanishes=vanishes)
     assert Forecast.from_dict(made.to_dict()) == made
     assert all(math.isfinite(band.maximum) for band in made.bands)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_several_prometheus_the_first_to_see_it_counts(count):
+    given_settings = replace(NO_DELAY, prometheus=count)
+    generator = random.Random(1)
+
+    def pending():
+        x, y = (
+            generator.uniform(0, given_settings.scrape_interval),
+            generator.uniform(0, given_settings.evaluation_interval),
+        )
+        return x + y
+
+    mean = sum(min(pending() for _ in range(count)) for _ in range(20_000)) / 20_000
+    assert forecast(given_settings, vanishes=False).band("pending").mean == pytest.approx(mean, rel=0.02)
+
+
+def test_the_last_alertmanager_sends_after_the_turns_of_all_others():
+    one, three = (
+        forecast(STANDARD, vanishes=True),
+        forecast(replace(STANDARD, alertmanagers=3, peer_timeout=5), vanishes=True),
+    )
+    for stage in ("delivered", "resolved"):
+        assert three.band(stage).maximum - one.band(stage).maximum == pytest.approx(10)
+        assert three.band(stage).mean == one.band(stage).mean
+    assert three.band("firing") == one.band("firing")

@@ -120,7 +120,7 @@ def nomad_away(world):
         (neighbour_firing, "alert HelloServiceErrors: it is firing already"),
         (held_by_alertmanager, "Alertmanager still holds it"),
         (silenced, "silence abc covers the alert"),
-        (no_alertmanager, "no active Alertmanager"),
+        (no_alertmanager, "0 of 1 active Alertmanagers"),
         (routed_elsewhere, "the alert goes to people, not to alert-sink"),
         (no_heartbeat, "no heartbeat"),
         (slow_clock, "nomad: its clock is off by -10 s"),
@@ -193,8 +193,39 @@ def test_an_alert_of_another_service_is_no_obstacle(world):
 
 
 def test_the_gate_touches_nothing(world):
+    servers = (world.nomad, world.consul)
+    for server in servers:
+        server.calls.clear()
     findings(world)
     writes = {"put", "delete", "delete_tree", "register_job", "stop_job", "acquire"}
-    calls = {name for server in (world.nomad, world.consul) for name, _ in server.calls[1:]}
+    calls = {name for server in servers for name, _ in server.calls}
     assert not calls & writes
     assert world.nomad.job(JOB_ID)["Version"] == 0
+
+
+def three_alertmanagers(world, *clusters):
+    """A stack with three of them; clusters: (status, peers) as each that answers says."""
+    job = world.nomad.job("obs-alertmanager")
+    world.nomad.register_job({**job, "TaskGroups": [{**job["TaskGroups"][0], "Count": 3}]})
+    world.prometheus.alertmanager_urls = [f"http://{name}:9093" for name in "abc"]
+    world.alertmanager.gossip = lambda: [{"status": status, "peers": [{}] * peers} for status, peers in clusters]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "expected"),
+    [
+        ([("ready", 3)] * 3, []),
+        ([("ready", 3)] * 2, ["alertmanager: 2 of 3 answer"]),
+        ([("ready", 3), ("settling", 3), ("ready", 3)], ["alertmanager: one is settling and sees 3 of 3"]),
+        ([("ready", 3), ("ready", 3), ("ready", 1)], ["alertmanager: one is ready and sees 1 of 3"]),
+    ],
+)
+def test_several_alertmanagers_must_all_be_ready_and_know_each_other(world, clusters, expected):
+    three_alertmanagers(world, *clusters)
+    assert findings(world) == expected
+
+
+def test_prometheus_must_know_all_of_them(world):
+    three_alertmanagers(world, *[("ready", 3)] * 3)
+    world.prometheus.alertmanager_urls.pop()
+    assert findings(world) == ["prometheus: it has 2 of 3 active Alertmanagers"]

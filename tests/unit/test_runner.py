@@ -45,7 +45,7 @@ def test_what_is_not_steady_stops_the_drill_before_anything_is_written_to_the_cl
     world.prometheus.alertmanager_urls = []
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("NOT_STEADY", 20)
-    assert "no active Alertmanager" in verdict.reason
+    assert "0 of 1 active Alertmanagers" in verdict.reason
     assert not world.consul.called("put")
     assert world.versions() == 0
 
