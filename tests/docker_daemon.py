@@ -1,0 +1,92 @@
+"""A Docker of the tests' own: private folders, a private socket, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from obsctl.wait import wait_until
+
+
+@dataclass(frozen=True)
+class Docker:
+    """A running daemon. environ: what points docker, and Nomad's docker driver, at it."""
+
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"DOCKER_HOST": f"unix://{self.folder}/docker.sock", "DOCKER_CONFIG": str(self.folder / "config")}
+
+    def run(self, *argv: str | Path, code: int | None = 0) -> str:
+        """`docker ARGV`, which must end with this exit code (None: any); gives what it printed."""
+        ended = subprocess.run(
+            ["docker", *argv], env={**os.environ, **self.environ}, capture_output=True, text=True, check=False
+        )
+        assert code is None or ended.returncode == code, f"docker {argv}: {ended.stdout}{ended.stderr}"
+        return ended.stdout.strip()
+
+    def inspect(self, *names: str) -> list[dict[str, object]]:
+        """What Docker knows of these containers or images."""
+        found: list[dict[str, object]] = json.loads(self.run("inspect", *names)) if names else []
+        return found
+
+    def containers(self) -> list[str]:
+        """The names of all that there are, running or not."""
+        return self.run("ps", "--all", "--format", "{{.Names}}").split()
+
+    def answers(self) -> bool:
+        return bool(self.run("version", "--format", "{{.Server.Version}}", code=None))
+
+
+@contextmanager
+def daemon() -> Iterator[Docker]:
+    """Runs as long as the context. No bridge, no firewall rules: containers use the host's network or none."""
+    assert shutil.which("dockerd"), "dockerd is missing; on Debian: apt-get install docker.io"
+    folder = Path(tempfile.mkdtemp(prefix="obsctl-docker-", dir="/tmp"))
+    (folder / "config").mkdir()
+    (folder / "daemon.json").write_text("{}")
+    docker = Docker(folder)
+    argv = [
+        "dockerd", f"--config-file={folder}/daemon.json", f"--data-root={folder}/data", f"--exec-root={folder}/exec",
+        f"--pidfile={folder}/pid", f"--host=unix://{folder}/docker.sock", "--bridge=none", "--iptables=false",
+        "--ip6tables=false", "--ip-masq=false",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: _check(process, folder) and docker.answers(), timeout=60, what="dockerd", hint="")
+        yield docker
+    finally:
+        if process.poll() is None:
+            # After Ctrl-C it is ending already, and does not answer.
+            for container in docker.run("ps", "--all", "--quiet", code=None).split():
+                docker.run("rm", "--force", "--volumes", container, code=None)
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+        wait_until(lambda: not _processes(folder), timeout=30, what="the end of Docker's processes", hint="")
+        for partition in psutil.disk_partitions(all=True):  # the network namespace of containers that use the host's
+            if Path(partition.mountpoint).is_relative_to(folder):
+                subprocess.run(["umount", partition.mountpoint], check=True)
+        shutil.rmtree(folder)
+
+
+def _check(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    assert process.poll() is None, "dockerd ended:\n" + (folder / "log").read_text()[-3000:]
+    return True
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    """containerd and its shims: they are called with paths of the folder."""
+    listed = psutil.process_iter(["cmdline"])
+    return [process for process in listed if any(str(folder) in word for word in process.info["cmdline"] or ())]

@@ -1,0 +1,78 @@
+"""Metrics, traces and logs with driver exec: programs in a chroot each, as nobody, with data in host volumes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obsctl.local import agents, cluster, members
+from obsctl.local.agents import CLIENT
+from obsctl.stack import components, storage
+from tests.conftest import running_cluster
+from tests.contract.agents import program
+from tests.docker_images import libraries
+from tests.e2e.stack import Stack, write_config
+from tests.world import ALERT_PATH
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.xdist_group("exec"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="Nomad's exec driver takes root"),
+]
+# Those of the node's programs that consist of one file; obsctl itself would take a whole Python.
+PROGRAMS = ("prometheus", "alertmanager", "loki", "jaeger", "otelcol-gateway")
+IN_EXEC = ("prometheus", "alertmanager", "loki", "jaeger", "otel-gateway")
+
+
+def chroot() -> dict[str, str]:
+    """What is in it: by default all of /usr would be."""
+    paths = {name: Path(program(name)) for name in PROGRAMS}
+    return {
+        **{str(path): f"/usr/bin/{name}" for name, path in paths.items()},
+        **{str(library.resolve()): str(library) for library in libraries(paths.values())},
+    }
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    inside = chroot()
+
+    def config_text(agent: str, *more: Any) -> str:
+        config = json.loads(agents.config_text(agent, *more))
+        if agent == CLIENT:
+            config["client"]["chroot_env"] = inside
+        return json.dumps(config)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster, "config_text", config_text)
+        with running_cluster() as running:
+            stack = Stack(running, tmp_path_factory.mktemp("stack"))
+            write_config(stack.folder, running, components={*ALERT_PATH, *IN_EXEC})
+            for name in IN_EXEC:
+                stack.change(name, driver="exec")
+            running.up(host_volumes=storage.host_volumes(stack.loaded.config))
+            stack.run("deploy", "--yes")
+            yield stack
+
+
+def test_programs_run_as_nobody_with_a_root_of_their_own(stack: Stack) -> None:
+    found = [process for process in members.members(stack.cluster.folder.path) if process.name() in PROGRAMS]
+    assert sorted(process.name() for process in found) == sorted(PROGRAMS)
+    for process in found:
+        assert set(process.uids()) == {components.NOBODY}, f"{process.name()} runs as {process.uids()}"
+        root = Path(f"/proc/{process.pid}/root")
+        assert {path.name for path in (root / "usr" / "bin").iterdir()} == set(PROGRAMS), "it sees the node's files"
+
+
+def test_data_is_in_host_volumes_and_belongs_to_nobody(stack: Stack) -> None:
+    stack.clients.nomad.stop_job("obs-alertmanager")  # it writes when it ends
+    stack.run("deploy", "--yes")
+    for path in stack.cluster.folder.host_volumes():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        assert files, f"{path.name} is empty"
+        assert {file.stat().st_uid for file in files} == {components.NOBODY}
