@@ -14,9 +14,11 @@ import click
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
+    from obsctl.clients.protocols import NomadApi
     from obsctl.demo.discovery import Consul
 
 Command = Callable[..., Any]
+NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
 
 
 @click.group()
@@ -25,7 +27,7 @@ def serve() -> None:
 
     Example: obsctl serve alert-sink --data-dir /tmp/alerts
     """
-    missing = [name for name in ("flask", "prometheus_client", "waitress") if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ObsctlError(
             f"the programs for the cluster need {', '.join(missing)}, which this installation does not have",
@@ -128,14 +130,15 @@ def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str
 @serve.command("response-service")
 @listens(6060)
 @reads_consul
-def response_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None) -> None:
+@click.option("--fixed", is_flag=True, help="Without the planted bug of docs/tutorial-find-the-bug.md.")
+def response_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None, fixed: bool) -> None:
     """The demo's back: GET /phrase takes one from the Consul key minion_phrases.
 
-    Example: obsctl serve response-service --consul http://127.0.0.1:8500
+    Example: obsctl serve response-service --consul http://127.0.0.1:8500 --fixed
     """
     from obsctl.demo import response
 
-    response.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file))
+    response.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), fixed=fixed)
 
 
 @serve.command("traffic")
@@ -160,11 +163,53 @@ def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | Non
     program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)
 
 
+def reads_nomad(command: Command) -> Command:
+    """The option of a program that talks to Nomad. Its token comes from NOMAD_TOKEN only, never from argv."""
+    return click.option(
+        "--nomad",
+        "nomad_address",
+        default="http://127.0.0.1:4646",
+        show_default=True,
+        envvar="NOMAD_ADDR",
+        metavar="URL",
+        help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
+    )(command)
+
+
+def _nomad(address: str, namespace: str) -> NomadApi:
+    from obsctl.clients import connect
+    from obsctl.config.schema import NomadServer, Tls
+
+    server = NomadServer(address=address, namespace=namespace, tls=Tls(ca_file=os.environ.get("NOMAD_CACERT")))
+    return connect.nomad(server, token=os.environ.get("NOMAD_TOKEN"))
+
+
+@serve.command("log-links")
+@listens(8097)
+@reads_nomad
+@click.option("--node", "node_id", required=True, envvar="NODE_ID", help="The id of the Nomad node it runs on.")
+@click.option(
+    "--allocations",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where the collector sees the node's allocations: the client's alloc_dir.",
+)
+@click.option("--links", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where to put the tree.")
+def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocations: Path, links: Path) -> None:
+    """Name the log files of this node's allocations, for the collector that reads them.
+
+    Example: obsctl serve log-links --node "$ID" --allocations /opt/nomad/data/alloc --links /tmp/links
+    """
+    from obsctl.services import log_links as service
+
+    nomad = _nomad(nomad_address, namespace="*")
+    service.run(nomad, node_id, allocations=Path(os.path.normpath(allocations)), links=links, bind=bind, port=port)
+
+
 @serve.command("warden")
 @listens(8098)
 @reads_consul
-@click.option("--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, envvar="NOMAD_ADDR",
-              metavar="URL", help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.")  # fmt: skip
+@reads_nomad
 @click.option("--namespace", default="default", show_default=True, envvar="NOMAD_NAMESPACE", help="Nomad's namespace.")
 @click.option("--stack", required=True, help="The stack whose drills it looks after.")
 def warden(
@@ -181,15 +226,14 @@ def warden(
     Example: obsctl serve warden --stack obs
     """
     from obsctl.clients import connect
-    from obsctl.config.schema import ConsulServer, NomadServer, Tls
+    from obsctl.config.schema import ConsulServer, Tls
     from obsctl.drills.world import Cluster
     from obsctl.services import warden as service
 
-    nomad = NomadServer(address=nomad_address, namespace=namespace, tls=Tls(ca_file=os.environ.get("NOMAD_CACERT")))
     consul = ConsulServer(address=consul_address, tls=Tls(ca_file=consul_ca_file))
     cluster = Cluster(
         stack=stack,
-        nomad=connect.nomad(nomad, token=os.environ.get("NOMAD_TOKEN")),
+        nomad=_nomad(nomad_address, namespace),
         consul=connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN")),
     )
     service.run(cluster, bind=bind, port=port)

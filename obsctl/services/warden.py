@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -19,7 +18,8 @@ from obsctl.drills.faults import FAULTS, is_back
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict, ObsctlError
-from obsctl.services import web
+from obsctl.services import turns
+from obsctl.services.turns import Turns
 
 TURN = 2.0
 """Seconds between two looks at the leases; a new recipe is seen at once."""
@@ -35,37 +35,18 @@ class Warden:
     def __init__(self, cluster: Cluster, registry: CollectorRegistry) -> None:
         self._cluster = cluster
         self._index = 0
-        self._good_turn_at: float | None = None
+        self.turns = Turns(self.turn, self._turn_failed, pause=TURN, stale=STALE, clock=cluster.clock)
         self._recipes = Gauge("warden_recipes", "Revert recipes of drills that are not over.", registry=registry)
         self._reverts = Counter("warden_reverts", "Faults put back after a drill died.", registry=registry)
         self._failures = Counter("warden_failures", "Turns or reverts that failed.", registry=registry)
 
-    def run(self, stop: threading.Event) -> None:
-        """Take turns until told to stop. A turn that fails is counted and taken again."""
-        while not stop.is_set():
-            try:
-                self.turn(wait=TURN)
-            except Exception as error:
-                self._failed("a turn", error)
-                self._index = 0
-                stop.wait(TURN)
-
-    def turn(self, *, wait: float) -> None:
-        """One look at all recipes, at once when one has changed, else after `wait` seconds."""
+    def turn(self, *, wait: float = TURN) -> bool:
+        """One look at all recipes, at once when one has changed, else after `wait` seconds; whether all were served."""
         cluster = self._cluster
         self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=self._index, wait=wait)
         entries = recipes.from_pairs(cluster.stack, pairs)
         self._recipes.set(len(entries))
-        served = [self._serve(entry) for entry in entries]
-        if all(served):
-            self._good_turn_at = cluster.clock.monotonic()
-
-    def why_not_ready(self) -> str:
-        """ "" when the last good turn is recent: only then is an acknowledgement worth anything."""
-        if self._good_turn_at is None:
-            return "there was no good turn yet"
-        age = self._cluster.clock.monotonic() - self._good_turn_at
-        return f"the last good turn is {age:.0f} s ago" if age > STALE else ""
+        return all([self._serve(entry) for entry in entries])
 
     def _serve(self, entry: Entry) -> bool:
         """A drill that cannot be served keeps no other from being served."""
@@ -114,6 +95,10 @@ class Warden:
         outcome = {**self._signature(), "state": state, "detail": detail, "healthy": healthy}
         recipes.amend(self._cluster.consul, recipe, entry, ack=entry.ack, outcome=outcome)
 
+    def _turn_failed(self, error: Exception) -> None:
+        self._index = 0
+        self._failed("a turn", error)
+
     def _failed(self, what: str, error: Exception) -> None:
         self._failures.inc()
         if isinstance(error, ObsctlError):
@@ -132,11 +117,4 @@ class Warden:
 def run(cluster: Cluster, *, bind: str, port: int) -> None:
     """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    warden = Warden(cluster, registry)
-    server = web.Server(web.create_app(registry, why_not_ready=warden.why_not_ready), bind=bind, port=port)
-    stop = threading.Event()
-    turns = threading.Thread(target=warden.run, args=(stop,), name="warden", daemon=True)
-    turns.start()
-    server.run_until_signalled()
-    stop.set()
-    turns.join(timeout=TURN + 1)
+    turns.serve(Warden(cluster, registry).turns, registry, bind=bind, port=port)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
@@ -25,6 +24,7 @@ MAX_SPOOL_BYTES = 4 * MAX_BODY_BYTES  # more is answered 413 before the app is a
 # A call that waits for a dead neighbour holds its thread for seconds; /health and /metrics must not queue behind it.
 THREADS = 32
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HTTP_STATUS = ((Unreachable, 503), (TimedOut, 503), (ServerFailed, 502))
 _log = logging.getLogger("obsctl")
 
@@ -96,9 +96,15 @@ class Server:
         _log.info("listens on http://%s:%d", bind, self.port)
 
     def run_until_signalled(self) -> None:
-        """`run`, with SIGTERM and SIGINT as the way to stop. For the main thread only."""
-        with _on_signals(self.stop):
+        """`run`, with SIGTERM and SIGINT as the way to stop. For the main thread of a program that ends with it: a
+        second signal, however late, must not make a good end look like a crash."""
+        try:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, lambda *_: self.stop())
             self.run()
+        finally:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> None:
         """Answer requests until `stop` is called, then drain."""
@@ -156,13 +162,3 @@ def _answer_with_connection_close(channel: Any) -> None:
     """Tell a keep-alive client, by the answer to its request, that there will be no other on this connection."""
     for pending in list(channel.requests):
         pending.headers["CONNECTION"] = "close"
-
-
-@contextmanager
-def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    previous = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,95 +1,22 @@
-"""The programs of `obsctl serve` as real processes, against a real Consul of their own."""
+"""alert-sink as a real process: deliveries, kills, and how the server beneath all our programs stops."""
 
 import json
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 import requests
 
-from obsctl.local import binaries
 from obsctl.services.web import SETTLE_SECONDS
 from obsctl.wait import SYSTEM_CLOCK, wait_until
+from tests.programs import freeze
 
 pytestmark = pytest.mark.real
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(url):
-    try:
-        return requests.get(url, timeout=5).status_code == 200
-    except requests.RequestException:
-        return False
-
-
-class Program:
-    """`obsctl serve ...` on a free port, or again on the port of an earlier one."""
-
-    def __init__(self, log, *args, port=None, env=None):
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = log
-        command = [sys.executable, "-m", "obsctl", "serve", *args, "--port", str(self.port)]
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=env)
-
-    def wait_alive(self):
-        self.wait_for("/alive")
-        return self
-
-    def wait_for(self, path):
-        def answered():
-            assert self.process.poll() is None, self.log.read_text()
-            return answers(self.url + path)
-
-        wait_until(answered, timeout=30, what=f"{self.url}{path}", hint=str(self.log), interval=0.05)
-
-    def get(self, path):
-        return requests.get(self.url + path, timeout=10)
-
-    def metric(self, name):
-        lines = self.get("/metrics").text.splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
-
-    def end(self, number=signal.SIGTERM):
-        """Send the signal; the exit code and how long it took."""
-        started = time.monotonic()
-        self.process.send_signal(number)
-        return self.process.wait(timeout=30), time.monotonic() - started
-
-    def cleanup(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(timeout=30)
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts programs; those still running when the test ends are killed."""
-    with ExitStack() as programs:
-
-        def start_one(*args, **options):
-            program = Program(tmp_path / f"{args[0]}.log", *args, **options)
-            programs.callback(program.cleanup)
-            return program
-
-        yield start_one
-
-
-# alert-sink
 
 
 @pytest.fixture
@@ -239,7 +166,7 @@ def test_stopped_it_answers_requests_that_were_half_sent(start_sink, number):
 
 def test_stopped_it_answers_connections_that_still_wait_to_be_accepted(start_sink):
     sink = start_sink()
-    sink.process.send_signal(signal.SIGSTOP)
+    freeze(sink.process)
     with ExitStack() as connections:
         address = ("127.0.0.1", sink.port)
         clients = [connections.enter_context(socket.create_connection(address, timeout=5)) for _ in range(20)]
@@ -300,160 +227,3 @@ def test_a_taken_port_is_said_in_a_sentence(start_sink, tmp_path, start):
     assert f"Error: cannot listen on 127.0.0.1:{sink.port}" in said
     assert "Hint: choose a free --port" in said
     assert "Traceback" not in said
-
-
-# The demo
-
-
-class Consul:
-    """A Consul agent in development mode, on its own ports."""
-
-    def __init__(self, folder):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        ports = [f"-{name}-port={free_port()}" for name in ("server", "serf-lan", "serf-wan")]
-        closed = [f"-{name}-port=-1" for name in ("dns", "grpc", "grpc-tls")]
-        command = [binaries.find("consul", {}), "agent", "-dev", "-bind=127.0.0.1", f"-http-port={self.port}"]
-        with (folder / "consul.log").open("wb") as output:
-            self.process = subprocess.Popen([*command, *ports, *closed], stdout=output, stderr=output, cwd=folder)
-
-    def put(self, path, value):
-        body = value if isinstance(value, str) else json.dumps(value)
-        requests.put(f"{self.url}/v1/{path}", data=body, timeout=10).raise_for_status()
-
-    def register(self, name, program):
-        """With an HTTP check on /health, as Nomad would."""
-        check = {"HTTP": f"{program.url}/health", "Interval": "200ms", "Timeout": "1s"}
-        service = {"Name": name, "Address": "127.0.0.1", "Port": program.port, "Check": check}
-        self.put("agent/service/register", service)
-
-    def passing(self, name):
-        return requests.get(f"{self.url}/v1/health/service/{name}?passing=1", timeout=10).json()
-
-
-@pytest.fixture(scope="module")
-def consul(tmp_path_factory):
-    agent = Consul(tmp_path_factory.mktemp("consul"))
-    try:
-        leader = f"{agent.url}/v1/status/leader"
-        wait_until(
-            lambda: answers(leader) and requests.get(leader, timeout=5).json(), timeout=60, what="Consul", hint=""
-        )
-        agent.put("kv/minion_phrases", ["Bello!"])
-        yield agent
-    finally:
-        agent.process.terminate()
-        agent.process.wait(timeout=30)
-
-
-@pytest.fixture
-def demo(consul, start):
-    """hello-service and response-service, registered in Consul and healthy."""
-    consul.put("kv/minion_phrases", ["Bello!"])
-    programs = {}
-    for name in ("hello-service", "response-service"):
-        programs[name] = start(name, "--consul", consul.url).wait_alive()
-        consul.register(name, programs[name])
-    for name in programs:
-        wait_until(lambda name=name: consul.passing(name), timeout=30, what=f"{name} passing", hint="")
-    yield programs["hello-service"], programs["response-service"]
-    for name in programs:
-        consul.put(f"agent/service/deregister/{name}", "")
-
-
-def totals(program, prefix):
-    names = ("total_requests", "successful_responses", "failed_responses")
-    return tuple(program.metric(f"{prefix}_{name}_total") for name in names)
-
-
-def test_hello_gets_its_phrase_through_consul(demo):
-    hello, response = demo
-    assert hello.get("/hello").json() == {"message": "Hello! Bello!"}
-    assert totals(hello, "hello_service") == (1, 1, 0)
-    assert totals(response, "response_service") == (1, 1, 0)
-
-
-def test_a_changed_key_is_used_and_a_broken_one_is_reported(demo, consul):
-    hello, response = demo
-    consul.put("kv/minion_phrases", ["Poopaye!"])
-    assert hello.get("/hello").json() == {"message": "Hello! Poopaye!"}
-    consul.put("kv/minion_phrases", "Bello!")
-    assert response.get("/phrase").status_code == 500
-    assert "not a JSON list" in response.get("/health").json()["reason"]
-    consul.put("kv/minion_phrases", ["Bello!"])
-    response.wait_for("/health")
-    total, successful, failed = totals(response, "response_service")
-    assert (total, failed) == (successful + failed, 1)
-
-
-def test_response_killed_hello_fails_counts_it_and_stays_ready(demo, consul):
-    hello, response = demo
-    response.end(signal.SIGKILL)
-    assert hello.get("/hello").status_code == 503
-    wait_until(lambda: not consul.passing("response-service"), timeout=30, what="critical in Consul", hint="")
-    wait_until(lambda: "no healthy instance" in hello.get("/hello").text, timeout=30, what="it is noticed", hint="")
-    assert hello.get("/health").status_code == 200
-    total, successful, failed = totals(hello, "hello_service")
-    assert (successful, failed) == (0, total)
-
-
-def test_response_frozen_hello_answers_503_in_time_and_can_still_be_scraped(demo):
-    hello, response = demo
-    response.process.send_signal(signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(12) as threads:
-            started = time.monotonic()
-            calls = [threads.submit(hello.get, "/hello") for _ in range(12)]
-            scrape_started = time.monotonic()
-            assert hello.get("/metrics").status_code == 200
-            assert time.monotonic() - scrape_started < 1.5, "a scrape must not wait for the hung calls"
-            assert {call.result(timeout=30).status_code for call in calls} == {503}
-            assert time.monotonic() - started < 6
-    finally:
-        response.process.send_signal(signal.SIGCONT)
-
-
-def test_hello_finishes_what_it_has_begun_before_it_ends(demo):
-    """The request hangs for two seconds on a frozen response-service; SIGTERM comes in the middle of it."""
-    hello, response = demo
-    response.process.send_signal(signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            call = threads.submit(hello.get, "/hello")
-            wait_until(
-                lambda: hello.metric("hello_service_total_requests_total") == 1, timeout=10, what="call", hint=""
-            )
-            code, _ = hello.end()
-            assert call.result(timeout=30).status_code == 503
-            assert code == 0
-    finally:
-        response.process.send_signal(signal.SIGCONT)
-
-
-def test_traffic_keeps_its_pace_counts_and_ends_on_sigterm(demo, consul, start):
-    hello, response = demo
-    traffic = start("traffic", "--consul", consul.url, "--rate", "20").wait_alive()
-    wait_until(lambda: traffic.metric('traffic_requests_total{outcome="ok"}') >= 10, timeout=30, what="ok", hint="")
-    response.end(signal.SIGKILL)
-    wait_until(
-        lambda: traffic.metric('traffic_requests_total{outcome="failed"}') >= 5, timeout=30, what="failed", hint=""
-    )
-    hello.end()
-    wait_until(
-        lambda: traffic.metric('traffic_requests_total{outcome="unreachable"}') >= 5, timeout=30, what="gone", hint=""
-    )
-    assert traffic.get("/health").status_code == 200
-    assert traffic.end()[0] == 0
-
-
-def test_a_token_never_shows(start, consul):
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "CONSUL_HTTP_TOKEN": "the-secret",
-        "CONSUL_HTTP_ADDR": consul.url.removeprefix("http://"),
-    }
-    response = start("response-service", env=env).wait_alive()
-    response.get("/phrase")
-    response.get("/health")
-    assert "the-secret" not in response.log.read_text()
-    assert "the-secret" not in Path(f"/proc/{response.process.pid}/cmdline").read_text()
