@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from obsctl.local.cluster import Cluster
-from tests.e2e.stack import Stack, write_config
+from tests.conftest import running_cluster
+from tests.e2e.stack import DEMO, TELEMETRY, Stack, write_config
+from tests.e2e.telemetry import Telemetry
+from tests.world import ALERT_PATH
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +30,20 @@ def stack(deployed: Stack) -> Iterator[Stack]:
     deployed.run("deploy", "--yes")
     deployed.wait_steady()
     yield deployed
-    assert deployed.clients.consul.entries("obsctl/obs/drills/") == []
+    left_behind = deployed.clients.consul.entries("obsctl/obs/drills/")
+    deployed.run("drill", "recover")  # what one test leaves is not the next one's fault
+    assert left_behind == []
+
+
+@pytest.fixture(scope="session")
+def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
+    """Everything that a local cluster can have, on a cluster of its own, with no traffic but the tests' own.
+
+    For tests in the xdist group "telemetry": it is much, and one worker is enough.
+    """
+    folder: Path = tmp_path_factory.mktemp("telemetry")
+    with running_cluster() as own:
+        write_config(folder, own, components=(*ALERT_PATH, *TELEMETRY), demo=DEMO[:2])
+        stack = Stack(own, folder)
+        stack.run("deploy", "--yes")
+        yield Telemetry(stack)

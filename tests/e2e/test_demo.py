@@ -12,17 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
+
 pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).parents[2]
-# Not a user namespace for root: Nomad gives its folders to nobody, whom that does not have.
-OWN_NETWORK = ["--mount"] if os.geteuid() == 0 else ["--map-current-user", "--keep-caps"]
-LOOPBACK_UP = """
-import fcntl, socket, struct
-SIOCSIFFLAGS, IFF_UP_AND_RUNNING = 0x8914, 0x41
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP_AND_RUNNING))
-"""
 SCRIPT = """
 python3 loopback_up.py
 make demo > first.log 2>&1; echo $? > first.code
@@ -49,7 +43,7 @@ def test_the_demo_ends_proven_and_a_second_one_changes_nothing(clone: Path) -> N
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
 
     subprocess.run(
-        ["unshare", "--net", *OWN_NETWORK, "sh", "-c", SCRIPT],
+        [*UNSHARE, "sh", "-c", SCRIPT],
         cwd=clone, env={**environ, "XDG_STATE_HOME": str(clone.parent / "s")}, check=False,
     )  # fmt: skip
 

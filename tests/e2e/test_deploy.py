@@ -45,6 +45,17 @@ def test_a_second_deploy_changes_nothing_and_says_so(stack: Stack) -> None:
     stack.run("plan", "--exit-code", code=0)
 
 
+def test_after_a_deploy_the_doctor_finds_nothing_that_would_stop_the_next(stack: Stack) -> None:
+    before = indices(stack)
+
+    document = stack.json("doctor")
+
+    assert document["counts"]["error"] == 0, document["findings"]
+    fine = {finding["where"] for finding in document["findings"] if finding["severity"] == "info"}
+    assert fine >= {"ports", "listeners", "placement", "volumes", "nomad metrics", "consul metrics"}
+    assert indices(stack) == before
+
+
 def test_prometheus_scrapes_everything_and_knows_where_it_runs(stack: Stack) -> None:
     targets = stack.programs.prometheus.targets()
 

@@ -29,11 +29,11 @@ def journal_has(stack: Stack, kind: str) -> bool:
     return kind in kinds
 
 
-def started_drill(stack: Stack, until: str) -> subprocess.Popen[str]:
+def started_drill(stack: Stack, until: str, *options: str) -> subprocess.Popen[str]:
     """A drill that has come so far."""
     for old in (stack.folder / "state/obsctl/drills/obs").glob("*.jsonl"):
         old.unlink()
-    process = stack.start("drill", "stop", "response-service", "--yes")
+    process = stack.start("drill", "stop", "response-service", "--yes", *options)
     wait_until(lambda: journal_has(stack, until), timeout=60, interval=0.02, what=f"the record {until}", hint="")
     return process
 

@@ -9,6 +9,7 @@ import pytest
 from obsctl.wait import wait_until
 from tests.e2e.stack import Stack
 from tests.e2e.test_drill import started_drill
+from tests.programs import freeze
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -24,7 +25,7 @@ def is_running(stack: Stack) -> bool:
 def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) -> None:
     consul = stack.clients.consul
     process = started_drill(stack, until=record)
-    process.send_signal(signal.SIGSTOP)
+    freeze(process)
     try:
         wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=30, what="the end of the lock", hint="")
         wait_until(lambda: is_running(stack), timeout=30, what="the service, put back by the warden", hint="")
