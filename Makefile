@@ -9,14 +9,22 @@ INSTALLED := .venv/.installed
 # Servers and tests share two cores on a small machine: more workers only make each wait for the other.
 WORKERS ?= 3
 
+DOCKER ?= docker
+# What obsctl's image is built on: an image with Python and pip.
+BASE ?= $(shell sed -n 's/^ARG BASE=//p' Dockerfile)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE := obsctl/obsctl:$(VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help install servers demo demo-down test lint types unit real timing help-text bench clean
+.PHONY: help install servers demo demo-down test lint types unit real timing images push help-text bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
 	@echo "make demo-down  end it"
 	@echo "make test       every check and test (real servers included)"
 	@echo "make lint | types | unit | real | timing   one part of it"
+	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
+	@echo "make push REGISTRY=registry.example.org/team   and push it there"
 	@echo "make bench      start-up time and drill timing, measured"
 
 install: $(INSTALLED)
@@ -42,6 +50,7 @@ demo: $(INSTALLED)
 	@echo "The cluster stays up. Try:"
 	@echo "  $(BIN)/obsctl drill report last          the drill again, from its journal"
 	@echo "  $(BIN)/obsctl drill stop hello-service   another drill"
+	@echo "  docs/tutorial-find-the-bug.md            a bug that no metric shows, found by its trace"
 	@echo "  eval \"\$$($(BIN)/obsctl dev env)\"          then nomad and consul are yours:"
 	@echo "  nomad job stop obs-response-service      break it yourself; alert-sink's page shows what arrives"
 	@echo "  $(BIN)/obsctl deploy --yes               and put it back"
@@ -69,6 +78,24 @@ real: $(INSTALLED) servers
 timing: $(INSTALLED) servers
 	$(BIN)/pytest tests/e2e -m serial -q -rP
 
+# pip is set up for this machine's network, a build is not: so the wheels, for the base's Python, are fetched here.
+images: $(INSTALLED)
+	rm -rf build/image
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/image/wheels .
+	set -e; \
+	python=$$($(DOCKER) run --rm --network=none --entrypoint=python3 $(BASE) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	machine=$$($(DOCKER) run --rm --network=none --entrypoint=python3 $(BASE) -c 'import os; print(os.uname().machine)'); \
+	$(BIN)/pip download --quiet --disable-pip-version-check --dest build/image/wheels --only-binary=:all: \
+	  --python-version $$python $(foreach tag,manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(tag)_$$machine) \
+	  "$$(echo build/image/wheels/obsctl-*.whl)[demo]"
+	$(DOCKER) build --network=none --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) \
+	  --file Dockerfile build/image
+
+push:
+	@test -n "$(REGISTRY)" || { echo "Say where to push $(IMAGE): make push REGISTRY=registry.example.org/team"; exit 1; }
+	$(DOCKER) tag $(IMAGE) $(REGISTRY)/$(IMAGE)
+	$(DOCKER) push $(REGISTRY)/$(IMAGE)
+
 help-text: $(INSTALLED)
 	COLUMNS=80 $(BIN)/obsctl --help > obsctl/cli/help.txt
 
@@ -77,4 +104,4 @@ bench: $(INSTALLED)
 	$(BIN)/python bench/drill_timing.py
 
 clean:
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

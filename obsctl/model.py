@@ -40,6 +40,9 @@ class Event:
     fraction: float | None = None
 
 
+Piece = tuple[str, str | None]
+"""Text, and the style in which a terminal shows it ("red", "bold cyan"; None: as it is)."""
+
 Emit = Callable[[Event], None]
 
 

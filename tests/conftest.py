@@ -5,19 +5,29 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from obsctl.local.cluster import Cluster
 
 # A shell starts its background jobs with Ctrl-C ignored, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A law is not timed: the machine may be busy.
+settings.register_profile("obsctl", deadline=None)
+settings.load_profile("obsctl")
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A running cluster, one a pytest worker. Tests clean up their jobs and keys, and leave all agents running."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups first: each is long and runs on one worker, so what begins late decides when all ends."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A cluster of its own, of which nothing is left afterwards. Tests leave all agents running."""
     # Not pytest's tmp_path: its name is longer than the sockets of Nomad's executors allow.
     folder = Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp"))
     running = Cluster(folder)
@@ -29,3 +39,10 @@ def cluster() -> Iterator[Cluster]:
         running.down(purge=True)
     assert running.leftovers() == []
     assert not folder.exists()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running cluster, one a pytest worker. Tests clean up their jobs and keys."""
+    with running_cluster() as running:
+        yield running

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +22,12 @@ class App:
     ui: Ui
     config_path: Path | None = None
     env: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """OBSCTL_ variables of the command's own, over those of the environment."""
 
     @cached_property
     def loaded(self) -> Loaded:
         """The validated configuration and where it came from; read on first use."""
         from obsctl.config.load import load
 
-        return load(self.config_path, env=self.env)
+        return load(self.config_path, env=self.env, environ={**os.environ, **self.settings})

@@ -86,7 +86,7 @@ def recover(app: App) -> None:
         for entry in recipes.read(clients.consul, config.stack):
             try:
                 done.append(recover_one(cluster, entry))
-                finish_books(_folder(config), done[-1])
+                finish_books(journal_folder(config), done[-1])
             except ObsctlError as error:  # the other drills first
                 failed.append(error)
     lines = [str(item) for item in done] or ["Nothing to recover: no drill is unfinished."] * (not failed)
@@ -108,7 +108,7 @@ def report(app: App, drill_id: str) -> None:
     from obsctl.drills import journal
     from obsctl.drills import report as reports
 
-    records = journal.read(journal.find(_folder(app.loaded.config), drill_id))
+    records = journal.read(journal.find(journal_folder(app.loaded.config), drill_id))
     app.ui.result("drill", reports.document(records), reports.text(records))
 
 
@@ -132,7 +132,7 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
     command = f"drill {experiment.name} {experiment.service}"
     with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, command) as held:
         drill_id = journal.new_id(experiment.name, experiment.service)
-        book = journal.Journal.create(_folder(app.loaded.config), drill_id)
+        book = journal.Journal.create(journal_folder(app.loaded.config), drill_id)
         try:
             Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
         finally:
@@ -196,7 +196,8 @@ def _confirm(app: App, job_id: str, seconds: float, yes: bool) -> None:
         raise ObsctlError("not confirmed; nothing was touched", hint="run it again and answer y, or add --yes")
 
 
-def _folder(config: Config) -> Path:
+def journal_folder(config: Config) -> Path:
+    """Where the journals of this stack's drills are."""
     if config.drills.journal_dir:
         return Path(config.drills.journal_dir).expanduser()
     return state_folder() / "drills" / config.stack

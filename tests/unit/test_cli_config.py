@@ -121,7 +121,14 @@ def test_the_example_explains_every_key() -> None:
 def test_the_example_shows_the_defaults() -> None:
     shown, default = yaml.safe_load(UNCOMMENTED), json.loads(run("--json", "config", "show").stdout)["config"]
     different = {path: value for path, value in flat(default).items() if flat(shown).get(path, "absent") != value}
-    assert set(different) <= {"services", "alerting.receivers", "alerting.rules", "alerting.rule_files", "servers"}
+    assert set(different) <= {
+        "images",
+        "services",
+        "alerting.receivers",
+        "alerting.rules",
+        "alerting.rule_files",
+        "servers",
+    }
 
 
 def holds(document: Any, path: tuple[str, ...]) -> bool:

@@ -107,7 +107,7 @@ def test_a_dry_run_of_a_stack_that_is_not_steady_exits_with_20_and_says_why(stac
     stack.world.prometheus.alertmanager_urls = []
     result = stack.stop("--dry-run")
     assert result.return_value == 20
-    assert "no active Alertmanager" in result.output
+    assert "0 of 1 active Alertmanagers" in result.output
     assert_untouched(stack)
 
 
