@@ -38,10 +38,15 @@ def config(**keys: Any) -> Config:
 DEMO = config(timing="fast", driver="raw_exec", demo={"enabled": True})
 
 
-def grafana_datasources() -> dict[str, Any]:
-    """The file of datasources that Grafana gets when all its backends run, with `$$` read as it reads it: `$`."""
+def grafana_datasources(**keys: Any) -> dict[str, Any]:
+    """The file of datasources that Grafana gets when all its backends run, with `$$` read as it reads it: `$`.
+
+    keys: more of obsctl.yaml.
+    """
     on = {name: {"enabled": True} for name in ("prometheus", "alertmanager", "loki", "jaeger", "grafana")}
-    [file] = [item.value for item in render(config(components=on), NOWHERE).content if "datasources.yml" in item.key]
+    [file] = [
+        item.value for item in render(config(components=on, **keys), NOWHERE).content if "datasources.yml" in item.key
+    ]
     found: dict[str, Any] = yaml.safe_load(file.replace("$$", "$"))
     return found
 

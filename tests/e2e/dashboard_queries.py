@@ -22,17 +22,17 @@ LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", r
 
 @dataclass(frozen=True)
 class Servers:
-    """Base URLs of what Grafana has as datasources, and the scrape interval in seconds, which it is told."""
+    """Base URLs of what Grafana has as datasources, and the seconds between samples, which it is told."""
 
     prometheus: str
     loki: str
     jaeger: str
-    scrape_interval: float
+    interval: float
 
     @property
     def rate_interval(self) -> int:
         """Seconds, as Grafana computes it for graphs with a point every STEP seconds."""
-        return math.ceil(max(STEP + self.scrape_interval, 4 * self.scrape_interval))
+        return math.ceil(max(STEP + self.interval, 4 * self.interval))
 
 
 @dataclass(frozen=True)

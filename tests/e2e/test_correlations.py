@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import yaml
 
-from obsctl.config.schema import Config
-from obsctl.stack.render import render
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.e2e.telemetry import SERVICES, Telemetry
-from tests.world import NOWHERE
+from tests.world import grafana_datasources
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]
 
@@ -65,9 +62,8 @@ class Grafana:
 
 @pytest.fixture(scope="module")
 def grafana(telemetry: Telemetry) -> Grafana:
-    content = {item.key: item.value for item in render(Config(), NOWHERE).content}
-    document = yaml.safe_load(content["obsctl/obs/config/datasources.yml"].replace("$$", "$"))
-    return Grafana(telemetry, {found["uid"]: found["jsonData"] for found in document["datasources"]})
+    found = grafana_datasources()["datasources"]
+    return Grafana(telemetry, {each["uid"]: each["jsonData"] for each in found})
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from obsctl.config.durations import parse_duration
 from obsctl.content import dashboards
 from obsctl.content.dashboards import Dashboard, Json
 from obsctl.wait import wait_until
 from tests.e2e.dashboard_queries import Query, Servers, answer, metrics_without_series, queries
 from tests.e2e.telemetry import Telemetry, repeating
-from tests.world import NOWHERE
+from tests.world import NOWHERE, grafana_datasources
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]
 
@@ -54,11 +55,16 @@ ABSENT = {
 
 @pytest.fixture(scope="module")
 def servers(telemetry: Telemetry) -> Servers:
+    [interval] = [
+        each["jsonData"]["timeInterval"]
+        for each in grafana_datasources(timing="fast")["datasources"]
+        if each["uid"] == "prometheus"
+    ]
     return Servers(
         prometheus=telemetry.address("prometheus"),
         loki=telemetry.address("loki"),
         jaeger=telemetry.address("jaeger"),
-        scrape_interval=telemetry.stack.loaded.config.timing.scrape_interval,
+        interval=parse_duration(interval),
     )
 
 
