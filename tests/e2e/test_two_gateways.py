@@ -1,9 +1,14 @@
-"""Two gateways on one node: each agent keeps to one of them, and turns to the other when that one is gone."""
+"""Two gateways on one node: each agent keeps to one of them, and turns to the other when that one is gone.
+
+With sampling agents choose by the trace, so that one gateway sees the whole of it.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +16,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from obsctl.cli import wire
 from obsctl.clients.protocols import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.conftest import running_cluster
 from tests.e2e.stack import ALERT_PATH, Stack, write_config
+from tests.otlp import send_spans, span
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("high-availability")]
+
+DECIDED = re.compile(r"otelcol_processor_tail_sampling_global_count_traces_sampled(?:_total)?\{.*\} (\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +74,71 @@ def test_a_span_that_was_sent_while_its_gateway_is_frozen_goes_through_the_other
         wait_until(lambda: jaeger.trace(trace_id), timeout=120, what="the span in Jaeger", hint="")
 
     deployed.run("deploy", "--yes")  # both are scraped again, and spans arrive
+
+
+@pytest.fixture(scope="module")
+def sampling(deployed: Stack) -> Stack:
+    """The same stack, which from now on keeps traces with an error alone."""
+    deployed.change("otel-gateway", sampling={"keep": 0, "wait": "2s"})
+    deployed.run("deploy", "--yes")
+    return deployed
+
+
+def test_each_trace_comes_to_one_gateway_whole_and_both_have_their_share(sampling: Stack) -> None:
+    """Of a trace in two halves, the one without the error would be left out."""
+    failed, ordinary = trace_ids(30), trace_ids(30)
+    before = judged(sampling)
+
+    send(sampling, [*failed, *ordinary], span_id="a1")
+    send(sampling, failed, span_id="a2", parent="a1", error="refused")
+
+    wait_until(lambda: all_whole(sampling, failed), timeout=60, what="each trace with an error, whole", hint="")
+    wait_until(
+        lambda: sum(judged(sampling)) - sum(before) >= len(failed) + len(ordinary),
+        timeout=60, what="a decision on every trace", hint="",
+    )  # fmt: skip
+    jaeger = wire.jaeger(sampling.loaded.config, sampling.clients.consul)
+    assert [jaeger.trace(trace_id) for trace_id in ordinary] == [[]] * len(ordinary)
+    assert all(now > then for now, then in zip(judged(sampling), before, strict=True))
+
+
+def test_no_span_is_lost_that_is_sent_while_a_gateway_is_frozen(sampling: Stack) -> None:
+    """The agent keeps what the frozen one does not take, on disk while it is started anew with the other's address."""
+    failed = trace_ids(10)
+    with frozen(gateways(sampling)[0]["Port"]):
+        send(sampling, failed, span_id="a1", error="refused")
+        send(sampling, failed, span_id="a2", parent="a1", error="refused")
+        wait_until(lambda: all_whole(sampling, failed), timeout=120, what="every span", hint="")
+
+    sampling.run("deploy", "--yes")
+
+
+def trace_ids(count: int) -> list[str]:
+    return [secrets.token_hex(16) for _ in range(count)]
+
+
+def send(stack: Stack, trace_ids: list[str], **given: str) -> None:
+    """One span of each trace to the agent, each by itself."""
+    agent, now = wire.otel_agent(stack.loaded.config, stack.clients.consul).address, time.time_ns()
+    for trace_id in trace_ids:
+        send_spans(agent, [span("web", "GET /", trace_id=trace_id, start=now, **given)])
+
+
+def all_whole(stack: Stack, wanted: list[str]) -> bool:
+    jaeger = wire.jaeger(stack.loaded.config, stack.clients.consul)
+    return all(
+        sum(len(scope["spans"]) for group in jaeger.trace(trace_id) for scope in group["scopeSpans"]) == 2
+        for trace_id in wanted
+    )
+
+
+def judged(stack: Stack) -> list[int]:
+    """On how many traces each gateway has decided."""
+    found = []
+    for gateway in gateways(stack):
+        page = f"http://{gateway['Address']}:{gateway['Meta']['metrics_port']}/metrics"
+        found.append(sum(int(value) for value in DECIDED.findall(requests.get(page, timeout=10).text)))
+    return found
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""A real gateway, as it is rendered, samples on the way to Jaeger; and what can be tried of the agent's exporter."""
+"""A real gateway, as it is rendered, samples on the way to Jaeger."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from uuid import uuid4
 
 import pytest
 import requests
-import yaml
 
 from obsctl.clients.protocols import JaegerApi, Json
 from obsctl.stack.flow import SERVICE
@@ -22,7 +20,6 @@ from obsctl.stack.render import render
 from obsctl.wait import wait_until
 from tests.contract.agents import program, running, until_it_answers
 from tests.contract.telemetry import running_jaeger
-from tests.golden.cases import rendered
 from tests.otlp import send_spans, span
 from tests.stub_server import free_port
 from tests.world import NOWHERE, config
@@ -109,30 +106,3 @@ def test_errors_and_slow_ones_are_kept_whole_others_not_at_all_and_every_span_co
 
     road.send(span("web", "much later", "a3", "a1", trace_id=failed, start=now))
     until(lambda: road.spans_of(failed) == 3, "a span that came after the decision")
-
-
-def test_the_agents_exporter_by_trace_is_valid_as_far_as_the_built_collector_knows_it(tmp_path: Path) -> None:
-    """It does not have load_balancing itself: both of its levels stand in as the exporter that they configure."""
-    text = rendered("sampling").files()["kv/obsctl/obs/config/otel-agent.yml"]
-    agent = yaml.safe_load(text)
-    upper = agent["exporters"].pop("load_balancing/gateway")
-    lower = upper.pop("protocol")["otlp"]
-    assert upper.pop("routing_key") == "traceID"
-    agent["exporters"] |= {
-        "otlp_grpc/upper": {**upper, "endpoint": "a:1"},
-        "otlp_grpc/lower": {**lower, "endpoint": "a:1"},
-    }
-    agent["exporters"]["otlp_http/gateway"]["endpoint"] = "http://a:1"
-    agent["service"]["pipelines"]["traces"]["exporters"] = ["otlp_grpc/upper", "otlp_grpc/lower"]
-    (tmp_path / "agent.yml").write_text(yaml.safe_dump(agent))
-    task = {f"NOMAD_ADDR_{label}": "127.0.0.1:1" for label in ("grpc", "http", "health")}
-    task |= {
-        "NOMAD_IP_telemetry": "127.0.0.1",
-        "NOMAD_PORT_telemetry": "1",
-        "NOMAD_ALLOC_DIR": "/x",
-        "DATA_DIR": "data",
-    }
-    names = {"NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "d"}
-    command = [program("otelcol-agent"), "validate", "--config=agent.yml"]
-    ended = subprocess.run(command, cwd=tmp_path, env=task | names, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr

@@ -12,7 +12,7 @@ from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from tests.world import NOWHERE, config, grafana_datasources
 
-BY_TRACE = ["load_balancing/gateway"]
+BY_TRACE = ["loadbalancing/gateway"]
 AS_EVER = ["otlp_http/gateway"]
 
 
@@ -97,13 +97,14 @@ def test_agents_choose_by_trace_where_one_of_several_must_see_all_of_it(
     told = exporters == BY_TRACE
     jobs = found["jobs/obs-otel-agent.nomad.hcl"], found["jobs/obs-otel-gateway.nomad.hcl"]
     assert ["hostnames" in jobs[0], 'name     = "otel-gateway-grpc"' in jobs[1]] == [told, told]
-    assert ("load_balancing" in str(agent["exporters"])) == told
+    assert ("loadbalancing" in str(agent["exporters"])) == told
 
 
 def test_spans_on_their_way_are_kept_on_disk_and_not_beneath_where_they_would_be_lost_with_a_gateway() -> None:
     exporters = collector("otel-agent", {}, count=2)["exporters"]
-    upper, lower = exporters["load_balancing/gateway"], exporters["load_balancing/gateway"]["protocol"]["otlp"]
+    upper, lower = exporters["loadbalancing/gateway"], exporters["loadbalancing/gateway"]["protocol"]["otlp"]
     assert {key: upper[key] for key in ("sending_queue", "retry_on_failure")} == exporters["otlp_http/gateway"]
+    assert upper["retry_on_failure"]["enabled"]
     assert lower["sending_queue"] == lower["retry_on_failure"] == {"enabled": False}
 
 

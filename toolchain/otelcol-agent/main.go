@@ -4,6 +4,7 @@ package main
 import (
 	"log"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/loadbalancingexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/attributesprocessor"
@@ -75,6 +76,7 @@ func factories() (otelcol.Factories, error) {
 		),
 		Exporters: byType[exporter.Factory](
 			debugexporter.NewFactory(),
+			loadbalancingexporter.NewFactory(),
 			otlpexporter.NewFactory(),
 			otlphttpexporter.NewFactory(),
 		),

@@ -145,7 +145,7 @@ job "obs-otel-agent" {
         data          = <<-EOT
         exporters:
           otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ with index (service "otel-gateway" | byMeta "obsctl_stack") "obs" }}{{ $turn := env "node.unique.id" | sprig_adler32sum | parseInt | modulo (len .) }}{{ with index . $turn }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
-          load_balancing/gateway: {resolver: {static: {hostnames: [{{ range index (service "otel-gateway-grpc" | byMeta "obsctl_stack") "obs" }}"{{ .Address }}:{{ .Port }}", {{ else }}"127.0.0.1:14317"{{ end }}]}}}
+          loadbalancing/gateway: {resolver: {static: {hostnames: [{{ range index (service "otel-gateway-grpc" | byMeta "obsctl_stack") "obs" }}"{{ .Address }}:{{ .Port }}", {{ else }}"127.0.0.1:14317"{{ end }}]}}}
         EOT
       }
 
