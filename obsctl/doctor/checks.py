@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from obsctl.doctor import here, nodes, servers, tokens, volumes
+from obsctl.doctor import here, links, nodes, servers, tokens, volumes
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
@@ -38,6 +38,7 @@ CHECKS = (
     Check("programs", here.programs, "none that can be seen is missing", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
+    Check("dashboards", links.dashboards, "each alert leads to its own"),
     Check("state folder", here.state_folder, "can be written"),
 )
 

@@ -376,3 +376,19 @@ class TestHere:
         severity, what = patient.trouble()
         assert severity is WARNING
         assert what.startswith(f"state folder: {patient.folder / 'state'} cannot be written")
+
+
+class TestLinks:
+    LOST = (
+        WARNING,
+        "dashboards: alerts lead to no dashboard, for it is not known where people open Grafana",
+    )
+
+    def grafana(self, **keys: Any) -> Any:
+        return config(components={"grafana": {"enabled": True, "storage": {"kind": "ephemeral"}, **keys}})
+
+    def test_nobody_said_where_grafana_is_opened(self, patient: Patient) -> None:
+        assert self.LOST in patient.troubles(self.grafana())
+
+    def test_somebody_did(self, patient: Patient) -> None:
+        assert self.LOST not in patient.troubles(self.grafana(root_url="https://grafana.example.org/"))
