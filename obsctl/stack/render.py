@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSynta
 from obsctl import assets
 from obsctl.config.schema import Config, ConsulServer, NomadServer, format_duration
 from obsctl.config.secrets import SecretRef
-from obsctl.config.timing import Timing
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
@@ -243,7 +242,6 @@ def _values(config: Config) -> dict[str, Any]:
         "routes_by_trace": config.routes_by_trace,
         "peer_timeout": config.peer_timeout,
         "resend_delay": _resend_delay(config),
-        "span_metrics_interval": _span_metrics_interval(config.timing),
     }
 
 
@@ -262,14 +260,6 @@ def _resend_delay(config: Config) -> float:
     """
     several = config.count(config.components.alertmanager) > 1 or config.count(config.components.prometheus) > 1
     return RESEND_DELAY if several else min(config.timing.heartbeat, RESEND_DELAY)
-
-
-def _span_metrics_interval(timing: Timing) -> float:
-    """How often a gateway publishes what it has counted of spans, in seconds.
-
-    It publishes an exemplar once. On a busy machine a scrape may be late or fail, so several have their chance.
-    """
-    return max(2 * timing.scrape_interval, 10)
 
 
 def _hcl_string(text: str) -> str:

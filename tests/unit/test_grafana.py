@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from obsctl.assets import shipped
 from obsctl.stack.render import Rendered, render
-from tests.world import NOWHERE, config
+from tests.world import NOWHERE, config, grafana_datasources
 
 BACKENDS = ("prometheus", "alertmanager", "loki", "jaeger")
 Uid = Literal["prometheus", "alertmanager", "loki", "jaeger"]
@@ -203,6 +203,13 @@ def test_with_all_of_them_every_way_is_there(monkeypatch: pytest.MonkeyPatch) ->
         "jaeger": {"loki", "prometheus"},
     }
     assert [uid for uid, datasource in found.items() if datasource.isDefault] == ["prometheus"]
+
+
+@pytest.mark.parametrize(("timing", "told"), [("fast", "5s"), ("standard", "15s")])
+def test_a_rate_spans_two_values_of_what_comes_most_seldom(timing: str, told: str) -> None:
+    """Grafana's $__rate_interval is four times what it is told; host metrics come every 10 s, or scrape interval."""
+    prometheus = grafana_datasources(timing=timing)["datasources"][0]
+    assert (prometheus["uid"], prometheus["jsonData"]["timeInterval"]) == ("prometheus", told)
 
 
 def test_a_trace_leads_to_its_lines_and_to_metrics_of_the_same_operation(monkeypatch: pytest.MonkeyPatch) -> None:

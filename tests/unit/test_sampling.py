@@ -10,21 +10,19 @@ import yaml
 from obsctl.config.components import Sampling
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
-from tests.world import NOWHERE, config, grafana_datasources
+from tests.world import NOWHERE, config
 
 BY_TRACE = ["loadbalancing/gateway"]
 AS_EVER = ["otlp_http/gateway"]
 
 
-def files(
-    sampling: dict[str, Any] | None, *, jaeger: bool = True, timing: str = "standard", **gateway: Any
-) -> dict[str, str]:
+def files(sampling: dict[str, Any] | None, *, jaeger: bool = True, **gateway: Any) -> dict[str, str]:
     parts = {
         "jaeger": {"enabled": jaeger},
         "otel-agent": {"enabled": True},
         "otel-gateway": {"enabled": True, "sampling": sampling, **gateway},
     }
-    return render(config(components=parts, timing=timing), NOWHERE).files()
+    return render(config(components=parts), NOWHERE).files()
 
 
 def collector(name: str, sampling: dict[str, Any] | None, **more: Any) -> Any:
@@ -61,15 +59,6 @@ def test_span_metrics_see_every_span_and_jaeger_what_is_kept() -> None:
     assert lines["traces"] == {"receivers": ["otlp"], "processors": ["memory_limiter"], "exporters": ["span_metrics"]}
     assert lines["traces/sampled"]["processors"] == ["memory_limiter", "tail_sampling"]
     assert lines["traces/sampled"]["exporters"] == ["otlp_grpc/jaeger"]
-
-
-@pytest.mark.parametrize(("timing", "published", "told"), [("fast", "10s", "5s"), ("standard", "30s", "15s")])
-def test_several_scrapes_see_an_exemplar_and_a_rate_has_two_values(timing: str, published: str, told: str) -> None:
-    """Grafana's $__rate_interval is four times what it is told."""
-    gateway = yaml.safe_load(files(None, timing=timing)["kv/obsctl/obs/config/otel-gateway.yml"])
-    assert gateway["connectors"]["span_metrics"]["metrics_flush_interval"] == published
-    prometheus = grafana_datasources(timing=timing)["datasources"][0]
-    assert (prometheus["uid"], prometheus["jsonData"]["timeInterval"]) == ("prometheus", told)
 
 
 def test_what_waits_in_memory_follows_from_the_memory_there_is() -> None:

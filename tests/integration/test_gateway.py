@@ -1,4 +1,4 @@
-"""A real gateway, as it is rendered, samples on the way to Jaeger."""
+"""A real gateway, as it is rendered: what it samples on the way to Jaeger, and the exemplars of its span metrics."""
 
 from __future__ import annotations
 
@@ -84,6 +84,15 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
         yield found
 
 
+EXEMPLAR = r'duration_milliseconds_bucket\{.*service_name="%s".*le="([^"]+)".* # \{.*trace_id="([0-9a-f]{32})"'
+
+
+def exemplars(road: Road, service: str) -> dict[str, str]:
+    """Bucket of the service's durations -> the trace that stands beside it."""
+    page = requests.get(road.metrics, headers={"Accept": "application/openmetrics-text; version=1.0.0"}, timeout=10)
+    return dict(re.findall(EXEMPLAR % service, page.text))
+
+
 def until(condition: Any, what: str) -> None:
     wait_until(condition, timeout=60, what=what, hint="", interval=0.1)
 
@@ -106,3 +115,11 @@ def test_errors_and_slow_ones_are_kept_whole_others_not_at_all_and_every_span_co
 
     road.send(span("web", "much later", "a3", "a1", trace_id=failed, start=now))
     until(lambda: road.spans_of(failed) == 3, "a span that came after the decision")
+
+
+def test_a_slow_request_among_many_quick_ones_is_an_exemplar(road: Road) -> None:
+    now, slow, last = time.time_ns(), uuid4().hex, uuid4().hex
+    quick = [span("shop", "GET /", "a1", trace_id=uuid4().hex, start=now) for _ in range(99)]
+    late = span("shop", "GET /", "a1", trace_id=slow, start=now, took=700)
+    road.send(*quick, late, span("shop", "GET /", "a1", trace_id=last, start=now))
+    until(lambda: exemplars(road, "shop") == {"10.0": last, "1000.0": slow}, "one for each bucket")
