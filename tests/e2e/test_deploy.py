@@ -158,8 +158,9 @@ def test_data_of_prometheus_survives_a_restart_of_its_job(stack: Stack) -> None:
         lambda: nomad.job_allocations("obs-prometheus")[0]["ClientStatus"] == "complete",
         timeout=60, what="its end", hint="",
     )  # fmt: skip
-    events = nomad.job_allocations("obs-prometheus")[0]["TaskStates"]["prometheus"]["Events"]
-    assert [event["ExitCode"] for event in events if event["Type"] == "Terminated"] == [0], "it was not killed"
+    # Its own last words: under load Nomad may lose an exit code (raw_exec says -1 where it could not wait for the end).
+    log = nomad.task_logs(nomad.job_allocations("obs-prometheus")[0]["ID"], "prometheus", stream="stderr")
+    assert "See you next time!" in log, "it was killed"
 
     assert "it was stopped" in stack.run("deploy", "--yes").stdout
 
