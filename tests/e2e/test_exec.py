@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from obsctl.local import agents, cluster, members
-from obsctl.local.agents import CLIENT
+from obsctl.local import members
 from obsctl.stack import components, storage
+from tests.chroots import chroots_with
 from tests.conftest import running_cluster
 from tests.contract.agents import program
-from tests.docker_images import libraries
 from tests.e2e.stack import Stack, write_config
 from tests.world import ALERT_PATH
 
@@ -29,35 +26,16 @@ PROGRAMS = ("prometheus", "alertmanager", "loki", "jaeger", "otelcol-gateway")
 IN_EXEC = ("prometheus", "alertmanager", "loki", "jaeger", "otel-gateway")
 
 
-def chroot() -> dict[str, str]:
-    """What is in it: by default all of /usr would be."""
-    paths = {name: Path(program(name)) for name in PROGRAMS}
-    return {
-        **{str(path): f"/usr/bin/{name}" for name, path in paths.items()},
-        **{str(library.resolve()): str(library) for library in libraries(paths.values())},
-    }
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    inside = chroot()
-
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
-        if agent == CLIENT:
-            config["client"]["chroot_env"] = inside
-        return json.dumps(config)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cluster, "config_text", config_text)
-        with running_cluster() as running:
-            stack = Stack(running, tmp_path_factory.mktemp("stack"))
-            write_config(stack.folder, running, components={*ALERT_PATH, *IN_EXEC})
-            for name in IN_EXEC:
-                stack.change(name, driver="exec")
-            running.up(host_volumes=storage.host_volumes(stack.loaded.config))
-            stack.run("deploy", "--yes")
-            yield stack
+    with chroots_with({Path(program(name)): f"/usr/bin/{name}" for name in PROGRAMS}), running_cluster() as running:
+        stack = Stack(running, tmp_path_factory.mktemp("stack"))
+        write_config(stack.folder, running, components={*ALERT_PATH, *IN_EXEC})
+        for name in IN_EXEC:
+            stack.change(name, driver="exec")
+        running.up(host_volumes=storage.host_volumes(stack.loaded.config))
+        stack.run("deploy", "--yes")
+        yield stack
 
 
 def test_programs_run_as_nobody_with_a_root_of_their_own(stack: Stack) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,17 +14,14 @@ from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json, NomadApi
 from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer
-from obsctl.local import agents
-from obsctl.local import cluster as local_cluster
-from obsctl.local.agents import CLIENT
 from obsctl.local.cluster import Cluster
 from obsctl.stack.apply import Tools, apply
 from obsctl.stack.observe import Desired, DesiredJob, marked, observe
 from obsctl.stack.plan import plan
 from obsctl.stack.storage import Volume
 from obsctl.wait import wait_until
+from tests.chroots import chroots_with
 from tests.conftest import running_cluster
-from tests.docker_images import libraries
 
 pytestmark = [
     pytest.mark.real,
@@ -71,21 +66,9 @@ job "%(name)s" {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Its chroots have only what the task needs: by default all of /usr would be there."""
     tools = [Path("/bin/sh"), Path("/usr/bin/id"), Path("/usr/bin/sleep")]
-    inside = {**{str(tool.resolve()): str(tool) for tool in tools},
-              **{str(library.resolve()): str(library) for library in libraries(tools)}}  # fmt: skip
-
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
-        if agent == CLIENT:
-            config["client"]["chroot_env"] = inside
-        return json.dumps(config)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(local_cluster, "config_text", config_text)
-        with running_cluster() as running:
-            yield running
+    with chroots_with({tool: str(tool) for tool in tools}), running_cluster() as running:
+        yield running
 
 
 @pytest.fixture
