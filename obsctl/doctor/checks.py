@@ -38,7 +38,7 @@ CHECKS = (
     Check("programs", here.programs, "none that can be seen is missing", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
-    Check("dashboards", links.dashboards, "each alert leads to its own"),
+    Check("dashboards", links.dashboards, "alerts lead to those there are"),
     Check("state folder", here.state_folder, "can be written"),
 )
 
