@@ -102,7 +102,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     if not components:
         _verify(app, rendered, clients.consul, timeout)
     names = [change.name for change in made.effective]
-    text = f"Deployed: {len(names)} changes made." if names else ""
+    text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
     document = {"changes": names, "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
     app.ui.result("deploy", document, text)
 
