@@ -101,7 +101,9 @@ def test_a_checksum_file_that_does_not_list_the_archive(site: ReleaseSite, tmp_p
     assert failure(release(site.url), tmp_path) == f"{site.url}/{NOMAD_SUMS} lists no {Path(NOMAD).name}"
 
 
-@pytest.mark.parametrize("archive", [nomad_zip(member="nomad.exe"), b"no zip at all"])
+@pytest.mark.parametrize(
+    "archive", [nomad_zip(member="nomad.exe"), b"no zip at all"], ids=["another program", "no archive"]
+)
 def test_an_archive_that_is_not_what_it_should_be(site: ReleaseSite, tmp_path: Path, archive: bytes) -> None:
     site.publish_nomad(archive)
     assert f"{Path(NOMAD).name} cannot be unpacked" in failure(release(site.url), tmp_path)

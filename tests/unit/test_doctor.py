@@ -379,10 +379,7 @@ class TestHere:
 
 
 class TestLinks:
-    LOST = (
-        WARNING,
-        "dashboards: alerts lead to no dashboard, for it is not known where people open Grafana",
-    )
+    LOST = (WARNING, "dashboards: alerts lead to no dashboard, for it is not known where people open Grafana")
 
     def grafana(self, **keys: Any) -> Any:
         return config(components={"grafana": {"enabled": True, "storage": {"kind": "ephemeral"}, **keys}})
