@@ -22,7 +22,7 @@ from obsctl.clients.protocols import (
     RegistryApi,
     SinkApi,
 )
-from obsctl.clients.registry_api import DOCKER_HUB, RegistryClient, address_of, host_of
+from obsctl.clients.registry_api import DOCKER_HUB, RegistryClient, address_of, parts_of
 from obsctl.clients.server import Server
 from obsctl.clients.sink_api import SinkClient
 
@@ -94,7 +94,7 @@ def registry(host: str, images: Images, *, password: str | None = None) -> Regis
 
     password: the value that `images.password` refers to; it goes to the mirror, or without one to Docker Hub.
     """
-    home = host_of(images.registry) if images.registry else DOCKER_HUB
+    home = parts_of(images.registry)[0] if images.registry else DOCKER_HUB
     login = (images.username, password) if images.username and password and host == home else None
     down = "is its address right (images.registry in obsctl.yaml, or the image's own), and can it be reached from here?"
     return RegistryClient(Server("the registry", address_of(host, images.registry), down, outside=True), login)

@@ -13,6 +13,7 @@ from obsctl.errors import Forbidden, NotFound, ServerFailed
 
 DOCKER_HUB = "docker.io"
 """The registry of images that name none."""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 UNAUTHORIZED = 401
 # An index has the same digest on every platform, and nodes choose from it; a single manifest only where there is none.
 _ACCEPT = (
@@ -20,7 +21,6 @@ _ACCEPT = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _QUOTED = re.compile(r'(\w+)="([^"]*)"')
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def address_of(host: str, mirror: str | None) -> str:
@@ -30,15 +30,16 @@ def address_of(host: str, mirror: str | None) -> str:
     """
     if host == DOCKER_HUB:
         return "https://registry-1.docker.io"
-    if mirror and "://" in mirror and host_of(mirror) == host:
+    if mirror and "://" in mirror and parts_of(mirror)[0] == host:
         return f"{mirror.partition('://')[0]}://{host}"
     name = host.partition(":")[0]
     return f"http://{host}" if name == "localhost" or name.startswith("127.") else f"https://{host}"
 
 
-def host_of(mirror: str) -> str:
-    """The host and port of "mirror:5000/hub", with or without a scheme in front."""
-    return mirror.rpartition("://")[2].partition("/")[0]
+def parts_of(mirror: str) -> tuple[str, str]:
+    """Host with port, and path ("" if none), of "mirror:5000/hub", with or without a scheme in front."""
+    host, _, path = mirror.rpartition("://")[2].partition("/")
+    return host, path
 
 
 class RegistryClient:
@@ -60,7 +61,7 @@ class RegistryClient:
             who = "with this login" if self._basic else "without a login"
             hint = "there may be no such image; a private one needs images.username and images.password in obsctl.yaml"
             raise Forbidden(f"{self._server} does not give {image} {who}", hint=hint) from None
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise ServerFailed(f"{self._server} tells no digest of {image}: {digest!r}", hint=self._server.down)
         return digest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from obsctl.clients.protocols import RegistryApi
-from obsctl.clients.registry_api import DOCKER_HUB
+from obsctl.clients.registry_api import DIGEST, DOCKER_HUB, parts_of
 from obsctl.errors import ApiError, ObsctlError, TimedOut, Unreachable
 from obsctl.model import Emit, Event
 
@@ -18,7 +17,6 @@ LOCK_FILE = "obsctl.lock.yaml"
 _HEADER = """\
 # The digest of each image, written by `obsctl lock`; keep it with obsctl.yaml. Jobs name images by these digests.
 """
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class ImageName:
         """The same image at the mirror ("host:5000/path", a scheme in front is left out) if it is of Docker Hub."""
         if mirror is None or self.registry != DOCKER_HUB:
             return self
-        host, _, path = mirror.rpartition("://")[2].partition("/")
+        host, path = parts_of(mirror)
         return replace(self, registry=host, repository=f"{path}/{self.repository}" if path else self.repository)
 
     def __str__(self) -> str:
@@ -94,7 +92,7 @@ def read_lock(root: Path) -> dict[str, str] | None:
     if not isinstance(images, dict):
         raise _unusable(file, "has no mapping `images`")
     for image, digest in images.items():
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             raise _unusable(file, f"has no digest at images.{image}")
     return {str(image): digest for image, digest in images.items()}
 
