@@ -18,7 +18,7 @@ import yaml
 
 from obsctl.wait import SYSTEM_CLOCK
 from tests.contract.agents import running, until_it_answers
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 USER, PASSWORD = "puller", "s3cret-of-the-registry"
 _HTPASSWD = f"{USER}:$2b$04$eFk2Sz8n.SjSsGzdsUpkn.BuH3QuE.NmzsXzoBsjF8YWmnL9ZPcUS\n"

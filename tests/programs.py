@@ -11,7 +11,7 @@ import requests
 
 from obsctl.local import binaries
 from obsctl.wait import wait_until
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 
 def freeze(process):

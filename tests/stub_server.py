@@ -63,13 +63,6 @@ def stub_server() -> Iterator[StubServer]:
         thread.join()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
 

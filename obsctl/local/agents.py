@@ -120,6 +120,8 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             "enabled": True,
             "servers": [f"{LOOPBACK}:{ports.nomad_rpc}"],
             "network_interface": _loopback_interface(),
+            "min_dynamic_port": ports.tasks_first,
+            "max_dynamic_port": ports.tasks_last,
             # Short, so that the Task API's socket below it fits into a socket's path.
             "alloc_dir": str(state / "alloc"),
             "meta": {"obsctl_volumes": str(state / "volumes")},

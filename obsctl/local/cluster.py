@@ -23,7 +23,7 @@ from obsctl.local import containers, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
 from obsctl.local.logs import last_lines
-from obsctl.local.ports import Ports, choose_free, conflicts
+from obsctl.local.ports import Ports, conflicts, free_block
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK
 
@@ -76,10 +76,10 @@ class Cluster:
         with self._failing_in_words():
             self.folder.claim(emit)
             found = programs.obtain_all(servers or {}, emit)
-            with self.folder.locked(emit):
+            with self.folder.locked(emit), self._settled_ports(auto_ports) as ports:
                 for name, path in found.items():
                     self.folder.link(name, path)
-                self.folder.keep_ports(self._settle_ports(auto_ports))
+                self.folder.keep_ports(ports)
                 for name, owner in (host_volumes or {}).items():
                     self.folder.keep_host_volume(name, owner)
                 self._start((CONSUL, SERVER), emit)
@@ -159,18 +159,18 @@ class Cluster:
             return AgentStatus(name, address)
         return AgentStatus(name, address, process.pid, SYSTEM_CLOCK.now() - process.create_time())
 
-    def _settle_ports(self, auto_ports: bool) -> Ports:
+    def _settled_ports(self, auto_ports: bool) -> contextlib.AbstractContextManager[Ports]:
         """The kept ports (at first the well-known ones), or free ones if asked for and needed."""
         kept = self.folder.ports()
         if kept is None and auto_ports:
-            return choose_free()
+            return free_block()
         stopped = [name for name in AGENTS if not self._process(name)]
         ports = kept or Ports()
         taken = conflicts(ports, [use for name in stopped for use in uses_of(name)])
         if not taken:
-            return ports
+            return contextlib.nullcontext(ports)
         if auto_ports and len(stopped) == len(AGENTS):
-            return choose_free()
+            return free_block()
         raise ObsctlError("; ".join(map(str, taken)), hint=self._ports_hint())
 
     def _ports_hint(self) -> str:

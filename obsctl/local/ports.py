@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 import psutil
 
 from obsctl.errors import ObsctlError
 
 LOOPBACK = "127.0.0.1"
-# Below the kernel's usual ephemeral range (32768 and up), so that no outgoing connection can take a port between
-# the choice and the agent's start, and clear of Nomad's own dynamic ports (20000 to 32000).
-QUIET_RANGE = range(10_000, 20_000, 10)
+# Where clusters that choose for themselves live, a block each: the agents' ports, the claim, and the tasks' ports.
+# Nomad hands out a random port without asking the kernel whether it is taken, so two clusters on one machine must not
+# share any. Below the kernel's usual ephemeral range (32768 and up), so that no outgoing connection can take a port
+# between the choice and the agent's start, and clear of the ports that other Nomad clients hand out (20000 to 32000).
+BLOCK = 200
+BLOCKS = range(10_000, 20_000, BLOCK)
+CLAIM, FIRST_FOR_TASKS = 9, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Every port the three agents listen on. Gossip (serf) uses TCP and UDP, the others TCP."""
+    """Every port the three agents listen on, and the first and last of those that Nomad hands out to tasks (by default
+    Nomad's own choice). Gossip (serf) uses TCP and UDP, the others TCP."""
 
     consul_http: int = 8500
     consul_rpc: int = 8300
@@ -28,10 +34,12 @@ class Ports:
     nomad_rpc: int = 4647
     nomad_serf: int = 4648
     client_http: int = 5656
+    tasks_first: int = 20_000
+    tasks_last: int = 32_000
 
     def by_use(self) -> dict[str, int]:
-        """{"consul http": 8500, ...}."""
-        return {name.replace("_", " "): port for name, port in asdict(self).items()}
+        """The agents' ports: {"consul http": 8500, ...}."""
+        return {name.replace("_", " "): port for name, port in asdict(self).items() if not name.startswith("tasks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +64,19 @@ def conflicts(ports: Ports, uses: Iterable[str] | None = None) -> list[Conflict]
     ]
 
 
-def choose_free() -> Ports:
-    """A random block of neighbouring ports that are all free; two clusters that start at once rarely meet."""
-    for first in random.SystemRandom().sample(QUIET_RANGE, k=len(QUIET_RANGE)):
-        ports = Ports(*range(first, first + len(fields(Ports))))
-        if not conflicts(ports):
-            return ports
+@contextlib.contextmanager
+def free_block() -> Iterator[Ports]:
+    """A random block of ports that are all free. Nobody else is given it while the context lasts, which is to be until
+    the agents listen: from then on the block is seen to be taken."""
+    for first in random.SystemRandom().sample(BLOCKS, k=len(BLOCKS)):
+        agents = Ports(*range(first, first + 7))
+        ports = replace(agents, tasks_first=first + FIRST_FOR_TASKS, tasks_last=first + BLOCK - 1)
+        with socket.socket() as claim:
+            if _binds(claim, first + CLAIM) and not conflicts(ports) and _tasks_can_have(ports):
+                yield ports
+                return
     raise ObsctlError(
-        f"between {QUIET_RANGE.start} and {QUIET_RANGE.stop} no {len(fields(Ports))} ports in a row are free",
+        f"between {BLOCKS.start} and {BLOCKS.stop} no {BLOCK} ports in a row are free",
         hint="end something that listens there: ss -ltnp",
     )
 
@@ -93,13 +106,21 @@ def _is_free(port: int, *, gossip: bool) -> bool:
     return all(_can_bind(port, kind) for kind in kinds)
 
 
+def _tasks_can_have(ports: Ports) -> bool:
+    return all(_can_bind(port, socket.SOCK_STREAM) for port in range(ports.tasks_first, ports.tasks_last + 1))
+
+
 def _can_bind(port: int, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             # As servers do: a stopped agent's connections in TIME_WAIT do not make the port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+        return _binds(probe, port)
+
+
+def _binds(probe: socket.socket, port: int) -> bool:
+    try:
+        probe.bind((LOOPBACK, port))
+    except OSError:
+        return False
     return True

@@ -15,7 +15,7 @@ from obsctl.clients.server import Server
 from obsctl.errors import ApiError
 from obsctl.local import binaries
 from obsctl.wait import wait_until
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 
 def program(name: str) -> str:

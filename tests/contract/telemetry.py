@@ -9,7 +9,7 @@ from pathlib import Path
 from obsctl.clients import connect
 from obsctl.clients.protocols import JaegerApi, LokiApi
 from tests.contract.agents import program, running, until_it_answers
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 JAEGER = """
 service:

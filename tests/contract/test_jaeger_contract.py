@@ -19,7 +19,7 @@ from obsctl.wait import wait_until
 from tests.contract.telemetry import running_jaeger
 from tests.fakes import FakeJaeger
 from tests.otlp import MS, send_spans, span
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 NOBODY = "0" * 31 + "1"
 

@@ -18,7 +18,7 @@ from obsctl.wait import wait_until
 from tests.contract.telemetry import running_loki
 from tests.fakes import FakeLoki
 from tests.otlp import TRACE, attributes, records, send_logs
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 SPAN = "00f067aa0ba902b7"
 Receive = Callable[[str, int, str, dict[str, str]], object]

@@ -16,7 +16,8 @@ from obsctl.config.schema import Images
 from obsctl.errors import ApiError, Forbidden, NotFound, Unreachable
 from tests.fakes import FakeRegistry
 from tests.image_registry import PASSWORD, USER, TokenGiver, image_registry, with_password
-from tests.stub_server import Answer, free_port, stub_server
+from tests.ports import free_port
+from tests.stub_server import Answer, stub_server
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from obsctl.clients.server import Server
 from obsctl.errors import Rejected
 from obsctl.wait import wait_until
 from tests.contract.agents import program, running, until_it_answers
-from tests.stub_server import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -22,6 +20,7 @@ from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.local.cluster import Cluster
 from obsctl.wait import wait_until
+from tests.ports import free_port
 from tests.world import ALERT_PATH, OTHERS_OFF
 
 OBSCTL = str(Path(sys.executable).parent / "obsctl")
@@ -109,10 +108,7 @@ def write_config(
 ) -> None:
     """An obsctl.yaml for this cluster: these components and demo services, with free ports, and no others."""
     wanted = {**dict.fromkeys(components, Components), **dict.fromkeys(demo, Demo)}
-    keys = [(name, key) for name, section in wanted.items() for key in port_keys(section, name)]
-    ports: dict[str, dict[str, Any]] = {name: {} for name in wanted}
-    for (name, key), port in zip(keys, free_ports(len(keys)), strict=True):
-        ports[name][key] = port
+    ports = {name: {key: free_port() for key in port_keys(section, name)} for name, section in wanted.items()}
     off = {name: {"enabled": False} for name in DEMO}
     config = {
         "stack": "obs",
@@ -130,22 +126,3 @@ def port_keys(section: type[Components] | type[Demo], name: str) -> list[str]:
     """The keys of a component's ports: port, grpc_port."""
     settings = getattr(section(), name.replace("-", "_"))
     return [key for key in type(settings).model_fields if key.endswith("port")]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports in a row that are free, below the range from which outgoing connections take theirs."""
-    for first in random.SystemRandom().sample(range(5100, 8400, 10), k=330):
-        ports = list(range(first, first + count))
-        if all(_is_free(port) for port in ports):
-            return ports
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -14,8 +14,9 @@ import requests
 
 from obsctl.local import binaries
 from obsctl.wait import wait_until
+from tests.ports import free_port
 from tests.programs import freeze
-from tests.stub_server import Answer, free_port, stub_server
+from tests.stub_server import Answer, stub_server
 
 pytestmark = pytest.mark.real
 

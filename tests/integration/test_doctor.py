@@ -22,7 +22,8 @@ from obsctl.local.cluster import Cluster
 from obsctl.wait import wait_until
 from tests.conftest import running_cluster
 from tests.contract.agents import guarded_consul, guarded_nomad
-from tests.e2e.stack import Stack, free_ports
+from tests.e2e.stack import Stack
+from tests.ports import free_port
 from tests.world import OTHERS_OFF
 
 pytestmark = pytest.mark.real
@@ -89,7 +90,7 @@ def stack(cluster: Cluster, tmp_path: Path) -> Stack:
 
 
 def configuration(nomad: str, consul: str, **more: Any) -> Json:
-    ports = free_ports(4)
+    ports = [free_port() for _ in range(4)]
     names = ("prometheus", "alertmanager", "alert-sink", "warden")
     parts = {name: {"port": port} for name, port in zip(names, ports, strict=True)}
     servers = {"nomad": {"address": nomad}, "consul": {"address": consul}}

@@ -21,7 +21,7 @@ from obsctl.wait import wait_until
 from tests.contract.agents import program, running, until_it_answers
 from tests.contract.telemetry import running_jaeger
 from tests.otlp import send_spans, span
-from tests.stub_server import free_port
+from tests.ports import free_port
 from tests.world import NOWHERE, config
 
 pytestmark = pytest.mark.real

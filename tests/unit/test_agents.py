@@ -12,7 +12,7 @@ from obsctl.local.agents import AGENTS, ALLOC_VOLUME, CLIENT, CONSUL, SERVER, Ad
 from obsctl.local.ports import Ports
 
 STATE = Path("/state")
-PORTS = Ports(*range(11000, 11007))
+PORTS = Ports(*range(11000, 11007), tasks_first=11010, tasks_last=11199)
 
 
 def config(agent: str) -> dict[str, Any]:
@@ -49,6 +49,11 @@ def test_client_knows_its_server_and_its_volumes() -> None:
     assert client["meta"] == {"obsctl_volumes": "/state/volumes"}
     assert client["host_volume"] == {"obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": True}}
     assert config(CLIENT)["plugin"]["raw_exec"]["config"]["enabled"] is True
+
+
+def test_tasks_get_ports_that_no_other_cluster_of_this_machine_hands_out() -> None:
+    client = config(CLIENT)["client"]
+    assert (client["min_dynamic_port"], client["max_dynamic_port"]) == (11010, 11199)
 
 
 def test_client_offers_host_volumes_by_name() -> None:

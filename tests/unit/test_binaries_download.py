@@ -12,6 +12,7 @@ from obsctl.local.download import CHUNK, Release, Timeouts
 from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
 from obsctl.model import Event
+from tests.ports import free_port
 from tests.release_site import (
     NOMAD,
     NOMAD_SUMS,
@@ -24,7 +25,6 @@ from tests.release_site import (
     program,
     truncate,
 )
-from tests.stub_server import free_port
 
 
 @pytest.fixture

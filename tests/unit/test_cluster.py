@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +16,7 @@ from obsctl.local import folder as folder_module
 from obsctl.local import members, processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
 from obsctl.local.cluster import AgentStatus, Cluster, silent
-from obsctl.local.ports import choose_free
+from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.local.programs import FOR_JOBS, NEEDED
 from obsctl.model import Event
@@ -100,7 +99,7 @@ def test_a_taken_port_stops_up_before_anything_starts(cluster: Cluster) -> None:
     cluster.folder.claim(silent)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        cluster.folder.keep_ports(replace(choose_free(), consul_http=port))
+        cluster.folder.keep_ports(Ports(consul_http=port))
         with pytest.raises(ObsctlError, match=rf"port {port} \(consul http\) is taken by .* \(pid \d+\)") as failure:
             cluster.up()
         assert "--auto-ports" in failure.value.hint

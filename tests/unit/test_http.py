@@ -22,7 +22,8 @@ from obsctl.errors import (
     TimedOut,
     Unreachable,
 )
-from tests.stub_server import Answer, StubServer, free_port, stub_server
+from tests.ports import free_port
+from tests.stub_server import Answer, StubServer, stub_server
 
 TOKEN = "5ecf7a10-0000-4000-8000-c0ffee5ec4e7"
 

@@ -11,7 +11,14 @@ import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import ports
-from obsctl.local.ports import Ports, choose_free, conflicts
+from obsctl.local.ports import LOOPBACK, Ports, conflicts, free_block
+
+
+@pytest.fixture
+def block() -> Iterator[Ports]:
+    """A block that no other test is given meanwhile."""
+    with free_block() as ports:
+        yield ports
 
 
 @pytest.fixture
@@ -33,16 +40,15 @@ def test_a_listener_on_all_addresses_counts() -> None:
         assert conflicts(Ports(consul_http=server.getsockname()[1]), ["consul http"])
 
 
-def test_only_the_wanted_ports_are_tried(listener: int) -> None:
-    free = choose_free()
-    mixed = Ports(nomad_http=listener, client_http=free.client_http)
+def test_only_the_wanted_ports_are_tried(listener: int, block: Ports) -> None:
+    mixed = Ports(nomad_http=listener, client_http=block.client_http)
     assert conflicts(mixed, ["client http"]) == []
 
 
-def test_gossip_needs_udp_too() -> None:
-    port = choose_free().nomad_serf
+def test_gossip_needs_udp_too(block: Ports) -> None:
+    port = block.nomad_serf
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", port))
+        server.bind((LOOPBACK, port))
         assert conflicts(Ports(nomad_serf=port), ["nomad serf"])
         assert not conflicts(Ports(nomad_rpc=port), ["nomad rpc"])
 
@@ -55,14 +61,34 @@ def test_a_holder_that_may_not_be_seen(listener: int, monkeypatch: pytest.Monkey
     assert "a process that this user may not see" in str(conflicts(Ports(nomad_http=listener), ["nomad http"])[0])
 
 
-def test_free_ports_are_neighbours_that_can_be_bound() -> None:
-    numbers = list(choose_free().by_use().values())
+def test_a_block_has_ports_for_the_agents_and_for_tasks(block: Ports) -> None:
+    numbers = list(block.by_use().values())
     assert numbers == list(range(numbers[0], numbers[0] + 7))
-    assert numbers[0] in ports.QUIET_RANGE
-    assert not conflicts(Ports(*numbers))
+    assert numbers[0] in ports.BLOCKS
+    assert numbers[-1] < block.tasks_first < block.tasks_last < numbers[0] + ports.BLOCK
+    assert not conflicts(block)
 
 
-def test_no_free_ports(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "QUIET_RANGE", range(listener, listener + 10, 10))
-    with pytest.raises(ObsctlError, match="no 7 ports in a row are free"):
-        choose_free()
+@pytest.fixture
+def only_block(monkeypatch: pytest.MonkeyPatch, block: Ports) -> Ports:
+    """There is no other one to be given."""
+    first = block.consul_http
+    monkeypatch.setattr(ports, "BLOCKS", range(first, first + ports.BLOCK, ports.BLOCK))
+    return block
+
+
+def test_no_block_is_given_twice_while_its_agents_start(only_block: Ports) -> None:
+    with pytest.raises(ObsctlError, match="no 200 ports in a row are free"), free_block():
+        pass
+
+
+@pytest.mark.parametrize("use", ["client_http", "tasks_first", "tasks_last"])
+def test_a_block_in_which_somebody_listens_is_passed_over(
+    use: str, only_block: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "CLAIM", ports.CLAIM - 1)  # past this test's own claim, which keeps others away
+    listener = socket.create_server((LOOPBACK, getattr(only_block, use)))
+    with listener, pytest.raises(ObsctlError, match="no 200 ports in a row are free"), free_block():
+        pass
+    with free_block() as given:
+        assert given == only_block

@@ -1,0 +1,30 @@
+"""Ports for servers that tests start."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import socket
+
+# Below the range from which outgoing connections take theirs, and clear of the blocks of local clusters. Each worker
+# has its own share: two that looked at the same moment would find the same port free.
+SHARES = 8
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_SHARE = range(5100 + _WORKER % SHARES, 8400, SHARES)
+_OWN = itertools.cycle(random.SystemRandom().sample(_SHARE, k=len(_SHARE)))
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that is not given again soon."""
+    return next(port for port in itertools.islice(_OWN, len(_SHARE)) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
