@@ -146,6 +146,19 @@ def test_tasks_know_where_to_keep_data(cluster: Cluster) -> None:
     nomad(cluster).stop_job(name)
 
 
+def test_tasks_get_ports_of_the_clusters_own_block(cluster: Cluster) -> None:
+    greedy = job("greedy", "true", kind="batch")
+    greedy["TaskGroups"][0]["Networks"] = [{"DynamicPorts": [{"Label": f"p{number}"} for number in range(50)]}]
+    nomad(cluster).register_job(greedy)
+    allocation = wait_for_status(cluster, "greedy", "complete")["ID"]
+    whole = requests.get(f"{cluster.addresses.nomad}/v1/allocation/{allocation}", timeout=10).json()
+    nomad(cluster).stop_job("greedy")
+    block = cluster.folder.ports()
+    given = {port["Value"] for port in whole["AllocatedResources"]["Shared"]["Ports"]}
+    assert len(given) == 50
+    assert given <= set(range(block.tasks_first, block.tasks_last + 1))
+
+
 @pytest.mark.parametrize("name", AGENTS)
 def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
     before = pids(cluster)
