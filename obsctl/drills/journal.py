@@ -115,7 +115,7 @@ def read(path: Path) -> list[Record]:
 def new_id(experiment: str, service: str) -> str:
     """Sorts by time, says what it is about, and is unique."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{moment}-{experiment}-{service}-{secrets.token_hex(2)}"
+    return f"{moment}-{experiment}-{service}-{secrets.token_hex(4)}"
 
 
 def find(folder: Path, drill: str) -> Path:
