@@ -280,9 +280,6 @@ class LokiApi(Protocol):
     def ready(self) -> bool:
         """False for some seconds after its start too, while it answers already."""
 
-    def labels(self, *, since: float, until: float) -> list[str]:
-        """Names of the index labels of what came in between these Unix times, sorted."""
-
     def lines(self, logql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         """At most `limit` lines of start <= time < end (Unix nanoseconds): the newest, or else the oldest of them.
 

@@ -84,13 +84,6 @@ def test_it_is_ready(subject: Subject) -> None:
     assert subject.loki.ready()
 
 
-def test_its_labels_are_few(subject: Subject) -> None:
-    subject.send("hi")
-    subject.until_there_are(1)
-    now = time.time()
-    assert subject.loki.labels(since=now - 600, until=now + 60) == ["nomad_job", "nomad_task", "service_name"]
-
-
 def test_a_line_has_all_that_is_known_of_it(subject: Subject) -> None:
     at = subject.send("no phrase", trace_id=TRACE, span_id=SPAN, severity_text="ERROR")
     subject.until_there_are(1)
@@ -166,5 +159,5 @@ def test_one_that_is_away_says_what_to_do() -> None:
     loki = connect.loki(f"http://127.0.0.1:{free_port()}")
     assert not loki.ready()
     with pytest.raises(Unreachable, match="Loki at http://127") as caught:
-        loki.labels(since=0, until=1)
+        loki.lines("{}", start=0, end=1, limit=1)
     assert caught.value.hint == "`obsctl status` shows whether loki runs, and why not"

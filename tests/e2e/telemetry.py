@@ -62,6 +62,12 @@ class Telemetry:
         streams = [stream["stream"] for stream in answer.json()["data"]["result"]]
         return {(stream["service_name"], stream["trace_id"]) for stream in streams}
 
+    def labels_of_logs(self) -> set[str]:
+        """The names by which Loki has put lines into streams within the last hour."""
+        answer = self.http.get(f"{self.address('loki')}/loki/api/v1/labels", timeout=10)
+        answer.raise_for_status()
+        return set(answer.json()["data"])
+
     def exemplars(self, metric: str, since: float) -> list[dict[str, Any]]:
         """What Prometheus has: [{"seriesLabels": {…}, "exemplars": [{"labels": {"trace_id": …}}]}]."""
         params = {"query": metric, "start": since, "end": time.time() + 60}

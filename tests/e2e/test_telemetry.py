@@ -49,6 +49,12 @@ def test_one_request_is_a_trace_log_lines_an_exemplar_and_span_metrics(telemetry
     assert missing == []
 
 
+def test_logs_have_few_labels(telemetry: Telemetry) -> None:
+    """What differs from line to line, ids above all, would make each line a stream of its own."""
+    few = {"service_name", "nomad_namespace", "nomad_job", "nomad_group", "nomad_task"}
+    assert telemetry.labels_of_logs() == few
+
+
 def test_a_deploy_that_changes_nothing_still_looks_whether_telemetry_flows(telemetry: Telemetry) -> None:
     ended = telemetry.stack.run("deploy", "--yes")
     assert "Nothing to change" in ended.stdout

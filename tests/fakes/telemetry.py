@@ -60,11 +60,6 @@ class FakeLoki(Breakable, api=LokiApi):
     def ready(self) -> bool:
         return self.is_ready
 
-    def labels(self, *, since: float, until: float) -> list[str]:
-        inside = [stream for stream, at, _ in self.entries if since * _SECOND <= at < until * _SECOND]
-        index = {"service_name", "nomad_namespace", "nomad_job", "nomad_group", "nomad_task"}
-        return sorted({name for stream in inside for name in stream} & index)
-
     def lines(self, logql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         query = _QUERY.fullmatch(logql)
         if query is None:
