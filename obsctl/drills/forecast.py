@@ -12,8 +12,8 @@ A job that is stopped also leaves service discovery, after D (the discovery mana
 manager's reload ticker). Whichever is first decides: a scrape that is refused (the alert is pending after X + Y),
 or the removal, whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y;
 scrape/scrape.go, endOfRunStaleness). When nothing has changed for 5 s the ticker has fired already and waits for
-the change, so L is 0 (scrape/manager.go, reloader) and the removal wins nearly always: measured so in 10 drills on
-3.15.0. Only after another change within 5 s may L be up to 5 s, which lets the refused scrape come first.
+the change, so L is 0 (scrape/manager.go, reloader) and the removal wins nearly always: in 45 of 50 drills on 3.15.0.
+Only after another change within 5 s may L be up to 5 s, which lets the refused scrape come first more often.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ RELOAD_MAX = 5.0
 """L, seconds, when targets changed just before; 0 when all was quiet."""
 STALENESS = 1.1
 """A stale marker comes this many scrape intervals after the last scrape that would have been."""
+GROUP_LIFE = 30.0
+"""Seconds: how long Alertmanager may keep a group whose alerts have ended (--dispatch.maintenance-interval). An alert
+that comes meanwhile does not wait for group_wait but for the group's next tick, 0..G away (dispatch/dispatch.go)."""
 TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
 """n, seconds: from Prometheus to Alertmanager to the receiver on a healthy network."""
 
@@ -94,8 +97,10 @@ def forecast(settings: Settings, *, vanishes: bool) -> Forecast:
     pending = _pending(settings, vanishes=vanishes)
     wait = settings.evaluation_interval * math.ceil(settings.pending / settings.evaluation_interval)
     firing = _later(pending, "firing", wait, wait, wait)
-    delivered = _later(firing, "delivered", settings.group_wait, settings.group_wait + TRANSPORT_MEAN,
-                       settings.group_wait + settings.turns + TRANSPORT_MAX)  # fmt: skip
+    # The alert of an earlier drill ended before this fault: with a long `for` its group is gone when this one fires.
+    waits = (settings.group_wait, 0.0, settings.group_interval) if wait < GROUP_LIFE else (settings.group_wait,)
+    delivered = _later(firing, "delivered", min(waits), settings.group_wait + TRANSPORT_MEAN,
+                       max(waits) + settings.turns + TRANSPORT_MAX)  # fmt: skip
     cleared = _cleared(settings, vanishes=vanishes)
     resolved = _later(cleared, "resolved", 0.0, settings.group_interval / 2 + TRANSPORT_MEAN,
                       settings.group_interval + settings.turns + TRANSPORT_MAX)  # fmt: skip

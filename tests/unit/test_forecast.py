@@ -3,10 +3,10 @@ import random
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from obsctl.drills.forecast import DISCOVERY_MEAN, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
+from obsctl.drills.forecast import DISCOVERY_MEAN, GROUP_LIFE, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
 
 STANDARD = Settings(
     scrape_interval=15, scrape_timeout=10, evaluation_interval=15, pending=30, keep_firing=0,
@@ -30,6 +30,12 @@ any_settings = st.builds(
 )  # fmt: skip
 
 
+def lingers(given_settings):
+    """Whether the group of an alert that ended just before the fault may be there when the next one fires."""
+    made = forecast(given_settings, vanishes=False)
+    return made.band("firing").minimum < GROUP_LIFE
+
+
 @given(any_settings, st.booleans())
 def test_min_is_at_most_mean_is_at_most_max(given_settings, vanishes):
     for band in forecast(given_settings, vanishes=vanishes).bands:
@@ -51,6 +57,7 @@ def test_a_longer_setting_never_shortens_a_stage(given_settings, vanishes, name,
     # For a multiple of the evaluation interval `for` waits no longer than it says; so it is kept on one.
     base = replace(given_settings, pending=0.0) if name == "evaluation_interval" else given_settings
     longer = replace(base, **{name: getattr(base, name) + more})
+    assume(lingers(base) == lingers(longer))  # a group that is forgotten meanwhile has no tick to wait for
     pairs = zip(forecast(base, vanishes=vanishes).bands, forecast(longer, vanishes=vanishes).bands, strict=True)
     for before, after in pairs:
         assert after.minimum >= before.minimum - 1e-6
@@ -131,6 +138,20 @@ def test_the_end_waits_for_the_next_tick_of_the_group():
     made = forecast(STANDARD, vanishes=True)
     assert made.band("resolved").mean - made.band("cleared").mean == pytest.approx(150, abs=0.1)
     assert made.band("resolved").maximum - made.band("cleared").maximum == pytest.approx(301)
+
+
+@pytest.mark.parametrize(("wait", "interval", "least", "most"), [(1, 2, 0, 2), (30, 10, 0, 30), (0, 0, 0, 0)])
+def test_soon_after_another_alert_of_its_group_one_waits_for_the_groups_tick(wait, interval, least, most):
+    quick = replace(STANDARD, pending=15, group_wait=wait, group_interval=interval)
+    made = forecast(quick, vanishes=True)
+    assert made.band("delivered").minimum - made.band("firing").minimum == pytest.approx(least)
+    assert made.band("delivered").maximum - made.band("firing").maximum == pytest.approx(most + 1)
+
+
+def test_with_a_long_for_the_group_is_new():
+    made = forecast(STANDARD, vanishes=True)
+    assert made.band("delivered").minimum - made.band("firing").minimum == pytest.approx(30)
+    assert made.band("delivered").maximum - made.band("firing").maximum == pytest.approx(31)
 
 
 def test_keep_firing_for_delays_the_end():

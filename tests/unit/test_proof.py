@@ -100,7 +100,7 @@ def test_a_delivery_after_its_band_is_late(world):
     world.alerts.delay = 20
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("LATE", 13)
-    assert "delivered after 32.0 s, forecast 11.0 to 17.2 s" in verdict.reason
+    assert "delivered after 32.0 s, forecast 10.0 to 18.2 s" in verdict.reason
     assert_put_back(world)
 
 

@@ -34,7 +34,7 @@ def test_a_stage_outside_its_band_is_marked(world):
     world.alerts.delay = 20
     world.run()
     marked = [line for line in report.text(world.on_disk()).splitlines() if line.endswith("outside")]
-    assert marked[0].startswith("  delivered    32.0s       11.0 - 17.2")
+    assert marked[0].startswith("  delivered    32.0s       10.0 - 18.2")
 
 
 def test_a_failed_revert_shows_what_to_type(world):
