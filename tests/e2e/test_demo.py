@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
 
-pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = """

@@ -7,7 +7,7 @@ import pytest
 from bench import drill_timing
 from tests.e2e.stack import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(900)]
 
 DRILLS = 10
 MEAN_WITHIN = 0.10

@@ -21,7 +21,7 @@ import pytest
 
 from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
 
-pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).parents[2]
 TUTORIAL = REPOSITORY / "docs" / "tutorial-find-the-bug.md"
@@ -85,6 +85,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
+        inherited.pop("COLUMNS", None)  # the tutorial's width is that of a file, not of a tester's terminal
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
             [*UNSHARE, "bash"], cwd=folder / "checkout", env={**inherited, "PATH": path, "XDG_STATE_HOME": str(folder)},
