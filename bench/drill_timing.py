@@ -8,13 +8,16 @@ inside the band, and how far the measured mean is from the forecast's.
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from obsctl.wait import SYSTEM_CLOCK
 
 OBSCTL = str(Path(sys.executable).parent / "obsctl")
 
@@ -39,6 +42,21 @@ class Row:
         return self.mean / self.forecast_mean - 1
 
 
+def drills(count: int, service: str, environ: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """One after the other; their JSON documents.
+
+    A drill ends with an evaluation, so the next fault would fall at much the same moment of the cycles of scrapes and
+    evaluations. The forecast is for a fault at any moment of them, and so each drill begins at a random one.
+    """
+    cycle = 0.0
+    for _ in range(count):
+        SYSTEM_CLOCK.sleep(random.uniform(0, cycle))
+        document = drill(service, environ)
+        settings = document["journal"][0]["data"]["forecast"]["settings"]
+        cycle = settings["scrape_interval"] + settings["evaluation_interval"]
+        yield document
+
+
 def drill(service: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """One drill; its JSON document."""
     ended = subprocess.run(
@@ -46,6 +64,8 @@ def drill(service: str, environ: Mapping[str, str] | None = None) -> dict[str, A
         capture_output=True, text=True, check=False, env=None if environ is None else dict(environ),
     )  # fmt: skip
     document: dict[str, Any] = json.loads(ended.stdout)
+    if "verdict" not in document:
+        sys.exit("the drill did not begin")  # it has said why
     return document
 
 
@@ -81,10 +101,10 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     service = sys.argv[2] if len(sys.argv) > 2 else "response-service"
     documents = []
-    for number in range(1, count + 1):
-        documents.append(drill(service))
-        verdict = documents[-1].get("verdict", documents[-1])
-        print(f"drill {number} of {count}: {verdict.get('outcome')}: {verdict.get('reason')}", flush=True)
+    for number, document in enumerate(drills(count, service), start=1):
+        documents.append(document)
+        verdict = document["verdict"]
+        print(f"drill {number} of {count}: {verdict['outcome']}: {verdict['reason']}", flush=True)
     print(table(rows(documents)))
     return 0 if all(document["verdict"]["outcome"] == "PROVEN" for document in documents) else 1
 
