@@ -20,7 +20,6 @@ from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, Servic
 from obsctl.config.timing import PROFILES, Profile, Timing
 
 __all__ = [
-    "DEMO_SERVICES",
     "PROFILES",
     "SERVERS",
     "Alerting",
@@ -49,7 +48,6 @@ __all__ = [
     "parse_duration",
 ]
 
-DEMO_SERVICES = ("hello-service", "response-service")
 SERVERS = (
     "nomad",
     "consul",
@@ -137,9 +135,10 @@ class Config(Strict):
         return gateway.sampling is not None and self.components.jaeger.enabled and self.count(gateway) > 1
 
     def watched_services(self) -> dict[str, str]:
-        """Service name -> Nomad job, of everything that gets availability rules; the demo's if it is on."""
-        demo = {name: f"{self.stack}-{name}" for name in DEMO_SERVICES} if self.demo.enabled else {}
-        return {**demo, **{name: service.job or name for name, service in self.services.items()}}
+        """Service name -> Nomad job, of everything that gets availability rules; the demo's that are on, too."""
+        services = {"hello-service": self.demo.hello_service, "response-service": self.demo.response_service}
+        ours = {name: f"{self.stack}-{name}" for name, its in services.items() if self.demo.enabled and its.enabled}
+        return {**ours, **{name: service.job or name for name, service in self.services.items()}}
 
     @model_validator(mode="after")
     def _nothing_is_shared(self) -> Config:

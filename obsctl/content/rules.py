@@ -16,6 +16,8 @@ from obsctl.errors import ObsctlError
 Rule = dict[str, Any]
 _STANDARD = Timing.model_validate("standard")
 _WINDOW = f"[{PROFILES['standard']['window']}]"
+AVAILABILITY = "availability"
+"""The group that tells when a watched service, or an instance of a component, is not there."""
 
 
 def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
@@ -51,7 +53,7 @@ def availability_group(config: Config) -> Rule:
         rules.append(_service_down(service, severity, config.timing))
         rules.append(_job_not_running(service, job, config.timing))
     rules += [_replica_missing(name, count, config.timing) for name, count in _several(config)]
-    return {"name": "availability", "rules": rules}
+    return {"name": AVAILABILITY, "rules": rules}
 
 
 def _service_down(service: str, severity: str, timing: Timing) -> Rule:

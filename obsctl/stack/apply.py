@@ -1,4 +1,5 @@
-"""Make a plan true: variables and content first, then jobs phase by phase, then what is no longer wanted."""
+"""Make a plan true: variables and content first, then jobs phase by phase, then the rules that watch these jobs, and
+what is no longer wanted last."""
 
 from __future__ import annotations
 

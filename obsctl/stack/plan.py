@@ -28,7 +28,8 @@ class Action(StrEnum):
 class Change:
     """One thing that changes, or does not.
 
-    kind: "variable", "content", "volume" or "job". phase: 0 for all but jobs, 1 and up for these.
+    kind: "variable", "content", "volume" or "job". phase: 1 and up for jobs, after them for content that watches them,
+    0 for all else.
     index: what the cluster must still have when the change is made (JobModifyIndex or ModifyIndex, 0: nothing).
     digest: hash of the desired value; "" for variables, whose values have no place in a plan.
     replaces: whether a running allocation of the job makes way for a new one.
@@ -131,24 +132,19 @@ def _variable_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
 
 
 def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
+    last = 1 + max((job.phase for job in desired.jobs), default=0)
     for content in desired.content:
         wanted, seen = content.value.encode(), observed.content.get(content.key)
+        phase = last if content.after_jobs else 0
         if seen is None:
-            yield Change("content", content.key, Action.CREATE, "does not exist", digest=digest(wanted))
+            yield Change("content", content.key, Action.CREATE, "does not exist", phase, digest=digest(wanted))
         elif content.seed:
-            yield Change(
-                "content",
-                content.key,
-                Action.NONE,
-                "yours to change",
-                0,
-                seen.modify_index,
-                digest(seen.value),
-            )
+            reason, kept = "yours to change", digest(seen.value)
+            yield Change("content", content.key, Action.NONE, reason, phase, seen.modify_index, kept)
         else:
             same = seen.value == wanted
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
-            yield Change("content", content.key, action, reason, 0, seen.modify_index, digest(wanted))
+            yield Change("content", content.key, action, reason, phase, seen.modify_index, digest(wanted))
     for key in sorted(set(observed.content) - {content.key for content in desired.content}):
         yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
 

@@ -41,11 +41,15 @@ class RenderedJob:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One Consul KV value. seed: written only when there is none, and the user's own from then on."""
+    """One Consul KV value. seed: written only when there is none, and the user's own from then on.
+
+    after_jobs: it watches jobs of the stack, and would tell of those that are only just being started.
+    """
 
     key: str
     value: str
     seed: bool = False
+    after_jobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,8 @@ def _content(config: Config, environment: Environment, root: Path) -> list[Conte
         for file in spec.files
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
-        found.append(Content(f"{prefix}/rules/{quote(name, safe=' ')}", text))  # Nomad's `ls` sees no folders
+        key = f"{prefix}/rules/{quote(name, safe=' ')}"  # Nomad's `ls` sees no folders
+        found.append(Content(key, text, after_jobs=name == rules.AVAILABILITY))
     if config.demo.enabled:
         found.append(Content("minion_phrases", json.dumps(DEMO_PHRASES, ensure_ascii=False), seed=True))
     return found

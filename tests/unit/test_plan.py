@@ -11,6 +11,7 @@ from obsctl.stack.plan import Action, Plan
 from tests.world import DEMO, SECRET, World, config, reasons
 
 SMALL = config()
+OFF = {"enabled": False}
 WITH_SECRETS = config(
     consul={"token": "env:CONSUL"},
     alerting={"receivers": [{"name": "chat", "slack": {"api_url": "env:SLACK", "channel": "#a"}}]},
@@ -34,6 +35,17 @@ def test_the_order_is_variables_content_then_jobs_by_phase(world: World) -> None
     assert kinds == sorted(kinds, key=["variable", "content", "job"].index)
     jobs = [(change.phase, change.name) for change in made.changes if change.kind == "job"]
     assert jobs == [(1, "obs-alert-sink"), (1, "obs-warden"), (2, "obs-alertmanager"), (3, "obs-prometheus")]
+
+
+def test_rules_that_watch_the_jobs_come_after_them_and_go_before_anything_is_stopped(world: World) -> None:
+    """Before, they would tell that what a first deploy is only just starting does not run."""
+    watch = "obsctl/obs/rules/availability"
+    first = [change.name for change in world.plan(DEMO).changes]
+    assert first[-1] == watch
+    world.deploy(DEMO)
+    without = config(demo={"enabled": True, "traffic": OFF, "hello-service": OFF}, timing="fast", driver="raw_exec")
+    fewer = [change.name for change in world.plan(without).effective]
+    assert fewer.index(watch) < fewer.index("obs-hello-service")
 
 
 def test_after_a_deploy_there_is_nothing_to_do(world: World) -> None:

@@ -63,6 +63,11 @@ def test_each_watched_service_gets_two_independent_rules() -> None:
     assert 'exported_job="shop-web"' in stopped["expr"]
 
 
+def test_a_demo_service_that_is_off_is_not_missed() -> None:
+    without = groups(config(demo={"enabled": True, "hello-service": {"enabled": False}}))["availability"]["rules"]
+    assert {rule["labels"]["service"] for rule in without} == {"response-service"}
+
+
 def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
     wanted = config(profile="ha", components={"prometheus": {"count": 1}, "otel-gateway": {"enabled": True}})
     several = groups(wanted)["availability"]["rules"]
