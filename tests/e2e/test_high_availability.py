@@ -37,11 +37,6 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_a_first_deploy_tells_nobody_that_a_service_is_down(deployed: Stack) -> None:
-    """New Alertmanagers are silent for a minute, and only then come the demo's services."""
-    assert deployed.programs.sink.notifications(since=0, alertname="ServiceDown") == []
-
-
 def test_each_prometheus_scrapes_every_instance_and_knows_every_alertmanager(deployed: Stack) -> None:
     both = deployed.programs.prometheus.each()
 

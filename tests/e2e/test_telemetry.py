@@ -22,6 +22,11 @@ def calls_consul(spans: list[tuple[str, str]]) -> bool:
     return any(service == "response-service" and name.startswith("GET /v1/kv/") for service, name in spans)
 
 
+def test_a_first_deploy_tells_nobody_that_a_service_is_down(telemetry: Telemetry) -> None:
+    """The demo's services come last, long after Prometheus has begun to miss what it is told to watch."""
+    assert telemetry.stack.programs.sink.notifications(since=0, alertname="ServiceDown") == []
+
+
 def test_one_request_is_a_trace_log_lines_an_exemplar_and_span_metrics(telemetry: Telemetry) -> None:
     since = SYSTEM_CLOCK.now()
     trace_id = telemetry.say_hello(telemetry.address("hello-service"))
