@@ -21,9 +21,13 @@ SERVICES = ("hello-service", "response-service")
 
 @dataclass
 class Telemetry:
-    """The backends of a deployed stack, asked directly: what they say is not seen through obsctl's eyes."""
+    """The backends of a deployed stack, asked directly: what they say is not seen through obsctl's eyes.
+
+    begun_at: when this was made, Unix seconds; the fixture makes it as soon as the first deploy has ended.
+    """
 
     stack: Stack
+    begun_at: float = field(default_factory=time.time)
     http: requests.Session = field(default_factory=requests.Session)
 
     def address(self, service: str) -> str:
