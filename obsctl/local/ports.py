@@ -69,7 +69,7 @@ def free_block() -> Iterator[Ports]:
     """A random block of ports that are all free. Nobody else is given it while the context lasts, which is to be until
     the agents listen: from then on the block is seen to be taken."""
     for first in random.SystemRandom().sample(BLOCKS, k=len(BLOCKS)):
-        agents = Ports(*range(first, first + 7))
+        agents = Ports(*range(first, first + len(Ports().by_use())))
         ports = replace(agents, tasks_first=first + FIRST_FOR_TASKS, tasks_last=first + BLOCK - 1)
         with socket.socket() as claim:
             if _binds(claim, first + CLAIM) and not conflicts(ports) and _tasks_can_have(ports):
