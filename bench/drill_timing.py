@@ -45,8 +45,8 @@ class Row:
 def drills(count: int, service: str, environ: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """One after the other; their JSON documents.
 
-    A drill ends with an evaluation, so the next fault would fall at much the same moment of the cycles of scrapes and
-    evaluations. The forecast is for a fault at any moment of them, and so each drill begins at a random one.
+    A drill ends soon after an evaluation, so the moment of the next fault in the cycles of scrapes and evaluations
+    would not be random. The forecast is for a fault at any moment of them, and so each drill begins at a random one.
     """
     cycle = 0.0
     for _ in range(count):

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from obsctl.local import ports
 from obsctl.local.cluster import Cluster
+from tests.ports import SHARES, WORKER
 
 # A shell starts its background jobs with Ctrl-C ignored, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A cluster that is down for a moment finds its block of ports again: no other worker has been given it.
+ports.BLOCKS = ports.BLOCKS[WORKER::SHARES]
 # A law is not timed: the machine may be busy.
 settings.register_profile("obsctl", deadline=None)
 settings.load_profile("obsctl")

@@ -1,4 +1,4 @@
-"""Ports for servers that tests start."""
+"""Ports for servers and clusters that tests start: each worker has its share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import random
 import socket
 
-# Below the range from which outgoing connections take theirs, and clear of the blocks of local clusters. Each worker
-# has its own share: two that looked at the same moment would find the same port free.
 SHARES = 8
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_SHARE = range(5100 + _WORKER % SHARES, 8400, SHARES)
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % SHARES
+# Below the range from which outgoing connections take theirs, and clear of the blocks of local clusters. Two workers
+# that looked at the same moment would find the same port free.
+_SHARE = range(5100, 8400)[WORKER::SHARES]
 _OWN = itertools.cycle(random.SystemRandom().sample(_SHARE, k=len(_SHARE)))
 
 

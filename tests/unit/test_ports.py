@@ -17,8 +17,8 @@ from obsctl.local.ports import LOOPBACK, Ports, conflicts, free_block
 @pytest.fixture
 def block() -> Iterator[Ports]:
     """A block that no other test is given meanwhile."""
-    with free_block() as ports:
-        yield ports
+    with free_block() as given:
+        yield given
 
 
 @pytest.fixture
