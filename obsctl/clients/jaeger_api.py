@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
 from obsctl.errors import NotFound
+
+BADGER_END = timedelta(microseconds=1)
+"""A search is sent with its end so much later. Jaeger's Badger storage seeks backwards from the end's key followed by
+one byte ff (scanIndexKeys in its reader.go, 1.62), which leaves out ids from ff on in the end's own microsecond."""
 
 
 class JaegerClient:
@@ -33,7 +37,7 @@ class JaegerClient:
         query = {
             "service_name": service,
             "start_time_min": _rfc3339(since),
-            "start_time_max": _rfc3339(until),
+            "start_time_max": _rfc3339(until, more=BADGER_END),
             "num_traces": str(limit),
             "search_depth": str(limit),
             **({"duration_min": f"{min_duration:.6f}s"} if min_duration else {}),
@@ -48,5 +52,5 @@ class JaegerClient:
         return list(answer["result"].get("resourceSpans") or [])
 
 
-def _rfc3339(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _rfc3339(unix: float, *, more: timedelta = timedelta()) -> str:
+    return (datetime.fromtimestamp(unix, UTC) + more).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
