@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
+
 from obsctl.clients.http import Session
 from obsctl.clients.server import Server
 from obsctl.errors import ApiError
@@ -46,6 +48,14 @@ def until_it_answers(probe: Callable[[], object], folder: Path) -> None:
             return False
 
     wait_until(answers, timeout=30, interval=0.1, what="the program's first answer", hint=f"read the log in {folder}")
+
+
+def answers(page: str) -> bool:
+    """A probe for programs that have a page of their health."""
+    try:
+        return requests.get(page, timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from tests.golden.cases import NAMES, rendered
 
 pytestmark = pytest.mark.real
 
+TASK_VARIABLE = re.compile(r"\$\{env:(\w+)\}")
+
 
 def program(name: str) -> Path:
     return binaries.obtain(name, {}, emit=lambda _: None)
@@ -66,3 +68,20 @@ def test_nomad_reads_every_job(name: str, tmp_path: Path) -> None:
         ended = subprocess.run([nomad, "job", "run", "-output", file], capture_output=True, text=True, check=False)
         assert ended.returncode == 0, f"{job.job_id}: {ended.stderr}"
         assert json.loads(ended.stdout)["Job"]["ID"] == job.job_id
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("collector", ["agent", "gateway"])
+def test_a_collectors_configuration_is_whole_without_what_its_job_adds(
+    collector: str, name: str, tmp_path: Path
+) -> None:
+    """It comes before the job does: an older one reads it beside a file that knows nothing of what is new."""
+    file = tmp_path / "collector.yml"
+    for item in rendered(name).content:
+        if item.key.endswith(f"config/otel-{collector}.yml"):
+            file.write_text(item.value)
+            given = {each: "1" if "_PORT_" in each else "127.0.0.1:1" for each in TASK_VARIABLE.findall(item.value)}
+            command = [program(f"otelcol-{collector}"), "validate", f"--config={file}"]
+            ended = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+            assert ended.returncode == 0, ended.stderr
+    assert file.exists()

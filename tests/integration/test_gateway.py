@@ -18,9 +18,9 @@ from obsctl.clients.protocols import JaegerApi, Json
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
-from tests.contract.agents import program, running, until_it_answers
+from tests.contract.agents import answers, program, running, until_it_answers
 from tests.contract.telemetry import running_jaeger
-from tests.otlp import send_spans, span
+from tests.otlp import attributes, send_spans, span
 from tests.ports import free_port
 from tests.world import NOWHERE, config
 
@@ -64,13 +64,6 @@ def running_gateway(folder: Path, jaeger: JaegerApi, intake: str, **sampling: An
     with running([program("otelcol-gateway"), "--config=gateway.yml", "--config=backends.yml"], folder, **task):
         until_it_answers(lambda: answers(pages["health"]), folder)
         yield Road(jaeger, pages["http"], f"{pages['metrics']}/metrics", f"{pages['telemetry']}/metrics")
-
-
-def answers(page: str) -> bool:
-    try:
-        return requests.get(page, timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +116,17 @@ def test_a_slow_request_among_many_quick_ones_is_an_exemplar(road: Road) -> None
     late = span("shop", "GET /", "a1", trace_id=slow, start=now, took=700)
     road.send(*quick, late, span("shop", "GET /", "a1", trace_id=last, start=now))
     until(lambda: exemplars(road, "shop") == {"10.0": last, "1000.0": slow}, "one for each bucket")
+
+
+def test_metrics_from_spans_say_where_and_not_how_a_program_was_started(road: Road) -> None:
+    """A command line would be a label of every series, with what is secret in it."""
+    begun = span("started", "GET /", "a1", trace_id=uuid4().hex, start=time.time_ns())
+    given = attributes(nomad_alloc_id="4f", process_pid=7, process_command="web --secret=1", telemetry_sdk_name="o")
+    begun["resource"]["attributes"] += given
+    road.send(begun)
+    labels = r'traces_span_metrics_calls_total\{(.*service_name="started".*)\}'
+    until(lambda: re.search(labels, requests.get(road.metrics, timeout=10).text), "its metrics")
+    [found] = re.findall(labels, requests.get(road.metrics, timeout=10).text)
+    assert 'nomad_alloc_id="4f"' in found
+    assert 'process_pid="7"' in found
+    assert not re.search("secret|telemetry_", found)
