@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,10 @@ import click
 
 from obsctl.cli.app import App
 from obsctl.cli.deploy import deploy
+from obsctl.cli.options import deploys
 
 if TYPE_CHECKING:
     from obsctl.demo.visits import Visit
-
-Command = Callable[..., Any]
 
 
 @click.group()
@@ -25,14 +23,6 @@ def demo() -> None:
 
     Example: obsctl demo up
     """
-
-
-def deploys(command: Command) -> Command:
-    """The options of `obsctl deploy`."""
-    command = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
-    return click.option(
-        "--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS"
-    )(command)
 
 
 @demo.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from obsctl.cli.app import App
+from obsctl.cli.options import deploys
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
 
@@ -77,13 +78,12 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
 
 @click.command()
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS")
+@deploys
 @click.pass_obj
 def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> None:
     """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it phase by phase.
 
-    A second deploy changes nothing. With COMPONENTs, only their jobs are touched.
+    A second deploy changes nothing. With COMPONENTs, only what is theirs is touched, and nothing is stopped.
 
     Example: obsctl deploy --yes
     """

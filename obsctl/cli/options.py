@@ -1,10 +1,22 @@
-"""Kinds of values that several commands take: callbacks of their options."""
+"""Options that several commands take, and callbacks for kinds of values."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import click
+
+Command = Callable[..., Any]
+
+
+def deploys(command: Command) -> Command:
+    """The options of `obsctl deploy`."""
+    command = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
+    return click.option(
+        "--timeout", default=600.0, show_default=True, help="Seconds that each job may take.", metavar="SECONDS"
+    )(command)
 
 
 def as_seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:

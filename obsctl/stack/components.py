@@ -120,3 +120,8 @@ def phases(specs: tuple[ComponentSpec, ...]) -> dict[str, int]:
 
 def job_id(stack: str, component: str) -> str:
     return f"{stack}-{component}"
+
+
+def variable_path(job: str) -> str:
+    """The Nomad Variable that a job may read without more ado."""
+    return f"nomad/jobs/{job}"

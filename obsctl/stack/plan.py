@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,7 @@ from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding
 from obsctl.stack import storage
+from obsctl.stack.components import variable_path
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
 from obsctl.stack.storage import Volume
 
@@ -77,17 +78,18 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset()) -> Plan:
-    """Compare. With `only`, jobs of other components are left alone, and no job is stopped.
+    """Compare. With `only`, what is other components' is left alone, and nothing is stopped or taken away.
 
     Raises ObsctlError when a job of that name exists and is not this stack's.
     """
-    _refuse_foreign_jobs(desired, observed)
+    wanted = _of(only, desired) if only else desired
+    _refuse_foreign_jobs(wanted, observed)
     changes = [
-        *_variable_changes(desired, observed),
-        *_content_changes(desired, observed),
-        *_volume_changes(desired, observed, only),
-        *(_job_change(job, observed.jobs.get(job.job_id)) for job in desired.jobs if not only or job.component in only),
-        *([] if only else _job_stops(desired, observed)),
+        *_variable_changes(wanted, observed),
+        *_content_changes(wanted, observed),
+        *_volume_changes(wanted, observed),
+        *(_job_change(job, observed.jobs.get(job.job_id)) for job in wanted.jobs),
+        *([] if only else _stops(desired, observed)),
     ]
     return Plan(desired.stack, tuple(sorted(changes, key=_order)))
 
@@ -108,6 +110,19 @@ def _order(change: Change) -> tuple[int, int, str, str]:
     last = change.action is Action.STOP
     kinds = {"variable": 0, "content": 1, "volume": 2, "job": 3}
     return (1_000 if last else change.phase, kinds[change.kind], change.kind, change.name)
+
+
+def _of(components: frozenset[str], desired: Desired) -> Desired:
+    """What these components are to have."""
+    jobs = tuple(job for job in desired.jobs if job.component in components)
+    paths = {variable_path(job.job_id) for job in jobs}
+    return replace(
+        desired,
+        jobs=jobs,
+        content=tuple(content for content in desired.content if content.component in components),
+        variables={path: items for path, items in desired.variables.items() if path in paths},
+        volumes=tuple(volume for volume in desired.volumes if volume.component in components),
+    )
 
 
 def _refuse_foreign_jobs(desired: Desired, observed: Observed) -> None:
@@ -145,17 +160,13 @@ def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
             same = seen.value == wanted
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
             yield Change("content", content.key, action, reason, phase, seen.modify_index, digest(wanted))
-    for key in sorted(set(observed.content) - {content.key for content in desired.content}):
-        yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
 
 
-def _volume_changes(desired: Desired, observed: Observed, only: frozenset[str]) -> Iterator[Change]:
+def _volume_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
     """Volumes are made and never taken away: only their owner knows whether the data is still wanted."""
     jobs = {job.component: job.job for job in desired.jobs}
     busy = [node["ID"] for volume in desired.volumes for node in _holders(volume, observed)]
     for volume in desired.volumes:
-        if only and volume.component not in only:
-            continue
         for node in _holders(volume, observed):
             yield Change("volume", volume.on(node), Action.NONE, "as desired")
         for node in storage.place(volume, jobs[volume.component], observed.nodes, observed.volumes, busy):
@@ -185,7 +196,9 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     return Change("job", job.job_id, Action.UPDATE, reason, job.phase, seen.index, job.spec, details, seen.replaces)
 
 
-def _job_stops(desired: Desired, observed: Observed) -> Iterator[Change]:
+def _stops(desired: Desired, observed: Observed) -> Iterator[Change]:
+    for key in sorted(set(observed.content) - {content.key for content in desired.content}):
+        yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
     wanted = {job.job_id for job in desired.jobs}
     for seen in observed.jobs.values():
         if seen.owner == desired.stack and seen.job_id not in wanted and not seen.stopped:

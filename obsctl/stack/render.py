@@ -18,7 +18,7 @@ from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
 from obsctl.stack import components
-from obsctl.stack.components import ComponentSpec, job_id
+from obsctl.stack.components import ComponentSpec, job_id, variable_path
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
 
@@ -41,13 +41,15 @@ class RenderedJob:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One Consul KV value. seed: written only when there is none, and the user's own from then on.
+    """One Consul KV value, and the component that reads it. seed: written only when there is none, and the user's own
+    from then on.
 
     after_jobs: it watches jobs of the stack, and would tell of those that are only just being started.
     """
 
     key: str
     value: str
+    component: str
     seed: bool = False
     after_jobs: bool = False
 
@@ -133,7 +135,7 @@ def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
         items["consul_token"] = config.consul.token
     if config.nomad.token and spec.asks_nomad:
         items["nomad_token"] = config.nomad.token
-    path = f"nomad/jobs/{job_id(config.stack, spec.name)}"
+    path = variable_path(job_id(config.stack, spec.name))
     return SecretItems(path, items, spec.generates) if items or spec.generates else None
 
 
@@ -152,21 +154,22 @@ def _job(config: Config, environment: Environment, spec: ComponentSpec, phase: i
 def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
     prefix = kv_prefix(config.stack)
     found = [
-        Content(f"{prefix}/config/{file}", _text(environment, f"{spec.name}/{file}.j2"))
+        Content(f"{prefix}/config/{file}", _text(environment, f"{spec.name}/{file}.j2"), spec.name)
         for spec in components.enabled(config)
         for file in spec.files
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
         key = f"{prefix}/rules/{quote(name, safe=' ')}"  # Nomad's `ls` sees no folders
-        found.append(Content(key, text, after_jobs=name == rules.AVAILABILITY))
+        found.append(Content(key, text, "prometheus", after_jobs=name == rules.AVAILABILITY))
     if config.demo.enabled:
-        found.append(Content("minion_phrases", json.dumps(DEMO_PHRASES, ensure_ascii=False), seed=True))
+        phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
+        found.append(Content("minion_phrases", phrases, "response-service", seed=True))
     return found
 
 
 def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
     """Grafana reads a file a dashboard, so each is a value of its own: a changed one touches nothing else."""
-    return [Content(f"{kv_prefix(config.stack)}/{_board_key(board)}", board.text) for board in boards]
+    return [Content(f"{kv_prefix(config.stack)}/{_board_key(board)}", board.text, "grafana") for board in boards]
 
 
 def _board_key(board: Dashboard) -> str:

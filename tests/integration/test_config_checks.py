@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from obsctl.local import binaries
 from obsctl.model import Severity
 from obsctl.stack.checks import check
-from obsctl.stack.render import Content, Rendered
+from obsctl.stack.render import Rendered
 from tests.golden.cases import NAMES, rendered
 
 pytestmark = pytest.mark.real
@@ -30,7 +31,7 @@ def tools() -> dict[str, Path | None]:
 
 
 def with_content(stack: Rendered, part: str, value: str) -> Rendered:
-    changed = [Content(item.key, value) if item.key.endswith(part) else item for item in stack.content]
+    changed = [replace(item, value=value) if item.key.endswith(part) else item for item in stack.content]
     return Rendered(stack.stack, stack.jobs, tuple(changed), stack.secrets)
 
 

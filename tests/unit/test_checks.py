@@ -30,7 +30,7 @@ def script(path: Path, line: str) -> Path:
 
 
 def with_rule(expr: str) -> Rendered:
-    rule = Content("obsctl/obs/rules/own", f"- name: own\n  rules: [{{alert: Mine, expr: '{expr}'}}]\n")
+    rule = Content("obsctl/obs/rules/own", f"- name: own\n  rules: [{{alert: Mine, expr: '{expr}'}}]\n", "prometheus")
     return replace(RENDERED, content=(*RENDERED.content, rule))
 
 
@@ -62,7 +62,10 @@ def test_a_component_that_is_not_enabled_has_no_file_to_check() -> None:
 def test_a_number_is_an_expression_too() -> None:
     numbered = replace(
         RENDERED,
-        content=(*RENDERED.content, Content("obsctl/obs/rules/n", "- {name: n, rules: [{record: a, expr: 1}]}\n")),
+        content=(
+            *RENDERED.content,
+            Content("obsctl/obs/rules/n", "- {name: n, rules: [{record: a, expr: 1}]}\n", "prometheus"),
+        ),
     )
     assert all(finding.severity is not Severity.ERROR for finding in checks.check(numbered, NO_TOOLS))
 

@@ -151,10 +151,16 @@ def test_jobs_of_other_stacks_are_not_seen(world: World) -> None:
     assert all("other" not in change.name for change in world.plan(SMALL).changes)
 
 
-def test_only_some_components_leave_other_jobs_alone_and_stop_nothing(world: World) -> None:
+def test_only_some_components_leave_what_is_others_alone_and_stop_nothing(world: World) -> None:
     world.deploy(DEMO)
-    made = world.plan(config(timing="relaxed"), "prometheus")
+    world.consul.put("obsctl/obs/rules/old", b"- name: old")
+    changed = config(timing="relaxed", consul=WITH_SECRETS.consul, alerting=WITH_SECRETS.alerting)
+    made = world.plan(changed, "prometheus")
     assert [change.name for change in made.effective if change.kind == "job"] == ["obs-prometheus"]
+    assert [change.name for change in made.effective if change.kind == "variable"] == ["nomad/jobs/obs-prometheus"]
+    content = {change.name for change in made.effective if change.kind == "content"}
+    assert content == {f"obsctl/obs/{part}" for part in ("config/prometheus.yml", "rules/stack")}
+    assert made.counts()["stop"] == 0
 
 
 def test_it_is_the_same_after_a_json_round_trip(world: World) -> None:

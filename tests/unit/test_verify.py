@@ -74,7 +74,7 @@ def test_when_all_is_there_it_takes_no_time() -> None:
 def test_a_users_own_rules_are_known_again_however_they_are_written() -> None:
     text = "- {name: a/b, rules: [{alert: A, expr: 1, for: 0, labels: {n: 1}}, {record: r, expr: 'sum by(x)(up)'}]}"
     plain = render(WANTED, NOWHERE)
-    own = Content("obsctl/obs/rules/a%2Fb", text)
+    own = Content("obsctl/obs/rules/a%2Fb", text, "prometheus")
     Wired(rendered=Rendered(plain.stack, plain.jobs, (*plain.content, own), ())).wait()
 
 

@@ -9,8 +9,8 @@ job "platform-grafana" {
       max_parallel      = 1
       health_check      = "checks"
       min_healthy_time  = "10s"
-      healthy_deadline  = "3m"
-      progress_deadline = "5m"
+      healthy_deadline  = "5m"
+      progress_deadline = "10m"
       auto_revert       = true
     }
 

@@ -11,8 +11,8 @@ job "rehearsal-alertmanager" {
       max_parallel      = 1
       health_check      = "checks"
       min_healthy_time  = "1m5s"
-      healthy_deadline  = "3m"
-      progress_deadline = "5m"
+      healthy_deadline  = "5m"
+      progress_deadline = "10m"
       auto_revert       = true
     }
 

@@ -10,11 +10,11 @@ job "rehearsal-otel-agent" {
 
   group "otel-agent" {
     update {
-      max_parallel      = 1
+      max_parallel      = 10
       health_check      = "checks"
       min_healthy_time  = "2s"
-      healthy_deadline  = "3m"
-      progress_deadline = "5m"
+      healthy_deadline  = "5m"
+      progress_deadline = "10m"
       auto_revert       = true
     }
 

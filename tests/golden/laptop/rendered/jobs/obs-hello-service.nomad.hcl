@@ -13,8 +13,8 @@ job "obs-hello-service" {
       max_parallel      = 1
       health_check      = "checks"
       min_healthy_time  = "2s"
-      healthy_deadline  = "3m"
-      progress_deadline = "5m"
+      healthy_deadline  = "5m"
+      progress_deadline = "10m"
       auto_revert       = true
     }
 
