@@ -132,11 +132,13 @@ def _release(consul: ConsulApi, stack: str, session: str) -> None:
 
 
 def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock) -> None:
-    kept_at = clock.monotonic()
-    while not ended.wait(RENEW_EVERY):
+    kept_at = asked_at = clock.monotonic()
+    # What was asked long ago says nothing of now: a process that slept meanwhile asks again at once.
+    while not ended.wait(max(0.0, asked_at + RENEW_EVERY - clock.monotonic())):
+        asked_at = clock.monotonic()
         try:
             consul.renew_session(lease.session)
-            kept_at = clock.monotonic()
+            kept_at = asked_at
         except NotFound:
             lease.lost.set()
             return

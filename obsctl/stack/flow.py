@@ -6,7 +6,7 @@ Like the alert path, this is looked at as a whole: five healthy programs are not
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from obsctl.clients.protocols import JaegerApi, LokiApi, OtlpApi
 from obsctl.model import Emit
@@ -29,21 +29,26 @@ def wait_flowing(
 ) -> None:
     """Send a span and a log line, and wait until both are found; None is a backend that the stack does not have.
 
+    An agent that reads its configuration anew takes nothing for a moment, so what it refuses is sent again.
     timeout: seconds. Raises ObsctlError that says what did not arrive.
     """
     ids = {"trace_id": secrets.token_hex(16), "span_id": secrets.token_hex(8)}
     sent_at = clock.now()
+    unsent: list[Callable[[], None]] = []
+    if jaeger:
+        unsent.append(lambda: agent.send_span(SERVICE, "verify", **ids, at=sent_at))
+    if loki:
+        unsent.append(lambda: agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at))
 
     def missing() -> Iterator[str]:
+        while unsent:
+            unsent[0]()
+            del unsent[0]
         if jaeger and not jaeger.trace(ids["trace_id"]):
             yield f"Jaeger does not have the trace {ids['trace_id']}, which was sent to {agent.address}"
         if loki and not _has_line(loki, ids["trace_id"], sent_at):
             yield f"Loki does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
 
-    if jaeger:
-        agent.send_span(SERVICE, "verify", **ids, at=sent_at)
-    if loki:
-        agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at)
     wait_complete(
         "telemetry path",
         lambda: list(missing()),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ class Stack:
         document: dict[str, Any] = json.loads(self.run("--json", *arguments, code=code).stdout)
         return document
 
+    def not_up(self) -> list[str]:
+        """Targets whose last scrape failed, or that have not been scraped yet, and of which Prometheus."""
+        return [
+            f"{target['labels']} of {one.address}: {target['health']}"
+            for one in self.programs.prometheus.each()
+            for target in one.targets()
+            if target["health"] != "up"
+        ]
+
     def not_steady(self, service: str = "response-service") -> list[str]:
         """Why a drill could not start now; empty when it could."""
         drill, world = experiment.load("stop", service), self.world
@@ -120,6 +130,16 @@ def write_config(
         "demo": {"enabled": True, **off, **{name: ports[name] for name in demo}},
     }
     (folder / "obsctl.yaml").write_text(json.dumps({**config, **more}, indent=2))
+
+
+def owners_below(folder: Path) -> set[int]:
+    """The uids to whom the files belong."""
+    owners = set()
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # what is written at the moment comes and goes
+            if file.is_file():
+                owners.add(file.stat().st_uid)
+    return owners
 
 
 def port_keys(section: type[Components] | type[Demo], name: str) -> list[str]:

@@ -37,11 +37,14 @@ class Telemetry:
 
     def say_hello(self, address: str) -> str:
         """Send one request with a trace id of our own, which is returned."""
-        trace_id = secrets.token_hex(16)
-        header = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
-        answer = self.http.get(f"{address}/hello", headers=header, timeout=30)
+        trace_id, answer = self._ask(address)
         assert answer.status_code == 200, answer.text
         return trace_id
+
+    def _ask(self, address: str) -> tuple[str, requests.Response]:
+        trace_id = secrets.token_hex(16)
+        header = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+        return trace_id, self.http.get(f"{address}/hello", headers=header, timeout=30)
 
     def spans(self, trace_id: str) -> list[tuple[str, str]]:
         """(service, span name) of what Jaeger has of a trace."""
@@ -108,12 +111,23 @@ class Telemetry:
         """While inside, requests are sent; the trace ids of those that were answered are in the list."""
         address = self.address("hello-service")
         answered: list[str] = []
-        return repeating(lambda: answered.append(self.say_hello(address)), every=1 / per_second, result=answered)
+
+        def ask() -> None:
+            trace_id, answer = self._ask(address)
+            if answer.ok:  # a service may be away for a moment; that is not what is looked at here
+                answered.append(trace_id)
+
+        return repeating(ask, every=1 / per_second, result=answered)
 
     def sample(self, promql: str) -> float:
         """The value of a query that has one; 0 when it has none."""
         found = self.stack.programs.prometheus.query(promql)
         return float(found[0]["value"][1]) if found else 0.0
+
+
+def calls_consul(spans: list[tuple[str, str]]) -> bool:
+    """Whether the deepest span is there; of which key it reads, and whether that exists, is the demo's affair."""
+    return any(service == "response-service" and name.startswith("GET /v1/kv/") for service, name in spans)
 
 
 def traces_of(exemplars: list[dict[str, Any]]) -> set[str]:

@@ -34,7 +34,7 @@ def started_drill(stack: Stack, until: str, *options: str) -> subprocess.Popen[s
     for old in (stack.folder / "state/obsctl/drills/obs").glob("*.jsonl"):
         old.unlink()
     process = stack.start("drill", "stop", "response-service", "--yes", *options)
-    wait_until(lambda: journal_has(stack, until), timeout=60, interval=0.02, what=f"the record {until}", hint="")
+    wait_until(lambda: journal_has(stack, until), timeout=120, interval=0.02, what=f"the record {until}", hint="")
     return process
 
 

@@ -18,8 +18,9 @@ from tests.e2e.test_drill import started_drill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.xdist_group("high-availability")]
 
-# Between a kill and the moment that counts others must have noticed it: five seconds and more.
-TIMING = {"profile": "fast", "for": "15s", "group_interval": "12s"}
+# Between a kill and the moment that counts others must have noticed it: five seconds and more. The next Alertmanager
+# sends when the first has no answer within a sixth of the group_interval: alert-sink writes to a busy disk here.
+TIMING = {"profile": "fast", "for": "15s", "group_interval": "30s"}
 HOLD = 15
 # (the record after which it is killed, so many seconds later). What it sent is sent again if it dies before it told the
 # others, which takes 0.2 s: that is promised to nobody.
@@ -40,10 +41,10 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_each_prometheus_scrapes_every_instance_and_knows_every_alertmanager(deployed: Stack) -> None:
     both = deployed.programs.prometheus.each()
 
+    wait_until(lambda: not deployed.not_up(), timeout=30, what="every target up", hint="")
     assert len(both) == 2
     for one in both:
         targets = one.targets()
-        assert all(target["health"] == "up" for target in targets), targets
         jobs = [target["labels"]["job"] for target in targets]
         assert (jobs.count("prometheus"), jobs.count("alertmanager")) == (2, 3)
         assert len(one.alertmanagers()) == 3
@@ -139,7 +140,7 @@ def sends_again(alertmanager: AlertmanagerApi) -> bool:
     """Whether it has looked into the notification log since its start, as it does before each notification."""
     try:
         metrics = requests.get(f"{alertmanager.address}/metrics", timeout=5).text
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
     [queries] = [line for line in metrics.splitlines() if line.startswith("alertmanager_nflog_queries_total ")]
     return float(queries.split()[1]) > 0

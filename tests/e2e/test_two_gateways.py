@@ -57,9 +57,9 @@ def gateways(stack: Stack) -> list[Json]:
 
 
 def test_both_are_scraped_and_so_are_the_metrics_that_they_make(deployed: Stack) -> None:
-    targets = deployed.programs.prometheus.targets()
-    up = [target["labels"]["job"] for target in targets if target["health"] == "up"]
-    assert (up.count("otel-gateway"), up.count("otlp-metrics")) == (2, 2)
+    wait_until(lambda: not deployed.not_up(), timeout=30, what="every target up", hint="")
+    jobs = [target["labels"]["job"] for target in deployed.programs.prometheus.targets()]
+    assert (jobs.count("otel-gateway"), jobs.count("otlp-metrics")) == (2, 2)
 
 
 def test_a_span_that_was_sent_while_its_gateway_is_frozen_goes_through_the_other(deployed: Stack) -> None:
@@ -89,8 +89,10 @@ def test_each_trace_comes_to_one_gateway_whole_and_both_have_their_share(samplin
     failed, ordinary = trace_ids(30), trace_ids(30)
     before = judged(sampling)
 
-    send(sampling, [*failed, *ordinary], span_id="a1")
-    send(sampling, failed, span_id="a2", parent="a1", error="refused")
+    for trace_id in failed:  # both halves before it is decided on
+        send(sampling, [trace_id], span_id="a1")
+        send(sampling, [trace_id], span_id="a2", parent="a1", error="refused")
+    send(sampling, ordinary, span_id="a1")
 
     wait_until(lambda: all_whole(sampling, failed), timeout=60, what="each trace with an error, whole", hint="")
     wait_until(

@@ -82,7 +82,17 @@ def test_a_backend_that_fails_for_a_moment_is_asked_again(road: Road) -> None:
     assert road.clock.monotonic() >= 3
 
 
-def test_an_agent_that_takes_nothing_is_an_error_at_once(road: Road) -> None:
+def test_an_agent_that_takes_nothing_is_named(road: Road) -> None:
     road.agent.failures["send_span"] = Unreachable("otel-agent is away", hint="")
-    with pytest.raises(Unreachable):
+    with pytest.raises(ObsctlError, match="not complete after 20 s:\n  otel-agent is away"):
         road.wait()
+
+
+@pytest.mark.parametrize("call", ["send_span", "send_line"])
+def test_what_an_agent_refuses_for_a_moment_is_sent_again_and_once(call: str, road: Road) -> None:
+    """It reads its configuration anew some seconds after a deploy has changed it."""
+    road.agent.failures[call] = Unreachable("otel-agent is away", hint="")
+    road.clock.after(3, road.agent.failures.clear)
+    road.wait()
+    assert road.clock.monotonic() >= 3
+    assert len(road.jaeger.received) == len(road.loki.entries) == 1

@@ -155,6 +155,20 @@ class TestKeeping:
             assert held.lost.wait(timeout=10)
         assert not over.is_set()
 
+    def test_an_answer_that_was_asked_for_long_ago_says_nothing_of_now(self, consul: FakeConsul) -> None:
+        """The process slept while it was on its way."""
+        clock = FakeClock()
+        answers = iter([lambda: clock.sleep(lease.TTL + 5)])
+
+        def renew(session: str) -> None:
+            for answer in answers:
+                return answer()
+            raise UNREACHABLE
+
+        consul.renew_session = renew  # type: ignore[method-assign]
+        with lease.hold(consul, "obs", "deploy", clock=clock) as held:
+            assert held.lost.wait(timeout=10)
+
     def test_a_consul_that_is_gone_at_the_end_hides_no_result(self, consul: FakeConsul) -> None:
         with lease.hold(consul, "obs", "deploy"):
             consul.failures["*"] = UNREACHABLE
