@@ -149,5 +149,5 @@ def _descriptor(content: bytes, kind: str) -> dict[str, Any]:
 def _listens(host: str) -> bool:
     try:
         return requests.get(f"http://{host}/v2/", timeout=5).status_code in (200, 401)
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False

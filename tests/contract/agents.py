@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,8 +55,14 @@ def answers(page: str) -> bool:
     """A probe for programs that have a page of their health."""
     try:
         return requests.get(page, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
+
+
+def listens(port: int) -> bool:
+    """A probe for those that have none."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import JaegerApi, LokiApi
-from tests.contract.agents import program, running, until_it_answers
+from tests.contract.agents import listens, program, running, until_it_answers
 from tests.ports import free_port
 
 JAEGER = """
@@ -64,6 +64,7 @@ def running_jaeger(folder: Path, storage: str, protocol: str = "http") -> Iterat
     with running([program("jaeger"), "--config=jaeger.yml"], folder, OTEL_TRACES_SAMPLER="always_off"):
         jaeger = connect.jaeger(f"http://127.0.0.1:{http}")
         until_it_answers(lambda: jaeger.services() is not None, folder)
+        until_it_answers(lambda: listens(otlp), folder)  # the receivers start last
         yield jaeger, f"http://127.0.0.1:{otlp}"
 
 

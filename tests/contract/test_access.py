@@ -73,7 +73,7 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedConsul]:
     (folder / "agent.json").write_text(json.dumps(_consul_config(guarded)))
     argv = [program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"]
     with running(argv, folder):
-        until_it_answers(lambda: bool(guarded.client().leader()), folder)
+        until_it_answers(lambda: guarded.client().services(), folder)  # its tokens and its node are there
         yield guarded
 
 
@@ -202,12 +202,13 @@ class TestTls:
 class TestVanishing:
     def test_an_agent_that_hangs_and_comes_back(self, tmp_path: Path) -> None:
         with plain_consul(tmp_path) as (process, address):
+            connect.consul(ConsulServer(address=address)).put("a", b"1")
             client = connect.consul(ConsulServer.model_validate({"address": address, "timeout": "500ms"}))
-            client.put("a", b"1")
             freeze(process)
             with pytest.raises(TimedOut, match=r"within 0\.5 s"):
                 client.get("a")
             process.send_signal(signal.SIGCONT)
+            until_it_answers(lambda: client.get("a"), tmp_path)
             found = client.get("a")
             assert found
             assert found.value == b"1"

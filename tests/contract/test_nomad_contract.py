@@ -302,6 +302,7 @@ class TestSystemJobs:
         job = subject.unplaceable(kind="system")
         eval_id = nomad.register_job(job)
         subject.until_deployed(job["ID"])
+        subject.until("the evaluation", lambda: nomad.evaluation(eval_id)["Status"] == "complete")  # written after it
         assert nomad.evaluation(eval_id)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
         assert nomad.job_allocations(job["ID"]) == []
 

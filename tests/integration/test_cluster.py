@@ -24,7 +24,8 @@ from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import Cluster, silent
+from obsctl.local.ports import free_block
 from obsctl.local.processes import Record
 from obsctl.wait import wait_until
 
@@ -121,7 +122,10 @@ def test_nothing_listens_beyond_loopback(cluster: Cluster) -> None:
 
 
 def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
-    assert {"consul", "nomad", "nomad-client"} <= set(consul(cluster).services())
+    wait_until(
+        lambda: {"consul", "nomad", "nomad-client"} <= set(consul(cluster).services()),
+        timeout=10, what="Nomad in Consul: it tries again some seconds after Consul was not there yet", hint="",
+    )  # fmt: skip
     scraped = {
         cluster.addresses.consul + "/v1/agent/metrics": "consul_raft_apply",
         cluster.addresses.nomad + "/v1/metrics": "nomad_nomad_heartbeat_active",
@@ -311,7 +315,10 @@ def test_two_ups_at_once(own: Cluster) -> None:
 
 
 def test_ctrl_c_during_up_names_what_runs(own: Cluster) -> None:
-    command = [sys.executable, "-m", "obsctl", "dev", "up", "--auto-ports", "--state-dir", str(own.folder.path)]
+    own.folder.claim(silent)
+    with free_block() as ports:  # of this worker's share, of which another process does not know
+        own.folder.keep_ports(ports)
+    command = [sys.executable, "-m", "obsctl", "dev", "up", "--state-dir", str(own.folder.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         wait_until(lambda: pids(own)[CONSUL], timeout=30, what="Consul's start", hint="", interval=0.01)
         up.send_signal(signal.SIGINT)

@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_amid_a_line_answers_500_and_the_retry_is_kept(star
 
 
 def test_the_watchdog_falls_silent_and_speaks_again(start_sink):
-    sink = start_sink(heartbeat=0.2)
+    sink = start_sink(heartbeat=1)
     requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
     assert sink.metric("alert_sink_watchdog_last_seen_timestamp_seconds") == pytest.approx(time.time(), abs=10)
     wait_until(lambda: sink.metric("alert_sink_watchdog_silent") == 1, timeout=10, what="silence", hint="")

@@ -116,5 +116,5 @@ def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster
         .json()["HostPath"]
     )
     assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
-    written = wait_until(lambda: (folder / "writers").read_text().split(), timeout=10, what="the data", hint="")
-    assert written == [str(NOBODY)] * 2
+    both = [str(NOBODY)] * 2
+    wait_until(lambda: (folder / "writers").read_text().split() == both, timeout=10, what="the data of both", hint="")
