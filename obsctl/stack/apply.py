@@ -12,9 +12,12 @@ from itertools import groupby
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, Interrupted, ObsctlError
 from obsctl.model import Emit, Event
+from obsctl.stack.components import job_id
 from obsctl.stack.health import wait_healthy
 from obsctl.stack.observe import Desired, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
+from obsctl.stack.reload import readers, wait_reloaded
+from obsctl.stack.render import kv_prefix
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
@@ -48,7 +51,7 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
 
     Raises ApplyFailed, or Interrupted after Ctrl-C; both name what was changed and what was not.
     """
-    work = _Work(desired, observed, tools)
+    work = _Work(plan, desired, observed, tools)
     try:
         for _, changes in groupby(plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)):
             _together(list(changes), work)
@@ -97,12 +100,15 @@ def _names(changes: list[Change]) -> str:
 class _Work:
     """One change at a time, by kind; many threads at once. `done` has what was changed and confirmed."""
 
-    def __init__(self, desired: Desired, observed: Observed, tools: Tools) -> None:
+    def __init__(self, plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> None:
         self.cancelled = threading.Event()
         self.done: list[Change] = []
         self._tools = tools
+        self._stack = desired.stack
         self._jobs = {job.job_id: job for job in desired.jobs}
-        self._values = {content.key: content.value for content in desired.content}
+        self._content_of = {content.key: content for content in desired.content}
+        # A job that changes too has a gate of its own.
+        self._stays = {change.name for change in plan.changes if change.kind == "job" and change.action is Action.NONE}
         self._variables = desired.variables
         self._volumes = {volume.on(node): (volume, node) for volume in desired.volumes for node in observed.nodes}
         self._observed = observed.jobs
@@ -132,10 +138,25 @@ class _Work:
         self._tools.nomad.put_variable(change.name, items, cas=change.index)
 
     def _content(self, change: Change) -> None:
+        tools, key = self._tools, change.name
         if change.action is Action.STOP:
-            self._tools.consul.delete(change.name, cas=change.index)
-        else:
-            self._tools.consul.put(change.name, self._values[change.name].encode(), cas=change.index)
+            tools.consul.delete(key, cas=change.index)
+            return
+        content = self._content_of[key]
+        job = job_id(self._stack, content.component)
+        reading = readers(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
+        tools.consul.put(key, content.value.encode(), cas=change.index)
+        if reading and reading.tasks:
+            name = key.removeprefix(f"{kv_prefix(self._stack)}/")
+            wait_reloaded(
+                tools.nomad,
+                tools.consul,
+                reading,
+                name,
+                timeout=tools.timeout,
+                check=self._check,
+                clock=tools.clock,
+            )
 
     def _volume(self, change: Change) -> None:
         nomad = self._tools.nomad

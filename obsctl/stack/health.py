@@ -14,7 +14,7 @@ from obsctl.wait import Clock, wait_until
 PLACEMENT_GRACE = 15.0
 """Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
 LOG_LINES = 8
-_LIVE = ("pending", "running")
+LIVE = ("pending", "running")
 
 
 class Unhealthy(ObsctlError):
@@ -69,7 +69,7 @@ def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
     """
     services = {group["Name"]: _services(group) for group in job["TaskGroups"]}
     health = {name: consul.health(name) for names in services.values() for name in names}
-    live = [alloc for alloc in allocations if alloc["ClientStatus"] in _LIVE]
+    live = [alloc for alloc in allocations if alloc["ClientStatus"] in LIVE]
     if health and not live:
         return False
     return all(_passes(alloc, health[name]) for alloc in live for name in services[alloc["TaskGroup"]])
@@ -125,7 +125,7 @@ def _all_run(nomad: NomadApi, job: Json) -> bool:
     """Whether every allocation of this version runs, or is done, and no eligible node still has one of another."""
     allocations = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
     own = [alloc for alloc in allocations if alloc["JobVersion"] == job["Version"]]
-    others = {alloc["NodeID"] for alloc in allocations if alloc not in own and alloc["ClientStatus"] in _LIVE}
+    others = {alloc["NodeID"] for alloc in allocations if alloc not in own and alloc["ClientStatus"] in LIVE}
     if not own or any(alloc["ClientStatus"] not in ("running", "complete") for alloc in own):
         return False
     # Nomad leaves what runs on an ineligible node as it is.
@@ -154,7 +154,7 @@ def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
     evaluation, system = nomad.evaluation(eval_id), job["Type"] == "system"
     reasons = placement_failures(evaluation.get("FailedTGAllocs"))
     allocations = _allocations(nomad, job["ID"], job["Version"])
-    placed = sum(alloc["ClientStatus"] in (*_LIVE, "complete") for alloc in allocations)
+    placed = sum(alloc["ClientStatus"] in (*LIVE, "complete") for alloc in allocations)
     if placed:
         blocked = any(other["Status"] == "blocked" for other in nomad.job_evaluations(job["ID"]))
         missing = system or placed < sum(group["Count"] for group in job["TaskGroups"])

@@ -296,3 +296,20 @@ def test_a_job_to_be_stopped_that_somebody_changed_meanwhile_runs_on(world: Worl
     with pytest.raises(ApplyFailed, match="obs-traffic was changed by somebody else"):
         apply(made, desired, observed, world.tools())
     assert world.nomad.job("obs-traffic")["Stop"] is False
+
+
+def test_who_reads_a_file_that_alone_changed_is_looked_at_and_a_job_that_changes_too_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[str, str]] = []
+
+    def readers(nomad: FakeNomad, job_id: str, key: str) -> None:
+        read.append((job_id, key))
+
+    monkeypatch.setattr("obsctl.stack.apply.readers", readers)
+    world.deploy(SMALL)
+    assert read == [], "what is new has no readers yet"
+    for path in ("alertmanager.yml", "prometheus.yml"):
+        world.consul.put(f"obsctl/obs/config/{path}", b"changed by hand")
+    world.deploy(config(components={"prometheus": {"retention": "99d"}}))
+    assert read == [("obs-alertmanager", "obsctl/obs/config/alertmanager.yml")]

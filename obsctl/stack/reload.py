@@ -1,0 +1,146 @@
+"""The gate after a file in Consul KV that a job reads: the job runs with it, and is well. Or the reason why not.
+
+Nomad writes such a file anew some seconds after the key has changed, and then signals or restarts the task. It makes no
+deployment of it, so without this nothing would be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.errors import DeadlineExceeded
+from obsctl.stack.health import LIVE, Unhealthy, explain, is_passing
+from obsctl.wait import Clock, wait_until
+
+NOTICED = 60.0
+"""Seconds in which Nomad must have acted. It waits up to ten for further changes (template wait and splay)."""
+CRASHES = 2
+"""So many ends of a task since the change are its fault. One may be that of the program before it."""
+RESTART = "Restart Signaled"
+_TOLD = {"restart": RESTART, "signal": "Signaling"}
+"""change_mode of a template -> the event by which Nomad says that it acts on a change. Others leave the task alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The tasks of a job that are told when a file changes, as they were before.
+
+    tasks: name -> the event that tells. newest: (allocation, task) -> Unix nanoseconds of the newest event by then.
+    ailing: allocations in which one did not run: that they fail once more says nothing of what they will read next.
+    """
+
+    job: Json
+    tasks: Mapping[str, str]
+    newest: Mapping[tuple[str, str], int]
+    ailing: frozenset[str]
+
+    def since(self, alloc: Json, task: str, *kinds: str) -> list[int]:
+        """When the task has had events of these kinds since, in order."""
+        before = self.newest.get((alloc["ID"], task), 0)
+        return [event["Time"] for event in _events(alloc, task) if event["Time"] > before and event["Type"] in kinds]
+
+
+def readers(nomad: NomadApi, job_id: str, key: str) -> Readers:
+    """Who in the job is told when this key of Consul KV changes."""
+    job = nomad.job(job_id)
+    tasks = {
+        task["Name"]: _TOLD[template["ChangeMode"]]
+        for group in job["TaskGroups"]
+        for task in group["Tasks"]
+        for template in task.get("Templates") or []
+        if f'key "{key}"' in template["EmbeddedTmpl"] and template["ChangeMode"] in _TOLD
+    }
+    allocations = nomad.job_allocations(job_id) if tasks else []
+    newest = {
+        (alloc["ID"], task): max((event["Time"] for event in _events(alloc, task)), default=0)
+        for alloc in allocations
+        for task in tasks
+    }
+    ailing = {alloc["ID"] for alloc in allocations for task in tasks if _state(alloc, task) != "running"}
+    return Readers(job, tasks, newest, frozenset(ailing))
+
+
+def wait_reloaded(
+    nomad: NomadApi,
+    consul: ConsulApi,
+    reading: Readers,
+    name: str,
+    *,
+    timeout: float,
+    check: Callable[[], None],
+    clock: Clock,
+) -> None:
+    """Wait until Nomad has told every reader, and all have passed their checks for a while since.
+
+    name: of the file. timeout: seconds. Raises Unhealthy, and what `check` raises to end the wait early.
+    """
+    job_id, version = str(reading.job["ID"]), reading.job["Version"]
+    patience, well_since = _patience(reading.job), float("inf")
+
+    def allocations() -> list[Json]:
+        check()
+        return [alloc for alloc in nomad.job_allocations(job_id) if alloc["JobVersion"] == version]
+
+    def told() -> bool:
+        return all(
+            reading.since(alloc, task, event, "Started")
+            for alloc in allocations()
+            if alloc["ClientStatus"] == "running"
+            for task, event in reading.tasks.items()
+        )
+
+    def well() -> bool:
+        nonlocal well_since
+        found = allocations()
+        _refuse_crashed(reading, found, name)
+        passing = _all_run(reading, found) and is_passing(consul, reading.job, found)
+        well_since = min(well_since, clock.monotonic()) if passing else float("inf")
+        return clock.monotonic() - well_since >= patience
+
+    hint = f"nomad job status {job_id} shows more"
+    try:
+        wait_until(told, timeout=min(NOTICED, timeout), what=f"{job_id}: reading {name} anew", hint=hint, clock=clock)
+        wait_until(well, timeout=timeout, what=f"{job_id}: passing Consul checks with {name}", hint=hint, clock=clock)
+    except (Unhealthy, DeadlineExceeded) as error:
+        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
+
+
+def _all_run(reading: Readers, allocations: list[Json]) -> bool:
+    """Whether each task runs, and has begun anew since it was last to be restarted."""
+    return all(
+        _state(alloc, task) == "running"
+        and max(reading.since(alloc, task, RESTART), default=0) <= max(reading.since(alloc, task, "Started"), default=0)
+        for alloc in allocations
+        if alloc["ClientStatus"] in LIVE
+        for task in reading.tasks
+    )
+
+
+def _refuse_crashed(reading: Readers, allocations: list[Json], name: str) -> None:
+    for alloc in (alloc for alloc in allocations if alloc["ID"] not in reading.ailing):
+        for task in reading.tasks:
+            crashes = len(reading.since(alloc, task, "Restarting")) - len(reading.since(alloc, task, RESTART))
+            failed = alloc["ClientStatus"] == "failed" and reading.since(alloc, task, "Terminated", "Not Restarting")
+            if crashes >= CRASHES or failed:
+                raise Unhealthy(
+                    f"{reading.job['ID']} does not run with the new {name}",
+                    hint="correct it or put it back, and deploy again",
+                )
+
+
+def _state(alloc: Json, task: str) -> str:
+    return str(((alloc.get("TaskStates") or {}).get(task) or {}).get("State", ""))
+
+
+def _events(alloc: Json, task: str) -> list[Json]:
+    return ((alloc.get("TaskStates") or {}).get(task) or {}).get("Events") or []
+
+
+def _patience(job: Json) -> float:
+    """Seconds after which a check that passes was made of the program as it is now."""
+    groups: list[Json] = job["TaskGroups"]
+    services = [service for group in groups for service in group.get("Services") or []]
+    checks = [check for service in services for check in service.get("Checks") or []]
+    return max(((check["Interval"] + check["Timeout"]) / 1e9 for check in checks), default=0.0)
