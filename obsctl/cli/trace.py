@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from obsctl.telemetry.trace import Trace
 
 MOST_LINES = 1000
+_LOGS_LOOK_BACK = 10 * 60.0
+"""Seconds; `obsctl logs` by itself looks back somewhat further."""
 _ARRIVES = "spans arrive some seconds after the request: --wait 30s waits longer for them"
 
 
@@ -144,8 +146,16 @@ def _text(app: App, found: Trace, lines: list[Line], jaeger: JaegerApi) -> str:
 
     rows = trace_view.draw(found, width=app.ui.width(), lines=lines, attributes=app.ui.verbosity > 0)
     tree = [app.ui.paint(row).rstrip() for row in [trace_view.head(found), *rows]]
-    foot = [f"Logs:   obsctl logs --trace {found.trace_id}", f"Jaeger: {_page(found, jaeger)}"]
+    foot = [f"Logs:   obsctl logs --trace {found.trace_id}{_since(found)}", f"Jaeger: {_page(found, jaeger)}"]
     return "\n".join([*tree, "", app.ui.paint(trace_view.summary(found)), *foot])
+
+
+def _since(found: Trace) -> str:
+    """How far `obsctl logs` must look back, where that is further than it does by itself."""
+    from obsctl.wait import SYSTEM_CLOCK
+
+    age = SYSTEM_CLOCK.now() - found.start / 1e9
+    return f" --since {int(age // 3600) + 1}h" if age > _LOGS_LOOK_BACK else ""
 
 
 def _document(found: Trace, lines: list[Line], jaeger: JaegerApi) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from obsctl.clients.protocols import Json
 def url(instance: Json) -> str:
     """Where it listens; an instance without an address of its own has its node's."""
     service, node = instance["Service"], instance["Node"]
-    return f"http://{service['Address'] or node['Address']}:{service['Port']}"
+    host = service["Address"] or node["Address"]
+    return f"http://{f'[{host}]' if ':' in host else host}:{service['Port']}"
 
 
 def passes(instance: Json) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -103,8 +102,8 @@ def path_of(alloc: Json) -> Path | None:
 
 
 def _as_folder(name: str) -> str:
-    """Nomad allows any name, "a/b" and ".." too."""
-    quoted = quote(name, safe="")
+    """Nomad allows any name, "a/b" and ".." too. The collector reads it back (otel-agent.yml)."""
+    quoted = name.replace("%", "%25").replace("/", "%2F")
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 

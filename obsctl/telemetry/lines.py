@@ -88,7 +88,8 @@ def _moment(text: str) -> int | None:
     day, time, fraction, zone = match.groups()
     try:
         seconds = int(datetime.fromisoformat(f"{day}T{time}{zone or ''}").timestamp())
-    except ValueError:  # digits that are no date
+        datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError):  # digits that are no date, or one that is beyond the year 9999 in UTC
         return None
     return seconds * SECOND + int((fraction or "").ljust(9, "0"))
 
@@ -109,7 +110,7 @@ def as_fields(text: str) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return dict(fields)
 

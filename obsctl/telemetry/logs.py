@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from obsctl.clients.protocols import LokiApi, NomadApi
-from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
+from obsctl.errors import Forbidden, ObsctlError, ServerFailed, TimedOut, Unreachable
 from obsctl.telemetry.lines import Line, Query, Tail
 from obsctl.telemetry.loki_logs import LokiTail
 from obsctl.telemetry.nomad_logs import NomadTail
@@ -48,7 +48,10 @@ def from_either(loki: Callable[[], LokiApi], nomad: NomadApi, query: Query, *, c
         return from_nomad(nomad, query, error.message)
     if found.lines:
         return found
-    fallback = from_nomad(nomad, query, f"Loki at {found.address} has no such lines")
+    try:
+        fallback = from_nomad(nomad, query, f"Loki at {found.address} has no such lines")
+    except Forbidden:  # whoever may not look there has the answer of Loki
+        return found
     return fallback if fallback.lines else found
 
 

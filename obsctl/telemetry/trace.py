@@ -6,7 +6,7 @@ Format: opentelemetry-proto, trace/v1/trace.proto; in its JSON ids are hexadecim
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -150,7 +150,7 @@ def _spans(resource_spans: Iterable[Json]) -> Iterator[Span]:
 
 
 def _span(span: Json, resource: Json) -> Span:
-    status = span.get("status") or {}
+    status, start = span.get("status") or {}, int(span.get("startTimeUnixNano") or 0)
     events = [
         SpanEvent(int(event.get("timeUnixNano") or 0), event.get("name") or "", _attributes(event))
         for event in span.get("events") or []
@@ -161,15 +161,20 @@ def _span(span: Json, resource: Json) -> Span:
         parent_id=span.get("parentSpanId") or "",
         service=str(resource.get("service.name") or "unknown"),
         name=span.get("name") or "",
-        kind=_KINDS[span.get("kind") or 0],
-        start=int(span["startTimeUnixNano"]),
-        end=int(span["endTimeUnixNano"]),
-        status=_STATUSES[status.get("code") or 0],
+        kind=_named(_KINDS, span.get("kind")),
+        start=start,
+        end=int(span.get("endTimeUnixNano") or start),
+        status=_named(_STATUSES, status.get("code")),
         message=status.get("message") or "",
         attributes=_attributes(span),
         resource=resource,
         events=tuple(events),
     )
+
+
+def _named(names: Sequence[str], number: int | None) -> str:
+    """What OTLP calls it. A program may send a number that it does not know, which says as much as none."""
+    return names[number] if number and 0 < number < len(names) else names[0]
 
 
 def _attributes(owner: Json) -> Json:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import requests
 
+from obsctl.clients.protocols import Json
+from obsctl.services.log_links import path_of
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
 from tests.contract.agents import answers, program, running, until_it_answers
@@ -35,18 +37,29 @@ class Agent:
     links: Path
     telemetry: str
 
-    def write(self, alloc: str, *lines: str) -> None:
+    def write(self, alloc: str, *lines: str, job: str = "web") -> None:
         """As Nomad has them once log-links has named them."""
-        file = self.links / "all" / "default" / "web" / "server" / alloc / "server.stdout.0"
+        told = {"JobID": job, "Job": {"ID": job}, "Namespace": "default", "TaskGroup": "server", "ID": alloc}
+        path = path_of(told)
+        assert path
+        file = self.links / path / "server.stdout.0"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as log:
             log.writelines(f"{line}\n" for line in lines)
 
     def arrived(self) -> list[str]:
+        return [record["body"]["stringValue"] for _, record in self.records()]
+
+    def records(self) -> list[tuple[dict[str, str], Json]]:
+        """What the gateway took: attributes of the resource, and the record."""
         bodies = [json.loads(asked.body) for asked in self.gateway.asked if asked.path == "/v1/logs"]
-        groups = [group for body in bodies for group in body["resourceLogs"]]
-        records = [record for group in groups for scope in group["scopeLogs"] for record in scope["logRecords"]]
-        return [record["body"]["stringValue"] for record in records]
+        return [
+            ({each["key"]: each["value"]["stringValue"] for each in group["resource"]["attributes"]}, record)
+            for body in bodies
+            for group in body["resourceLogs"]
+            for scope in group["scopeLogs"]
+            for record in scope["logRecords"]
+        ]
 
     def refused(self) -> int:
         """Lines for which the agent's queue had no room, each try counted."""
@@ -92,3 +105,12 @@ def test_lines_for_which_the_queue_has_no_room_are_read_again(tmp_path: Path) ->
         agent.gateway.asked.clear()
         agent.gateway.answers = [HERE]
         wait_until(lambda: set(lines) <= set(agent.arrived()), timeout=60, what="every line", hint="")
+
+
+@pytest.mark.parametrize("job", ["team/app", "50%", "..", "%2F"])
+def test_a_job_has_its_own_name_whatever_that_is(job: str, tmp_path: Path) -> None:
+    with running_agent(tmp_path, queue=64) as agent:
+        agent.write("one", "ready", job=job)
+        wait_until(lambda: agent.arrived() == ["ready"], timeout=30, what="the line", hint="")
+        [(resource, _)] = agent.records()
+    assert (resource["service.name"], resource["nomad.job"], resource["nomad.group"]) == (job, job, "server")

@@ -226,8 +226,14 @@ class TestTrace:
         assert lines[2].startswith("└─ ✗ response-service  GET /phrase   36.0 ms  ")
         assert lines[3] == "      KeyError: 'x'"
         assert lines[-3] == "2 services, 2 spans, 1 error, 40.0 ms"
-        assert lines[-2].startswith("Logs:   obsctl logs --trace ")
+        assert lines[-2] == f"Logs:   obsctl logs --trace {TRACE}"
         assert lines[-1].startswith("Jaeger: http://jaeger.fake:16686/trace/")
+
+    def test_an_older_one_says_how_far_to_look_back_for_its_lines(
+        self, obsctl: Obsctl, jaeger: FakeJaeger, now: int
+    ) -> None:
+        received(jaeger, now - 2 * 3600 * SECOND)
+        assert f"Logs:   obsctl logs --trace {TRACE} --since 3h\n" in obsctl("trace", TRACE).out
 
     def test_leading_zeros_may_be_missing(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
         jaeger.received = [span("web", "GET", "1", start=now, trace_id="ab".rjust(32, "0"))]

@@ -110,6 +110,7 @@ def test_a_word_that_nobody_knows_is_told_and_loses_no_line(caplog: pytest.LogCa
         ("a/b", None, "a%2Fb"),
         ("..", None, "%2E%2E"),
         ("../../etc", None, "..%2F..%2Fetc"),
+        ("a%2Fb", None, "a%252Fb"),
     ],
 )
 def test_no_name_leaves_its_place(name: str, parent: str | None, folder: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.telemetry import loki_logs
-from obsctl.telemetry.lines import SECOND, Line, Origins, Query, format_time, in_order, pieces, told
+from obsctl.telemetry.lines import SECOND, Line, Origins, Query, as_fields, format_time, in_order, pieces, told
 from obsctl.telemetry.logs import follow, from_either, from_loki, from_nomad
 from obsctl.telemetry.loki_logs import LokiTail, logql
 from obsctl.telemetry.nomad_logs import NomadTail
@@ -62,6 +62,15 @@ class TestWhatALineTells:
         assert here is not None
         assert with_zone is not None
         assert (here - with_zone) % (15 * 60 * SECOND) == 0
+
+    @pytest.mark.parametrize(
+        "text", ["9999-12-31 23:59:59-11:00 x", "0001-01-01 00:00:00+11:00 x", "2026-13-40 00:00:00 x"]
+    )
+    def test_a_time_that_there_is_not(self, text: str) -> None:
+        assert told(text)[0] is None
+
+    def test_a_line_in_json_that_is_too_deep_is_a_line(self) -> None:
+        assert as_fields('{"a":' * 100_000) == {}
 
     def test_only_the_beginning_of_a_line_counts(self) -> None:
         assert told("x" * 400 + " level=error 2026-11-21T03:22:04Z") == (None, "")
@@ -294,6 +303,11 @@ class TestWhereLinesAreRead:
         assert (found.source, found.reason) == ("nomad", "Loki at http://loki.fake:3100 has no such lines")
 
     def test_loki_when_neither_has_any(self, world: World) -> None:
+        found = from_either(FakeLoki, world.nomad, Query("obs-web"), clock=world.clock)
+        assert (found.source, found.lines) == ("loki", [])
+
+    def test_loki_when_it_has_none_and_nomad_may_not_be_asked(self, world: World) -> None:
+        world.nomad.failures["*"] = Forbidden("no", hint="token")
         found = from_either(FakeLoki, world.nomad, Query("obs-web"), clock=world.clock)
         assert (found.source, found.lines) == ("loki", [])
 

@@ -38,6 +38,16 @@ def test_what_a_span_need_not_have() -> None:
     assert found.errors == []
 
 
+def test_what_another_sender_may_leave_out_or_make_up() -> None:
+    """JSON leaves out zeros, and a newer OTLP may have more kinds."""
+    sent = span("web", "GET /", "a1")
+    bare = sent["scopeSpans"][0]["spans"][0]
+    del bare["endTimeUnixNano"]
+    bare |= {"kind": 9, "status": {"code": -1}}
+    [found] = one(sent).spans
+    assert (found.kind, found.status, found.end) == ("", "unset", found.start)
+
+
 def test_every_kind_of_attribute() -> None:
     values = [
         ({"stringValue": "a"}, "a"),
