@@ -16,6 +16,7 @@ from obsctl.errors import ObsctlError
 Rule = dict[str, Any]
 _STANDARD = Timing.model_validate("standard")
 _WINDOW = f"[{PROFILES['standard']['window']}]"
+_ALERT_PATH = {"prometheus", "alertmanager", "alert-sink", "warden"}
 AVAILABILITY = "availability"
 """The group that tells when a watched service, or an instance of a component, is not there."""
 
@@ -26,7 +27,8 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
     Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that
     names no alert.
     """
-    files = [shipped / "stack.yml"] + ([shipped / "demo.yml"] if config.demo.enabled else [])
+    wanted = {"stack": True, "telemetry": config.components.otel_gateway.enabled, "demo": config.demo.enabled}
+    files = [shipped / f"{name}.yml" for name, enabled in wanted.items() if enabled]
     found = [_timed(group, config.timing) for file in files for group in _read(file)]
     found += [availability_group(config)]
     grafana = config.components.grafana
@@ -42,7 +44,8 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
 
 
 def availability_group(config: Config) -> Rule:
-    """ServiceDown and JobNotRunning for each watched service, ReplicaMissing for each component that has several.
+    """ServiceDown and JobNotRunning for each watched service; of the components ReplicaMissing for those that are
+    several, and ComponentDown for those of telemetry: without the alert path there is nobody to tell of it.
 
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
     no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
@@ -52,7 +55,8 @@ def availability_group(config: Config) -> Rule:
         severity = config.services[service].severity if service in config.services else "critical"
         rules.append(_service_down(service, severity, config.timing))
         rules.append(_job_not_running(service, job, config.timing))
-    rules += [_replica_missing(name, count, config.timing) for name, count in _several(config)]
+    rules += [_replica_missing(name, count, config.timing) for name, count in _counts(config) if count > 1]
+    rules += [_component_down(name, config.timing) for name, _ in _counts(config) if name not in _ALERT_PATH]
     return {"name": AVAILABILITY, "rules": rules}
 
 
@@ -76,11 +80,11 @@ def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
     }
 
 
-def _several(config: Config) -> Iterator[tuple[str, int]]:
-    """The components that run more than once, each with how many there should be."""
+def _counts(config: Config) -> Iterator[tuple[str, int]]:
+    """The components that are to run, each with how many there should be."""
     for name, field in type(config.components).model_fields.items():
         component = getattr(config.components, name)
-        if component.enabled and config.count(component) > 1:
+        if component.enabled:
             yield field.alias or name, config.count(component)
 
 
@@ -92,6 +96,17 @@ def _replica_missing(component: str, count: int, timing: Timing) -> Rule:
         "for": format_duration(timing.pending),
         "labels": {"severity": "warning", "service": component},
         "annotations": {"summary": f"{{{{ $value }}}} of {count} instances of {component} answer."},
+    }
+
+
+def _component_down(component: str, timing: Timing) -> Rule:
+    summary = f"No {component} answers: what it keeps cannot be seen, and what should come to it waits."
+    return {
+        "alert": "ComponentDown",
+        "expr": f'absent(up{{job="{component}"}} == 1)',
+        "for": format_duration(timing.pending),
+        "labels": {"severity": "warning", "service": component},
+        "annotations": {"summary": summary},
     }
 
 

@@ -38,6 +38,7 @@ CHECKS = (
     Check("programs", here.programs, "none that can be seen is missing", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
+    Check("certificates", links.certificates, "the programs of the stack need none that they do not have"),
     Check("dashboards", links.dashboards, "alerts lead to those there are"),
     Check("state folder", here.state_folder, "can be written"),
 )

@@ -11,15 +11,18 @@ import pytest
 import yaml
 
 from obsctl.assets import shipped
-from obsctl.config.schema import Config
 from obsctl.content import rules
 from obsctl.local import binaries
+from tests.world import config
 
 pytestmark = pytest.mark.real
 
 RULES = shipped() / "alert-rules"
 TESTS = sorted((RULES / "tests").glob("*.yml"))
-CONFIG = Config.model_validate({"services": {"checkout": {"job": "shop-checkout"}}, "profile": "ha"})
+ON = {"enabled": True}
+CONFIG = config(
+    services={"checkout": {"job": "shop-checkout"}}, profile="ha", components={"loki": ON, "otel-gateway": ON}
+)
 
 
 @pytest.fixture(scope="module")

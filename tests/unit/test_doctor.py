@@ -384,6 +384,13 @@ class TestLinks:
     def grafana(self, **keys: Any) -> Any:
         return config(components={"grafana": {"enabled": True, "storage": {"kind": "ephemeral"}, **keys}})
 
+    def test_programs_on_nodes_have_no_certificates_of_yours(self, patient: Patient) -> None:
+        nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": "/ca.pem"}}
+        patient.world.nomad.address = nomad["address"]
+        what = "certificates: nomad.tls does not reach warden: there only what node or image trust counts"
+        assert (WARNING, what) in patient.troubles(config(nomad=nomad))
+        assert patient.troubles(config(nomad={**nomad, "tls": {}})) == []
+
     def test_nobody_said_where_grafana_is_opened(self, patient: Patient) -> None:
         assert self.LOST in patient.troubles(self.grafana())
 

@@ -71,11 +71,22 @@ def test_a_demo_service_that_is_off_is_not_missed() -> None:
 def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
     wanted = config(profile="ha", components={"prometheus": {"count": 1}, "otel-gateway": {"enabled": True}})
     several = groups(wanted)["availability"]["rules"]
-    assert {rule["alert"] for rule in several} == {"ReplicaMissing"}
-    assert {rule["labels"]["service"]: rule["expr"] for rule in several} == {
+    found = {rule["labels"]["service"]: rule["expr"] for rule in several if rule["alert"] == "ReplicaMissing"}
+    assert found == {
         "alertmanager": 'count(up{job="alertmanager"} == 1) < 3',
         "otel-gateway": 'count(up{job="otel-gateway"} == 1) < 2',
     }
+
+
+def test_telemetry_is_missed_as_a_whole_and_the_alert_path_that_could_tell_nobody_is_not() -> None:
+    on = {"enabled": True}
+    wanted = config(components={name: on for name in ("loki", "otel-gateway", "otel-agent")})
+    found = groups(wanted)
+    assert list(found) == ["stack", "telemetry", "availability"]
+    assert [(rule["alert"], rule["labels"], rule["expr"]) for rule in found["availability"]["rules"]] == [
+        ("ComponentDown", {"severity": "warning", "service": name}, f'absent(up{{job="{name}"}} == 1)')
+        for name in ("loki", "otel-gateway", "otel-agent")
+    ]
 
 
 def test_a_group_without_rules_is_left_out() -> None:
