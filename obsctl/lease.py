@@ -21,6 +21,8 @@ RENEW_EVERY = 3.0
 """Seconds; two renewals may fail before the session is in danger."""
 DELAY_AFTER_DEATH = 3.0
 """Seconds to wait for a lock that nobody holds: Consul keeps it back for a second after its holder died."""
+LAST_RENEWAL = 3.0
+"""Seconds that a renewal which is under way at the end may still take; it is left alone then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
     finally:
         ended.set()
         if keeper.is_alive():
-            keeper.join(timeout=RENEW_EVERY)
+            keeper.join(timeout=LAST_RENEWAL)
         with suppress(ApiError):  # else it ends by itself, after its TTL
             _release(consul, stack, session)
 

@@ -82,25 +82,30 @@ class GoBuild:
         # Go's own working folder lies in ours, so that nothing of it outlives a kill.
         environ = {**self.environ, "GOTMPDIR": str(scratch / "tmp"), "GOWORK": "off"}
         log = scratch / "go.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=modules,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - only the child itself can ask for this
-            )
-        self._wait(process, emit)
+        # A Ctrl-C while it is being started waits until there is something to end: its process group.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    command,
+                    cwd=modules,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
+                    preexec_fn=_in_child(mask),  # noqa: PLW1509 - only the child itself can ask for this
+                )
+            self._wait(process, mask, emit)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if process.returncode:
             # On a full disk there is no log either.
             silence = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
             lines = _last_lines(log) or [silence]
             raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines[:-1]))
 
-    def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], mask: set[int], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()
 
         def ended() -> bool:
@@ -109,6 +114,7 @@ class GoBuild:
             return process.poll() is not None
 
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             wait_until(
                 ended,
                 timeout=BUILD_TIMEOUT,
@@ -131,9 +137,14 @@ def _last_lines(log: Path) -> list[str]:
     return telling[-SHOWN_LINES:]
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """To run in the child: ask Linux to end it when obsctl ends, so that kill -9 leaves no build behind."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _in_child(mask: set[int]) -> Callable[[], None]:
+    """To run in the child: take the signals of this mask out again, and ask Linux to end it when obsctl ends, so that
+    kill -9 leaves no build behind."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if prctl:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return prepare

@@ -7,6 +7,7 @@ from pathlib import Path
 from obsctl.config.load import load
 from obsctl.stack.render import Rendered, render
 
+UPDATE_GOLDEN = "OBSCTL_UPDATE_GOLDEN"
 FOLDER = Path(__file__).parent
 NAMES = ("cluster", "drivers", "ha", "ha-one-node", "laptop", "relaxed", "sampling")
 

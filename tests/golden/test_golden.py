@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.cases import FOLDER, NAMES, rendered
+from tests.golden.cases import FOLDER, NAMES, UPDATE_GOLDEN, rendered
 
 
 def kept(folder: Path) -> dict[str, str]:
@@ -28,7 +28,7 @@ def test_it_renders_to_what_is_kept(name: str) -> None:
     # A dashboard is rendered as it is.
     files = {path: text for path, text in rendered(name).files().items() if "/dashboards/" not in path}
     folder = FOLDER / name / "rendered"
-    if os.environ.get("OBSCTL_UPDATE_GOLDEN"):
+    if os.environ.get(UPDATE_GOLDEN):
         rewrite(folder, files)
     found = kept(folder)
     assert sorted(found) == sorted(files), "a golden file is missing or no longer rendered"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from obsctl.local.build import GoBuild
+from obsctl.local.processes import is_alive
 from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
 from obsctl.model import Event
@@ -132,6 +135,24 @@ def test_an_interrupt_ends_go_and_all_it_started(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache" / "obsctl" / "servers").iterdir()] == ["nomad.lock"]
 
 
+def test_an_interrupt_while_go_is_being_started_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    made = build(tmp_path, "nomad", SLOW_GO.format(pids=tmp_path / "pids"))
+    with pytest.raises(KeyboardInterrupt):
+        made.make(scratch(tmp_path), lambda event: None)
+    [go] = started
+    assert go.poll() == -signal.SIGKILL
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_go_does_not_outlive_a_killed_obsctl(tmp_path: Path) -> None:
     obsctl, (go, helper) = start_slow_build(tmp_path)
     obsctl.kill()
@@ -145,7 +166,7 @@ def test_go_does_not_outlive_a_killed_obsctl(tmp_path: Path) -> None:
 def wait_for_end(process: psutil.Process) -> None:
     """A zombie has ended: in some containers nobody collects orphans."""
     wait_until(
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
+        lambda: not is_alive(process),
         timeout=10,
         what=f"the end of {process}",
         hint="",
