@@ -148,6 +148,7 @@ class _Work:
         tools.consul.put(key, content.value.encode(), cas=change.index)
         if reading and reading.tasks:
             name = key.removeprefix(f"{kv_prefix(self._stack)}/")
+            tools.emit(Event(key, "progress", f"waiting until {job} runs with it"))
             wait_reloaded(
                 tools.nomad,
                 tools.consul,
