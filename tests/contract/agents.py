@@ -39,6 +39,16 @@ def running(argv: list[str], folder: Path, log: str = "log", **environ: str) -> 
             process.wait(timeout=30)
 
 
+def task(*labels: str) -> dict[str, str]:
+    """The environment that Nomad gives a task with these ports and those of its metrics, and its data folder."""
+    ports = {label: free_port() for label in (*labels, "metrics", "telemetry")}
+    environ = {"DATA_DIR": f"data-{ports['metrics']}"}
+    for label, port in ports.items():
+        environ[f"NOMAD_ADDR_{label}"] = f"127.0.0.1:{port}"
+        environ |= {f"NOMAD_IP_{label}": "127.0.0.1", f"NOMAD_PORT_{label}": str(port)}
+    return environ
+
+
 def until_it_answers(probe: Callable[[], object], folder: Path) -> None:
     """Wait until the probe gives something true; its ApiErrors mean "not yet"."""
 

@@ -17,8 +17,7 @@ from obsctl.clients.protocols import Json
 from obsctl.services.log_links import path_of
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
-from tests.contract.agents import answers, program, running, until_it_answers
-from tests.ports import free_port
+from tests.contract.agents import answers, program, running, task, until_it_answers
 from tests.stub_server import Answer, StubServer, stub_server
 from tests.world import NOWHERE, config
 
@@ -73,16 +72,14 @@ def running_agent(folder: Path, *, queue: int) -> Iterator[Agent]:
     parts = {"loki": on, "otel-gateway": on, "otel-agent": {**on, "queue": queue}}
     files = render(config(timing="fast", components=parts), NOWHERE).files()
     (folder / "agent.yml").write_text(files["kv/obsctl/obs/config/otel-agent.yml"])
-    ports = {label: free_port() for label in ("grpc", "http", "health", "telemetry")}
-    task = {f"NOMAD_ADDR_{label}": f"127.0.0.1:{port}" for label, port in ports.items()}
-    task |= {"NOMAD_IP_telemetry": "127.0.0.1", "NOMAD_PORT_telemetry": str(ports["telemetry"])}
-    task |= {"NOMAD_ALLOC_DIR": str(folder), "DATA_DIR": "data", "NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "dc1"}
+    environ = {**task("grpc", "http", "health"), "NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "dc1"}
+    environ["NOMAD_ALLOC_DIR"] = str(folder)
     with stub_server() as gateway:
         exporter = f"{{endpoint: '{gateway.address}', encoding: json, compression: none}}"
         (folder / "gateway.yml").write_text(f"exporters: {{otlp_http/gateway: {exporter}}}\n")
-        with running([program("otelcol-agent"), "--config=agent.yml", "--config=gateway.yml"], folder, **task):
-            until_it_answers(lambda: answers(f"http://127.0.0.1:{ports['health']}"), folder)
-            yield Agent(gateway, folder / "links", f"http://127.0.0.1:{ports['telemetry']}/metrics")
+        with running([program("otelcol-agent"), "--config=agent.yml", "--config=gateway.yml"], folder, **environ):
+            until_it_answers(lambda: answers(f"http://{environ['NOMAD_ADDR_health']}"), folder)
+            yield Agent(gateway, folder / "links", f"http://{environ['NOMAD_ADDR_telemetry']}/metrics")
 
 
 def test_allocations_whose_logs_begin_alike_are_each_read_whole(tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ from obsctl.clients.protocols import JaegerApi, Json
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
-from tests.contract.agents import answers, program, running, until_it_answers
+from tests.contract.agents import answers, program, running, task, until_it_answers
 from tests.contract.telemetry import running_jaeger
 from tests.otlp import attributes, send_spans, span
-from tests.ports import free_port
 from tests.world import NOWHERE, config
 
 pytestmark = pytest.mark.real
@@ -57,11 +56,9 @@ def running_gateway(folder: Path, jaeger: JaegerApi, intake: str, **sampling: An
     files = render(config(timing="fast", components=parts), NOWHERE).files()
     (folder / "gateway.yml").write_text(files["kv/obsctl/obs/config/otel-gateway.yml"])
     (folder / "backends.yml").write_text(f'exporters: {{otlp_grpc/jaeger: {{endpoint: "{intake}"}}}}\n')
-    ports = {label: free_port() for label in ("grpc", "http", "metrics", "health", "telemetry")}
-    task = {f"NOMAD_ADDR_{label}": f"127.0.0.1:{port}" for label, port in ports.items()}
-    task |= {"NOMAD_IP_telemetry": "127.0.0.1", "NOMAD_PORT_telemetry": str(ports["telemetry"]), "DATA_DIR": "data"}
-    pages = {label: f"http://127.0.0.1:{port}" for label, port in ports.items()}
-    with running([program("otelcol-gateway"), "--config=gateway.yml", "--config=backends.yml"], folder, **task):
+    environ = task("grpc", "http", "health")
+    pages = {label: f"http://{environ[f'NOMAD_ADDR_{label}']}" for label in ("http", "health", "metrics", "telemetry")}
+    with running([program("otelcol-gateway"), "--config=gateway.yml", "--config=backends.yml"], folder, **environ):
         until_it_answers(lambda: answers(pages["health"]), folder)
         yield Road(jaeger, pages["http"], f"{pages['metrics']}/metrics", f"{pages['telemetry']}/metrics")
 

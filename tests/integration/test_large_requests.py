@@ -15,9 +15,8 @@ from obsctl.clients import connect
 from obsctl.clients.protocols import JaegerApi, LokiApi
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
-from tests.contract.agents import answers, program, running, until_it_answers
+from tests.contract.agents import answers, program, running, task, until_it_answers
 from tests.otlp import records, send_logs, send_spans, span
-from tests.ports import free_port
 from tests.world import NOWHERE, config
 
 pytestmark = pytest.mark.real
@@ -61,16 +60,6 @@ def running_road(folder: Path) -> Iterator[Road]:
         until_it_answers(lambda: road.jaeger.services() is not None, folder)
         until_it_answers(road.loki.ready, folder)
         yield road
-
-
-def task(*labels: str) -> dict[str, str]:
-    """The environment of a Nomad task that has these ports, and those of its metrics."""
-    ports = {label: free_port() for label in (*labels, "metrics", "telemetry")}
-    environ = {"DATA_DIR": f"data-{ports['metrics']}"}
-    for label, port in ports.items():
-        environ[f"NOMAD_ADDR_{label}"] = f"127.0.0.1:{port}"
-        environ |= {f"NOMAD_IP_{label}": "127.0.0.1", f"NOMAD_PORT_{label}": str(port)}
-    return environ
 
 
 @pytest.fixture(scope="module")
