@@ -15,7 +15,7 @@ class Tls(Strict):
     """TLS of a server's API. Paths are relative to obsctl.yaml."""
 
     ca_file: LocalPath | None = None
-    """Certificates to trust, instead of the system's."""
+    """Certificates to trust, instead of the system's; the stack's own programs get them too."""
     cert_file: LocalPath | None = None
     """The client certificate."""
     key_file: LocalPath | None = None

@@ -10,17 +10,22 @@ from obsctl.stack import components
 
 
 def certificates(site: Site) -> Iterator[Finding]:
-    """Files of certificates stay with whoever runs obsctl; the stack's own programs have what their nodes have."""
+    """What signed a server's certificate is brought to the stack's own programs; a key that is yours is not."""
     config = site.config
     specs = components.enabled(config)
     asks = {"nomad": [spec.name for spec in specs if spec.asks_nomad]}
     asks["consul"] = [spec.name for spec in specs if spec.reads_consul]
     for server, settings in (("nomad", config.nomad), ("consul", config.consul)):
-        tls = settings.tls
-        if asks[server] and settings.address.startswith("https:") and (tls.ca_file or tls.cert_file or not tls.verify):
-            what = f"{server}.tls does not reach {', '.join(asks[server])}: there only what node or image trust counts"
-            hint = f"let nodes and images trust {server}'s certificate, or give {server}.address without TLS"
+        who = ", ".join(asks[server])
+        if not who or not settings.address.startswith("https:"):
+            continue
+        if settings.tls.cert_file:
+            what = f"{server}.tls.cert_file stays here, so {server} does not see it from {who}"
+            hint = f"let {server} take clients without one from the nodes, or give an address of it that does"
             yield Finding(Severity.WARNING, "certificates", what, hint)
+        if not settings.tls.verify:
+            what = f"{server}.tls.verify: false is for obsctl alone, and not for {who}"
+            yield Finding(Severity.WARNING, "certificates", what, f"name what signed it in {server}.tls.ca_file")
 
 
 def dashboards(site: Site) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from obsctl.stack.storage import Volume, volumes
 
 RESEND_DELAY = 60.0
 """Prometheus' own default, seconds."""
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 DEMO_PHRASES = (
     "Bello!", "Poopaye!", "Tulaliloo ti amo!", "Bananaaaa!", "Me want banana!", "Para tú", "Tank yu!", "Po ka?",
 )  # fmt: skip
@@ -254,11 +256,28 @@ def _values(config: Config) -> dict[str, Any]:
 
 
 def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
-    """The server's settings for templates, with its address taken apart."""
+    """The server's settings for templates, with its address taken apart, and what signed its certificate."""
     url = urlsplit(server.address)
     port = url.port or (443 if url.scheme == "https" else 80)
     parts = {"scheme": url.scheme, "host_and_port": f"{url.hostname}:{port}", "port": port}
+    parts["authority"] = _authority(server.tls.ca_file) if url.scheme == "https" else ""
     return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
+
+
+def _authority(file: str | None) -> str:
+    """The certificates in this file, for all to read; "" when the system's are to do. Raises ObsctlError."""
+    if file is None:
+        return ""
+    try:
+        text = Path(file).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ObsctlError(
+            f"cannot read ca_file {file}: {error}", hint="give tls.ca_file a file in PEM format"
+        ) from error
+    certificates = _CERTIFICATE.findall(text)  # and no key that may stand beside them
+    if not certificates:
+        raise ObsctlError(f"ca_file {file} has no certificate in PEM format", hint="correct tls.ca_file in obsctl.yaml")
+    return "\n".join(certificates)
 
 
 def _resend_delay(config: Config) -> float:

@@ -384,12 +384,22 @@ class TestLinks:
     def grafana(self, **keys: Any) -> Any:
         return config(components={"grafana": {"enabled": True, "storage": {"kind": "ephemeral"}, **keys}})
 
-    def test_programs_on_nodes_have_no_certificates_of_yours(self, patient: Patient) -> None:
-        nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": "/ca.pem"}}
-        patient.world.nomad.address = nomad["address"]
-        what = "certificates: nomad.tls does not reach warden: there only what node or image trust counts"
-        assert (WARNING, what) in patient.troubles(config(nomad=nomad))
-        assert patient.troubles(config(nomad={**nomad, "tls": {}})) == []
+    @pytest.mark.parametrize(
+        ("tls", "what"),
+        [
+            (
+                {"cert_file": "/c", "key_file": "/k"},
+                "nomad.tls.cert_file stays here, so nomad does not see it from warden",
+            ),
+            ({"verify": False}, "nomad.tls.verify: false is for obsctl alone, and not for warden"),
+        ],
+    )
+    def test_programs_on_nodes_have_no_certificate_of_yours(
+        self, patient: Patient, tls: dict[str, Any], what: str
+    ) -> None:
+        nomad = {"address": "https://nomad.example.org:4646"}
+        assert (WARNING, f"certificates: {what}") in patient.troubles(config(nomad={**nomad, "tls": tls}))
+        assert patient.troubles(config(nomad=nomad)) == []
 
     def test_nobody_said_where_grafana_is_opened(self, patient: Patient) -> None:
         assert self.LOST in patient.troubles(self.grafana())

@@ -177,3 +177,37 @@ def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) 
     rendered = render(config(alerting={"rule_files": ["rules.yml"]}), tmp_path)
     text = "- name: a/b\n  rules:\n  - record: r\n    expr: up\n"
     assert Content("obsctl/obs/rules/a%2Fb", text, "prometheus") in rendered.content
+
+
+class TestAuthority:
+    """What signed a server's certificate goes to the programs that ask that server."""
+
+    CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+
+    def rendered(self, folder: Path, text: str, **keys: Any) -> dict[str, str]:
+        (folder / "ca.pem").write_text(text)
+        nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": str(folder / "ca.pem")}, **keys}
+        return render(config(nomad=nomad), NOWHERE).files()
+
+    def test_it_is_in_the_jobs_and_what_stands_beside_it_is_not(self, tmp_path: Path) -> None:
+        other = "-----BEGIN SOMETHING ELSE-----\nMHcC\n-----END SOMETHING ELSE-----"
+        files = self.rendered(tmp_path, f"# ours\n{other}\n{self.CERTIFICATE}\n{self.CERTIFICATE}\n")
+        warden = files["jobs/obs-warden.nomad.hcl"]
+        assert warden.count("MIIB") == 2
+        assert "NOMAD_CACERT=" in warden
+        assert "CONSUL_CACERT" not in warden
+        assert "tls_config: {ca_file: nomad-ca.pem}" in files["kv/obsctl/obs/config/prometheus.yml"]
+        assert "MHcC" not in "".join(files.values())
+
+    def test_a_server_without_tls_needs_none(self, tmp_path: Path) -> None:
+        files = self.rendered(tmp_path, self.CERTIFICATE, address="http://nomad.example.org:4646")
+        assert "ca.pem" not in "".join(files.values())
+
+    def test_a_file_without_a_certificate(self, tmp_path: Path) -> None:
+        with pytest.raises(ObsctlError, match=r"ca_file .*/ca\.pem has no certificate in PEM format"):
+            self.rendered(tmp_path, "nothing")
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": str(tmp_path / "none.pem")}}
+        with pytest.raises(ObsctlError, match=r"cannot read ca_file .*none\.pem: "):
+            render(config(nomad=nomad), NOWHERE)

@@ -97,6 +97,36 @@ job "platform-otel-agent" {
       }
 
       template {
+        destination = "local/nomad-ca.pem"
+        data        = <<-EOT
+        -----BEGIN CERTIFICATE-----
+        MIIC8TCCApagAwIBAgIRAPoCpMqX3l/n0WNnxRsCECwwCgYIKoZIzj0EAwIwgbkx
+        CzAJBgNVBAYTAlVTMQswCQYDVQQIEwJDQTEWMBQGA1UEBxMNU2FuIEZyYW5jaXNj
+        bzEaMBgGA1UECRMRMTAxIFNlY29uZCBTdHJlZXQxDjAMBgNVBBETBTk0MTA1MRcw
+        FQYDVQQKEw5IYXNoaUNvcnAgSW5jLjFAMD4GA1UEAxM3Q29uc3VsIEFnZW50IENB
+        IDMzMjMyMDcyNTkwNjIxMDkzNTU1MjYzMzg3MTI3ODE0MjUyNTQ4NDAgFw0yNjEx
+        MjUyMTAzMTRaGA8yMTI2MTEwMTIxMDMxNFowgbkxCzAJBgNVBAYTAlVTMQswCQYD
+        VQQIEwJDQTEWMBQGA1UEBxMNU2FuIEZyYW5jaXNjbzEaMBgGA1UECRMRMTAxIFNl
+        Y29uZCBTdHJlZXQxDjAMBgNVBBETBTk0MTA1MRcwFQYDVQQKEw5IYXNoaUNvcnAg
+        SW5jLjFAMD4GA1UEAxM3Q29uc3VsIEFnZW50IENBIDMzMjMyMDcyNTkwNjIxMDkz
+        NTU1MjYzMzg3MTI3ODE0MjUyNTQ4NDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA
+        BNFO9hWxvfhlAmqJHobM6VnxkcwElZLVa3VbJArKc0wNcpYQrZFynczarmxT0/bt
+        j4XaHodYhTweFYNdzlpljaGjezB5MA4GA1UdDwEB/wQEAwIBhjAPBgNVHRMBAf8E
+        BTADAQH/MCkGA1UdDgQiBCCIeBqF+gVQornABMgcHMbefEkVXtpNoMkDXFUQYuqd
+        RTArBgNVHSMEJDAigCCIeBqF+gVQornABMgcHMbefEkVXtpNoMkDXFUQYuqdRTAK
+        BggqhkjOPQQDAgNJADBGAiEA1eobHEIM0gN+lKU1881K4w03hDUUuQRNDBc0o6Dw
+        VaECIQC3MVjk83Hqlhs1bx79Q2zjjxt9YkOtHqdAMkLkm69sYg==
+        -----END CERTIFICATE-----
+        EOT
+      }
+
+      template {
+        destination = "local/nomad-ca.env"
+        env         = true
+        data        = "NOMAD_CACERT={{ env \"NOMAD_TASK_DIR\" }}/nomad-ca.pem"
+      }
+
+      template {
         destination = "secrets/nomad_token.env"
         env         = true
         perms       = "0400"

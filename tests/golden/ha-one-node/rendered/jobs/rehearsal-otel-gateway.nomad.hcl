@@ -104,7 +104,7 @@ job "rehearsal-otel-gateway" {
         change_mode   = "signal"
         change_signal = "SIGHUP"
         data          = <<-EOT
-        exporters:
+        exporters: {} # not null: that would be none at all
         EOT
       }
 

@@ -116,7 +116,7 @@ job "obs-otel-gateway" {
         change_mode   = "signal"
         change_signal = "SIGHUP"
         data          = <<-EOT
-        exporters:
+        exporters: {} # not null: that would be none at all
         EOT
       }
 
