@@ -16,9 +16,9 @@ from tests.ports import free_port
 
 
 def make_authority(folder: Path) -> Path:
-    """A private authority, and a certificate of it for 127.0.0.1; the authority's own certificate."""
+    """A private authority, and certificates of it for a server at 127.0.0.1 and a client; the authority's own one."""
     folder.mkdir()
-    for arguments in (["ca", "create"], ["cert", "create", "-server"]):
+    for arguments in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
         subprocess.run([program("consul"), "tls", *arguments], cwd=folder, check=True, capture_output=True)
     return folder / "consul-agent-ca.pem"
 

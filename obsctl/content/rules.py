@@ -61,23 +61,13 @@ def availability_group(config: Config) -> Rule:
 
 
 def _service_down(service: str, severity: str, timing: Timing) -> Rule:
-    return {
-        "alert": "ServiceDown",
-        "expr": f'absent(up{{job="{service}"}} == 1)',
-        "for": format_duration(timing.pending),
-        "labels": {"severity": severity, "service": service},
-        "annotations": {"summary": f"No instance of {service} answers: it is gone, down or unreachable."},
-    }
+    summary = f"No instance of {service} answers: it is gone, down or unreachable."
+    return _availability("ServiceDown", service, severity, _absent(service), summary, timing)
 
 
 def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
-    return {
-        "alert": "JobNotRunning",
-        "expr": f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0',
-        "for": format_duration(timing.pending),
-        "labels": {"severity": "warning", "service": service},
-        "annotations": {"summary": f"Nomad runs no allocation of job {job}."},
-    }
+    expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
+    return _availability("JobNotRunning", service, "warning", expr, f"Nomad runs no allocation of job {job}.", timing)
 
 
 def _counts(config: Config) -> Iterator[tuple[str, int]]:
@@ -90,22 +80,26 @@ def _counts(config: Config) -> Iterator[tuple[str, int]]:
 
 def _replica_missing(component: str, count: int, timing: Timing) -> Rule:
     """Not true when there is none at all: before a component is deployed for the first time that is no fault."""
-    return {
-        "alert": "ReplicaMissing",
-        "expr": f'count(up{{job="{component}"}} == 1) < {count}',
-        "for": format_duration(timing.pending),
-        "labels": {"severity": "warning", "service": component},
-        "annotations": {"summary": f"{{{{ $value }}}} of {count} instances of {component} answer."},
-    }
+    expr = f'count(up{{job="{component}"}} == 1) < {count}'
+    summary = f"{{{{ $value }}}} of {count} instances of {component} answer."
+    return _availability("ReplicaMissing", component, "warning", expr, summary, timing)
 
 
 def _component_down(component: str, timing: Timing) -> Rule:
     summary = f"No {component} answers: what it keeps cannot be seen, and what should come to it waits."
+    return _availability("ComponentDown", component, "warning", _absent(component), summary, timing)
+
+
+def _absent(service: str) -> str:
+    return f'absent(up{{job="{service}"}} == 1)'
+
+
+def _availability(alert: str, service: str, severity: str, expr: str, summary: str, timing: Timing) -> Rule:
     return {
-        "alert": "ComponentDown",
-        "expr": f'absent(up{{job="{component}"}} == 1)',
+        "alert": alert,
+        "expr": expr,
         "for": format_duration(timing.pending),
-        "labels": {"severity": "warning", "service": component},
+        "labels": {"severity": severity, "service": service},
         "annotations": {"summary": summary},
     }
 

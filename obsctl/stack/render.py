@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,10 @@ def render(config: Config, root: Path) -> Rendered:
     phase = components.phases(specs)
     boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
-    jobs = _environment(config, boards, assets.search_path("jobs", root))
+    values = _values(config)
+    jobs = _environment(values, boards, assets.search_path("jobs", root))
     jobs.filters["pinned"] = pins.name
-    files = _environment(config, boards, assets.search_path("templates", root))
+    files = _environment(values, boards, assets.search_path("templates", root))
     rendered_jobs = tuple(_job(config, jobs, spec, phase[spec.name]) for spec in specs)
     return Rendered(
         stack=config.stack,
@@ -213,7 +215,7 @@ def _without_blank_runs(lines: list[str]) -> str:
     return "\n".join(kept).strip("\n") + "\n"
 
 
-def _environment(config: Config, boards: tuple[Dashboard, ...], folders: list[Path]) -> Environment:
+def _environment(values: Mapping[str, Any], boards: tuple[Dashboard, ...], folders: list[Path]) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
@@ -228,7 +230,7 @@ def _environment(config: Config, boards: tuple[Dashboard, ...], folders: list[Pa
         autoescape=False,  # noqa: S701  HCL and YAML, never HTML
     )
     environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item}
-    environment.globals |= _values(config)
+    environment.globals |= values
     environment.globals["dashboards"] = [
         {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
     ]

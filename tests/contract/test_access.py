@@ -22,6 +22,7 @@ from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.contract.agents import guarded_nomad, program, running, until_it_answers
 from tests.ports import free_port
 from tests.programs import freeze
+from tests.tls_front import make_authority
 
 pytestmark = pytest.mark.real
 
@@ -67,8 +68,8 @@ class GuardedConsul:
 @pytest.fixture(scope="module")
 def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedConsul]:
     folder = tmp_path_factory.mktemp("guarded-consul")
-    _make_certificates(folder / "ca")
-    _make_certificates(folder / "other-ca")
+    make_authority(folder / "ca")
+    make_authority(folder / "other-ca")
     guarded = GuardedConsul(folder, http=free_port(), https=free_port())
     (folder / "agent.json").write_text(json.dumps(_consul_config(guarded)))
     argv = [program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"]
@@ -92,12 +93,6 @@ def _consul_config(guarded: GuardedConsul) -> dict[str, object]:
         "acl": {"enabled": True, "default_policy": "deny", "tokens": tokens},
         "tls": {"defaults": files, "https": {"verify_incoming": True}},
     }
-
-
-def _make_certificates(folder: Path) -> None:
-    folder.mkdir()
-    for arguments in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
-        subprocess.run([program("consul"), "tls", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,7 @@ def test_a_demo_service_that_is_off_is_not_missed() -> None:
 def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
     wanted = config(profile="ha", components={"prometheus": {"count": 1}, "otel-gateway": {"enabled": True}})
     several = groups(wanted)["availability"]["rules"]
+    assert {rule["alert"] for rule in several} == {"ReplicaMissing", "ComponentDown"}
     found = {rule["labels"]["service"]: rule["expr"] for rule in several if rule["alert"] == "ReplicaMissing"}
     assert found == {
         "alertmanager": 'count(up{job="alertmanager"} == 1) < 3',
