@@ -140,15 +140,19 @@ class Warden(Component):
     resources: Resources = Resources(cpu=100, memory=128)
 
 
-class Loki(Component):
+class VictoriaLogs(Component):
     """Keeps logs."""
 
-    image: Image = "grafana/loki:3.7.6"
-    command: Command = "loki"
-    port: NodePort = 3100
-    resources: Resources = Resources(cpu=300, memory=512)
+    image: Image = "victoriametrics/victoria-logs:v1.52.1"
+    command: Command = "victoria-logs"
+    port: NodePort = 9428
+    resources: Resources = Resources(cpu=300, memory=256)
     retention: Annotated[Positive, Field(ge=86400.0)] = 7 * 86400.0
     """How long log lines are kept; at least a day."""
+    max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 90
+    """When the file system is fuller than this, the oldest days are dropped, whoever filled it; the last two days stay."""
+    min_free_disk: Annotated[int, Field(strict=True, ge=1)] = 256
+    """MB that stay free on its file system: below it no line is taken, and the gateway keeps them."""
     storage: Storage = Storage()
     """Where log lines are kept."""
 
@@ -170,7 +174,7 @@ class Jaeger(Component):
     """Where spans are kept."""
 
 
-_COLLECTOR = "otel/opentelemetry-collector-contrib:0.159.0"
+_COLLECTOR = "otel/opentelemetry-collector-contrib:0.165.0"
 QueueSize = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -188,10 +192,10 @@ class Sampling(Strict):
 
 
 class OtelGateway(Replicated):
-    """Takes telemetry from the agents and sends it on: traces to Jaeger, logs to Loki, metrics to Prometheus."""
+    """Takes telemetry from the agents and sends it on: traces to Jaeger, logs to VictoriaLogs, metrics to Prometheus."""
 
     image: Image = _COLLECTOR
-    command: Command = "otelcol-gateway"
+    command: Command = "otelcol"
     port: NodePort = 14318
     """OTLP over HTTP."""
     grpc_port: NodePort = 14317
@@ -209,7 +213,7 @@ class OtelAgent(Component):
     """Runs on every node: takes OTLP from its programs, reads the logs of its allocations, measures the host."""
 
     image: Image = _COLLECTOR
-    command: Command = "otelcol-agent"
+    command: Command = "otelcol"
     port: NodePort = 4318
     """OTLP over HTTP."""
     grpc_port: NodePort = 4317
@@ -243,7 +247,7 @@ class Components(Strict):
 
     prometheus: Prometheus = Prometheus()
     alertmanager: Alertmanager = Alertmanager()
-    loki: Loki = Loki()
+    victorialogs: VictoriaLogs = VictoriaLogs()
     jaeger: Jaeger = Jaeger()
     otel_gateway: OtelGateway = Field(default=OtelGateway(), alias="otel-gateway")
     otel_agent: OtelAgent = Field(default=OtelAgent(), alias="otel-agent")

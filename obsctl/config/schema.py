@@ -56,9 +56,8 @@ SERVERS = (
     "alertmanager",
     "amtool",
     "jaeger",
-    "loki",
-    "otelcol-gateway",
-    "otelcol-agent",
+    "victoria-logs",
+    "otelcol",
 )
 
 
@@ -111,7 +110,7 @@ class Config(Strict):
         default={}, json_schema_extra={"propertyNames": {"enum": list(SERVERS)}}
     )
     """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool,
-    jaeger, loki, otelcol-gateway, otelcol-agent. Default: found on PATH, or downloaded."""
+    jaeger, victoria-logs, otelcol. Default: found on PATH, or downloaded."""
 
     def driver_of(self, component: Component) -> Driver:
         """How Nomad runs the component: by its own driver, or else by the stack's."""

@@ -93,8 +93,6 @@ def _consul(state: Path, ports: Ports) -> Json:
         },
         "server": True,
         "bootstrap_expect": 1,
-        # Consul refuses to start after a week of standing still, in case the cluster went on without it.
-        "server_rejoin_age_max": "87600h",
         "performance": {"raft_multiplier": 1},
         "connect": {"enabled": False},
         "ui_config": {"enabled": True},

@@ -64,13 +64,13 @@ JAEGER = Publisher(
     checksums="{project}-{version}.sha256sum.txt",
     member="{project}-{version}-{os}-{arch}/{program}",
 )
-GRAFANA = Publisher(
-    mirror="OBSCTL_RELEASES_GRAFANA",
-    base="https://github.com/grafana",
-    folder="{project}/releases/download/v{version}",
-    archive="{project}-{os}-{arch}.zip",
-    checksums="SHA256SUMS",
-    member="{program}-{os}-{arch}",
+VICTORIAMETRICS = Publisher(
+    mirror="OBSCTL_RELEASES_VICTORIAMETRICS",
+    base="https://github.com/VictoriaMetrics",
+    folder="VictoriaLogs/releases/download/v{version}",
+    archive="{project}-{os}-{arch}-v{version}.tar.gz",
+    checksums="{project}-{os}-{arch}-v{version}_checksums.txt",
+    member="{program}-prod",
 )
 OPENTELEMETRY = Publisher(
     mirror="OBSCTL_RELEASES_OPENTELEMETRY",
@@ -138,16 +138,16 @@ def format_version(version: Version) -> str:
 _NOMAD = Project(
     name="nomad",
     publisher=HASHICORP,
-    release_version="1.11.2",
-    built_version="1.11.2",
+    release_version="2.0.5",
+    built_version="1.6.1",
     packages={"nomad": "github.com/hashicorp/nomad"},
-    build_time="5 minutes",
+    build_time="4 minutes",
 )
 _CONSUL = Project(
     name="consul",
     publisher=HASHICORP,
-    release_version="1.21.0",
-    built_version="1.21.0",
+    release_version="1.22.0",
+    built_version="1.14.11",
     packages={"consul": "github.com/hashicorp/consul"},
     build_time="4 minutes",
 )
@@ -156,12 +156,12 @@ _PROMETHEUS = Project(
     name="prometheus",
     publisher=PROMETHEUS,
     release_version="3.14.0",
-    built_version="3.15.0",
+    built_version="3.16.0",
     packages={
         "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
         "promtool": "github.com/prometheus/prometheus/cmd/promtool",
     },
-    build_time="5 minutes",
+    build_time="4 minutes",
     version_variable=_COMMON_VERSION,
 )
 _ALERTMANAGER = Project(
@@ -176,61 +176,49 @@ _ALERTMANAGER = Project(
     build_time="half a minute",
     version_variable=_COMMON_VERSION,
 )
-# The module is the version 2 program of that day under a version 1 tag; later ones cannot be had as a module.
+# The module is the version 2 program under a version 1 tag; later ones cannot be had as a module.
 _JAEGER = Project(
     name="jaeger",
     publisher=JAEGER,
     release_version="2.20.0",
-    built_version="2.0.0",
+    built_version="2.13.0",
     packages={"jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"},
-    build_time="3 minutes",
-    version_variable="github.com/jaegertracing/jaeger/pkg/version.latestVersion",
+    build_time="4 minutes",
+    version_variable="github.com/jaegertracing/jaeger/internal/version.latestVersion",
 )
-_LOKI = Project(
-    name="loki",
-    publisher=GRAFANA,
-    release_version="3.7.6",
-    built_version="3.7.8",
-    packages={"loki": "github.com/grafana/loki/v3/cmd/loki"},
-    build_time="5 minutes",
-    version_variable="github.com/grafana/loki/v3/pkg/util/build.Version",
+_VICTORIALOGS = Project(
+    name="victorialogs",
+    publisher=VICTORIAMETRICS,
+    release_version="1.52.1",
+    built_version="1.52.1",
+    packages={"victoria-logs": "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"},
+    build_time="1 minute",
+    version_variable="github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
+    released_as="victoria-logs",
 )
-# One program in releases, two that are built: the modules that each needs exist at different versions only.
-_GATEWAY = Project(
-    name="otelcol-gateway",
+_OTELCOL = Project(
+    name="otelcol",
     publisher=OPENTELEMETRY,
-    release_version="0.159.0",
-    built_version="0.155.0",
-    packages={"otelcol-gateway": "."},
-    build_time="2 minutes",
+    release_version="0.165.0",
+    built_version="0.165.0",
+    packages={"otelcol": "."},
+    build_time="4 minutes",
     version_variable="main.version",
     released_as="otelcol-contrib",
 )
-_AGENT = Project(
-    name="otelcol-agent",
-    publisher=OPENTELEMETRY,
-    release_version="0.159.0",
-    built_version="0.150.0",
-    packages={"otelcol-agent": "."},
-    build_time="2 minutes",
-    version_variable="main.version",
-    released_as="otelcol-contrib",
-)
-_OTELCOL = r"otelcol[a-z-]* version "
 
 # Prometheus: health_filter came with 3.11.2, and --config.auto-reload is stable since 3.12.
 SERVERS: dict[str, Server] = {
     server.name: server
     for server in (
-        Server("nomad", _NOMAD, (1, 10, 0), "version"),
-        Server("consul", _CONSUL, (1, 18, 0), "version"),
+        Server("nomad", _NOMAD, (1, 6, 0), "version"),
+        Server("consul", _CONSUL, (1, 14, 0), "version"),
+        Server("victoria-logs", _VICTORIALOGS, (1, 0, 0), "-version", title=r"victoria-logs-(?:\S*-)?"),
         Server("prometheus", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("promtool", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("alertmanager", _ALERTMANAGER, (0, 27, 0), "--version"),
         Server("amtool", _ALERTMANAGER, (0, 27, 0), "--version"),
-        Server("jaeger", _JAEGER, (2, 0, 0), "--version", title=r"jaeger version (?:.*git-version=)?"),
-        Server("loki", _LOKI, (3, 0, 0), "--version"),
-        Server("otelcol-gateway", _GATEWAY, (0, 155, 0), "--version", title=_OTELCOL),
-        Server("otelcol-agent", _AGENT, (0, 149, 0), "--version", title=_OTELCOL),
+        Server("otelcol", _OTELCOL, (0, 165, 0), "--version", title=r"otelcol[a-z-]* version "),
+        Server("jaeger", _JAEGER, (2, 13, 0), "--version", title=r"jaeger version (?:.*git-version=)?"),
     )
 }

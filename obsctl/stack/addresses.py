@@ -20,7 +20,7 @@ _PAGES = {
     "grafana": ("dashboards", "/"),
     "hello-service": ("demo: asks response-service for a phrase", "/hello"),
     "jaeger": ("traces; in the terminal: obsctl trace", "/"),
-    "loki": ("log lines; in the terminal: obsctl logs", "/ready"),
+    "victorialogs": ("log lines; in the terminal: obsctl logs", "/select/vmui/"),
     "otel-agent": ("takes OTLP from the applications of its node", "/"),
     "otel-gateway": ("takes OTLP from the agents", "/"),
     "prometheus": ("metrics, targets and rules", "/"),

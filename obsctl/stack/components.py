@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from obsctl.config.schema import Component, Config, Driver
 
 NOBODY = 65534  # whom Nomad's exec driver runs tasks as, and the official images of Prometheus and Alertmanager
-# The user of obsctl's own image (see Dockerfile), and by chance of Loki's, Jaeger's and the collector's.
+# The user of obsctl's own image (see Dockerfile), and by chance of Jaeger's and the collector's.
 OWN_UID = 10001
+ROOT = 0  # the user of VictoriaLogs' official image
 GRAFANA = 472  # the user of Grafana's official image
 
 
@@ -62,10 +63,10 @@ ALL = (
         files=("prometheus.yml",),
         reads_consul=True,
     ),
-    ComponentSpec("loki", "loki.nomad.hcl.j2", OWN_UID, files=("loki.yml",)),
+    ComponentSpec("victorialogs", "victorialogs.nomad.hcl.j2", ROOT),
     ComponentSpec("jaeger", "jaeger.nomad.hcl.j2", OWN_UID, files=("jaeger.yml",)),
     ComponentSpec(
-        "otel-gateway", "otel-gateway.nomad.hcl.j2", OWN_UID, needs=("loki", "jaeger"), files=("otel-gateway.yml",)
+        "otel-gateway", "otel-gateway.nomad.hcl.j2", OWN_UID, needs=("victorialogs", "jaeger"), files=("otel-gateway.yml",)
     ),
     ComponentSpec(
         "otel-agent",
@@ -79,7 +80,7 @@ ALL = (
         "grafana",
         "grafana.nomad.hcl.j2",
         GRAFANA,
-        needs=("prometheus", "alertmanager", "loki", "jaeger"),
+        needs=("prometheus", "alertmanager", "victorialogs", "jaeger"),
         files=("grafana.ini", "datasources.yml", "dashboards.yml"),
         generates=("admin_password", "secret_key"),
     ),
