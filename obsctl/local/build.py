@@ -74,7 +74,8 @@ class GoBuild:
     def _arguments(self, programs: Path) -> list[str]:
         ldflags = "-s -w"
         if self.project.version_variable:
-            ldflags += f" -X {self.project.version_variable}={self.version}"
+            text = self.project.version_text.format(version=self.version)
+            ldflags += f" -X {self.project.version_variable}={text}"
         flags = ["-mod=mod", "-buildvcs=false", "-trimpath", "-ldflags", ldflags]
         return ["build", *flags, "-o", f"{programs}/", *self.project.packages.values()]
 

@@ -86,7 +86,8 @@ OPENTELEMETRY = Publisher(
 class Project:
     """What is released, or built, as one: a release archive, a folder of toolchain/, one or more programs.
 
-    packages: program name -> Go package. version_variable: the Go variable that a build sets to its version.
+    packages: program name -> Go package. version_variable: the Go variable that a build sets to `version_text`, in
+    which {version} is the version built.
     build_time: how long a first build takes, in words. released_as: the publisher's name for it, where that is
     another; two projects may have one release.
     """
@@ -98,6 +99,7 @@ class Project:
     packages: Mapping[str, str]
     build_time: str
     version_variable: str | None = None
+    version_text: str = "{version}"
     released_as: str = ""
 
     @property
@@ -194,6 +196,7 @@ _VICTORIALOGS = Project(
     packages={"victoria-logs": "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"},
     build_time="1 minute",
     version_variable="github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
+    version_text="victoria-logs-v{version}",
     released_as="victoria-logs",
 )
 _OTELCOL = Project(
