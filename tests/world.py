@@ -43,7 +43,7 @@ def grafana_datasources(**keys: Any) -> dict[str, Any]:
 
     keys: more of obsctl.yaml.
     """
-    on = {name: {"enabled": True} for name in ("prometheus", "alertmanager", "loki", "jaeger", "grafana")}
+    on = {name: {"enabled": True} for name in ("prometheus", "alertmanager", "victorialogs", "jaeger", "grafana")}
     [file] = [
         item.value for item in render(config(components=on, **keys), NOWHERE).content if "datasources.yml" in item.key
     ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from obsctl.config.durations import Positive
-from obsctl.config.shapes import Clash, Line, Link, Misfit, Port, Strict, Word
+from obsctl.config.shapes import Clash, Folder, Line, Link, Misfit, Port, Strict, Word
 
 
 class Driver(StrEnum):
@@ -232,6 +232,14 @@ class Grafana(Component):
     command: Command = "grafana"
     home: Line = "/usr/share/grafana"
     """The folder with Grafana's own `conf` and `public` (exec, raw_exec)."""
+    plugin: ClassVar[str] = "victoriametrics-logs-datasource"
+    """What reads VictoriaLogs: the id of the datasource plugin."""
+    plugin_version: ClassVar[str] = "0.30.1"
+    plugins_dir: Folder | None = None
+    """A folder that holds the plugin `victoriametrics-logs-datasource`, as Grafana sees it: of the node (raw_exec), of
+    the chroot (exec), of the image (docker, podman). Default: Grafana fetches the plugin from grafana.com."""
+    plugins_volume: Word | None = None
+    """The Nomad host volume that is mounted at plugins_dir, to be read (docker, podman, exec)."""
     port: NodePort = 3000
     resources: Resources = Resources(cpu=200, memory=512)
     root_url: Link | None = None
@@ -240,6 +248,12 @@ class Grafana(Component):
     """true lets everybody who reaches it look at dashboards without logging in."""
     storage: Storage = Storage()
     """Where users, and what they made by hand, are kept."""
+
+    @model_validator(mode="after")
+    def _a_volume_has_a_place(self) -> Grafana:
+        if self.plugins_volume is not None and self.plugins_dir is None:
+            raise Clash(Misfit(("plugins_volume",), "needs plugins_dir: where it is mounted", ("plugins_dir",)))
+        return self
 
 
 class Components(Strict):

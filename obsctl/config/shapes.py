@@ -98,6 +98,9 @@ LabelName = Annotated[
 ]
 Severity = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
 Line = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
+Folder = Annotated[
+    str, Shape(r"/[^\s\"'\\$%]+", 'must be a folder from the root on, like "/opt/grafana-plugins", of plain characters')
+]
 Link = Annotated[
     str,
     Shape(

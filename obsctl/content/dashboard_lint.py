@@ -27,10 +27,14 @@ WITHOUT_UNIT = WITHOUT_QUERY | {"logs", "nodeGraph", "traces"}
 OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
 """Metrics that Prometheus makes itself, about whatever it scrapes."""
 PER_SECOND = {"rate", "irate", "increase"}
+VICTORIALOGS = "victoriametrics-logs-datasource"
+LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
+"""How its plugin asks: for lines, for numbers, for numbers over time, for how many lines over time."""
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 _RANGE = re.compile(r"\[([^\]:]*)")
+_STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
 _LINK = re.compile(r"/d/([\w-]+)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SAMPLE = {"__rate_interval": "1m", "__interval": "1m", "__auto": "1m", "__range": "1h", "__range_s": "3600"}
@@ -181,17 +185,30 @@ def _of_a_query(dashboard: Dashboard, panel: Json, target: Json) -> Iterator[Fau
             yield _error(place, f"there is no variable {name}", "declare it under templating")
     if source == "prometheus":
         yield from _of_promql(place, expr, dashboard)
-    if source in ("prometheus", "loki"):
         yield from _of_windows(place, expr)
-    if panel.get("type") == "timeseries" and source in ("prometheus", "loki") and not target.get("legendFormat"):
+    if source == VICTORIALOGS:
+        yield from _of_logsql(place, expr, target.get("queryType"))
+    if panel.get("type") == "timeseries" and source in ("prometheus", VICTORIALOGS) and not target.get("legendFormat"):
         yield _warning(place, "its series have no names", "set legendFormat")
 
 
 def _of_windows(place: str, expr: str) -> Iterator[Fault]:
     for window in _RANGE.findall(_STRING.sub('""', expr)):
         if not window.startswith("$"):
-            hint = "$__rate_interval in PromQL, $__auto in LogQL: they fit the scrape interval and the zoom"
+            hint = "$__rate_interval fits the scrape interval and the zoom"
             yield _warning(place, f"has a window of its own, [{window}]", hint)
+
+
+def _of_logsql(place: str, expr: str, kind: Any) -> Iterator[Fault]:
+    if not expr:
+        yield _error(place, "asks nothing", "set its expr; * is every line")
+    if kind not in LOG_QUERIES:
+        yield _error(place, f"its queryType is {kind!r}", f"one of {', '.join(LOG_QUERIES)}")
+    bare = _STRING.sub('""', expr)
+    if kind in ("stats", "statsRange") and not _STATS_PIPE.search(bare):
+        yield _error(place, "counts nothing", "end it with a pipe like | stats count() lines, or make it instant")
+    if "_time:" in bare:
+        yield _warning(place, "has a time range of its own", "leave _time out: the one of the dashboard is asked for")
 
 
 def _of_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Fault]:

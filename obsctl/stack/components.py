@@ -66,7 +66,11 @@ ALL = (
     ComponentSpec("victorialogs", "victorialogs.nomad.hcl.j2", ROOT),
     ComponentSpec("jaeger", "jaeger.nomad.hcl.j2", OWN_UID, files=("jaeger.yml",)),
     ComponentSpec(
-        "otel-gateway", "otel-gateway.nomad.hcl.j2", OWN_UID, needs=("victorialogs", "jaeger"), files=("otel-gateway.yml",)
+        "otel-gateway",
+        "otel-gateway.nomad.hcl.j2",
+        OWN_UID,
+        needs=("victorialogs", "jaeger"),
+        files=("otel-gateway.yml",),
     ),
     ComponentSpec(
         "otel-agent",

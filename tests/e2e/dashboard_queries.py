@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import promql_parser
 import requests
 
-from obsctl.content.dashboard_lint import metric_of, selectors
+from obsctl.content.dashboard_lint import VICTORIALOGS, metric_of, selectors
 from obsctl.content.dashboards import Dashboard, Json, interpolate, objects
 
 TIMEOUT = 20
 STEP = 15
+Choice = Mapping[str, Sequence[str]]
+"""Variable -> its values."""
+FORMATS: dict[str, Callable[[Sequence[str]], str]] = {
+    "doublequote": lambda values: ",".join('"' + value.replace('"', '\\"') + '"' for value in values),
+    "csv": ",".join,
+    "regex": lambda values: "|".join(re.escape(value) for value in values),
+}
+"""How Grafana writes a variable that names a format."""
+FORMATTED = re.compile(rf"\$\{{(?P<name>\w+):(?P<format>{'|'.join(FORMATS)})\}}")
 LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", re.DOTALL)
 
 
@@ -25,7 +35,7 @@ class Servers:
     """Base URLs of what Grafana has as datasources, and the seconds between samples, which it is told."""
 
     prometheus: str
-    loki: str
+    victorialogs: str
     jaeger: str
     interval: float
 
@@ -73,16 +83,31 @@ def chosen(dashboard: Dashboard) -> dict[str, str]:
     return values
 
 
-def answer(query: Query, servers: Servers, seconds: int = 600) -> list[Any]:
+def filled(text: str, dashboard: Dashboard, values: dict[str, str], choice: Choice) -> str:
+    """The text as the server gets it. Of All Grafana writes the value as it stands, whatever the format."""
+    everything = {one["name"] for one in dashboard.variables if one.get("includeAll")} - set(choice)
+
+    def written(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name in everything:
+            return values[name]
+        return FORMATS[match["format"]](choice.get(name, [values[name]]))
+
+    return interpolate(FORMATTED.sub(written, text), values)
+
+
+def answer(query: Query, servers: Servers, seconds: int = 600, choice: Choice | None = None) -> list[Any]:
     """What the server finds in the last `seconds`: series with at least one number, lines, values or traces.
 
-    Raises AssertionError with the server's words when it refuses the query.
+    choice: what somebody has chosen at the top of the dashboard. Raises AssertionError with the server's words when it
+    refuses the query.
     """
     values = _values(query, servers, seconds)
     target = {
-        key: interpolate(value, values) if isinstance(value, str) else value for key, value in query.target.items()
+        key: filled(value, query.dashboard, values, choice or {}) if isinstance(value, str) else value
+        for key, value in query.target.items()
     }
-    asking = {"prometheus": _prometheus, "loki": _loki, "jaeger": _jaeger}[query.source]
+    asking = {"prometheus": _prometheus, VICTORIALOGS: _victorialogs, "jaeger": _jaeger}[query.source]
     return asking(servers, target, time.time() - seconds, time.time())
 
 
@@ -107,7 +132,6 @@ def _values(query: Query, servers: Servers, seconds: int) -> dict[str, str]:
     rate = f"{servers.rate_interval}s"
     return chosen(query.dashboard) | {
         "__rate_interval": rate,
-        "__auto": rate,
         "__interval": f"{STEP}s",
         "__range": f"{seconds}s",
     }
@@ -127,15 +151,23 @@ def _prometheus(servers: Servers, target: Json, start: float, end: float) -> lis
     return [series for series in found if any(math.isfinite(float(value)) for value in _numbers(series))]
 
 
-def _loki(servers: Servers, target: Json, start: float, end: float) -> list[Any]:
-    base = f"{servers.loki}/loki/api/v1"
-    times = {"start": int(start * 1e9), "end": int(end * 1e9)}
-    if "label" in target:
-        values: list[Any] = _get(f"{base}/label/{target['label']}/values", times).get("data", [])
-        return values
-    if target["queryType"] == "instant":
-        return list(_get(f"{base}/query", {"query": target["expr"], "time": int(end * 1e9)})["data"]["result"])
-    return list(_get(f"{base}/query_range", {"query": target["expr"], **times, "step": STEP})["data"]["result"])
+def _victorialogs(servers: Servers, target: Json, start: float, end: float) -> list[Any]:
+    """As the plugin asks, by the path that belongs to the kind of query."""
+    base = f"{servers.victorialogs}/select/logsql"
+    times: Json = {"start": int(start), "end": int(end)}
+    if target.get("type") == "fieldValue":
+        asked = {"query": target["query"], "field": target["field"], "limit": target["limit"], **times}
+        return [each["value"] for each in _get(f"{base}/field_values", asked)["values"] if each["value"]]
+    match target["queryType"]:
+        case "instant":
+            lines = _ask(f"{base}/query", {"query": target["expr"], "limit": target["maxLines"], **times}).text
+            return [json.loads(line) for line in lines.splitlines()]
+        case "stats":
+            query = f"_time:[{times['start']}, {times['end']}] {target['expr']}"
+            found = _get(f"{base}/stats_query", {"query": query, "time": times["end"]})
+        case _:
+            found = _get(f"{base}/stats_query_range", {"query": target["expr"], **times, "step": f"{STEP}s"})
+    return [series for series in found["data"]["result"] if any(float(value) for value in _numbers(series))]
 
 
 def _jaeger(servers: Servers, target: Json, start: float, end: float) -> list[Any]:
@@ -153,7 +185,11 @@ def _numbers(series: Json) -> list[str]:
 
 
 def _get(url: str, asked: Json) -> Json:
+    document: Json = _ask(url, asked).json()
+    return document
+
+
+def _ask(url: str, asked: Json) -> requests.Response:
     ended = requests.get(url, params=asked, timeout=TIMEOUT)
     assert ended.status_code == 200, f"{url} {asked}: {ended.status_code} {ended.text[:500]}"
-    document: Json = ended.json()
-    return document
+    return ended

@@ -1,13 +1,16 @@
 """The ways between Grafana's datasources, walked on real servers: each link's query is made as Grafana makes it.
 
-How Grafana fills in a link: public/app/features/explore/TraceView (spans) and the derived fields of its Loki plugin.
+How Grafana fills in a link: public/app/features/explore/TraceView (spans) and the derived fields of the plugin
+victoriametrics-logs-datasource (src/transformers/fields).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -41,14 +44,13 @@ class Grafana:
         raise AssertionError(f"{service} has no span in {trace_id}")
 
     def lines(self, trace_id: str) -> list[dict[str, Any]]:
-        """Labels and lines that a span leads to."""
+        """The lines that a span leads to, each with its fields."""
         query = self.data["jaeger"]["tracesToLogsV2"]["query"].replace("${__span.traceId}", trace_id)
-        params = {"query": query, "since": "10m", "limit": 100}
-        loki = self.telemetry.address("loki")
-        answer = self.telemetry.http.get(f"{loki}/loki/api/v1/query_range", params=params, timeout=20)
+        params = {"query": query, "start": "-10m", "limit": 100}
+        store = self.telemetry.address("victorialogs")
+        answer = self.telemetry.http.get(f"{store}/select/logsql/query", params=params, timeout=20)
         answer.raise_for_status()
-        streams = answer.json()["data"]["result"]
-        return [{"labels": stream["stream"], "line": line} for stream in streams for _, line in stream["values"]]
+        return [json.loads(line) for line in answer.text.splitlines()]
 
     def metrics(self, span: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Name of each query that a span leads to -> its result."""
@@ -81,12 +83,12 @@ def trace_id(telemetry: Telemetry, grafana: Grafana) -> str:
 
 
 def lines_of(grafana: Grafana, trace_id: str) -> set[str]:
-    return {found["labels"]["service_name"] for found in grafana.lines(trace_id)}
+    return {line["service.name"] for line in grafana.lines(trace_id)}
 
 
 def test_a_span_leads_to_the_lines_of_its_request_in_both_services(grafana: Grafana, trace_id: str) -> None:
     assert lines_of(grafana, trace_id) == set(SERVICES)
-    assert {found["labels"]["trace_id"] for found in grafana.lines(trace_id)} == {trace_id}
+    assert {line["trace_id"] for line in grafana.lines(trace_id)} == {trace_id}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -102,11 +104,9 @@ def test_a_span_leads_to_the_metrics_of_its_operation(service: str, grafana: Gra
     assert {sample["metric"]["service_name"] for sample in grafana.metrics(span)["Requests per second"]} == {service}
 
 
-def test_a_line_leads_to_its_trace_by_its_label_or_by_itself(grafana: Grafana, trace_id: str) -> None:
-    by_label, by_line = grafana.data["loki"]["derivedFields"]
-    for found in grafana.lines(trace_id):
-        [label] = [value for key, value in found["labels"].items() if re.search(by_label["matcherRegex"], key)]
-        assert label == trace_id
+def test_a_line_leads_to_its_trace_by_its_field_or_by_itself(grafana: Grafana, trace_id: str) -> None:
+    by_field, by_line = grafana.data["victorialogs"]["derivedFields"]
+    assert {line[by_field["matcherRegex"]] for line in grafana.lines(trace_id)} == {trace_id}
     # The same record as the demo prints it, for those whose lines are only read from a file.
     printed = f'{{"level": "INFO", "trace_id": "{trace_id}", "span_id": "0123456789abcdef"}}'
     in_line = re.search(by_line["matcherRegex"], printed)
@@ -124,4 +124,8 @@ def test_a_point_of_a_histogram_leads_to_a_trace(grafana: Grafana, trace_id: str
         return [label[destination["name"]] for label in labels]
 
     wait_until(traces, timeout=30, what="an exemplar", hint="")
-    assert grafana.trace(traces()[-1])["spans"]
+    address = destination["url"].replace("${__value.raw}", traces()[-1])
+    [pane] = parse_qs(urlsplit(address).query)["left"]
+    assert json.loads(pane)["datasource"] == "jaeger"
+    [query] = json.loads(pane)["queries"]
+    assert grafana.trace(query["query"])["spans"]

@@ -9,9 +9,10 @@ import requests
 
 from obsctl.config.durations import parse_duration
 from obsctl.content import dashboards
+from obsctl.content.dashboard_lint import VICTORIALOGS
 from obsctl.content.dashboards import Dashboard, Json
 from obsctl.wait import wait_until
-from tests.e2e.dashboard_queries import Query, Servers, answer, metrics_without_series, queries
+from tests.e2e.dashboard_queries import Choice, Query, Servers, answer, metrics_without_series, queries
 from tests.e2e.telemetry import Telemetry, repeating
 from tests.world import NOWHERE, grafana_datasources
 
@@ -29,6 +30,7 @@ WITH_A_FAULT = {
     "obsctl-response-service: Alerts firing A",
     "obsctl-hello-service: Failed spans A",
     "obsctl-hello-service: Newest traces with an error A",
+    "obsctl-logs: Errors A",
     "obsctl-logs: Warnings and errors by service A",
     *(f"{board.uid}: annotation Alerts firing" for board in SHIPPED),
 }
@@ -38,13 +40,12 @@ NEVER_HERE = {
     "obsctl-consul: Leader's last contact A": "a single server has no follower to hear from, and says NaN",
     "obsctl-nomad: Restarts and memory kills A": "nothing is restarted, and Nomad forgets it after a minute",
     "obsctl-nomad: Restarts and memory kills B": "nothing is killed for its memory",
-    "obsctl-logs: Turned away, by reason A": "Loki's counter is made when it discards its first line",
+    "obsctl-logs: Dropped, by reason A": "nothing is dropped",
     **{f"obsctl-traces: Not delivered {ref}": "the counters are made at the first failure" for ref in "ABCDEF"},
 }
 # Metrics that a query names and does not need here.
 ABSENT = {
     "nomad_client_allocs_memory_usage": "the driver docker measures it; raw_exec has memory_rss instead",
-    "loki_discarded_samples_total": "made when Loki discards its first line",
     "otelcol_exporter_sent_spans_total": "the name in newer versions of Jaeger, which is asked for in both",
     "otelcol_exporter_sent_spans": "the name in older versions of Jaeger, which is asked for in both",
     "otelcol_process_cpu_seconds": "the name in older versions of Jaeger, which is asked for in both",
@@ -62,7 +63,7 @@ def servers(telemetry: Telemetry) -> Servers:
     ]
     return Servers(
         prometheus=telemetry.address("prometheus"),
-        loki=telemetry.address("loki"),
+        victorialogs=telemetry.address("victorialogs"),
         jaeger=telemetry.address("jaeger"),
         interval=parse_duration(interval),
     )
@@ -131,8 +132,10 @@ def test_what_is_empty_while_all_is_well_has_data_when_something_fails(broken: N
         ("prometheus", {"expr": 'up{job="no-such-job"} / 0', "instant": True}),
         ("prometheus", {"expr": '0 / (up{job="nomad"} * 0)'}),
         ("prometheus", {"query": 'label_values(no_such_metric{job="nomad"}, job)'}),
-        ("loki", {"expr": '{service_name="no-such-service"}', "queryType": "range"}),
-        ("loki", {"label": "no_such_label"}),
+        (VICTORIALOGS, {"expr": "service.name:=no-such-service", "queryType": "instant", "maxLines": 5}),
+        (VICTORIALOGS, {"expr": "service.name:=no-such-service | stats count() n", "queryType": "stats"}),
+        (VICTORIALOGS, {"expr": "service.name:=no-such-service | stats count() n", "queryType": "statsRange"}),
+        (VICTORIALOGS, {"type": "fieldValue", "field": "no_such_field", "query": "*", "limit": 5}),
         ("jaeger", {"service": "no-such-service", "limit": 20}),
     ],
 )
@@ -141,11 +144,54 @@ def test_a_query_of_what_does_not_exist_is_noticed(source: str, target: Json, se
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("prometheus", {"expr": "sum("}), ("loki", {"expr": "{", "queryType": "range"})]
+    ("source", "target"),
+    [
+        ("prometheus", {"expr": "sum("}),
+        (VICTORIALOGS, {"expr": "{", "queryType": "instant", "maxLines": 5}),
+        (VICTORIALOGS, {"expr": "* | sort by (x)", "queryType": "statsRange"}),
+    ],
 )
 def test_a_query_that_the_server_refuses_is_noticed(source: str, target: Json, servers: Servers) -> None:
-    with pytest.raises(AssertionError, match="400"):
+    with pytest.raises(AssertionError, match=r": 4\d\d "):
         answer(Query(SHIPPED[0], "made up", source, target), servers)
+
+
+LOGS = next(board for board in SHIPPED if board.uid == "obsctl-logs")
+LEVELS = next(variable for variable in LOGS.variables if variable["name"] == "level")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [one for one in ALL.values() if one.dashboard is LOGS and one.source == VICTORIALOGS],
+    ids=lambda one: one.place,
+)
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"service": ["hello-service", "response-service"], "nomad_job": ["obs-hello-service"]},
+        {"search": ['GET "/hello" `HTTP`']},
+        *({"level": [option["value"]]} for option in LEVELS["options"] if option["value"] != "$__all"),
+        {"level": ["13,14,15,16", '0,""']},
+    ],
+    ids=str,
+)
+def test_what_is_chosen_at_the_top_is_understood(query: Query, choice: Choice, servers: Servers) -> None:
+    answer(query, servers, choice=choice)  # raises when it is refused
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ({"service": ["hello-service"]}, {"hello-service"}),
+        ({"service": ["hello-service", "response-service"], "nomad_job": ["obs-hello-service"]}, {"hello-service"}),
+        ({"service": ["no-such-service"]}, set()),
+        ({"service": ["hello-service"], "level": ["9,10,11,12"], "search": ["get /HEL"]}, {"hello-service"}),
+        ({"service": ["hello-service"], "search": ["ello"]}, set()),
+    ],
+)
+def test_lines_are_those_that_are_chosen(choice: Choice, found: set[str], servers: Servers) -> None:
+    lines = answer(ALL["obsctl-logs: Log lines A"], servers, choice=choice)
+    assert {line["service.name"] for line in lines} == found
 
 
 def test_the_lists_name_only_what_there_is() -> None:

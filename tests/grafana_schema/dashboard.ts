@@ -3,7 +3,6 @@ import type * as schema from '@grafana/schema';
 import type * as BarGauge from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
 import type * as Heatmap from '@grafana/schema/dist/esm/raw/composable/heatmap/panelcfg/x/HeatmapPanelCfg_types.gen';
 import type * as Logs from '@grafana/schema/dist/esm/raw/composable/logs/panelcfg/x/LogsPanelCfg_types.gen';
-import type * as Loki from '@grafana/schema/dist/esm/raw/composable/loki/dataquery/x/LokiDataQuery_types.gen';
 import type * as Stat from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type * as StateTimeline from '@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen';
 import type * as Table from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
@@ -22,8 +21,9 @@ export type Json<T> = T extends string
         ? { [Key in keyof T]: Json<T[Key]> }
         : T;
 
-// The package has types for Loki's queries, and none for these two. Source: the data models of Grafana's own
-// Prometheus and Jaeger datasources (PromQuery, JaegerQuery).
+// The package has no types for the queries of single datasources. Source: the data models of Grafana's own Prometheus and
+// Jaeger datasources (PromQuery, JaegerQuery), and of the plugin victoriametrics-logs-datasource 0.30.1 (Query), of which
+// only what a dashboard needs is let through.
 interface PrometheusQuery extends schema.DataQuery {
   expr: string;
   legendFormat?: string;
@@ -42,13 +42,20 @@ interface JaegerQuery extends schema.DataQuery {
   maxDuration?: string;
   limit?: number;
 }
+interface VictoriaLogsQuery extends schema.DataQuery {
+  expr: string;
+  queryType: 'instant' | 'stats' | 'statsRange' | 'hits';
+  legendFormat?: string;
+  maxLines?: number;
+  step?: string;
+}
 interface Source<Type extends string> {
   type: Type;
   uid: string;
 }
 type Asks =
   | { datasource: Source<'prometheus'>; targets: PrometheusQuery[] }
-  | { datasource: Source<'loki'>; targets: Loki.LokiDataQuery[] }
+  | { datasource: Source<'victoriametrics-logs-datasource'>; targets: VictoriaLogsQuery[] }
   | { datasource: Source<'jaeger'>; targets: JaegerQuery[] };
 
 type Common = Omit<Json<schema.Panel>, 'type' | 'title' | 'description' | 'datasource' | 'targets' | 'options' | 'fieldConfig'> & {

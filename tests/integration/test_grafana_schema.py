@@ -56,9 +56,13 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "no-refid": (broken(lambda one: panel(one, "stat")["targets"][0].pop("refId")), "refId"),
     "no-description": (broken(lambda one: panel(one, "stat").pop("description")), "description"),
-    "a-loki-query-without-expr": (
+    "a-log-query-without-expr": (
         broken(lambda one: panel(one, "logs")["targets"][0].pop("expr"), "obsctl-logs"),
         "expr",
+    ),
+    "a-log-query-of-no-kind": (
+        broken(lambda one: panel(one, "logs")["targets"][0].update(queryType="range"), "obsctl-logs"),
+        "range",
     ),
     "the-query-of-another-source": (
         broken(lambda one: panel(one, "logs")["targets"][0].update(exemplar=True), "obsctl-logs"),

@@ -31,7 +31,7 @@ GOOD: Json = {
     "templating": {
         "list": [
             {"name": "datasource", "type": "datasource", "query": "prometheus"},
-            {"name": "loki", "type": "datasource", "query": "loki"},
+            {"name": "logs", "type": "datasource", "query": "victoriametrics-logs-datasource"},
             {"name": "till", "type": "query", "datasource": SOURCE},
         ]
     },
@@ -66,8 +66,8 @@ GOOD: Json = {
                     "title": "Lines",
                     "description": "What is said.",
                     "gridPos": {"x": 0, "y": 9, "w": 24, "h": 8},
-                    "datasource": {"type": "loki", "uid": "${loki}"},
-                    "targets": [{"refId": "A", "expr": '{service_name="shop"} |= "[x"'}],
+                    "datasource": {"type": "victoriametrics-logs-datasource", "uid": "${logs}"},
+                    "targets": [{"refId": "A", "expr": 'service.name:="shop" "[x _time:"', "queryType": "instant"}],
                 }
             ],
         },
@@ -99,6 +99,11 @@ def panel(**keys: Any) -> Json:
 
 def query(expr: str, **keys: Any) -> Json:
     return changed(lambda document: document["panels"][0]["targets"][0].update({"expr": expr, **keys}))
+
+
+def logs(expr: str, kind: str | None = "instant") -> Json:
+    asked = {"refId": "A", "expr": expr, "queryType": kind}
+    return changed(lambda document: document["panels"][1]["panels"][0].update(targets=[asked]))
 
 
 def test_what_is_good_has_no_findings() -> None:
@@ -139,6 +144,10 @@ ERRORS: dict[str, tuple[Json, str]] = {
     ),
     "unknown variable": (query('up{job="$shop"}'), 'panel "Sales", query A: there is no variable shop'),
     "no PromQL": (query("sum(up"), 'panel "Sales", query A: unclosed left parenthesis'),
+    "no LogsQL": (logs(""), 'panel "Lines", query A: asks nothing'),
+    "no kind of log query": (logs("*", "range"), 'panel "Lines", query A: its queryType is \'range\''),
+    "no number": (logs("* | sort by (x)", "stats"), 'panel "Lines", query A: counts nothing'),
+    "no number over time": (logs('"| stats"', "statsRange"), 'panel "Lines", query A: counts nothing'),
     "dead link": (panel(links=[{"url": "/d/nowhere"}]), ": links to a dashboard nowhere, which is not there"),
 }  # fmt: skip
 
@@ -162,6 +171,7 @@ WARNINGS: dict[str, tuple[Json, str]] = {
     "unit": (panel(fieldConfig={"defaults": {}}), 'panel "Sales": has no unit'),
     "legend": (query('up{job="shop"}', legendFormat=""), 'panel "Sales", query A: its series have no names'),
     "window": (query('rate(x_total{job="shop"}[5m])'), 'panel "Sales", query A: has a window of its own, [5m]'),
+    "time range": (logs("_time:5m error"), 'panel "Lines", query A: has a time range of its own'),
     "every job": (query("max(sales)"), 'panel "Sales", query A: sales is asked of every job'),
     "counter": (query('x_total{job="shop"}'), 'panel "Sales", query A: x_total is a counter, shown as it grows'),
     "counter in max": (
@@ -189,6 +199,11 @@ def test_what_works_but_is_a_trap_is_a_warning(document: Json, said: str) -> Non
 )  # fmt: skip
 def test_what_only_looks_wrong_is_let_through(expr: str) -> None:
     assert findings(query(expr)) == {}
+
+
+@pytest.mark.parametrize("expr", ["* | stats count() n", "*|count() n | sort by (n)", "* | by (x) sum(y) | limit 3"])
+def test_a_query_that_counts_is_let_through(expr: str) -> None:
+    assert findings(logs(expr, "statsRange")) == {}
 
 
 @pytest.mark.parametrize("refresh", ["", "10s", "1m", "2h"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,24 @@ def test_their_datasources_are_those_that_grafana_is_given() -> None:
         if variable["type"] == "datasource"
     }
 
-    assert begin_at == {("prometheus", "prometheus"), ("loki", "loki"), ("jaeger", "jaeger")}
+    assert begin_at == {
+        ("prometheus", "prometheus"),
+        ("victorialogs", "victoriametrics-logs-datasource"),
+        ("jaeger", "jaeger"),
+    }
     assert begin_at <= set(given.items())
+
+
+def test_a_list_of_fixed_values_says_twice_the_same() -> None:
+    """Grafana shows the options at first, and reads the query when somebody edits or chooses."""
+    found = 0
+    for dashboard in dashboards.shipped(NOWHERE):
+        for variable in (one for one in dashboard.variables if one["type"] == "custom"):
+            said = [part.replace("\\,", ",").split(" : ") for part in re.split(r"(?<!\\), ", variable["query"])]
+            options = [[one["text"], one["value"]] for one in variable["options"] if one["value"] != "$__all"]
+            assert said == options
+            found += 1
+    assert found
 
 
 def test_the_users_own_are_added(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import promql_parser
 import pytest
@@ -23,8 +24,8 @@ from obsctl.assets import shipped
 from obsctl.stack.render import Rendered, render
 from tests.world import NOWHERE, config, grafana_datasources
 
-BACKENDS = ("prometheus", "alertmanager", "loki", "jaeger")
-Uid = Literal["prometheus", "alertmanager", "loki", "jaeger"]
+BACKENDS = ("prometheus", "alertmanager", "victorialogs", "jaeger")
+Uid = Literal["prometheus", "alertmanager", "victorialogs", "jaeger"]
 Shift = Annotated[str, Field(pattern=r"^-?\d+[smh]$")]
 
 
@@ -34,7 +35,7 @@ class Known(BaseModel):
 
 class Exemplar(Known):
     name: Literal["trace_id"]  # the label that the demo and the collector give their exemplars
-    datasourceUid: Literal["jaeger"]
+    url: str
     urlDisplayLabel: str
 
 
@@ -58,10 +59,21 @@ class DerivedField(Known):
     matcherRegex: str
     datasourceUid: Literal["jaeger"]
     url: Literal["${__value.raw}"]
+    urlDisplayLabel: str
 
 
-class LokiData(Known):
-    maxLines: int
+class LevelRule(Known):
+    field: str
+    operator: Literal["equals", "notEquals", "regex", "lessThan", "greaterThan", "wordFilter"]
+    value: int
+    level: Literal["critical", "error", "warning", "info", "debug", "trace", "unknown"]
+
+
+class VictoriaLogsData(Known):
+    """Of the plugin 0.30.1 (src/types.ts: Options)."""
+
+    maxLines: Annotated[int, Field(le=10000)]
+    logLevelRules: list[LevelRule]
     derivedFields: list[DerivedField] = []
 
 
@@ -70,7 +82,7 @@ class NodeGraph(Known):
 
 
 class ToLogs(Known):
-    datasourceUid: Literal["loki"]
+    datasourceUid: Literal["victorialogs"]
     spanStartTimeShift: Shift
     spanEndTimeShift: Shift
     customQuery: Literal[True]
@@ -104,7 +116,7 @@ class JaegerData(Known):
 DATA: dict[str, type[Known]] = {
     "prometheus": PrometheusData,
     "alertmanager": AlertmanagerData,
-    "loki": LokiData,
+    "victorialogs": VictoriaLogsData,
     "jaeger": JaegerData,
 }
 
@@ -112,7 +124,7 @@ DATA: dict[str, type[Known]] = {
 class Datasource(Known):
     name: str
     uid: Uid
-    type: Uid
+    type: str
     access: Literal["proxy"]
     url: str
     isDefault: bool = False
@@ -174,8 +186,16 @@ def uids(value: Any) -> set[str]:
     """Every datasource that something leads to."""
     if isinstance(value, dict):
         own = {entry for key, entry in value.items() if key in ("datasourceUid", "alertmanagerUid")}
+        own |= {explored(entry)["datasource"] for key, entry in value.items() if key == "url" and "/explore" in entry}
         return own.union(*(uids(entry) for entry in value.values()))
     return set().union(*(uids(entry) for entry in value)) if isinstance(value, list) else set()
+
+
+def explored(url: str) -> dict[str, Any]:
+    """What Grafana's Explore is asked to show."""
+    assert urlsplit(url).path == "/explore"
+    [left] = parse_qs(urlsplit(url).query)["left"]
+    return dict(json.loads(left))
 
 
 COMBINATIONS = [names for count in range(5) for names in itertools.combinations(BACKENDS, count)]
@@ -188,7 +208,8 @@ def test_there_is_a_datasource_for_what_runs_and_each_leads_to_what_is_there(
     found = datasources(*enabled, monkeypatch=monkeypatch)
     assert set(found) == set(enabled)
     for uid, datasource in found.items():
-        assert (datasource.type, datasource.url) == (uid, f"http://{uid}.test")
+        kind = "victoriametrics-logs-datasource" if uid == "victorialogs" else uid
+        assert (datasource.type, datasource.url) == (kind, f"http://{uid}.test")
         DATA[uid].model_validate(datasource.jsonData)
         assert uids(datasource.jsonData) <= set(enabled)
 
@@ -199,8 +220,8 @@ def test_with_all_of_them_every_way_is_there(monkeypatch: pytest.MonkeyPatch) ->
     assert ways == {
         "prometheus": {"alertmanager", "jaeger"},
         "alertmanager": set(),
-        "loki": {"jaeger"},
-        "jaeger": {"loki", "prometheus"},
+        "victorialogs": {"jaeger"},
+        "jaeger": {"victorialogs", "prometheus"},
     }
     assert [uid for uid, datasource in found.items() if datasource.isDefault] == ["prometheus"]
 
@@ -216,11 +237,33 @@ def test_a_trace_leads_to_its_lines_and_to_metrics_of_the_same_operation(monkeyp
     data = JaegerData.model_validate(datasources(*BACKENDS, monkeypatch=monkeypatch)["jaeger"].jsonData)
     assert data.tracesToLogsV2
     assert data.tracesToMetrics
-    assert data.tracesToLogsV2.query == '{service_name=~".+"} | trace_id="${__span.traceId}"'
+    assert data.tracesToLogsV2.query == 'trace_id:="${__span.traceId}"'
     for query in data.tracesToMetrics.queries:
         for tags in ('span_name="GET /hello"', 'span_name="GET", service_name="hello-service"', ""):
             promql_parser.parse(query.query.replace("$__tags", tags))
         assert "$__tags" in query.query
+
+
+def test_an_exemplar_opens_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = PrometheusData.model_validate(datasources(*BACKENDS, monkeypatch=monkeypatch)["prometheus"].jsonData)
+    [exemplar] = data.exemplarTraceIdDestinations
+    assert "${__value.raw}" in exemplar.url, "Grafana fills it in before it reads the address"
+    assert explored(exemplar.url)["queries"] == [{"refId": "A", "query": "${__value.raw}"}]
+
+
+def victorialogs(monkeypatch: pytest.MonkeyPatch) -> VictoriaLogsData:
+    return VictoriaLogsData.model_validate(datasources(*BACKENDS, monkeypatch=monkeypatch)["victorialogs"].jsonData)
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [(0, None), (1, "trace"), (4, "trace"), (5, "debug"), (9, "info"), (12, "info"), (13, "warning"), (17, "error"),
+     (20, "error"), (21, "critical"), (24, "critical")],
+)  # fmt: skip
+def test_a_line_has_the_level_of_its_number(number: int, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = victorialogs(monkeypatch).logLevelRules
+    assert {(rule.field, rule.operator) for rule in rules} == {("severity_number", "greaterThan")}
+    assert next((rule.level for rule in rules if number > rule.value), None) == level
 
 
 @pytest.mark.parametrize(
@@ -233,9 +276,8 @@ def test_a_trace_leads_to_its_lines_and_to_metrics_of_the_same_operation(monkeyp
     ],
 )
 def test_a_json_line_leads_to_its_trace(line: str, trace: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = LokiData.model_validate(datasources(*BACKENDS, monkeypatch=monkeypatch)["loki"].jsonData)
-    by_label, by_line = data.derivedFields
-    assert (by_label.matcherType, by_label.matcherRegex) == ("label", "^trace_id$")
+    by_label, by_line = victorialogs(monkeypatch).derivedFields
+    assert (by_label.matcherType, by_label.matcherRegex) == ("label", "trace_id"), "the plugin compares it as it is"
     assert by_line.name != by_label.name, "Grafana takes fields of one name for one"
     found = re.search(by_line.matcherRegex, line)
     assert (found[1] if found else None) == trace
@@ -280,11 +322,40 @@ def test_nobody_gets_in_without_an_account_and_nothing_goes_out() -> None:
     assert not ini.getboolean("users", "allow_sign_up")
     assert not any(ini.getboolean("analytics", key) for key in ini["analytics"])
     assert not ini.getboolean("news", "news_feed_enabled")
-    assert ini.getboolean("plugins", "preinstall_disabled")
     assert ini["server"]["http_addr"] == "${NOMAD_IP_http}"
     assert all(section[key] for section in (ini[name] for name in ini.sections()) for key in section), (
         "Grafana skips a setting without a value"
     )
+
+
+PLUGIN = "victoriametrics-logs-datasource"
+
+
+def plugins(*enabled: str, **grafana: Any) -> configparser.SectionProxy:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(content(rendered(*enabled, **grafana), "config/grafana.ini"))
+    return parser["plugins"]
+
+
+def test_the_plugin_that_reads_logs_is_fetched_and_no_other() -> None:
+    section = plugins("victorialogs")
+    assert re.fullmatch(rf"{PLUGIN}@\d+\.\d+\.\d+", section["preinstall"]), (
+        "pinned: else it is looked for at each start"
+    )
+    assert section.get("preinstall_disabled") is None, "which would stop this one, too"
+    assert not section.getboolean("preinstall_auto_update")
+    assert "grafana-lokiexplore-app" in section["disable_plugins"].split(",")
+    assert "preinstall_sync" not in section, "Grafana would not start where it cannot be fetched"
+    assert not section.getboolean("plugin_admin_enabled")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "given"), [((), {}), (("jaeger",), {}), (("victorialogs",), {"plugins_dir": "/opt/plugins"})]
+)
+def test_nothing_is_fetched_when_it_is_not_needed_or_there(enabled: tuple[str, ...], given: dict[str, str]) -> None:
+    section = plugins(*enabled, **given)
+    assert section.getboolean("preinstall_disabled")
+    assert PLUGIN not in str(dict(section))
 
 
 def test_looking_without_an_account_is_as_a_viewer() -> None:
@@ -332,6 +403,44 @@ def test_a_program_is_told_where_its_own_files_are(driver: str) -> None:
     assert json.loads(args[1].replace(",\n        ]", "]")) == [
         "server", "--homepath=/opt/grafana", "--config=${NOMAD_TASK_DIR}/grafana.ini",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("driver", ["docker", "podman", "exec", "raw_exec"])
+def test_plugins_are_where_plugins_dir_says(driver: str) -> None:
+    assert re.search(r'GF_PATHS_PLUGINS +=.*/plugins"', hcl(driver))
+    text = hcl(driver, plugins_dir="/opt/of-ours")
+    assert re.search('GF_PATHS_PLUGINS += "/opt/of-ours"', text)
+    assert 'volume "plugins"' not in text, "they are in the image, or on the node"
+
+
+@pytest.mark.parametrize("driver", ["docker", "podman", "exec"])
+def test_a_volume_with_plugins_is_mounted_there_to_be_read(driver: str) -> None:
+    text = hcl(driver, plugins_dir="/opt/of-ours", plugins_volume="of-ours")
+    declared = re.search(r'volume "plugins" {(.*?)}', text, re.DOTALL)
+    mounted = re.search(r'volume_mount {\s+volume      = "plugins"(.*?)}', text, re.DOTALL)
+    assert declared
+    assert mounted
+    assert 'source    = "of-ours"' in declared[1]
+    assert 'destination = "/opt/of-ours"' in mounted[1]
+    assert declared[1].count("read_only = true") == 1
+    assert re.search("read_only +=  *true", mounted[1])
+
+
+def test_raw_exec_mounts_no_volume() -> None:
+    assert "of-ours" not in hcl("raw_exec", plugins_dir="/opt/plugins", plugins_volume="of-ours")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"plugins_volume": "of-ours"}, "needs plugins_dir"),
+        ({"plugins_dir": "plugins"}, "from the root on"),
+        ({"plugins_dir": "/opt/${HOME}"}, "from the root on"),
+    ],
+)
+def test_a_folder_that_is_none_is_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rendered(**given)
 
 
 @pytest.mark.parametrize("driver", ["docker", "podman", "exec", "raw_exec"])
