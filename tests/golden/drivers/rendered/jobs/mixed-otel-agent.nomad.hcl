@@ -162,7 +162,7 @@ job "mixed-otel-agent" {
       driver = "podman"
 
       config {
-        image        = "otel/opentelemetry-collector-contrib:0.159.0"
+        image        = "otel/opentelemetry-collector-contrib:0.165.0"
         network_mode = "host"
         working_dir  = "/"
         args = [

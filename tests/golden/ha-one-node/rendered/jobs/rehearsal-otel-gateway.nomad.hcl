@@ -111,7 +111,7 @@ job "rehearsal-otel-gateway" {
       driver = "raw_exec"
 
       config {
-        command = "otelcol-gateway"
+        command = "otelcol"
         args = [
           "--config=${NOMAD_TASK_DIR}/otel-gateway.yml",
           "--config=${NOMAD_TASK_DIR}/backends.yml",

@@ -138,7 +138,7 @@ job "obs-otel-agent" {
       driver = "raw_exec"
 
       config {
-        command = "otelcol-agent"
+        command = "otelcol"
         args = [
           "--config=${NOMAD_TASK_DIR}/otel-agent.yml",
           "--config=${NOMAD_TASK_DIR}/gateway.yml",

@@ -106,14 +106,14 @@ job "obs-otel-gateway" {
         data          = <<-EOT
         exporters:
           otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
-          otlp_http/loki: {endpoint: "http://{{ $at := "127.0.0.1:3100" }}{{ range service "loki" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}/otlp"}
+          otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}
         EOT
       }
 
       driver = "raw_exec"
 
       config {
-        command = "otelcol-gateway"
+        command = "otelcol"
         args = [
           "--config=${NOMAD_TASK_DIR}/otel-gateway.yml",
           "--config=${NOMAD_TASK_DIR}/backends.yml",

@@ -111,7 +111,7 @@ job "obs-otel-gateway" {
         data          = <<-EOT
         exporters:
           otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
-          otlp_http/loki: {endpoint: "http://{{ $at := "127.0.0.1:3100" }}{{ range service "loki" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}/otlp"}
+          otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}
         EOT
       }
 
@@ -123,7 +123,7 @@ job "obs-otel-gateway" {
       driver = "docker"
 
       config {
-        image        = "otel/opentelemetry-collector-contrib:0.159.0"
+        image        = "otel/opentelemetry-collector-contrib:0.165.0"
         network_mode = "host"
         work_dir     = "/"
         args = [

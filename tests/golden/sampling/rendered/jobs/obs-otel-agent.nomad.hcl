@@ -163,7 +163,7 @@ job "obs-otel-agent" {
       driver = "docker"
 
       config {
-        image        = "otel/opentelemetry-collector-contrib:0.159.0"
+        image        = "otel/opentelemetry-collector-contrib:0.165.0"
         network_mode = "host"
         work_dir     = "/"
         args = [

@@ -1,10 +1,10 @@
-job "mixed-loki" {
+job "mixed-victorialogs" {
   region      = "global"
   namespace   = "default"
   datacenters = ["*"]
   type        = "service"
 
-  group "loki" {
+  group "victorialogs" {
     update {
       max_parallel      = 1
       health_check      = "checks"
@@ -31,18 +31,17 @@ job "mixed-loki" {
     network {
       mode = "host"
       port "http" {
-        static = 3100
+        static = 9428
       }
-      port "grpc" {}
     }
 
     volume "data" {
       type   = "host"
-      source = "mixed-loki"
+      source = "mixed-victorialogs"
     }
 
     service {
-      name     = "loki"
+      name     = "victorialogs"
       provider = "consul"
       port     = "http"
       tags     = ["obsctl.scrape"]
@@ -54,47 +53,43 @@ job "mixed-loki" {
 
       check {
         type     = "http"
-        path     = "/ready"
+        path     = "/health"
         interval = "10s"
         timeout  = "2s"
       }
     }
 
-    task "loki" {
-      # Chunks in memory are written out at the end; what a kill cuts off is in the write-ahead log.
-      kill_timeout = "60s"
+    task "victorialogs" {
+      kill_timeout = "30s" # what is in memory is written out at the end
 
       env {
-        GOMEMLIMIT = "409MiB"
-        DATA_DIR   = "/loki"
-      }
-
-      template {
-        destination = "local/loki.yml"
-        data        = "{{ key \"obsctl/mixed/config/loki.yml\" }}"
-        change_mode = "restart"
+        GOMEMLIMIT = "204MiB"
       }
 
       volume_mount {
         volume      = "data"
-        destination = "/loki"
+        destination = "/victoria-logs-data"
       }
 
       driver = "podman"
 
       config {
-        image        = "grafana/loki:3.7.6"
+        image        = "victoriametrics/victoria-logs:v1.52.1"
         network_mode = "host"
         working_dir  = "/"
         args = [
-          "-config.file=${NOMAD_TASK_DIR}/loki.yml",
-          "-config.expand-env=true",
+          "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-storageDataPath=/victoria-logs-data",
+          "-retentionPeriod=168h",
+          "-retention.maxDiskUsagePercent=90",
+          "-storage.minFreeDiskSpaceBytes=256MB",
+          "-loggerLevel=WARN",
         ]
       }
 
       resources {
         cpu    = 300
-        memory = 512
+        memory = 256
       }
     }
   }

@@ -1,10 +1,10 @@
-job "obs-loki" {
+job "obs-victorialogs" {
   region      = "global"
   namespace   = "default"
   datacenters = ["*"]
   type        = "service"
 
-  group "loki" {
+  group "victorialogs" {
     update {
       max_parallel      = 1
       health_check      = "checks"
@@ -31,13 +31,12 @@ job "obs-loki" {
     network {
       mode = "host"
       port "http" {
-        static = 3100
+        static = 9428
       }
-      port "grpc" {}
     }
 
     service {
-      name     = "loki"
+      name     = "victorialogs"
       provider = "consul"
       port     = "http"
       tags     = ["obsctl.scrape"]
@@ -49,40 +48,36 @@ job "obs-loki" {
 
       check {
         type     = "http"
-        path     = "/ready"
+        path     = "/health"
         interval = "1s"
         timeout  = "2s"
       }
     }
 
-    task "loki" {
-      # Chunks in memory are written out at the end; what a kill cuts off is in the write-ahead log.
-      kill_timeout = "60s"
+    task "victorialogs" {
+      kill_timeout = "30s" # what is in memory is written out at the end
 
       env {
-        GOMEMLIMIT = "409MiB"
-        DATA_DIR   = "${meta.obsctl_volumes}/obs-loki"
-      }
-
-      template {
-        destination = "local/loki.yml"
-        data        = "{{ key \"obsctl/obs/config/loki.yml\" }}"
-        change_mode = "restart"
+        GOMEMLIMIT = "204MiB"
       }
 
       driver = "raw_exec"
 
       config {
-        command = "loki"
+        command = "victoria-logs"
         args = [
-          "-config.file=${NOMAD_TASK_DIR}/loki.yml",
-          "-config.expand-env=true",
+          "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-storageDataPath=${meta.obsctl_volumes}/obs-victorialogs",
+          "-retentionPeriod=168h",
+          "-retention.maxDiskUsagePercent=90",
+          "-storage.minFreeDiskSpaceBytes=256MB",
+          "-loggerLevel=WARN",
         ]
       }
 
       resources {
         cpu    = 300
-        memory = 512
+        memory = 256
       }
     }
   }

@@ -1,10 +1,10 @@
-job "platform-loki" {
+job "platform-victorialogs" {
   region      = "eu"
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
 
-  group "loki" {
+  group "victorialogs" {
     update {
       max_parallel      = 1
       health_check      = "checks"
@@ -31,18 +31,17 @@ job "platform-loki" {
     network {
       mode = "host"
       port "http" {
-        static = 3100
+        static = 9428
       }
-      port "grpc" {}
     }
 
     volume "data" {
       type   = "host"
-      source = "platform-loki"
+      source = "platform-victorialogs"
     }
 
     service {
-      name     = "loki"
+      name     = "victorialogs"
       provider = "consul"
       port     = "http"
       tags     = ["obsctl.scrape"]
@@ -54,47 +53,43 @@ job "platform-loki" {
 
       check {
         type     = "http"
-        path     = "/ready"
+        path     = "/health"
         interval = "10s"
         timeout  = "2s"
       }
     }
 
-    task "loki" {
-      # Chunks in memory are written out at the end; what a kill cuts off is in the write-ahead log.
-      kill_timeout = "60s"
+    task "victorialogs" {
+      kill_timeout = "30s" # what is in memory is written out at the end
 
       env {
-        GOMEMLIMIT = "409MiB"
-        DATA_DIR   = "/loki"
-      }
-
-      template {
-        destination = "local/loki.yml"
-        data        = "{{ key \"obsctl/platform/config/loki.yml\" }}"
-        change_mode = "restart"
+        GOMEMLIMIT = "204MiB"
       }
 
       volume_mount {
         volume      = "data"
-        destination = "/loki"
+        destination = "/victoria-logs-data"
       }
 
       driver = "docker"
 
       config {
-        image        = "grafana/loki:3.7.6"
+        image        = "victoriametrics/victoria-logs:v1.52.1"
         network_mode = "host"
         work_dir     = "/"
         args = [
-          "-config.file=${NOMAD_TASK_DIR}/loki.yml",
-          "-config.expand-env=true",
+          "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-storageDataPath=/victoria-logs-data",
+          "-retentionPeriod=168h",
+          "-retention.maxDiskUsagePercent=90",
+          "-storage.minFreeDiskSpaceBytes=256MB",
+          "-loggerLevel=WARN",
         ]
       }
 
       resources {
         cpu    = 300
-        memory = 512
+        memory = 256
       }
     }
   }
