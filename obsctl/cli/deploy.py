@@ -123,7 +123,7 @@ def _verify(app: App, rendered: Rendered, consul: ConsulApi, timeout: float) -> 
         wait_flowing(
             wire.otel_agent(config, consul),
             wire.jaeger(config, consul) if parts.jaeger.enabled else None,
-            wire.loki(config, consul) if parts.loki.enabled else None,
+            wire.logs(config, consul) if parts.victorialogs.enabled else None,
             emit=app.ui.event,
             timeout=timeout,
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from obsctl.telemetry.lines import Line, Origins, Query
     from obsctl.telemetry.logs import Found
 
-MOST = 5000  # as many as Loki gives at once
+MOST = 10_000
 
 
 @click.command()
@@ -30,8 +30,8 @@ MOST = 5000  # as many as Loki gives at once
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 @click.option("--grep", default="", metavar="TEXT", help="Only lines that contain this, in upper or lower case.")
 @click.option("--trace", "trace_id", callback=as_trace_id, metavar="ID", help="Only lines of this trace.")
-@click.option("--source", type=click.Choice(["auto", "loki", "nomad"]), default="auto", show_default=True,
-              help="Where to read; auto: Loki, and Nomad when Loki is down or has none.")  # fmt: skip
+@click.option("--source", type=click.Choice(["auto", "store", "nomad"]), default="auto", show_default=True,
+              help="Where to read; auto: the log store, or Nomad when that is down or has none.")  # fmt: skip
 @click.pass_obj
 def logs(app: App, /, component: str | None, lines: int, follow: bool, source: str, **wanted: Any) -> int:
     """Show the recent lines of COMPONENT, a component of the stack or any Nomad job.
@@ -42,6 +42,7 @@ def logs(app: App, /, component: str | None, lines: int, follow: bool, source: s
     """
     from obsctl.cli import wire
     from obsctl.telemetry.lines import Origins
+    from obsctl.telemetry.logs import TITLES
 
     if follow and app.ui.as_json:
         raise click.UsageError("--follow has no end, so there is no JSON document of it")
@@ -51,7 +52,7 @@ def logs(app: App, /, component: str | None, lines: int, follow: bool, source: s
     clients = wire.clients(config)
     query = _query(config, clients, component, lines, **wanted)
     found = _find(config, clients, query, source)
-    origin = found.source.capitalize()
+    origin = TITLES[found.source]
     app.ui.aside(f"from {origin} at {found.address}{f': {found.reason}' if found.reason else ''}")
     origins = Origins()
     data = {"source": found.source, "reason": found.reason, "lines": [_document(line) for line in found.lines]}
@@ -86,16 +87,16 @@ def _job(config: Config, clients: Clients, name: str) -> str:
 
 def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:
     from obsctl.cli import wire
-    from obsctl.telemetry.logs import from_either, from_loki, from_nomad
+    from obsctl.telemetry.logs import from_either, from_nomad, from_store
 
-    loki = partial(wire.loki, config, clients.consul)
+    store = partial(wire.logs, config, clients.consul)
     if source == "nomad" and not query.job_id:
         raise click.UsageError("Nomad knows no traces: name a COMPONENT too")
     if source == "nomad":
         return from_nomad(clients.nomad, query, "as asked for")
-    if source == "loki" or not query.job_id:
-        return from_loki(loki, query)
-    return from_either(loki, clients.nomad, query)
+    if source == "store" or not query.job_id:
+        return from_store(store, query)
+    return from_either(store, clients.nomad, query)
 
 
 def _nothing(found: Found, component: str | None) -> str:

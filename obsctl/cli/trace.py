@@ -132,10 +132,10 @@ def _none(jaeger: JaegerApi, search: Search, looked_at: int) -> ObsctlError:
 def _lines(app: App, config: Config, clients: Clients, found: Trace) -> list[Line]:
     """Its log lines; without them the tree is still worth showing."""
     from obsctl.cli import wire
-    from obsctl.telemetry.loki_logs import of_trace
+    from obsctl.telemetry.stored_logs import of_trace
 
     try:
-        return of_trace(wire.loki(config, clients.consul), found.trace_id, found.start, found.end, limit=MOST_LINES)
+        return of_trace(wire.logs(config, clients.consul), found.trace_id, found.start, found.end, limit=MOST_LINES)
     except ObsctlError as error:
         app.ui.aside(f"no log lines: {error.message}")
         return []

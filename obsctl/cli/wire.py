@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from obsctl.clients import connect
 from obsctl.clients.instances import of_stack, passes, url
-from obsctl.clients.protocols import ConsulApi, JaegerApi, Json, LokiApi, NomadApi, OtlpApi, RegistryApi, SinkApi
+from obsctl.clients.protocols import ConsulApi, JaegerApi, Json, LogsApi, NomadApi, OtlpApi, RegistryApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
@@ -79,9 +79,9 @@ def jaeger(config: Config, consul: ConsulApi) -> JaegerApi:
     return connect.jaeger(_address(consul, config.stack, "jaeger"))
 
 
-def loki(config: Config, consul: ConsulApi) -> LokiApi:
+def logs(config: Config, consul: ConsulApi) -> LogsApi:
     """Raises ObsctlError when it is not registered in Consul."""
-    return connect.loki(_address(consul, config.stack, "loki"))
+    return connect.logs(_address(consul, config.stack, "victorialogs"))
 
 
 def registries(config: Config) -> Callable[[str], RegistryApi]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from obsctl.clients.alertmanager_api import AlertmanagerClient
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.jaeger_api import JaegerClient
-from obsctl.clients.loki_api import LokiClient
+from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.nomad_api import NomadClient
 from obsctl.clients.otlp_api import OtlpClient
 from obsctl.clients.prometheus_api import PrometheusClient
@@ -15,7 +15,7 @@ from obsctl.clients.protocols import (
     AlertmanagerApi,
     ConsulApi,
     JaegerApi,
-    LokiApi,
+    LogsApi,
     NomadApi,
     OtlpApi,
     PrometheusApi,
@@ -64,8 +64,8 @@ def jaeger(address: str) -> JaegerApi:
     return JaegerClient(_own("Jaeger", "jaeger", address, _SEARCH_TIMEOUT))
 
 
-def loki(address: str) -> LokiApi:
-    return LokiClient(_own("Loki", "loki", address, _SEARCH_TIMEOUT))
+def logs(address: str) -> LogsApi:
+    return LogsClient(_own("VictoriaLogs", "victorialogs", address, _SEARCH_TIMEOUT))
 
 
 def _configured(

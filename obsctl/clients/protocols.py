@@ -272,15 +272,16 @@ class JaegerApi(Protocol):
         times and took at least `min_duration` seconds."""
 
 
-class LokiApi(Protocol):
-    """The Loki calls obsctl needs. A query that Loki does not understand is Rejected, with its own words."""
+class LogsApi(Protocol):
+    """The VictoriaLogs calls obsctl needs. A query that it does not understand is Rejected, with its own words."""
 
     address: str
 
     def ready(self) -> bool:
-        """False for some seconds after its start too, while it answers already."""
+        """False when it answers that it is not ready or does not answer at all."""
 
-    def lines(self, logql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
+    def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         """At most `limit` lines of start <= time < end (Unix nanoseconds): the newest, or else the oldest of them.
 
-        [{"stream": labels and structured metadata, "values": [["<Unix nanoseconds>", line], …]}], in no order."""
+        logsql: filters alone. [{"_time": RFC 3339 to the nanosecond, "_msg": line, …}] with all fields of a line, each
+        as text; in no order. A line is found about a second after it came."""

@@ -150,7 +150,7 @@ class VictoriaLogs(Component):
     retention: Annotated[Positive, Field(ge=86400.0)] = 7 * 86400.0
     """How long log lines are kept; at least a day."""
     max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 90
-    """When the file system is fuller than this, the oldest days are dropped, whoever filled it; the last two days stay."""
+    """When the file system is fuller than this, whoever filled it, the oldest days are dropped; the last two stay."""
     min_free_disk: Annotated[int, Field(strict=True, ge=1)] = 256
     """MB that stay free on its file system: below it no line is taken, and the gateway keeps them."""
     storage: Storage = Storage()
@@ -192,7 +192,7 @@ class Sampling(Strict):
 
 
 class OtelGateway(Replicated):
-    """Takes telemetry from the agents and sends it on: traces to Jaeger, logs to VictoriaLogs, metrics to Prometheus."""
+    """Takes telemetry from the agents and sends it on: to Jaeger, to VictoriaLogs, and to Prometheus."""
 
     image: Image = _COLLECTOR
     command: Command = "otelcol"

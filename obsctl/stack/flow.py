@@ -1,4 +1,4 @@
-"""Does telemetry flow: what goes in at an agent must come out of Jaeger and Loki.
+"""Does telemetry flow: what goes in at an agent must come out of Jaeger and of the log store.
 
 Like the alert path, this is looked at as a whole: five healthy programs are not yet a working road.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 
-from obsctl.clients.protocols import JaegerApi, LokiApi, OtlpApi
+from obsctl.clients.protocols import JaegerApi, LogsApi, OtlpApi
 from obsctl.model import Emit
 from obsctl.stack.verify import wait_complete
+from obsctl.telemetry.stored_logs import of_trace
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 SERVICE = "obsctl"
 """The service.name of what is sent: one span and one log line for each look."""
-_MINUTE = 60 * 1_000_000_000
 
 
 def wait_flowing(
     agent: OtlpApi,
     jaeger: JaegerApi | None,
-    loki: LokiApi | None,
+    logs: LogsApi | None,
     *,
     emit: Emit,
     timeout: float,
@@ -37,7 +37,7 @@ def wait_flowing(
     unsent: list[Callable[[], None]] = []
     if jaeger:
         unsent.append(lambda: agent.send_span(SERVICE, "verify", **ids, at=sent_at))
-    if loki:
+    if logs:
         unsent.append(lambda: agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at))
 
     def missing() -> Iterator[str]:
@@ -46,8 +46,8 @@ def wait_flowing(
             del unsent[0]
         if jaeger and not jaeger.trace(ids["trace_id"]):
             yield f"Jaeger does not have the trace {ids['trace_id']}, which was sent to {agent.address}"
-        if loki and not _has_line(loki, ids["trace_id"], sent_at):
-            yield f"Loki does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
+        if logs and not _has_line(logs, ids["trace_id"], sent_at):
+            yield f"VictoriaLogs does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
 
     wait_complete(
         "telemetry path",
@@ -59,7 +59,6 @@ def wait_flowing(
     )
 
 
-def _has_line(loki: LokiApi, trace_id: str, sent_at: float) -> bool:
+def _has_line(logs: LogsApi, trace_id: str, sent_at: float) -> bool:
     at = int(sent_at * 1e9)
-    query = f'{{service_name="{SERVICE}"}} | trace_id="{trace_id}"'
-    return bool(loki.lines(query, start=at - _MINUTE, end=at + _MINUTE, limit=1))
+    return bool(of_trace(logs, trace_id, at, at, limit=1))

@@ -78,10 +78,11 @@ def told(text: str) -> tuple[int | None, str]:
     head = text[:_HEAD]
     level = _LEVEL.search(head)
     word = next(filter(None, level.groups()), "") if level else ""
-    return _moment(head), level_of(word)
+    return moment(head), level_of(word)
 
 
-def _moment(text: str) -> int | None:
+def moment(text: str) -> int | None:
+    """The first time in the text, in Unix nanoseconds; None when there is none."""
     match = _TIME.search(text)
     if match is None:
         return None

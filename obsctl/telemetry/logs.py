@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from obsctl.clients.protocols import LokiApi, NomadApi
+from obsctl.clients.protocols import LogsApi, NomadApi
 from obsctl.errors import Forbidden, ObsctlError, ServerFailed, TimedOut, Unreachable
 from obsctl.telemetry.lines import Line, Query, Tail
-from obsctl.telemetry.loki_logs import LokiTail
 from obsctl.telemetry.nomad_logs import NomadTail
+from obsctl.telemetry.stored_logs import StoredTail
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-Source = Literal["loki", "nomad"]
+Source = Literal["victorialogs", "nomad"]
+TITLES: dict[Source, str] = {"victorialogs": "VictoriaLogs", "nomad": "Nomad"}
 FOLLOW_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Found:
-    """The lines that are there, and where more will come from. reason: why it is not Loki, "" when it is."""
+    """The lines that are there, and where more will come from. reason: why it is not the log store, "" when it is."""
 
     source: Source
     address: str
@@ -28,11 +29,11 @@ class Found:
     reason: str = ""
 
 
-def from_loki(loki: Callable[[], LokiApi], query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
-    """loki: gives the client; raises when Loki is not there."""
-    client = loki()
-    tail = LokiTail(client, query, clock=clock)
-    return Found("loki", client.address, tail.lines(), tail)
+def from_store(store: Callable[[], LogsApi], query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
+    """store: gives the client; raises when the log store is not there."""
+    client = store()
+    tail = StoredTail(client, query, clock=clock)
+    return Found("victorialogs", client.address, tail.lines(), tail)
 
 
 def from_nomad(nomad: NomadApi, query: Query, reason: str) -> Found:
@@ -40,17 +41,17 @@ def from_nomad(nomad: NomadApi, query: Query, reason: str) -> Found:
     return Found("nomad", nomad.address, tail.lines(), tail, reason)
 
 
-def from_either(loki: Callable[[], LokiApi], nomad: NomadApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
-    """From Loki; from Nomad when Loki is not there, or has none of these lines while Nomad has some."""
+def from_either(store: Callable[[], LogsApi], nomad: NomadApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
+    """From the log store; from Nomad when that is not there, or has none of these lines while Nomad has some."""
     try:
-        found = from_loki(loki, query, clock=clock)
+        found = from_store(store, query, clock=clock)
     except ObsctlError as error:
         return from_nomad(nomad, query, error.message)
     if found.lines:
         return found
     try:
-        fallback = from_nomad(nomad, query, f"Loki at {found.address} has no such lines")
-    except Forbidden:  # whoever may not look there has the answer of Loki
+        fallback = from_nomad(nomad, query, f"{TITLES[found.source]} at {found.address} has no such lines")
+    except Forbidden:  # whoever may not look there has the answer of the store
         return found
     return fallback if fallback.lines else found
 

@@ -8,9 +8,9 @@ from tests.fakes.consul import FakeConsul
 from tests.fakes.nomad import FakeNomad
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.stack import FakeAlertmanager, FakePrometheus, FakeSink
-from tests.fakes.telemetry import FakeJaeger, FakeLoki, FakeOtlp
+from tests.fakes.telemetry import FakeJaeger, FakeLogs, FakeOtlp
 
 __all__ = [
-    "FakeAlertmanager", "FakeClock", "FakeConsul", "FakeJaeger", "FakeLoki", "FakeNomad", "FakeOtlp",
+    "FakeAlertmanager", "FakeClock", "FakeConsul", "FakeJaeger", "FakeLogs", "FakeNomad", "FakeOtlp",
     "FakePrometheus", "FakeRegistry", "FakeSink",
 ]  # fmt: skip

@@ -1,21 +1,20 @@
-"""Jaeger and Loki in memory: they find what the test has put in."""
+"""Jaeger and VictoriaLogs in memory: they find what the test has put in."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 
-from obsctl.clients.protocols import JaegerApi, Json, LokiApi, OtlpApi
+from obsctl.clients.protocols import JaegerApi, Json, LogsApi, OtlpApi
 from obsctl.errors import Rejected
 from tests.fakes.breakable import Breakable
 
 _SECOND = 1_000_000_000
-_QUERY = re.compile(
-    r"""\{(?P<label>\w+)(?P<match>=~?)(?P<value>"(?:[^"\\]|\\.)*")\}
-    (?:\ \|~\ (?P<text>"(?:[^"\\]|\\.)*"))?
-    (?:\ \|\ trace_id=(?P<trace_id>"\w*"))?""",
-    re.VERBOSE,
-)
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_FILTER = re.compile(rf"\{{({_TEXT})=({_TEXT})\}}|({_TEXT}):=({_TEXT})|_msg:~({_TEXT})")
+_UNDERSCORED = {"trace_id", "span_id", "severity_text"}
 
 
 class FakeJaeger(Breakable, api=JaegerApi):
@@ -47,30 +46,32 @@ class FakeJaeger(Breakable, api=JaegerApi):
         return [group for trace_id in found for group in self.trace(trace_id)]
 
 
-class FakeLoki(Breakable, api=LokiApi):
-    """LokiApi. It knows the queries that obsctl makes, and no others. entries: (labels, Unix nanoseconds, line)."""
+class FakeLogs(Breakable, api=LogsApi):
+    """LogsApi. It knows the queries that obsctl makes, and no others. entries: (Unix nanoseconds, fields)."""
 
-    address = "http://loki.fake:3100"
+    address = "http://victorialogs.fake:9428"
 
     def __init__(self) -> None:
         super().__init__()
         self.is_ready = True
-        self.entries: list[tuple[dict[str, str], int, str]] = []
+        self.entries: list[tuple[int, dict[str, str]]] = []
 
     def ready(self) -> bool:
         return self.is_ready
 
-    def lines(self, logql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
-        query = _QUERY.fullmatch(logql)
-        if query is None:
-            raise Rejected(f"Loki at {self.address}: parse error in {logql!r}", hint="mend it")
-        found = [entry for entry in self.entries if start <= entry[1] < end and _fits(query, entry)]
-        found = sorted(found, key=lambda entry: entry[1], reverse=newest)[:limit]
-        return [{"stream": stream, "values": [[str(at), text]]} for stream, at, text in found]
+    def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
+        fits = _filter(logsql)
+        if fits is None:
+            raise Rejected(f"VictoriaLogs at {self.address}: cannot parse {logsql!r}", hint="mend it")
+        found = [(at, fields) for at, fields in self.entries if start <= at < end and fits(fields)]
+        found = sorted(found, key=lambda entry: entry[0], reverse=newest)[:limit]
+        return [{"_time": _rfc3339(at), **fields} for at, fields in found]
 
-    def receive(self, at: int, text: str, **stream: str) -> None:
-        """A line comes in. at: Unix nanoseconds."""
-        self.entries.append(({"service_name": stream.get("nomad_job", "unknown_service"), **stream}, at, text))
+    def receive(self, at: int, text: str, **fields: str) -> None:
+        """A line comes in. at: Unix nanoseconds. fields: nomad_job is nomad.job, as a name of Python cannot be."""
+        named = {name if name in _UNDERSCORED else name.replace("_", "."): value for name, value in fields.items()}
+        usual = {"service.name": named.get("nomad.job", "unknown_service"), "severity_text": "Unspecified"}
+        self.entries.append((at, {"_msg": text, **usual, **named}))
 
 
 class FakeOtlp(Breakable, api=OtlpApi):
@@ -78,10 +79,10 @@ class FakeOtlp(Breakable, api=OtlpApi):
 
     address = "http://agent.fake:4318"
 
-    def __init__(self, jaeger: FakeJaeger | None = None, loki: FakeLoki | None = None) -> None:
+    def __init__(self, jaeger: FakeJaeger | None = None, logs: FakeLogs | None = None) -> None:
         super().__init__()
         self.jaeger = jaeger
-        self.loki = loki
+        self.logs = logs
 
     def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
         time = str(int(at * _SECOND))
@@ -92,18 +93,32 @@ class FakeOtlp(Breakable, api=OtlpApi):
             self.jaeger.received.append({"resource": resource, "scopeSpans": [{"spans": [span]}]})
 
     def send_line(self, service: str, line: str, *, trace_id: str, span_id: str, at: float) -> None:
-        if self.loki:
-            self.loki.receive(int(at * _SECOND), line, service_name=service, trace_id=trace_id, span_id=span_id)
+        if self.logs:
+            self.logs.receive(int(at * _SECOND), line, service_name=service, trace_id=trace_id, span_id=span_id)
 
 
-def _fits(query: re.Match[str], entry: tuple[dict[str, str], int, str]) -> bool:
-    stream, _, text = entry
-    held = stream.get(query["label"], "")
-    wanted = json.loads(query["value"])
-    matches = re.fullmatch(wanted, held) if query["match"] == "=~" else held == wanted
-    contains = not query["text"] or re.search(json.loads(query["text"]), text)
-    in_trace = not query["trace_id"] or stream.get("trace_id") == json.loads(query["trace_id"])
-    return bool(matches and contains and in_trace)
+def _filter(logsql: str) -> Callable[[dict[str, str]], bool] | None:
+    """Whether a line's fields fit; None for a query that is none."""
+    tests: list[Callable[[dict[str, str]], object]] = []
+    rest = "" if logsql == "*" else logsql
+    while rest:
+        match = _FILTER.match(rest)
+        if match is None:
+            return None
+        tests.append(_test(*(json.loads(text) if text else "" for text in match.groups())))
+        rest = rest[match.end() :].removeprefix(" ")
+    return lambda fields: all(test(fields) for test in tests)
+
+
+def _test(label: str, its: str, field: str, value: str, pattern: str) -> Callable[[dict[str, str]], object]:
+    if pattern:
+        return lambda fields: re.search(pattern, fields["_msg"])
+    return lambda fields: fields.get(label or field, "") == (its or value)
+
+
+def _rfc3339(at: int) -> str:
+    seconds, fraction = divmod(at, _SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09}Z"
 
 
 def _nanoseconds(unix: float) -> int:

@@ -12,7 +12,7 @@ from obsctl.local import browser
 from obsctl.telemetry.lines import SECOND
 from obsctl.wait import SYSTEM_CLOCK
 from tests.command import Obsctl
-from tests.fakes import FakeJaeger, FakeLoki
+from tests.fakes import FakeJaeger, FakeLogs
 from tests.otlp import MS, TRACE, span
 from tests.unit.test_ui import Terminal
 from tests.world import World
@@ -28,9 +28,9 @@ def jaeger(monkeypatch: pytest.MonkeyPatch) -> FakeJaeger:
 
 
 @pytest.fixture
-def loki(monkeypatch: pytest.MonkeyPatch) -> FakeLoki:
-    found = FakeLoki()
-    monkeypatch.setattr(wire, "loki", lambda config, consul: found)
+def store(monkeypatch: pytest.MonkeyPatch) -> FakeLogs:
+    found = FakeLogs()
+    monkeypatch.setattr(wire, "logs", lambda config, consul: found)
     return found
 
 
@@ -122,87 +122,87 @@ def test_a_browser_is_started_only_where_there_is_a_screen(
 
 
 class TestLogs:
-    def test_from_loki(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
-        loki.receive(now - SECOND, "second", nomad_job="obs-prometheus", severity_text="ERROR")
-        loki.receive(now - 2 * SECOND, "first", nomad_job="obs-prometheus")
-        loki.receive(now - 3600 * SECOND, "long ago", nomad_job="obs-prometheus")
+    def test_from_store(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
+        store.receive(now - SECOND, "second", nomad_job="obs-prometheus", severity_text="ERROR")
+        store.receive(now - 2 * SECOND, "first", nomad_job="obs-prometheus")
+        store.receive(now - 3600 * SECOND, "long ago", nomad_job="obs-prometheus")
         ran = obsctl("logs", "prometheus")
         assert ran.code == 0
         assert [line[24:] for line in ran.out.splitlines()] == ["       first", " ERROR second"]
-        assert ran.err == "from Loki at http://loki.fake:3100\n"
+        assert ran.err == "from VictoriaLogs at http://victorialogs.fake:9428\n"
 
-    def test_from_nomad_when_loki_is_down(self, obsctl: Obsctl, loki: FakeLoki, world: World) -> None:
-        loki.failures["*"] = Unreachable("Loki at x: refused", hint="")
+    def test_from_nomad_when_the_store_is_down(self, obsctl: Obsctl, store: FakeLogs, world: World) -> None:
+        store.failures["*"] = Unreachable("VictoriaLogs at x: refused", hint="")
         world.nomad.register_job({"ID": "obs-prometheus", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
         world.nomad.written["obs-prometheus"] = {"prometheus.stderr.0": b"WARN hi\n"}
         ran = obsctl("logs", "prometheus")
         assert (ran.code, ran.out) == (0, f"{'-':24} WARN  WARN hi\n")
-        assert ran.err == "from Nomad at http://nomad.fake:4646: Loki at x: refused\n"
+        assert ran.err == "from Nomad at http://nomad.fake:4646: VictoriaLogs at x: refused\n"
 
-    def test_any_nomad_job(self, obsctl: Obsctl, loki: FakeLoki, world: World, now: int) -> None:
+    def test_any_nomad_job(self, obsctl: Obsctl, store: FakeLogs, world: World, now: int) -> None:
         world.nomad.register_job({"ID": "checkout", "TaskGroups": []})
-        loki.receive(now, "paid", nomad_job="checkout")
+        store.receive(now, "paid", nomad_job="checkout")
         assert obsctl("logs", "checkout").out.endswith(" paid\n")
 
-    def test_a_name_that_nobody_knows(self, obsctl: Obsctl, loki: FakeLoki) -> None:
+    def test_a_name_that_nobody_knows(self, obsctl: Obsctl, store: FakeLogs) -> None:
         ran = obsctl("logs", "nobody")
         assert ran.code == 2
         assert "no component and no Nomad job nobody; there are alert-sink" in ran.err
 
-    def test_of_a_trace_from_all_services(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
-        loki.receive(now - 2, "asked", nomad_job="obs-hello-service", trace_id=TRACE)
-        loki.receive(now - 1, "gave", nomad_job="obs-response-service", trace_id=TRACE)
-        loki.receive(now, "another", nomad_job="obs-hello-service", trace_id="7")
+    def test_of_a_trace_from_all_services(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
+        store.receive(now - 2, "asked", nomad_job="obs-hello-service", trace_id=TRACE)
+        store.receive(now - 1, "gave", nomad_job="obs-response-service", trace_id=TRACE)
+        store.receive(now, "another", nomad_job="obs-hello-service", trace_id="7")
         ran = obsctl("logs", "--trace", TRACE.upper())
         assert [line.split(" ", 1)[1].strip() for line in ran.out.splitlines()] == [
             "obs-hello-service | asked",
             "obs-response-service | gave",
         ]
 
-    def test_as_json(self, obsctl: Obsctl, loki: FakeLoki, now: int) -> None:
-        loki.receive(now, "hi", nomad_job="obs-loki", nomad_task="loki", log_iostream="stderr")
-        document = obsctl("--json", "logs", "loki", "--grep", "H").document()
-        assert (document["schema"], document["source"], document["reason"]) == ("obsctl/logs/v1", "loki", "")
+    def test_as_json(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
+        store.receive(now, "hi", nomad_job="obs-victorialogs", nomad_task="victorialogs", log_iostream="stderr")
+        document = obsctl("--json", "logs", "victorialogs", "--grep", "H").document()
+        assert (document["schema"], document["source"], document["reason"]) == ("obsctl/logs/v1", "victorialogs", "")
         [line] = document["lines"]
-        assert (line["text"], line["at"], line["task"], line["stream"]) == ("hi", now, "loki", "stderr")
+        assert (line["text"], line["at"], line["task"], line["stream"]) == ("hi", now, "victorialogs", "stderr")
         assert line["time"].endswith("Z")
 
-    def test_none_at_all_is_no_error_but_said(self, obsctl: Obsctl, loki: FakeLoki, world: World) -> None:
-        ran = obsctl("logs", "loki")
+    def test_none_at_all_is_no_error_but_said(self, obsctl: Obsctl, store: FakeLogs, world: World) -> None:
+        ran = obsctl("logs", "victorialogs")
         assert (ran.code, ran.out) == (0, "")
-        assert ran.err.endswith("no lines of loki in this time; --since 1h looks further back\n")
-        world.nomad.register_job({"ID": "obs-loki", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
-        world.nomad.written["obs-loki"] = {"loki.stderr.0": b"2026-01-01T00:00:00Z hi\n"}
-        said = obsctl("logs", "loki", "--source", "nomad").err
+        assert ran.err.endswith("no lines of victorialogs in this time; --since 1h looks further back\n")
+        world.nomad.register_job({"ID": "obs-victorialogs", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
+        world.nomad.written["obs-victorialogs"] = {"victorialogs.stderr.0": b"2026-01-01T00:00:00Z hi\n"}
+        said = obsctl("logs", "victorialogs", "--source", "nomad").err
         assert said.endswith("the newest is of 2026-01-01T00:00:00.000Z: ask for more with --since\n")
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             ((), "name a COMPONENT, or a trace with --trace ID"),
-            (("loki", "--since", "5"), "'5' is no duration"),
-            (("loki", "--trace", "xyz"), "'xyz' is no trace id"),
-            (("loki", "--follow", "--json"), "--follow has no end"),
+            (("victorialogs", "--since", "5"), "'5' is no duration"),
+            (("victorialogs", "--trace", "xyz"), "'xyz' is no trace id"),
+            (("victorialogs", "--follow", "--json"), "--follow has no end"),
             (("--trace", TRACE, "--source", "nomad"), "Nomad knows no traces"),
-            (("loki", "--lines", "0"), "not in the range"),
+            (("victorialogs", "--lines", "0"), "not in the range"),
         ],
     )
-    def test_wrong_usage(self, obsctl: Obsctl, loki: FakeLoki, arguments: tuple[str, ...], words: str) -> None:
+    def test_wrong_usage(self, obsctl: Obsctl, store: FakeLogs, arguments: tuple[str, ...], words: str) -> None:
         ran = obsctl("logs", *arguments)
         assert ran.code == 2
         assert words in ran.err
 
     def test_followed_until_ctrl_c(
-        self, obsctl: Obsctl, loki: FakeLoki, now: int, monkeypatch: pytest.MonkeyPatch
+        self, obsctl: Obsctl, store: FakeLogs, now: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def sleep(seconds: float) -> None:
-            if len(loki.entries) > 1:
+            if len(store.entries) > 1:
                 raise KeyboardInterrupt
-            loki.receive(now + 1, "second", nomad_job="obs-loki")
+            store.receive(now + 1, "second", nomad_job="obs-victorialogs")
 
         monkeypatch.setattr("obsctl.wait.SystemClock.sleep", lambda self, seconds: sleep(seconds))
-        loki.receive(now, "first", nomad_job="obs-loki")
-        ran = obsctl("-q", "logs", "loki", "--follow")
+        store.receive(now, "first", nomad_job="obs-victorialogs")
+        ran = obsctl("-q", "logs", "victorialogs", "--follow")
         assert ran.code == 130
         assert [line.split()[-1] for line in ran.out.splitlines()] == ["first", "second"]
         assert ran.err == ""
@@ -248,18 +248,18 @@ class TestTrace:
             (1, "GET /phrase", ["KeyError: 'x'"]),
         ]
 
-    def test_with_its_log_lines(self, obsctl: Obsctl, jaeger: FakeJaeger, loki: FakeLoki, now: int) -> None:
+    def test_with_its_log_lines(self, obsctl: Obsctl, jaeger: FakeJaeger, store: FakeLogs, now: int) -> None:
         received(jaeger, now)
-        loki.receive(now + 3 * MS, "no phrase", trace_id=TRACE, span_id="2".rjust(16, "0"), severity_text="WARN")
+        store.receive(now + 3 * MS, "no phrase", trace_id=TRACE, span_id="2".rjust(16, "0"), severity_text="WARN")
         assert "   └─ +3.00 ms WARN no phrase" in obsctl("trace", TRACE, "--logs").out.splitlines()
         [line] = obsctl("trace", TRACE, "--logs", "--json").document()["lines"]
         assert line["text"] == "no phrase"
 
-    def test_without_loki_the_tree_is_still_shown(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
+    def test_without_the_store_the_tree_is_still_shown(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
         received(jaeger, now)
         ran = obsctl("trace", TRACE, "--logs")
         assert ran.code == 0
-        assert ran.err == "no log lines: loki of stack obs is not registered in Consul\n"
+        assert ran.err == "no log lines: victorialogs of stack obs is not registered in Consul\n"
 
     def test_attributes_with_v(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
         jaeger.received = [span("web", "GET", "1", start=now, http_route="/x")]

@@ -7,19 +7,19 @@ import pytest
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
 from obsctl.stack.flow import wait_flowing
-from tests.fakes import FakeClock, FakeJaeger, FakeLoki, FakeOtlp
+from tests.fakes import FakeClock, FakeJaeger, FakeLogs, FakeOtlp
 
 
 class Road:
     """An agent, and the backends that what it takes comes to."""
 
     def __init__(self) -> None:
-        self.clock, self.jaeger, self.loki = FakeClock(), FakeJaeger(), FakeLoki()
-        self.agent = FakeOtlp(self.jaeger, self.loki)
+        self.clock, self.jaeger, self.store = FakeClock(), FakeJaeger(), FakeLogs()
+        self.agent = FakeOtlp(self.jaeger, self.store)
         self.events: list[Event] = []
 
-    def wait(self, *, jaeger: bool = True, loki: bool = True, timeout: float = 20) -> None:
-        backends = self.jaeger if jaeger else None, self.loki if loki else None
+    def wait(self, *, jaeger: bool = True, store: bool = True, timeout: float = 20) -> None:
+        backends = self.jaeger if jaeger else None, self.store if store else None
         wait_flowing(self.agent, *backends, emit=self.events.append, timeout=timeout, clock=self.clock)
 
 
@@ -40,7 +40,7 @@ def test_both_belong_to_one_trace_that_is_new_each_time(road: Road) -> None:
     road.wait()
     road.wait()
     spans = [group["scopeSpans"][0]["spans"][0]["traceId"] for group in road.jaeger.received]
-    assert spans == [stream["trace_id"] for stream, _, _ in road.loki.entries]
+    assert spans == [fields["trace_id"] for _, fields in road.store.entries]
     assert len(set(spans)) == 2
 
 
@@ -54,12 +54,12 @@ def test_what_takes_a_while_is_waited_for(road: Road) -> None:
 def deliver_late(road: Road) -> None:
     """The span that was on its way arrives."""
     road.agent.jaeger = road.jaeger
-    stream, at, _ = road.loki.entries[0]
-    road.agent.send_span("obsctl", "verify", trace_id=stream["trace_id"], span_id=stream["span_id"], at=at / 1e9)
+    at, fields = road.store.entries[0]
+    road.agent.send_span("obsctl", "verify", trace_id=fields["trace_id"], span_id=fields["span_id"], at=at / 1e9)
 
 
 @pytest.mark.parametrize(
-    ("broken", "words"), [("jaeger", "Jaeger does not have the trace"), ("loki", "Loki does not have the line")]
+    ("broken", "words"), [("jaeger", "Jaeger does not have the trace"), ("logs", "VictoriaLogs does not have the line")]
 )
 def test_what_does_not_arrive_is_named(broken: str, words: str, road: Road) -> None:
     setattr(road.agent, broken, None)
@@ -71,8 +71,8 @@ def test_what_does_not_arrive_is_named(broken: str, words: str, road: Road) -> N
 
 def test_a_backend_that_the_stack_does_not_have_is_not_asked(road: Road) -> None:
     road.wait(jaeger=False)
-    road.wait(loki=False)
-    assert len(road.jaeger.received) == len(road.loki.entries) == 1
+    road.wait(store=False)
+    assert len(road.jaeger.received) == len(road.store.entries) == 1
 
 
 def test_a_backend_that_fails_for_a_moment_is_asked_again(road: Road) -> None:
@@ -95,4 +95,4 @@ def test_what_an_agent_refuses_for_a_moment_is_sent_again_and_once(call: str, ro
     road.clock.after(3, road.agent.failures.clear)
     road.wait()
     assert road.clock.monotonic() >= 3
-    assert len(road.jaeger.received) == len(road.loki.entries) == 1
+    assert len(road.jaeger.received) == len(road.store.entries) == 1

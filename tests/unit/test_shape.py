@@ -24,7 +24,7 @@ LAYERS: dict[str, set[str]] = {
     "config": set(),
     "clients": set(),
     "content": {"config"},
-    "stack": {"config", "clients", "content"},
+    "stack": {"config", "clients", "content", "telemetry"},
     "targets": set(),
     "local": {"config", "clients"},
     "drills": {"config", "clients"},

@@ -7,15 +7,15 @@ import itertools
 import pytest
 
 from obsctl.errors import Forbidden, ObsctlError, Unreachable
-from obsctl.telemetry import loki_logs
+from obsctl.telemetry import stored_logs
 from obsctl.telemetry.lines import SECOND, Line, Origins, Query, as_fields, format_time, in_order, pieces, told
-from obsctl.telemetry.logs import follow, from_either, from_loki, from_nomad
-from obsctl.telemetry.loki_logs import LokiTail, logql
+from obsctl.telemetry.logs import follow, from_either, from_nomad, from_store
 from obsctl.telemetry.nomad_logs import NomadTail
-from tests.fakes import FakeClock, FakeLoki
+from obsctl.telemetry.stored_logs import StoredTail, logsql
+from tests.fakes import FakeClock, FakeLogs
 from tests.world import World
 
-DOWN = Unreachable("Loki at x cannot be reached", hint="wait")
+DOWN = Unreachable("VictoriaLogs at x cannot be reached", hint="wait")
 JOB = {
     "ID": "obs-web",
     "Name": "obs-web",
@@ -116,67 +116,69 @@ class TestHowALineLooks:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (Query("obs-web"), '{nomad_job="obs-web"}'),
-        (Query(trace_id="ab"), '{service_name=~".+"} | trace_id="ab"'),
-        (Query("w", grep='a "b.c"'), r'{nomad_job="w"} |~ "(?i)a\\ \"b\\.c\""'),
-        (Query("w", grep="é", trace_id="ab"), '{nomad_job="w"} |~ "(?i)é" | trace_id="ab"'),
+        (Query(), "*"),
+        (Query("obs-web"), '{"nomad.job"="obs-web"}'),
+        (Query(trace_id="ab"), '"trace_id":="ab"'),
+        (Query("w", grep='a "b.c"'), r'{"nomad.job"="w"} _msg:~"(?i)a\\ \"b\\.c\""'),
+        (Query("w", grep="é", trace_id="ab"), '{"nomad.job"="w"} "trace_id":="ab" _msg:~"(?i)é"'),
     ],
 )
-def test_a_query_in_lokis_language(query: Query, expected: str) -> None:
-    assert logql(query) == expected
+def test_a_query_in_the_stores_language(query: Query, expected: str) -> None:
+    assert logsql(query) == expected
 
 
-class TestLokiTail:
+class TestStoredTail:
     def test_first_the_last_lines_then_what_is_added(self, world: World, now: int) -> None:
-        loki = FakeLoki()
+        store = FakeLogs()
         for second in range(5):
-            loki.receive(now - (5 - second) * SECOND, f"line {second}", nomad_job="obs-web")
-        loki.receive(now - SECOND, "of another", nomad_job="obs-db")
-        tail = LokiTail(loki, Query("obs-web", since=now - 60 * SECOND, limit=2), clock=world.clock)
+            store.receive(now - (5 - second) * SECOND, f"line {second}", nomad_job="obs-web")
+        store.receive(now - SECOND, "of another", nomad_job="obs-db")
+        tail = StoredTail(store, Query("obs-web", since=now - 60 * SECOND, limit=2), clock=world.clock)
         assert texts(tail.lines()) == ["line 3", "line 4"]
         assert tail.lines() == [], "what was left out at first stays so"
-        loki.receive(now, "new", nomad_job="obs-web")
+        store.receive(now, "new", nomad_job="obs-web")
         assert texts(tail.lines()) == ["new"]
         assert tail.lines() == []
 
     def test_a_line_that_comes_late_is_not_lost(self, world: World, now: int) -> None:
-        loki = FakeLoki()
-        loki.receive(now - 3 * SECOND, "first", nomad_job="obs-web")
-        tail = LokiTail(loki, Query("obs-web", since=now - 60 * SECOND), clock=world.clock)
+        store = FakeLogs()
+        store.receive(now - 3 * SECOND, "first", nomad_job="obs-web")
+        tail = StoredTail(store, Query("obs-web", since=now - 60 * SECOND), clock=world.clock)
         tail.lines()
-        loki.receive(now, "newer", nomad_job="obs-web")
+        store.receive(now, "newer", nomad_job="obs-web")
         assert texts(tail.lines()) == ["newer"]
-        loki.receive(now - SECOND, "late", nomad_job="obs-web")
+        store.receive(now - SECOND, "late", nomad_job="obs-web")
         assert texts(tail.lines()) == ["late"]
 
-    def test_more_than_loki_gives_at_once_is_read_page_by_page(
+    def test_more_than_the_store_gives_at_once_is_read_page_by_page(
         self, world: World, now: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loki_logs, "MOST_LINES", 3)
-        loki = FakeLoki()
-        tail = LokiTail(loki, Query("obs-web", since=now - SECOND), clock=world.clock)
+        monkeypatch.setattr(stored_logs, "PAGE", 3)
+        store = FakeLogs()
+        tail = StoredTail(store, Query("obs-web", since=now - SECOND), clock=world.clock)
         assert tail.lines() == []
         for number in range(8):
-            loki.receive(now + number, f"{number}", nomad_job="obs-web")
+            store.receive(now + number, f"{number}", nomad_job="obs-web")
         assert texts(tail.lines()) == [str(number) for number in range(8)]
 
-    def test_more_lines_of_one_moment_than_fit_a_page_do_not_go_round_forever(
+    def test_more_lines_of_one_moment_than_fit_a_page_are_all_read(
         self, world: World, now: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loki_logs, "MOST_LINES", 3)
-        loki = FakeLoki()
-        tail = LokiTail(loki, Query("obs-web", since=now - SECOND), clock=world.clock)
+        monkeypatch.setattr(stored_logs, "PAGE", 3)
+        store = FakeLogs()
+        tail = StoredTail(store, Query("obs-web", since=now - SECOND), clock=world.clock)
         tail.lines()
         for number in range(8):
-            loki.receive(now, f"{number}", nomad_job="obs-web")
-        assert texts(tail.lines()) == ["0", "1", "2"]
+            store.receive(now, f"{number}", nomad_job="obs-web")
+        store.receive(now + 1, "next", nomad_job="obs-web")
+        assert texts(tail.lines()) == [*map(str, range(8)), "next"]
 
-    def test_a_line_has_what_loki_knows_of_it(self, world: World, now: int) -> None:
-        loki = FakeLoki()
+    def test_a_line_has_what_the_store_knows_of_it(self, world: World, now: int) -> None:
+        store = FakeLogs()
         known = {"nomad_alloc_id": "a1", "nomad_task": "web", "log_iostream": "stderr", "span_id": "5", "trace_id": "7"}
-        loki.receive(now, "level=debug x", nomad_job="obs-web", severity_text="ERROR", **known)
-        loki.receive(now, "level=debug x", service_name="other", detected_level="unknown")
-        first, second = LokiTail(loki, Query(since=now), clock=world.clock).lines()
+        store.receive(now, "level=debug x", nomad_job="obs-web", severity_text="ERROR", **known)
+        store.receive(now, "level=debug x", service_name="other", detected_level="unknown")
+        first, second = StoredTail(store, Query(since=now), clock=world.clock).lines()
         assert first == Line("level=debug x", now, "error", "obs-web", "web", "a1", "stderr", "7", "5")
         assert second == Line("level=debug x", now, "debug", "other")
 
@@ -279,43 +281,46 @@ class TestNomadTail:
 
 
 class TestWhereLinesAreRead:
-    def test_loki_has_them(self, world: World, now: int) -> None:
-        loki = FakeLoki()
-        loki.receive(now, "hi", nomad_job="obs-web")
-        found = from_either(lambda: loki, world.nomad, Query("obs-web"), clock=world.clock)
-        assert (found.source, texts(found.lines), found.reason) == ("loki", ["hi"], "")
+    def test_the_store_has_them(self, world: World, now: int) -> None:
+        store = FakeLogs()
+        store.receive(now, "hi", nomad_job="obs-web")
+        found = from_either(lambda: store, world.nomad, Query("obs-web"), clock=world.clock)
+        assert (found.source, texts(found.lines), found.reason) == ("victorialogs", ["hi"], "")
 
-    def test_nomad_when_loki_is_not_there(self, world: World) -> None:
+    def test_nomad_when_the_store_is_not_there(self, world: World) -> None:
         world.nomad.written["obs-web"] = {"web.stdout.0": b"hi\n"}
-        loki = FakeLoki()
-        loki.failures["*"] = DOWN
-        found = from_either(lambda: loki, world.nomad, Query("obs-web"), clock=world.clock)
+        store = FakeLogs()
+        store.failures["*"] = DOWN
+        found = from_either(lambda: store, world.nomad, Query("obs-web"), clock=world.clock)
         assert (found.source, texts(found.lines), found.reason) == ("nomad", ["hi"], DOWN.message)
 
-        def unregistered() -> FakeLoki:
-            raise ObsctlError("loki is not registered", hint="deploy")
+        def unregistered() -> FakeLogs:
+            raise ObsctlError("store is not registered", hint="deploy")
 
-        assert from_either(unregistered, world.nomad, Query("obs-web")).reason == "loki is not registered"
+        assert from_either(unregistered, world.nomad, Query("obs-web")).reason == "store is not registered"
 
-    def test_nomad_when_loki_has_none_of_them(self, world: World) -> None:
+    def test_nomad_when_the_store_has_none_of_them(self, world: World) -> None:
         world.nomad.written["obs-web"] = {"web.stdout.0": b"hi\n"}
-        found = from_either(FakeLoki, world.nomad, Query("obs-web"), clock=world.clock)
-        assert (found.source, found.reason) == ("nomad", "Loki at http://loki.fake:3100 has no such lines")
+        found = from_either(FakeLogs, world.nomad, Query("obs-web"), clock=world.clock)
+        assert (found.source, found.reason) == (
+            "nomad",
+            "VictoriaLogs at http://victorialogs.fake:9428 has no such lines",
+        )
 
-    def test_loki_when_neither_has_any(self, world: World) -> None:
-        found = from_either(FakeLoki, world.nomad, Query("obs-web"), clock=world.clock)
-        assert (found.source, found.lines) == ("loki", [])
+    def test_the_store_when_neither_has_any(self, world: World) -> None:
+        found = from_either(FakeLogs, world.nomad, Query("obs-web"), clock=world.clock)
+        assert (found.source, found.lines) == ("victorialogs", [])
 
-    def test_loki_when_it_has_none_and_nomad_may_not_be_asked(self, world: World) -> None:
+    def test_the_store_when_it_has_none_and_nomad_may_not_be_asked(self, world: World) -> None:
         world.nomad.failures["*"] = Forbidden("no", hint="token")
-        found = from_either(FakeLoki, world.nomad, Query("obs-web"), clock=world.clock)
-        assert (found.source, found.lines) == ("loki", [])
+        found = from_either(FakeLogs, world.nomad, Query("obs-web"), clock=world.clock)
+        assert (found.source, found.lines) == ("victorialogs", [])
 
     def test_one_source_alone_fails_with_its_own_error(self, world: World) -> None:
-        loki = FakeLoki()
-        loki.failures["*"] = DOWN
+        store = FakeLogs()
+        store.failures["*"] = DOWN
         with pytest.raises(Unreachable):
-            from_loki(lambda: loki, Query("obs-web"))
+            from_store(lambda: store, Query("obs-web"))
         world.nomad.failures["*"] = Forbidden("no", hint="token")
         with pytest.raises(Forbidden):
             from_nomad(world.nomad, Query("obs-web"), "")
@@ -330,11 +335,11 @@ class TestFollow:
         assert texts(list(itertools.islice(lines, 2))) == ["two", "three"]
 
     def test_a_server_that_goes_away_is_told_once_and_asked_again(self, world: World, now: int) -> None:
-        loki = FakeLoki()
-        found = from_loki(lambda: loki, Query("obs-web", since=now), clock=world.clock)
-        world.clock.after(1.5, lambda: loki.failures.update({"*": DOWN}))
-        world.clock.after(2.5, lambda: loki.receive(now + 2 * SECOND, "meanwhile", nomad_job="obs-web"))
-        world.clock.after(5.5, loki.failures.clear)
+        store = FakeLogs()
+        found = from_store(lambda: store, Query("obs-web", since=now), clock=world.clock)
+        world.clock.after(1.5, lambda: store.failures.update({"*": DOWN}))
+        world.clock.after(2.5, lambda: store.receive(now + 2 * SECOND, "meanwhile", nomad_job="obs-web"))
+        world.clock.after(5.5, store.failures.clear)
         told: list[ObsctlError] = []
         lines = follow(found.tail, told.append, clock=world.clock)
         assert next(lines).text == "meanwhile"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from obsctl.telemetry.loki_logs import LokiTail, from_loki, logql, of_trace
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import LokiApi
 from obsctl.errors import Rejected, Unreachable
 from obsctl.telemetry.lines import SECOND, Line, Query
-from obsctl.telemetry.loki_logs import LokiTail, from_loki, logql, of_trace
 from obsctl.wait import wait_until
 from tests.contract.telemetry import running_loki
 from tests.fakes import FakeLoki
