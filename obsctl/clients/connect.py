@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from obsctl.clients.alertmanager_api import AlertmanagerClient
 from obsctl.clients.consul_api import ConsulClient
+from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.jaeger_api import JaegerClient
 from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.nomad_api import NomadClient
@@ -14,6 +15,7 @@ from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.clients.protocols import (
     AlertmanagerApi,
     ConsulApi,
+    GrafanaApi,
     JaegerApi,
     LogsApi,
     NomadApi,
@@ -58,6 +60,10 @@ def sink(address: str, *, timeout: float = 10.0) -> SinkApi:
 
 def otlp(address: str) -> OtlpApi:
     return OtlpClient(_own("otel-agent", "otel-agent", address, 10.0))
+
+
+def grafana(address: str) -> GrafanaApi:
+    return GrafanaClient(_own("Grafana", "grafana", address, 10.0))
 
 
 def jaeger(address: str) -> JaegerApi:

@@ -242,6 +242,13 @@ class SinkApi(Program, Protocol):
         """[{"received_at": unix seconds, "payload": Alertmanager webhook v4}], oldest first."""
 
 
+class GrafanaApi(Protocol):
+    """Grafana, as far as it tells without a login."""
+
+    def plugins(self) -> dict[str, str]:
+        """Id -> version of the plugins that it has loaded beside those that are part of it."""
+
+
 class OtlpApi(Protocol):
     """A collector that takes spans and log records. trace_id: 32 hex digits, span_id: 16; at: Unix seconds."""
 

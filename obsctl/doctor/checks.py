@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from obsctl.doctor import here, links, nodes, servers, tokens, volumes
+from obsctl.doctor import here, links, nodes, plugin, servers, tokens, volumes
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
@@ -39,6 +39,7 @@ CHECKS = (
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
     Check("certificates", links.certificates, "the programs of the stack need none that they do not have"),
+    Check("log plugin", plugin.log_plugin, "Grafana has what reads the logs, or needs nothing", ("drivers",)),
     Check("dashboards", links.dashboards, "alerts lead to those there are"),
     Check("state folder", here.state_folder, "can be written"),
 )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients import connect
+from obsctl.clients.protocols import ConsulApi, GrafanaApi, Json, NomadApi
 from obsctl.config.schema import Config
 from obsctl.stack import storage
 from obsctl.stack.components import job_id
@@ -24,7 +25,7 @@ _HERE = ("127.", "[::1]", "localhost")
 class Site:
     """A stack and the cluster that it is for. Reading it may raise ObsctlError.
 
-    agent: a client for the agent at this address, without a token.
+    agent: a client for the agent at this address, without a token. grafana: one for the Grafana at this address.
     state: obsctl's state folder. path: the PATH of the Nomad client on this machine, None when that is not known.
     """
 
@@ -36,6 +37,7 @@ class Site:
     agent: Callable[[str], NomadApi]
     state: Path
     path: str | None = None
+    grafana: Callable[[str], GrafanaApi] = connect.grafana
     clock: Clock = SYSTEM_CLOCK
 
     @cached_property

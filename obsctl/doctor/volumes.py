@@ -36,6 +36,8 @@ def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
     declared = f'client {{ host_volume "{source}" {{ path = … }} }} in the configuration of the Nomad client'
     if source == ALLOCATIONS:
         hint = f"{declared}, with the client's alloc_dir as path and read_only = true"
+    elif source == site.config.components.grafana.plugins_volume:
+        hint = f"{declared}, with the folder that holds the plugin as path and read_only = true"
     else:
         hint = f"{declared}, or components.{site.component_of(job)}.storage.kind: dynamic, which a deploy makes"
     what = f"the host volume {source} is missing on {nodes}"

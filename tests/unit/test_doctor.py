@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import socket
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from obsctl.clients import connect
 from obsctl.clients.protocols import Json, NomadApi
+from obsctl.config.components import VictoriaLogs
 from obsctl.config.secrets import Secret
 from obsctl.doctor import volumes
 from obsctl.doctor.checks import CHECKS, examine
@@ -19,6 +24,7 @@ from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, ObsctlError, Rejected, Unreachable
 from obsctl.model import Finding, Severity
 from tests.fakes.nomad import NODE
+from tests.stub_server import Answer, stub_server
 from tests.world import NOWHERE, SECRET, World, config
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -27,6 +33,24 @@ BIG = {"Cpu": {"CpuShares": 9000}, "Memory": {"MemoryMB": 32000}}
 RAW = config(driver="raw_exec")
 DOCKER = config()
 NAMES = [check.name for check in CHECKS]
+
+
+METRICS = b"""# TYPE grafana_plugin_build_info gauge
+grafana_build_info{branch="HEAD",edition="oss",version="13.1.3"} 1
+grafana_plugin_build_info{plugin_id="one-app",plugin_type="app",signature_status="valid",version="2.0.0"} 1
+grafana_plugin_build_info{plugin_id="victoriametrics-logs-datasource",plugin_type="datasource",version="0.30.1"} 1
+"""
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+@dataclass
+class RunningGrafana:
+    """GrafanaApi, of one that has loaded these plugins: id -> version."""
+
+    loaded: dict[str, str]
+
+    def plugins(self) -> dict[str, str]:
+        return self.loaded
 
 
 class Patient:
@@ -40,6 +64,7 @@ class Patient:
         self.host_volumes("obs-prometheus", "obs-alertmanager", "obs-alert-sink")
         self.agents: dict[str, NomadApi] = {}
         self.path: str | None = None
+        self.plugins: dict[str, str] = {}
         self.wanted = DOCKER
         parse = self.world.nomad.parse_job
         self.world.nomad.parse_job = lambda hcl: self._job(parse(hcl))  # type: ignore[method-assign]
@@ -54,6 +79,8 @@ class Patient:
         group["Networks"] = [{"ReservedPorts": [{"Label": "http", "Value": spec.port}]}]
         if storage and storage.kind != "ephemeral" and driver != "raw_exec":
             group["Volumes"] = {"data": {"Type": "host", "Source": storage.source or job["ID"]}}
+        if getattr(spec, "plugins_volume", None):
+            group["Volumes"] = {**group.get("Volumes", {}), "plugins": {"Type": "host", "Source": spec.plugins_volume}}
         for task in group["Tasks"]:
             task |= {"Driver": driver, "Config": {"command": spec.command}}
             task["Resources"] = {"CPU": spec.resources.cpu, "MemoryMB": spec.resources.memory}
@@ -73,6 +100,7 @@ class Patient:
             agent=lambda address: self.agents.get(address, self.world.nomad),
             state=self.folder / "state",
             path=self.path,
+            grafana=lambda address: RunningGrafana(self.plugins),
             clock=self.world.clock,
         )
         return examine(site)
@@ -406,3 +434,83 @@ class TestLinks:
 
     def test_somebody_did(self, patient: Patient) -> None:
         assert self.LOST not in patient.troubles(self.grafana(root_url="https://grafana.example.org/"))
+
+
+class TestLogPlugin:
+    ID = "victoriametrics-logs-datasource"
+
+    def wanted(self, **grafana: Any) -> Any:
+        kept = {"enabled": True, "storage": {"kind": "ephemeral"}}
+        shown = {**kept, "root_url": "https://grafana.example.org/", **grafana}
+        return config(components={"grafana": shown, "victorialogs": kept})
+
+    def place(self, folder: Path) -> Path:
+        """The plugin as its publisher's release unpacks."""
+        plugin = folder / self.ID
+        plugin.mkdir(parents=True)
+        (plugin / "plugin.json").write_text(json.dumps({"id": self.ID, "executable": "backend"}))
+        (plugin / "MANIFEST.txt").touch()
+        (plugin / f"backend_linux_{ARCHITECTURE}").touch(mode=0o755)
+        return plugin
+
+    def here(self, patient: Patient, folder: Path) -> list[str]:
+        """What is said of a Grafana that raw_exec will run on this machine."""
+        patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1")
+        found = patient.troubles(self.wanted(driver="raw_exec", plugins_dir=str(folder)))
+        return [what for severity, what in found if severity is WARNING and "program" not in what]
+
+    def test_whether_it_can_be_fetched_cannot_be_seen(self, patient: Patient) -> None:
+        severity, what = patient.trouble(self.wanted())
+        assert severity is WARNING
+        assert what.startswith(f"obs-grafana: fetches {self.ID} from grafana.com")
+
+    def test_nothing_is_said_without_grafana_or_without_logs(self, patient: Patient) -> None:
+        without = self.wanted().components.model_copy(update={"victorialogs": VictoriaLogs(enabled=False)})
+        assert patient.troubles(self.wanted().model_copy(update={"components": without})) == []
+        assert patient.troubles(self.wanted(enabled=False)) == []
+
+    def test_a_folder_of_this_machine(self, patient: Patient, tmp_path: Path) -> None:
+        assert self.here(patient, tmp_path / "none") == [
+            f"obs-grafana: {tmp_path}/none does not hold the plugin {self.ID}"
+        ]
+        plugin = self.place(tmp_path)
+        assert self.here(patient, tmp_path) == []
+        (plugin / "MANIFEST.txt").unlink()
+        (plugin / f"backend_linux_{ARCHITECTURE}").chmod(0o644)
+        assert self.here(patient, tmp_path) == [
+            f"obs-grafana: {plugin} is not signed (no MANIFEST.txt), so Grafana does not load it",
+            f"obs-grafana: {plugin}/backend_linux_{ARCHITECTURE} is missing or cannot be run, "
+            "so Grafana gets no answer from it",
+        ]
+        (plugin / "plugin.json").write_text("[")
+        assert self.here(patient, tmp_path) == [f"obs-grafana: {tmp_path} does not hold the plugin {self.ID}"]
+
+    @pytest.mark.parametrize("driver", ["docker", "raw_exec"])
+    def test_a_folder_of_an_image_or_of_another_machine(self, patient: Patient, driver: str) -> None:
+        wanted = self.wanted(driver=driver, plugins_dir="/opt/plugins")
+        assert patient.troubles(wanted) == []
+        said = f"whether it finds {self.ID} in /opt/plugins cannot be seen from here"
+        assert said in [finding.what for finding in patient.examine(wanted)]
+
+    def test_a_volume_with_plugins_is_missing(self, patient: Patient) -> None:
+        severity, what = patient.trouble(self.wanted(plugins_dir="/opt/plugins", plugins_volume="plugins"))
+        assert (severity, what) == (ERROR, "obs-grafana: the host volume plugins is missing on node-1")
+
+    @pytest.mark.parametrize("given", [{}, {"plugins_dir": "/opt/plugins"}])
+    def test_a_running_grafana_says_what_it_has_loaded(self, patient: Patient, given: dict[str, str]) -> None:
+        patient.world.consul.register("grafana", port=3000, meta={"obsctl_stack": "obs"})
+        patient.plugins = {self.ID: "0.30.1"}
+        assert patient.troubles(self.wanted(**given)) == []
+        patient.plugins = {"another": "1.0.0"}
+        said = (WARNING, f"obs-grafana: runs without the plugin {self.ID}, so it shows no logs")
+        assert patient.trouble(self.wanted(**given)) == said
+
+
+def test_grafana_tells_its_plugins_among_its_metrics() -> None:
+    with stub_server() as server:
+        server.answers = [Answer(body=METRICS, headers={"Content-Type": "text/plain"})]
+        assert connect.grafana(server.address).plugins() == {
+            "one-app": "2.0.0",
+            "victoriametrics-logs-datasource": "0.30.1",
+        }
+        assert [asked.path for asked in server.asked] == ["/metrics"]

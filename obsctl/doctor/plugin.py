@@ -1,0 +1,83 @@
+"""Has Grafana the plugin that reads the logs? Without it Grafana starts, and shows all but those."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from obsctl.clients import instances
+from obsctl.clients.protocols import Json
+from obsctl.config.components import Driver, Grafana
+from obsctl.doctor.site import Site
+from obsctl.model import Finding, Severity
+from obsctl.stack.components import job_id
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+"""What Python calls this machine's -> what Go does."""
+
+
+def log_plugin(site: Site) -> Iterator[Finding]:
+    """A running Grafana tells what it has loaded. Before that a folder of this machine can be looked at."""
+    parts, job = site.config.components, job_id(site.config.stack, "grafana")
+    if not (parts.grafana.enabled and parts.victorialogs.enabled):
+        return
+    running = [
+        entry
+        for entry in instances.of_stack(site.consul.health("grafana"), site.config.stack)
+        if instances.passes(entry)
+    ]
+    for entry in running:
+        if Grafana.plugin not in site.grafana(instances.url(entry)).plugins():
+            what = f"runs without the plugin {Grafana.plugin}, so it shows no logs"
+            yield Finding(Severity.WARNING, job, what, f"{_remedy(parts.grafana)}, and start it anew")
+    if not running:
+        yield from _before_it_runs(site, job, parts.grafana)
+
+
+def _remedy(grafana: Grafana) -> str:
+    if grafana.plugins_dir is None:
+        return "let its node reach grafana.com, or set components.grafana.plugins_dir (docs/drivers.md)"
+    return f"put it into {grafana.plugins_dir} as its publisher has signed it (docs/drivers.md)"
+
+
+def _before_it_runs(site: Site, job: str, grafana: Grafana) -> Iterator[Finding]:
+    if grafana.plugins_dir is None:
+        what = f"fetches {Grafana.plugin} from grafana.com: whether its node gets there cannot be seen from here"
+        hint = "in a closed network set components.grafana.plugins_dir (docs/drivers.md)"
+        yield Finding(Severity.WARNING, job, what, hint)
+        return
+    homes = [node["ID"] for job_ in site.jobs if job_["ID"] == job for node in site.homes(job_)]
+    if site.config.driver_of(grafana) is Driver.RAW_EXEC and any(site.is_here(node) for node in homes):
+        yield from faults(Path(grafana.plugins_dir), job)
+    else:
+        what = f"whether it finds {Grafana.plugin} in {grafana.plugins_dir} cannot be seen from here"
+        yield Finding(Severity.INFO, job, what)
+
+
+def faults(folder: Path, job: str) -> Iterator[Finding]:
+    """What keeps a Grafana on this machine from loading the plugin from the folder."""
+    files = sorted([*folder.glob("*/plugin.json"), *folder.glob("*/dist/plugin.json")])
+    found = next((file for file in files if _read(file).get("id") == Grafana.plugin), None)
+    if found is None:
+        hint = f"unpack a release of it there: {folder}/{Grafana.plugin}/plugin.json"
+        yield Finding(Severity.WARNING, job, f"{folder} does not hold the plugin {Grafana.plugin}", hint)
+        return
+    if not (found.parent / "MANIFEST.txt").is_file():
+        what = f"{found.parent} is not signed (no MANIFEST.txt), so Grafana does not load it"
+        yield Finding(Severity.WARNING, job, what, "take a release of its publisher as it is")
+    machine = platform.machine()
+    program = found.parent / f"{_read(found).get('executable')}_linux_{_ARCHITECTURES.get(machine, machine)}"
+    if not os.access(program, os.X_OK):
+        what = f"{program} is missing or cannot be run, so Grafana gets no answer from it"
+        yield Finding(Severity.WARNING, job, what, "take a release that has it for this machine, and keep its modes")
+
+
+def _read(file: Path) -> Json:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
