@@ -14,33 +14,35 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from obsctl.local.servers import Platform
+from obsctl.local.servers import SERVERS, Platform
 
+VERSIONS = {name: server.project.release_version for name, server in SERVERS.items()}
 VERSION_LINES = {
-    "nomad": "Nomad v1.11.2\nBuildDate 2026-02-11T17:36:16Z\nRevision 0a1b2c3d",
-    "consul": "Consul v1.21.0\nRevision 4e96098f\nBuild Date 2025-05-06T12:00:00Z",
-    "prometheus": "prometheus, version 3.14.0 (branch: HEAD, revision: 1234567)\n  build user: root@x",
-    "promtool": "promtool, version 3.14.0 (branch: HEAD, revision: 1234567)",
-    "alertmanager": "alertmanager, version 0.31.1 (branch: HEAD, revision: 1234567)",
-    "amtool": "amtool, version 0.31.1 (branch: HEAD, revision: 1234567)",
-    "jaeger": "jaeger version git-commit=1234567, git-version=v2.20.0, build-date=2026-07-19T10:00:00Z",
-    "loki": "loki, version 3.7.6 (branch: release-3.7.x, revision: 1234567)",
-    "otelcol-gateway": "otelcol-contrib version 0.159.0",
-    "otelcol-agent": "otelcol-contrib version 0.159.0",
+    "nomad": f"Nomad v{VERSIONS['nomad']}\nBuildDate 2026-02-11T17:36:16Z\nRevision 0a1b2c3d",
+    "consul": f"Consul v{VERSIONS['consul']}\nRevision 4e96098f\nBuild Date 2025-05-06T12:00:00Z",
+    "prometheus": f"prometheus, version {VERSIONS['prometheus']} (branch: HEAD, revision: 1234567)\n  build user: x",
+    "promtool": f"promtool, version {VERSIONS['promtool']} (branch: HEAD, revision: 1234567)",
+    "alertmanager": f"alertmanager, version {VERSIONS['alertmanager']} (branch: HEAD, revision: 1234567)",
+    "amtool": f"amtool, version {VERSIONS['amtool']} (branch: HEAD, revision: 1234567)",
+    "jaeger": f"jaeger version git-commit=1234567, git-version=v{VERSIONS['jaeger']}, build-date=2026-07-19T10:00:00Z",
+    "victoria-logs": f"victoria-logs-20260710-100000-tags-v{VERSIONS['victoria-logs']}-0-g1234567",
+    "otelcol": f"otelcol-contrib version {VERSIONS['otelcol']}",
 }
 PLATFORM = Platform.current()
-NOMAD = f"nomad/1.11.2/nomad_1.11.2_{PLATFORM.os}_{PLATFORM.arch}.zip"
-NOMAD_SUMS = "nomad/1.11.2/nomad_1.11.2_SHA256SUMS"
-PROMETHEUS_FOLDER = f"prometheus-3.14.0.{PLATFORM.os}-{PLATFORM.arch}"
-PROMETHEUS = f"prometheus/releases/download/v3.14.0/{PROMETHEUS_FOLDER}.tar.gz"
-PROMETHEUS_SUMS = "prometheus/releases/download/v3.14.0/sha256sums.txt"
-JAEGER_FOLDER = f"jaeger-2.20.0-{PLATFORM.os}-{PLATFORM.arch}"
-JAEGER = f"jaeger/releases/download/v2.20.0/{JAEGER_FOLDER}.tar.gz"
-JAEGER_SUMS = "jaeger/releases/download/v2.20.0/jaeger-2.20.0.sha256sum.txt"
-LOKI = f"loki/releases/download/v3.7.6/loki-{PLATFORM.os}-{PLATFORM.arch}.zip"
-LOKI_SUMS = "loki/releases/download/v3.7.6/SHA256SUMS"
-OTELCOL_FOLDER = "opentelemetry-collector-releases/releases/download/v0.159.0"
-OTELCOL = f"{OTELCOL_FOLDER}/otelcol-contrib_0.159.0_{PLATFORM.os}_{PLATFORM.arch}.tar.gz"
+NOMAD_FOLDER = f"nomad/{VERSIONS['nomad']}"
+NOMAD = f"{NOMAD_FOLDER}/nomad_{VERSIONS['nomad']}_{PLATFORM.os}_{PLATFORM.arch}.zip"
+NOMAD_SUMS = f"{NOMAD_FOLDER}/nomad_{VERSIONS['nomad']}_SHA256SUMS"
+PROMETHEUS_FOLDER = f"prometheus-{VERSIONS['prometheus']}.{PLATFORM.os}-{PLATFORM.arch}"
+PROMETHEUS = f"prometheus/releases/download/v{VERSIONS['prometheus']}/{PROMETHEUS_FOLDER}.tar.gz"
+PROMETHEUS_SUMS = f"prometheus/releases/download/v{VERSIONS['prometheus']}/sha256sums.txt"
+JAEGER_FOLDER = f"jaeger-{VERSIONS['jaeger']}-{PLATFORM.os}-{PLATFORM.arch}"
+JAEGER = f"jaeger/releases/download/v{VERSIONS['jaeger']}/{JAEGER_FOLDER}.tar.gz"
+JAEGER_SUMS = f"jaeger/releases/download/v{VERSIONS['jaeger']}/jaeger-{VERSIONS['jaeger']}.sha256sum.txt"
+LOGS_FOLDER = f"VictoriaLogs/releases/download/v{VERSIONS['victoria-logs']}"
+LOGS = f"{LOGS_FOLDER}/victoria-logs-{PLATFORM.os}-{PLATFORM.arch}-v{VERSIONS['victoria-logs']}.tar.gz"
+LOGS_SUMS = LOGS.removesuffix(".tar.gz") + "_checksums.txt"
+OTELCOL_FOLDER = f"opentelemetry-collector-releases/releases/download/v{VERSIONS['otelcol']}"
+OTELCOL = f"{OTELCOL_FOLDER}/otelcol-contrib_{VERSIONS['otelcol']}_{PLATFORM.os}_{PLATFORM.arch}.tar.gz"
 OTELCOL_SUMS = f"{OTELCOL_FOLDER}/opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
@@ -133,12 +135,11 @@ class ReleaseSite:
     def publish_jaeger(self) -> None:
         self.publish(JAEGER, tar_of({f"{JAEGER_FOLDER}/jaeger": program(VERSION_LINES["jaeger"])}), JAEGER_SUMS)
 
-    def publish_loki(self) -> None:
-        member = f"loki-{PLATFORM.os}-{PLATFORM.arch}"
-        self.publish(LOKI, zip_of({member: program(VERSION_LINES["loki"])}), LOKI_SUMS)
+    def publish_logs(self) -> None:
+        self.publish(LOGS, tar_of({"victoria-logs-prod": program(VERSION_LINES["victoria-logs"])}), LOGS_SUMS)
 
     def publish_otelcol(self) -> None:
-        contrib = program(VERSION_LINES["otelcol-agent"])
+        contrib = program(VERSION_LINES["otelcol"])
         self.publish(OTELCOL, tar_of({"README.md": b"", "otelcol-contrib": contrib}), OTELCOL_SUMS)
 
     def stall(self, handler: BaseHTTPRequestHandler, content: bytes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from obsctl.errors import ObsctlError
 from obsctl.local.binaries import SERVERS, find, obtain, provide, search
 from obsctl.model import Event
-from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, ReleaseSite, install
+from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, VERSIONS, ReleaseSite, install
 
 FAKE_GO = """#!/bin/sh
 while [ "$1" != "-o" ]; do shift; done
@@ -60,13 +60,14 @@ def with_fake_go(tmp_path: Path) -> Path:
         ("prometheus", "level=warn msg=odd\nprometheus, version 3.15.0 (branch: )", (3, 15, 0)),
         ("consul", "Nomad v1.11.2", None),
         ("amtool", "", None),
-        ("loki", "loki, version 3.7.8 (branch: , revision: unknown)", (3, 7, 8)),
+        ("victoria-logs", "victoria-logs-20260710-100000-tags-v1.52.1-0-g1234567", (1, 52, 1)),
+        ("victoria-logs", "victoria-metrics-v1.52.1", None),
         ("jaeger", "jaeger version git-commit=, git-version=2.0.0, build-date=", (2, 0, 0)),
         ("jaeger", "2026/07/19 10:00:00 application version: …\njaeger version v2.20.0", (2, 20, 0)),
         ("jaeger", "jaeger version git-commit=, git-version=, build-date=", None),
-        ("otelcol-agent", "otelcol-contrib version 0.159.0", (0, 159, 0)),
-        ("otelcol-gateway", "otelcol-gateway version 0.155.0", (0, 155, 0)),
-        ("otelcol-gateway", "jaeger version v2.20.0", None),
+        ("otelcol", "otelcol-contrib version 0.165.0", (0, 165, 0)),
+        ("otelcol", "otelcol version 0.165.0", (0, 165, 0)),
+        ("otelcol", "jaeger version v2.20.0", None),
     ],
 )
 def test_version_as_programs_tell_it(name: str, output: str, version: tuple[int, int, int] | None) -> None:
@@ -82,9 +83,9 @@ def test_configured_path_comes_first(tmp_path: Path, environ: dict[str, str]) ->
 
 
 def test_a_dash_is_written_as_an_underscore_in_a_variable(tmp_path: Path, environ: dict[str, str]) -> None:
-    mine = install(tmp_path / "mine", "otelcol", VERSION_LINES["otelcol-agent"])
-    environ["OBSCTL_SERVERS__OTELCOL_AGENT"] = str(mine)
-    assert find("otelcol-agent", {}, environ) == mine
+    mine = install(tmp_path / "mine", "logs", VERSION_LINES["victoria-logs"])
+    environ["OBSCTL_SERVERS__VICTORIA_LOGS"] = str(mine)
+    assert find("victoria-logs", {}, environ) == mine
 
 
 def test_the_environment_wins_over_the_config(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -115,7 +116,7 @@ def test_a_configured_old_version_is_used_and_remarked(tmp_path: Path, environ: 
     events = Events()
     assert obtain("nomad", {"nomad": str(old)}, emit=events.append, environ=environ) == old
     assert events.notes() == [
-        f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.10.0",
+        f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.6.0",
     ]
 
 
@@ -167,21 +168,19 @@ def test_one_download_gives_every_program_of_a_project(environ: dict[str, str], 
     assert find("promtool", {}, environ) == prometheus.with_name("promtool")
 
 
-def test_one_release_serves_as_both_collectors(environ: dict[str, str], site: ReleaseSite) -> None:
+def test_the_release_of_the_collector_has_another_name(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_otelcol()
-    gateway = provide("otelcol-gateway", {}, emit=Events().append, environ=environ)
-    agent = provide("otelcol-agent", {}, emit=Events().append, environ=environ)
-    assert (gateway.version, gateway.source, agent.source) == ("0.159.0", "release", "cache")
-    assert gateway.path == agent.path
+    found = provide("otelcol", {}, emit=Events().append, environ=environ)
+    assert (found.version, found.source, found.path.name) == (VERSIONS["otelcol"], "release", "otelcol-contrib")
     assert site.asked == [OTELCOL_SUMS, OTELCOL]
 
 
 def test_the_releases_of_other_publishers(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_jaeger()
-    site.publish_loki()
-    for name, version in (("jaeger", "2.20.0"), ("loki", "3.7.6")):
+    site.publish_logs()
+    for name in ("jaeger", "victoria-logs"):
         found = provide(name, {}, emit=Events().append, environ=environ)
-        assert (found.version, found.source) == (version, "release")
+        assert (found.version, found.source) == (VERSIONS[name], "release")
         assert find(name, {}, environ) == found.path
 
 
@@ -198,7 +197,7 @@ def test_without_a_release_go_builds(tmp_path: Path, environ: dict[str, str], si
     toolchain = with_fake_go(tmp_path)
     events = Events()
     found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
-    assert (found.source, found.version) == ("Go build", "1.11.2")
+    assert (found.source, found.version) == ("Go build", SERVERS["nomad"].project.built_version)
     assert events.notes() == [f"release: {site.url}/{NOMAD_SUMS} answers 404 Not Found"]
     assert find_again(environ, toolchain) == ("cache", found.path)
 
@@ -218,7 +217,7 @@ def test_a_release_that_does_not_run_here_is_not_kept(
     events = Events()
     found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=with_fake_go(tmp_path))
     assert found.source == "Go build"
-    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.10.0"]
+    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.6.0"]
     assert kept(tmp_path) == [found.path.parent.name]
 
 
@@ -233,7 +232,7 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
         provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
     assert caught.value.message.splitlines() == [
         "There is no nomad, and no source for it is left. Tried:",
-        f"    PATH: {old} is passed over: it is 1.4.0, older than 1.10.0",
+        f"    PATH: {old} is passed over: it is 1.4.0, older than 1.6.0",
         f"    cache: nothing suitable in {tmp_path}/cache/obsctl/servers",
         f"    release: {site.url}/{NOMAD_SUMS} answers 404 Not Found",
         "    Go build: go is not on PATH",

@@ -71,9 +71,7 @@ def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
 
 
 def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
-    with pytest.raises(
-        ObsctlError, match=r"consul ended as soon as it was started[^$]*\n  Consul v1\.21\.0"
-    ) as failure:
+    with pytest.raises(ObsctlError, match=r"consul ended as soon as it was started[^$]*\n  Consul v1") as failure:
         cluster.up(auto_ports=True)
     assert failure.value.hint == "obsctl dev logs consul shows more"
     assert cluster.status()[0].pid is None

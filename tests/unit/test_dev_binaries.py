@@ -15,7 +15,7 @@ from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.local.servers import SERVERS
 from obsctl.ui import Ui
-from tests.release_site import VERSION_LINES, install
+from tests.release_site import VERSION_LINES, VERSIONS, install
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_table(tmp_path: Path) -> None:
     assert result.exception is None
     assert [line.split() for line in result.stdout.splitlines()] == [
         ["NAME", "VERSION", "SOURCE", "PATH"],
-        ["nomad", "1.11.2", "PATH", str(tmp_path / "bin" / "nomad")],
+        ["nomad", VERSIONS["nomad"], "PATH", str(tmp_path / "bin" / "nomad")],
     ]
 
 
@@ -53,12 +53,12 @@ def test_check_lists_all_and_fails_for_what_is_missing(tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert document["schema"] == "obsctl/binaries/v1"
     assert document["servers"][:2] == [
-        {"name": "nomad", "path": str(tmp_path / "bin" / "nomad"), "version": "1.11.2", "source": "PATH"},
+        {"name": "nomad", "path": str(tmp_path / "bin" / "nomad"), "version": VERSIONS["nomad"], "source": "PATH"},
         {"name": "consul", "path": None, "version": None, "source": None},
     ]
     assert [server["name"] for server in document["servers"]] == list(SERVERS)
     assert result.return_value == 1
-    assert "Not there yet: consul, prometheus, promtool, alertmanager, amtool" in result.stderr
+    assert f"Not there yet: {', '.join(name for name in SERVERS if name != 'nomad')}" in result.stderr
     assert not (tmp_path / "cache").exists()
 
 
