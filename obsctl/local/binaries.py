@@ -15,6 +15,7 @@ from obsctl.errors import ObsctlError
 from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
 from obsctl.local.download import Release
+from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.servers import SERVERS, Platform, Project, Server, format_version
 from obsctl.local.source import Source, SourceFailed
 from obsctl.model import Emit, Event
@@ -66,9 +67,9 @@ def search(
     """
     server = SERVERS[name]
     by_hand = _configured(server, configured, environ)
-    if by_hand is not None:
+    if by_hand.found:
         return by_hand
-    remarks: list[str] = []
+    remarks = list(by_hand.remarks)
     for path in _on_path(name, environ):
         version, objection = _judge(server, path)
         if objection is None:
@@ -103,14 +104,17 @@ def provide(
         return _cached(server, cache, sources) or _get(server, cache, sources, result.remarks, emit)
 
 
-def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search | None:
+def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search:
     variable = variable_of(("servers", server.name))
     key, value = f"servers.{server.name}", configured.get(server.name)
     if environ.get(variable):
         key, value = variable, environ[variable]
     if not value:
-        return None
+        return Search(None)
     path = Path(value).expanduser().absolute()
+    if leads_through_a_cluster(path):
+        link = "it is a link that obsctl made for a local cluster; name the program itself"
+        return Search(None, (f"{path} is passed over although {key} names it: {link}",))
     if not (path.is_file() and os.access(path, os.X_OK)):
         what = "is not executable" if path.is_file() else "is no file"
         raise ObsctlError(
@@ -123,10 +127,11 @@ def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[
 
 
 def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Every program of that name on PATH, best first: an old one must not hide a good one."""
+    """Every program of that name on PATH, best first: an old one must not hide a good one. Links that a local cluster
+    keeps for its jobs are none."""
     for folder in dict.fromkeys(environ.get("PATH", "").split(os.pathsep)):
         program = shutil.which(name, path=folder) if folder else None
-        if program:
+        if program and not leads_through_a_cluster(Path(program).absolute()):
             yield Path(program).absolute()
 
 

@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 
 from obsctl.errors import DeadlineExceeded, ObsctlError
+from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.model import Emit, Event
 from obsctl.state import state_folder
 from obsctl.wait import wait_until
 
-SCHEMA = "obsctl/dev-cluster/v1"
 # Nomad talks to its executors over sockets named FOLDER/tmp/plugin1234567890, and the path of a socket has room for
 # 103 bytes on macOS and 107 on Linux. (The Task API's socket lies deeper; without it Nomad runs the task all the same.)
 LONGEST_PATH = 80
@@ -47,7 +47,7 @@ class Folder:
 
     @property
     def bin(self) -> Path:
-        return self.path / "bin"
+        return self.path / BIN
 
     @property
     def tmp(self) -> Path:
@@ -71,7 +71,7 @@ class Folder:
         with self.locked(emit):
             if not self.is_ours():
                 _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
-            for name in ("bin", "tmp", "config", "logs", "run", "volumes", "host-volumes"):
+            for name in (BIN, "tmp", "config", "logs", "run", "volumes", "host-volumes"):
                 (self.path / name).mkdir(exist_ok=True)
 
     def is_ours(self) -> bool:
@@ -114,10 +114,7 @@ class Folder:
 
     def link(self, program: str, target: Path) -> None:
         """Put a program into `bin`, at once in place of an older one."""
-        fresh = self.bin / f".{program}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target)
-        fresh.replace(self.bin / program)
+        make_link(self.bin / program, target)
 
     @contextlib.contextmanager
     def locked(self, emit: Emit) -> Iterator[None]:
@@ -182,7 +179,7 @@ class Folder:
 
     @property
     def _cluster_file(self) -> Path:
-        return self.path / "cluster.json"
+        return self.path / CLUSTER_FILE
 
     def _record_file(self, agent: str) -> Path:
         return self.path / "run" / f"{agent}.json"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import SERVERS, find, obtain, provide, search
+from obsctl.local.binaries import SERVERS, Search, find, obtain, provide, search
+from obsctl.local.folder import Folder
 from obsctl.model import Event
 from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, VERSIONS, ReleaseSite, install
 
@@ -118,6 +119,53 @@ def test_a_configured_old_version_is_used_and_remarked(tmp_path: Path, environ: 
     assert events.notes() == [
         f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.6.0",
     ]
+
+
+@pytest.fixture
+def cluster_bin(tmp_path: Path) -> Path:
+    """The `bin` of a local cluster's state folder, with a nomad that works."""
+    folder = Folder(tmp_path / "state")
+    folder.claim(lambda event: None)
+    folder.link("nomad", install(tmp_path / "gone-tomorrow", "nomad", VERSION_LINES["nomad"]))
+    return folder.bin
+
+
+@pytest.mark.parametrize("way", ["itself", "a link to it", "a link to its folder"])
+def test_links_of_a_local_cluster_are_no_programs(
+    tmp_path: Path, environ: dict[str, str], cluster_bin: Path, way: str
+) -> None:
+    on_path = {
+        "itself": lambda: cluster_bin,
+        "a link to it": lambda: linked(tmp_path / "mine" / "nomad", cluster_bin / "nomad").parent,
+        "a link to its folder": lambda: linked(tmp_path / "mine" / "programs", cluster_bin),
+    }
+    environ["PATH"] = f"{on_path[way]()}:{environ['PATH']}"
+    assert search("nomad", {}, environ) == Search(None)
+    good = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
+    assert find("nomad", {}, environ) == good
+
+
+def test_a_configured_link_of_a_local_cluster_is_passed_over(
+    tmp_path: Path, environ: dict[str, str], cluster_bin: Path
+) -> None:
+    good = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
+    result = search("nomad", {"nomad": str(cluster_bin / "nomad")}, environ)
+    assert result.found is not None
+    assert result.found.path == good
+    [remark] = result.remarks
+    assert remark.startswith(f"{cluster_bin / 'nomad'} is passed over although servers.nomad names it: ")
+
+
+def test_a_folder_that_is_called_like_a_clusters_is_none(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "cluster.json").write_text('{"schema": "another/v1"}')
+    program = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
+    assert find("nomad", {}, environ) == program
+
+
+def linked(link: Path, target: Path) -> Path:
+    link.parent.mkdir()
+    link.symlink_to(target)
+    return link
 
 
 def test_an_old_program_on_path_does_not_hide_a_good_one(tmp_path: Path, environ: dict[str, str]) -> None:

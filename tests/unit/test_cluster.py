@@ -70,6 +70,19 @@ def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
     assert linked["obsctl"] == Path(sys.executable).parent.resolve() / "obsctl"
 
 
+def test_up_in_a_shell_with_the_clusters_own_path_links_the_programs_themselves(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*NEEDED, *FOR_JOBS):
+        monkeypatch.delenv(variable_of(("servers", name)))
+    monkeypatch.setenv("PATH", f"{cluster.folder.bin}:{tmp_path / 'programs'}:/usr/bin:/bin")
+    for _ in range(2):
+        with pytest.raises(ObsctlError, match="consul ended"):
+            cluster.up(auto_ports=True)
+    linked = {entry.name: entry.readlink() for entry in cluster.folder.bin.iterdir() if entry.name != "obsctl"}
+    assert linked == {name: tmp_path / "programs" / name for name in (*NEEDED, *FOR_JOBS)}
+
+
 def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
     with pytest.raises(ObsctlError, match=r"consul ended as soon as it was started[^$]*\n  Consul v1") as failure:
         cluster.up(auto_ports=True)

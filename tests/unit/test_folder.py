@@ -123,6 +123,23 @@ def test_remove(folder: Folder) -> None:
     folder.remove()
 
 
+def test_no_link_leads_to_itself(folder: Folder, tmp_path: Path) -> None:
+    program, beside = tmp_path / "nomad", tmp_path / "beside"
+    program.touch()
+    beside.symlink_to(folder.bin / "nomad")
+    folder.link("nomad", program)
+    for itself in (folder.bin / "nomad", beside, tmp_path / "state" / ".." / "state" / "bin" / "nomad"):
+        folder.link("nomad", itself)
+        assert (folder.bin / "nomad").readlink() == program
+
+
+def test_a_link_that_leads_to_itself_is_replaced(folder: Folder, tmp_path: Path) -> None:
+    (folder.bin / "nomad").symlink_to(folder.bin / "nomad")
+    (tmp_path / "nomad").touch()
+    folder.link("nomad", tmp_path / "nomad")
+    assert (folder.bin / "nomad").exists()
+
+
 def test_link_replaces_an_older_one(folder: Folder, tmp_path: Path) -> None:
     for version in ("1", "2"):
         (tmp_path / version).write_text(version)
