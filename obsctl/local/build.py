@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from obsctl.errors import DeadlineExceeded
 from obsctl.local.servers import Platform, Project
 from obsctl.local.source import SourceFailed
+from obsctl.local.supervised import supervised
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 BUILD_TIMEOUT = 1800.0  # seconds
 SHOWN_LINES = 12
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +79,15 @@ class GoBuild:
         # Go's own working folder lies in ours, so that nothing of it outlives a kill.
         environ = {**self.environ, "GOTMPDIR": str(scratch / "tmp"), "GOWORK": "off"}
         log = scratch / "go.log"
-        # A Ctrl-C while it is being started waits until there is something to end: its process group.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    command,
-                    cwd=modules,
-                    env=environ,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    process_group=0,
-                    preexec_fn=_in_child(mask),  # noqa: PLW1509 - only the child itself can ask for this
-                )
-            self._wait(process, mask, emit)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with log.open("wb") as output, supervised(command, cwd=modules, env=environ, output=output) as process:
+            self._wait(process, emit)
         if process.returncode:
             # On a full disk there is no log either.
             silence = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
             lines = _last_lines(log) or [silence]
             raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines[:-1]))
 
-    def _wait(self, process: subprocess.Popen[bytes], mask: set[int], emit: Emit) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()
 
         def ended() -> bool:
@@ -115,20 +96,9 @@ class GoBuild:
             return process.poll() is not None
 
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            wait_until(
-                ended,
-                timeout=BUILD_TIMEOUT,
-                what="the end of the build",
-                hint="build it by hand",
-                interval=0.5,
-            )
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if isinstance(error, DeadlineExceeded):
-                raise SourceFailed(error.message) from error
-            raise
+            wait_until(ended, timeout=BUILD_TIMEOUT, what="the end of the build", hint="build it by hand", interval=0.5)
+        except DeadlineExceeded as error:
+            raise SourceFailed(error.message) from error
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -136,16 +106,3 @@ def _last_lines(log: Path) -> list[str]:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith("go: downloading ")]
     return telling[-SHOWN_LINES:]
-
-
-def _in_child(mask: set[int]) -> Callable[[], None]:
-    """To run in the child: take the signals of this mask out again, and ask Linux to end it when obsctl ends, so that
-    kill -9 leaves no build behind."""
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def prepare() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if prctl:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return prepare
