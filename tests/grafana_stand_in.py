@@ -48,6 +48,19 @@ def files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
 
 
+def plugins(folder: Path) -> list[str]:
+    """Ids of those that Grafana would load from its folder of plugins; it has fetched none."""
+    found = [*folder.glob("*/plugin.json"), *folder.glob("*/dist/plugin.json")]
+    return sorted(json.loads(path.read_text("utf-8"))["id"] for path in found)
+
+
+def metrics(config: Path) -> str:
+    told = ['grafana_build_info{version="stand-in"} 1']
+    for plugin in plugins(Path(settings(config)["paths.plugins"])):
+        told.append(f'grafana_plugin_build_info{{plugin_id="{plugin}",plugin_type="datasource",version="stand-in"}} 1')
+    return "\n".join([*told, ""])
+
+
 def seen(config: Path) -> dict[str, object]:
     """All that the tests ask for."""
     found = settings(config)
@@ -76,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         answers = {
             "/api/health": lambda: json.dumps({"database": "ok", "version": "stand-in"}),
-            "/metrics": lambda: 'grafana_build_info{version="stand-in"} 1\n',
+            "/metrics": lambda: metrics(self.config),
             "/stand-in": lambda: json.dumps(seen(self.config)),
         }
         found = answers.get(self.path)

@@ -25,7 +25,7 @@ from tests.ports import free_port
 from tests.world import ALERT_PATH, OTHERS_OFF
 
 OBSCTL = str(Path(sys.executable).parent / "obsctl")
-TELEMETRY = ("loki", "jaeger", "otel-gateway", "otel-agent")
+TELEMETRY = ("victorialogs", "jaeger", "otel-gateway", "otel-agent")
 DEMO = ("hello-service", "response-service", "traffic")
 
 

@@ -27,6 +27,7 @@ from tests.world import ALERT_PATH
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("grafana")]
 VARIABLE = "nomad/jobs/obs-grafana"
+PLUGIN = "victoriametrics-logs-datasource"
 OWN = "dashboards/My team (own)/mine.json"
 
 
@@ -34,7 +35,7 @@ OWN = "dashboards/My team (own)/mine.json"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_cluster() as cluster:
         stack = Stack(cluster, tmp_path_factory.mktemp("stack"))
-        write_config(stack.folder, cluster, components=(*ALERT_PATH, "grafana"), demo=())
+        write_config(stack.folder, cluster, components=(*ALERT_PATH, "victorialogs", "grafana"), demo=())
         change(stack, command=str(Path(grafana_stand_in.__file__)))
         own(stack, title="Mine {{ $labels.job }} ${HOME} %{x}")
         stack.run("deploy", "--yes")
@@ -111,9 +112,38 @@ def test_the_datasources_are_found_in_consul(stack: Stack) -> None:
     [prometheus] = stack.clients.consul.health("prometheus")
     [alertmanager] = stack.clients.consul.health("alertmanager")
     found = seen(stack)
-    assert found["urls"] == {"PROMETHEUS_URL": url(prometheus), "ALERTMANAGER_URL": url(alertmanager)}
+    [logs] = stack.clients.consul.health("victorialogs")
+    assert found["urls"] == {
+        "PROMETHEUS_URL": url(prometheus),
+        "ALERTMANAGER_URL": url(alertmanager),
+        "VICTORIALOGS_URL": url(logs),
+    }
     datasources = yaml.safe_load(found["provisioning"]["datasources/obsctl.yml"])["datasources"]
     assert {datasource["url"].removeprefix("$") for datasource in datasources} == set(found["urls"])
+
+
+def log_plugin(stack: Stack) -> list[str]:
+    """What doctor says of it."""
+    found = stack.json("doctor", code=None)["findings"]
+    return [finding["what"] for finding in found if finding["where"] in ("obs-grafana", "log plugin")]
+
+
+def test_grafana_is_told_to_fetch_its_plugin_or_where_it_is(stack: Stack, tmp_path: Path) -> None:
+    assert seen(stack)["settings"]["plugins.preinstall"].startswith(f"{PLUGIN}@")
+    assert log_plugin(stack) == [f"runs without the plugin {PLUGIN}, so it shows no logs"]
+    place(tmp_path)
+    change(stack, plugins_dir=str(tmp_path))
+    stack.run("deploy", "--yes")
+    found = seen(stack)["settings"]
+    assert found["paths.plugins"] == str(tmp_path)
+    assert (found["plugins.preinstall_disabled"], found.get("plugins.preinstall")) == ("true", None)
+    assert log_plugin(stack) == ["Grafana has what reads the logs, or needs nothing"]
+
+
+def place(folder: Path) -> None:
+    """Of the plugin what Grafana looks for first."""
+    (folder / PLUGIN).mkdir()
+    (folder / PLUGIN / "plugin.json").write_text(json.dumps({"id": PLUGIN}))
 
 
 def test_the_generated_secrets_arrive_as_files(stack: Stack) -> None:
