@@ -81,7 +81,7 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
 @deploys
 @click.pass_obj
 def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> None:
-    """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it phase by phase.
+    """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it, and look whether it works.
 
     A second deploy changes nothing. With COMPONENTs, only what is theirs is touched, and nothing is stopped.
 
@@ -139,12 +139,14 @@ def _rendered(app: App) -> Rendered:
     """Rendered and checked; raises with all faults at once."""
     from obsctl.cli.wire import check_tools
     from obsctl.content import dashboard_lint, dashboards
+    from obsctl.stack.approved import Approvals
     from obsctl.stack.checks import check
     from obsctl.stack.render import render as render_stack
+    from obsctl.state import cache_folder
 
     loaded = app.loaded
     rendered = render_stack(loaded.config, loaded.root)
-    findings = check(rendered, check_tools(loaded.config))
+    findings = check(rendered, check_tools(loaded.config), Approvals(cache_folder() / "approved"))
     of_dashboards = dashboard_lint.lint(dashboards.shipped(loaded.root))  # its warnings: obsctl dashboards lint
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
     for finding in findings:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -39,6 +40,8 @@ class Session(requests.Session):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.server = server
+        # As many connections as threads ask at once; those beyond would be closed after each answer, with a warning.
+        self.mount(server.address, HTTPAdapter(pool_maxsize=64))
         # No netrc, nothing of the environment; of proxies see _enforced.
         self.trust_env = False
         self.headers["User-Agent"] = f"obsctl/{__version__}"

@@ -28,7 +28,7 @@ def offered(site: Site) -> Iterator[Finding]:
 def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
     homes = site.homes(job)
     lacking = [node for node in homes if not storage.has(node, source)]
-    spec = next(spec for spec in components.ALL if spec.name == site.component_of(job))
+    spec = components.named(site.component_of(job))
     wanted = len(homes) if job.get("Type") == "system" else storage.nodes_wanted(site.config, spec)
     if not lacking or len(homes) - len(lacking) >= wanted:
         return

@@ -19,6 +19,7 @@ from typing import TextIO
 
 from obsctl.errors import ObsctlError
 from obsctl.model import Emit, Event
+from obsctl.state import cache_folder
 from obsctl.wait import wait_until
 
 LOCK_TIMEOUT = 3600.0  # seconds; longer than the slowest build
@@ -32,8 +33,7 @@ class Cache:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Cache:
-        base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
-        return cls(Path(base) / "obsctl" / "servers")
+        return cls(cache_folder(environ) / "servers")
 
     def program(self, entry: str, name: str) -> Path | None:
         """The program of a cache folder, None while it is not there."""

@@ -1,5 +1,8 @@
-"""Make a plan true: variables and content first, then jobs phase by phase, then the rules that watch these jobs, and
-what is no longer wanted last."""
+"""Make a plan true: variables and content first, then all jobs at once, then the rules that watch these jobs, and
+what is no longer wanted last.
+
+A job is done when it is healthy and those are done that it needs: the order is in these gates, not in the starts.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, Interrupted, ObsctlError
 from obsctl.model import Emit, Event
-from obsctl.stack.components import job_id
+from obsctl.stack.components import job_id, named
 from obsctl.stack.health import wait_healthy
-from obsctl.stack.observe import Desired, Observed, registered_as
+from obsctl.stack.observe import Desired, DesiredJob, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
 from obsctl.stack.reload import readers, wait_reloaded
 from obsctl.stack.render import kv_prefix
@@ -25,6 +28,14 @@ _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopp
 
 class ApplyFailed(ObsctlError):
     """A change failed. The message says what and why, and what was and was not changed."""
+
+
+class NeedFailed(ObsctlError):
+    """Nothing is wrong with a job itself, but something is with what it needs. roots: the jobs that failed first."""
+
+    def __init__(self, message: str, *, hint: str, roots: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.roots = roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
     """
     work = _Work(plan, desired, observed, tools)
     try:
-        for _, changes in groupby(plan.effective, key=lambda change: (change.action is Action.STOP, change.phase)):
+        for _, changes in groupby(plan.effective, key=lambda change: change.step):
             _together(list(changes), work)
     except KeyboardInterrupt:
         message = _with_balance("interrupted", plan, work.done)
@@ -64,15 +75,17 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
 
 
 def _together(changes: list[Change], work: _Work) -> None:
-    """All changes of one phase at once; when one fails, the others still come to their end."""
-    with ThreadPoolExecutor(max_workers=min(8, len(changes))) as pool:
+    """All changes of one step at once; when one fails, the others still come to their end."""
+    with ThreadPoolExecutor(max_workers=len(changes)) as pool:  # each has a thread: it may wait for another one's end
         try:
-            futures = [pool.submit(work.change, change) for change in changes]
-            errors = [error for future in futures if (error := _failure(future))]
+            for change in changes:
+                work.gates[change.name] = pool.submit(work.change, change)
+            errors = [error for change in changes if (error := _failure(work.gates[change.name]))]
         except KeyboardInterrupt:
             work.cancelled.set()
             raise
     if errors:
+        errors.sort(key=lambda error: isinstance(error, NeedFailed))  # stable: what went wrong first of all comes first
         messages = dict.fromkeys(error.message for error in errors)  # a lost lock is the same for all
         raise ObsctlError("\n".join(messages), hint=errors[0].hint)
 
@@ -98,11 +111,15 @@ def _names(changes: list[Change]) -> str:
 
 
 class _Work:
-    """One change at a time, by kind; many threads at once. `done` has what was changed and confirmed."""
+    """One change at a time, by kind; many threads at once.
+
+    done: what was changed and confirmed. gates: the name of a change that was begun -> its end.
+    """
 
     def __init__(self, plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> None:
         self.cancelled = threading.Event()
         self.done: list[Change] = []
+        self.gates: dict[str, Future[None]] = {}
         self._tools = tools
         self._stack = desired.stack
         self._jobs = {job.job_id: job for job in desired.jobs}
@@ -181,8 +198,10 @@ class _Work:
             self._stop(change.name, change.index)
             return
         tools, desired = self._tools, self._jobs[change.name]
+        if named(desired.component).waits:
+            self._wait_for_needs(desired, started=False)
         seen = self._observed.get(change.name)
-        job = registered_as(seen, desired, tools.nomad.job(change.name)) if seen else desired.job
+        job = registered_as(seen, desired) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
         wait_healthy(
             tools.nomad,
@@ -193,6 +212,18 @@ class _Work:
             check=self._check,
             clock=tools.clock,
         )
+        self._wait_for_needs(desired, started=True)
+
+    def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
+        """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""
+        needs = [job_id(self._stack, need) for need in named(job.component).needs]
+        errors = {need: self.gates[need].exception() for need in needs if need in self.gates}
+        failed = [getattr(error, "roots", (need,)) for need, error in errors.items() if error]
+        roots = tuple(dict.fromkeys(chain(*failed)))
+        if roots:
+            state = "is healthy, but not confirmed" if started else "was not started"
+            words = f"{job.job_id} {state}: it needs {', '.join(roots)}"
+            raise NeedFailed(words, hint="correct what failed, and deploy again", roots=roots)
 
     def _stop(self, job_id: str, index: int) -> None:
         nomad = self._tools.nomad

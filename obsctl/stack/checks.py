@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import promql_parser
 import yaml
 
 from obsctl.model import Finding, Severity
+from obsctl.stack.approved import Approvals
 from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered, kv_prefix
 
@@ -22,23 +24,24 @@ _BY_TOOL = (
 )
 
 
-def check(rendered: Rendered, tools: Mapping[str, Path | None]) -> list[Finding]:
+def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals | None = None) -> list[Finding]:
     """Every fault of the rendered rules and configuration files.
 
     tools: paths of promtool and amtool. Without them the rules' PromQL is parsed here, and a warning says
-    what was not checked.
+    what was not checked. approvals: what they have approved before, and need not look at again;
+    None: they look at everything, and nothing is kept.
     """
     content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
     findings = [*_check_promql(rules), *_check_lock(rendered)]
-    with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
-        for where, tool, arguments in _BY_TOOL:
-            text = rules if where == "alert rules" else content.get(f"config/{where}")
-            if text is not None:  # a component that is not enabled has no file
-                file = Path(folder, where.replace(" ", "-"))
-                file.write_text(text, encoding="utf-8")
-                findings += _run(tool, tools.get(tool), [*arguments, str(file)], where)
-    return findings
+    texts = {"alert rules": rules, **{key.removeprefix("config/"): value for key, value in content.items()}}
+    with ThreadPoolExecutor() as pool:  # the tools start together
+        found = [
+            pool.submit(_by_tool, tool, tools.get(tool), arguments, where, texts[where], approvals)
+            for where, tool, arguments in _BY_TOOL
+            if where in texts  # a component that is not enabled has no file
+        ]
+        return [*findings, *(finding for each in found for finding in each.result())]
 
 
 def _check_promql(rules: str) -> Iterator[Finding]:
@@ -57,18 +60,31 @@ def _check_lock(rendered: Rendered) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, LOCK_FILE, what, "run obsctl lock")
 
 
-def _run(tool: str, path: Path | None, arguments: list[str], where: str) -> Iterator[Finding]:
+def _by_tool(
+    tool: str, path: Path | None, arguments: Sequence[str], where: str, text: str, approvals: Approvals | None
+) -> list[Finding]:
     if path is None:
         hint = f"obsctl dev binaries {tool} gets it"
-        yield Finding(Severity.WARNING, where, f"{tool} was not found, so this was not checked by it", hint)
-        return
+        return [Finding(Severity.WARNING, where, f"{tool} was not found, so this was not checked by it", hint)]
     try:
-        ended = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        approval = Approvals.key(path, arguments, text)
+        if approvals and approval in approvals:
+            return []
+        ended = _run([path, *arguments], where, text)
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")
-        return
+        return [Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")]
     if ended.returncode:
-        yield Finding(Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text")
+        return [Finding(Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text")]
+    if approvals:
+        approvals.add(approval)
+    return []
+
+
+def _run(command: Sequence[str | Path], where: str, text: str) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
+        file = Path(folder, where.replace(" ", "-"))
+        file.write_text(text, encoding="utf-8")
+        return subprocess.run([*command, file], capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
 def _words(ended: subprocess.CompletedProcess[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the stack is made of, and in which order it can start."""
+"""What the stack is made of, and what needs what."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ GRAFANA = 472  # the user of Grafana's official image
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """One component: its job template, and the components that must be healthy before it starts.
+    """One component: its job template, and the components that it does its work with.
 
+    needs: a deploy calls it done only when these are. It starts together with them, for every program here copes with
+    a neighbour that is not there yet.
+    waits: it starts after them all the same, since it reads only at its start where they are.
     uid: the user of its official image (USER in the image's Dockerfile), for whom its data must be writable.
     files: its configuration, made from templates/<name>/<file>.j2, which travels through Consul KV.
     reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
@@ -27,6 +30,7 @@ class ComponentSpec:
     template: str
     uid: int
     needs: tuple[str, ...] = ()
+    waits: bool = False
     demo: bool = False
     files: tuple[str, ...] = ()
     reads_consul: bool = False
@@ -85,6 +89,7 @@ ALL = (
         "grafana.nomad.hcl.j2",
         GRAFANA,
         needs=("prometheus", "alertmanager", "victorialogs", "jaeger"),
+        waits=True,
         files=("grafana.ini", "datasources.yml", "dashboards.yml"),
         generates=("admin_password", "secret_key"),
     ),
@@ -115,12 +120,8 @@ def enabled(config: Config) -> tuple[ComponentSpec, ...]:
     return tuple(spec for spec in ALL if spec.settings(config).enabled and (config.demo.enabled or not spec.demo))
 
 
-def phases(specs: tuple[ComponentSpec, ...]) -> dict[str, int]:
-    """Component -> phase, 1 and up: one after the last of those it needs. What is not enabled is not waited for."""
-    phase: dict[str, int] = {}
-    for spec in specs:  # ALL lists a component after those it needs
-        phase[spec.name] = 1 + max((phase[need] for need in spec.needs if need in phase), default=0)
-    return phase
+def named(name: str) -> ComponentSpec:
+    return next(spec for spec in ALL if spec.name == name)
 
 
 def job_id(stack: str, component: str) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import TypeVar
 
 from obsctl import __version__
 from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
@@ -19,6 +23,8 @@ RETRY = "obsctl.retry"
 """Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
 NO_NODE = "no node is eligible in the job's datacenters and node pool"
 Resolve = Callable[[str, str], Secret]
+Given = TypeVar("Given")
+Got = TypeVar("Got")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,6 @@ class DesiredJob:
 
     component: str
     job_id: str
-    phase: int
     spec: str
     job: Json
 
@@ -47,22 +52,29 @@ class Desired:
 class ObservedJob:
     """A job of Nomad, and what Nomad says that registering the desired one would change.
 
-    index: JobModifyIndex, 0 when there is no such job. differences: short lines, empty when nothing differs.
+    index: JobModifyIndex. differences: short lines, empty when nothing differs.
     failed: its newest deployment failed, or goes on after a failure; unfinished: it goes on.
     replaces: whether registering it replaces a running allocation.
     """
 
     job_id: str
     index: int
-    owner: str | None
-    component: str | None
-    spec: str | None
+    meta: Mapping[str, str]
     stopped: bool
     failed: bool = False
     unfinished: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
     replaces: bool = False
+
+    @property
+    def owner(self) -> str | None:
+        """The stack whose mark it carries."""
+        return self.meta.get(STACK)
+
+    @property
+    def spec(self) -> str | None:
+        return self.meta.get(SPEC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +94,11 @@ class Observed:
 def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
     """Let Nomad parse every job, and resolve every secret. All faults of the jobs are reported at once."""
     jobs, faults = [], []
-    for rendered_job in rendered.jobs:
-        try:
-            jobs.append(_desired_job(rendered.stack, rendered_job, nomad.parse_job(rendered_job.hcl)))
-        except Rejected as error:
-            faults.append(f"{rendered_job.component}: {error.message}")
+    for rendered_job, parsed in zip(rendered.jobs, _at_once(partial(_parsed, nomad), rendered.jobs), strict=True):
+        if isinstance(parsed, Rejected):
+            faults.append(f"{rendered_job.component}: {parsed.message}")
+        else:
+            jobs.append(_desired_job(rendered.stack, rendered_job, parsed))
     if faults:
         raise ObsctlError(
             "Nomad cannot read these jobs:\n  " + "\n  ".join(faults),
@@ -99,13 +111,9 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
 def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
     """Read the cluster; changes nothing."""
     wanted = {job.job_id: job for job in desired.jobs}
-    jobs = {}
-    for stub in nomad.jobs():
-        seen = _observed_job(stub)
-        if seen.owner == desired.stack or seen.job_id in wanted:
-            jobs[seen.job_id] = _compared(seen, wanted.get(seen.job_id), nomad)
+    seen = [job for job in map(_observed_job, nomad.jobs()) if job.owner == desired.stack or job.job_id in wanted]
     return Observed(
-        jobs=jobs,
+        jobs={job.job_id: job for job in _at_once(lambda job: _compared(job, wanted.get(job.job_id), nomad), seen)},
         content=_observed_content(desired, consul),
         variables={path: _variable(path, items, nomad) for path, items in desired.variables.items()},
         nodes=_nodes(desired, nomad),
@@ -124,10 +132,23 @@ def marked(job: Json, *, stack: str, component: str, spec: str, version: str = _
     return {**job, "Meta": {**(job.get("Meta") or {}), **marks}}
 
 
+def _at_once(call: Callable[[Given], Got], items: Sequence[Given]) -> list[Got]:
+    """What `call` answers to each, in order: a question to a server is mostly waiting."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(call, items))
+
+
+def _parsed(nomad: NomadApi, rendered: RenderedJob) -> Json | Rejected:
+    try:
+        return nomad.parse_job(rendered.hcl)
+    except Rejected as error:
+        return error
+
+
 def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
     spec = digest(json.dumps(job, sort_keys=True).encode())
     whole = marked(job, stack=stack, component=rendered.component, spec=spec)
-    return DesiredJob(rendered.component, rendered.job_id, rendered.phase, spec, whole)
+    return DesiredJob(rendered.component, rendered.job_id, spec, whole)
 
 
 def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str, Secret]:
@@ -139,30 +160,20 @@ def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str,
 
 
 def _observed_job(stub: Json) -> ObservedJob:
-    meta = stub.get("Meta") or {}
-    return ObservedJob(
-        job_id=stub["ID"],
-        index=stub["JobModifyIndex"],
-        owner=meta.get(STACK),
-        component=meta.get(COMPONENT),
-        spec=meta.get(SPEC),
-        stopped=bool(stub.get("Stop")),
-    )
+    return ObservedJob(stub["ID"], stub["JobModifyIndex"], stub.get("Meta") or {}, bool(stub.get("Stop")))
 
 
 def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
     """Ask Nomad what registering the desired job would change, and how its last deployment went."""
     if desired is None:
         return seen
-    current = nomad.job(seen.job_id)
-    answer = nomad.plan_job(registered_as(seen, desired, current))
-    deployment = nomad.job_deployment(seen.job_id) or {"Status": "none", "JobVersion": None}
+    answer = nomad.plan_job(registered_as(seen, desired))
+    deployment = nomad.job_deployment(seen.job_id) or {"Status": "none", "JobSpecModifyIndex": None}
     ended = deployment["Status"] in ("successful", "failed", "cancelled")
     return replace(
         seen,
-        index=answer["JobModifyIndex"],
         failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
-        unfinished=deployment["JobVersion"] == current["Version"] and not ended,
+        unfinished=deployment["JobSpecModifyIndex"] == seen.index and not ended,
         differences=tuple(_differences(answer.get("Diff") or {})),
         placement=placement_failures(answer.get("FailedTGAllocs")),
         replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
@@ -189,16 +200,15 @@ def _nodes(desired: Desired, nomad: NomadApi) -> tuple[Json, ...]:
         return ()
 
 
-def registered_as(seen: ObservedJob, desired: DesiredJob, current: Json) -> Json:
-    """The desired job as it is to be registered over `current`.
+def registered_as(seen: ObservedJob, desired: DesiredJob) -> Json:
+    """The desired job as it is to be registered over the one that was seen.
 
     A job whose spec is as desired keeps the marks of whoever wrote it: a new obsctl alone is no reason to restart
     anything (Nomad replaces allocations when a job's meta changes). A failed one is marked anew, to be tried again.
     """
     if seen.spec != desired.spec:
         return desired.job
-    meta = current.get("Meta") or {}
-    kept = {name: meta[name] for name in (VERSION, RETRY) if name in meta}
+    kept = {name: seen.meta[name] for name in (VERSION, RETRY) if name in seen.meta}
     retry = {RETRY: str(seen.index)} if seen.failed else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
 
@@ -240,7 +250,8 @@ def _field(path: str, item: Json) -> str:
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:
     prefix = kv_prefix(desired.stack)
-    pairs = [pair for part in ("config", "dashboards", "rules") for pair in consul.entries(f"{prefix}/{part}/")]
+    folders = [f"{prefix}/{part}/" for part in ("config", "dashboards", "rules")]
+    pairs = list(chain(*_at_once(consul.entries, folders)))
     for seed in (content.key for content in desired.content if content.seed):
         pair = consul.get(seed)
         pairs += [pair] if pair else []

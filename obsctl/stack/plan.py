@@ -25,12 +25,22 @@ class Action(StrEnum):
     NONE = "none"
 
 
+class Step(StrEnum):
+    """When a change is made, in this order; those of one step are made together."""
+
+    PREPARE = "prepare"
+    """What jobs need: variables, content, volumes."""
+    JOBS = "jobs"
+    WATCH = "watch"
+    """Content that watches jobs."""
+    STOP = "stop"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One thing that changes, or does not.
 
-    kind: "variable", "content", "volume" or "job". phase: 1 and up for jobs, after them for content that watches them,
-    0 for all else.
+    kind: "variable", "content", "volume" or "job".
     index: what the cluster must still have when the change is made (JobModifyIndex or ModifyIndex, 0: nothing).
     digest: hash of the desired value; "" for variables, whose values have no place in a plan.
     replaces: whether a running allocation of the job makes way for a new one.
@@ -40,7 +50,7 @@ class Change:
     name: str
     action: Action
     reason: str
-    phase: int = 0
+    step: Step
     index: int = 0
     digest: str = ""
     details: tuple[str, ...] = ()
@@ -67,7 +77,14 @@ class Plan:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Plan:
         changes = tuple(
-            Change(**{**change, "action": Action(change["action"]), "details": tuple(change["details"])})
+            Change(
+                **{
+                    **change,
+                    "action": Action(change["action"]),
+                    "step": Step(change["step"]),
+                    "details": tuple(change["details"]),
+                }
+            )
             for change in data["changes"]
         )
         return Plan(stack=data["stack"], changes=changes)
@@ -106,10 +123,10 @@ def losses(made: Plan, config: Config, desired: Desired, observed: Observed) -> 
     )
 
 
-def _order(change: Change) -> tuple[int, int, str, str]:
-    last = change.action is Action.STOP
-    kinds = {"variable": 0, "content": 1, "volume": 2, "job": 3}
-    return (1_000 if last else change.phase, kinds[change.kind], change.kind, change.name)
+def _order(change: Change) -> tuple[int, int, str]:
+    """Jobs keep the order in which they need each other."""
+    kinds = ("variable", "content", "volume", "job")
+    return list(Step).index(change.step), kinds.index(change.kind), "" if change.kind == "job" else change.name
 
 
 def _of(components: frozenset[str], desired: Desired) -> Desired:
@@ -143,23 +160,22 @@ def _variable_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
         index, same = observed.variables[path]
         action = Action.NONE if same else Action.UPDATE if index else Action.CREATE
         reason = {"none": "as desired", "update": "a value differs", "create": "does not exist"}[action]
-        yield Change("variable", path, action, reason, index=index, details=tuple(sorted(items)))
+        yield Change("variable", path, action, reason, Step.PREPARE, index, details=tuple(sorted(items)))
 
 
 def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
-    last = 1 + max((job.phase for job in desired.jobs), default=0)
     for content in desired.content:
         wanted, seen = content.value.encode(), observed.content.get(content.key)
-        phase = last if content.after_jobs else 0
+        step = Step.WATCH if content.after_jobs else Step.PREPARE
         if seen is None:
-            yield Change("content", content.key, Action.CREATE, "does not exist", phase, digest=digest(wanted))
+            yield Change("content", content.key, Action.CREATE, "does not exist", step, digest=digest(wanted))
         elif content.seed:
             reason, kept = "yours to change", digest(seen.value)
-            yield Change("content", content.key, Action.NONE, reason, phase, seen.modify_index, kept)
+            yield Change("content", content.key, Action.NONE, reason, step, seen.modify_index, kept)
         else:
             same = seen.value == wanted
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
-            yield Change("content", content.key, action, reason, phase, seen.modify_index, digest(wanted))
+            yield Change("content", content.key, action, reason, step, seen.modify_index, digest(wanted))
 
 
 def _volume_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
@@ -168,11 +184,12 @@ def _volume_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
     busy = [node["ID"] for volume in desired.volumes for node in _holders(volume, observed)]
     for volume in desired.volumes:
         for node in _holders(volume, observed):
-            yield Change("volume", volume.on(node), Action.NONE, "as desired")
+            yield Change("volume", volume.on(node), Action.NONE, "as desired", Step.PREPARE)
         for node in storage.place(volume, jobs[volume.component], observed.nodes, observed.volumes, busy):
             busy.append(node["ID"])
             written_by = f"a folder that uid {volume.uid} can write"
-            yield Change("volume", volume.on(node), Action.CREATE, "does not exist", details=(written_by,))
+            name = volume.on(node)
+            yield Change("volume", name, Action.CREATE, "does not exist", Step.PREPARE, details=(written_by,))
 
 
 def _holders(volume: Volume, observed: Observed) -> list[Json]:
@@ -181,7 +198,7 @@ def _holders(volume: Volume, observed: Observed) -> list[Json]:
 
 def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     if seen is None:
-        return Change("job", job.job_id, Action.CREATE, "does not exist", job.phase, 0, job.spec)
+        return Change("job", job.job_id, Action.CREATE, "does not exist", Step.JOBS, 0, job.spec)
     reasons = (
         (seen.stopped, "it was stopped"),
         (seen.spec != job.spec, "the configuration changed"),
@@ -191,15 +208,16 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
     )
     reason = next((words for applies, words in reasons if applies), None)
     if reason is None:
-        return Change("job", job.job_id, Action.NONE, "as desired", job.phase, seen.index, job.spec)
+        return Change("job", job.job_id, Action.NONE, "as desired", Step.JOBS, seen.index, job.spec)
     details = (*seen.differences, *seen.placement)
-    return Change("job", job.job_id, Action.UPDATE, reason, job.phase, seen.index, job.spec, details, seen.replaces)
+    return Change("job", job.job_id, Action.UPDATE, reason, Step.JOBS, seen.index, job.spec, details, seen.replaces)
 
 
 def _stops(desired: Desired, observed: Observed) -> Iterator[Change]:
+    gone = "no longer in the config"
     for key in sorted(set(observed.content) - {content.key for content in desired.content}):
-        yield Change("content", key, Action.STOP, "no longer in the config", 0, observed.content[key].modify_index)
+        yield Change("content", key, Action.STOP, gone, Step.STOP, observed.content[key].modify_index)
     wanted = {job.job_id for job in desired.jobs}
     for seen in observed.jobs.values():
         if seen.owner == desired.stack and seen.job_id not in wanted and not seen.stopped:
-            yield Change("job", seen.job_id, Action.STOP, "no longer in the config", index=seen.index)
+            yield Change("job", seen.job_id, Action.STOP, gone, Step.STOP, seen.index)

@@ -34,12 +34,11 @@ DEMO_PHRASES = (
 
 @dataclass(frozen=True, slots=True)
 class RenderedJob:
-    """The HCL of one component's job, and when it may start (phase 1 first)."""
+    """The HCL of one component's job."""
 
     component: str
     job_id: str
     hcl: str
-    phase: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +95,13 @@ def render(config: Config, root: Path) -> Rendered:
     Raises ObsctlError that names the template or rule file that is at fault.
     """
     specs = components.enabled(config)
-    phase = components.phases(specs)
     boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
     values = _values(config)
     jobs = _environment(values, boards, assets.search_path("jobs", root))
     jobs.filters["pinned"] = pins.name
     files = _environment(values, boards, assets.search_path("templates", root))
-    rendered_jobs = tuple(_job(config, jobs, spec, phase[spec.name]) for spec in specs)
+    rendered_jobs = tuple(_job(config, jobs, spec) for spec in specs)
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
@@ -143,7 +141,7 @@ def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
     return SecretItems(path, items, spec.generates) if items or spec.generates else None
 
 
-def _job(config: Config, environment: Environment, spec: ComponentSpec, phase: int) -> RenderedJob:
+def _job(config: Config, environment: Environment, spec: ComponentSpec) -> RenderedJob:
     name = job_id(config.stack, spec.name)
     values = {
         "job": name,
@@ -152,7 +150,7 @@ def _job(config: Config, environment: Environment, spec: ComponentSpec, phase: i
         "generated": spec.generates,
     }
     hcl = _text(environment, spec.template, **values)
-    return RenderedJob(component=spec.name, job_id=name, hcl=hcl, phase=phase)
+    return RenderedJob(component=spec.name, job_id=name, hcl=hcl)
 
 
 def _content(config: Config, environment: Environment, root: Path) -> list[Content]:

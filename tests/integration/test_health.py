@@ -72,7 +72,7 @@ def deploy(cluster: Cluster, nomad: NomadApi) -> Iterator[Deploy]:
             hcl = re.sub(r"(?s)    (?:update|service|network) {.*?\n    }\n", "", hcl)
         job: Json = {**nomad.parse_job(hcl), **keys}
         eval_id = nomad.register_job(job)
-        desired = DesiredJob(name, name, 1, "", job)
+        desired = DesiredJob(name, name, "", job)
         wait_healthy(nomad, consul, desired, eval_id, timeout=30, check=lambda: None, clock=SYSTEM_CLOCK)
 
     yield deploy

@@ -97,7 +97,7 @@ def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list
     consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
     job: Json = {**nomad.parse_job(JOB % {"name": name}), **keys}
     whole = marked(job, stack=name, component="main", spec=str(keys))
-    desired = Desired(name, (DesiredJob("main", name, 1, str(keys), whole),), (), {}, (Volume(name, "main", NOBODY),))
+    desired = Desired(name, (DesiredJob("main", name, str(keys), whole),), (), {}, (Volume(name, "main", NOBODY),))
     observed = observe(desired, nomad, consul)
     applied = apply(plan(desired, observed), desired, observed, Tools(nomad, consul, lambda _: None, timeout=30))
     return [f"{change.action.value} {change.name}" for change in applied.changes]

@@ -19,6 +19,7 @@ from tests.fakes import FakeNomad
 from tests.world import DEMO, SECRET, World, config
 
 SMALL = config()
+WITH_GRAFANA = config(components={"grafana": {"enabled": True}})
 WITH_SECRETS = config(consul={"token": "env:CONSUL"}, nomad={"token": "env:NOMAD"})
 
 
@@ -90,22 +91,44 @@ def test_content_and_secrets_are_there_before_the_first_job(world: World) -> Non
     assert world.nomad.variable(path).items == {"consul_token": SECRET}  # type: ignore[union-attr]
 
 
-def test_a_phase_begins_when_the_one_before_is_healthy(world: World) -> None:
-    world.deploy(DEMO)
-    ended = {event.subject: number for number, event in enumerate(world.events) if event.state == "ok"}
-    began = {event.subject: number for number, event in enumerate(world.events) if event.state == "start"}
-    assert ended["obs-alert-sink"] < began["obs-alertmanager"] < ended["obs-alertmanager"] < began["obs-prometheus"]
-    assert ended["obs-response-service"] < began["obs-hello-service"]
-
-
-def test_the_jobs_of_a_phase_start_together(world: World) -> None:
-    together = threading.Barrier(2)  # raises unless two threads meet
+def test_all_jobs_start_together(world: World) -> None:
+    together = threading.Barrier(7)  # raises unless so many threads meet
 
     def before(method: str, job_id: str) -> None:
-        if method == "register" and job_id in ("obs-alert-sink", "obs-warden"):
+        if method == "register":
             together.wait(timeout=10)
 
-    hooked(world, before).deploy(SMALL)
+    hooked(world, before).deploy(DEMO)
+
+
+def test_a_job_is_done_when_those_are_that_it_needs(world: World) -> None:
+    """Although it is healthy at once, and its neighbour only when its own program has been waited for."""
+    slow = threading.Event()
+
+    def before(method: str, job_id: str) -> None:
+        if method == "deployment" and job_id == "obs-alert-sink":
+            slow.wait(timeout=0.5)
+
+    hooked(world, before).deploy(DEMO)
+    ended = {event.subject: number for number, event in enumerate(world.events) if event.state == "ok"}
+    assert ended["obs-alert-sink"] < ended["obs-alertmanager"] < ended["obs-prometheus"]
+    assert ended["obs-response-service"] < ended["obs-hello-service"] < ended["obs-traffic"]
+
+
+def test_one_that_reads_at_its_start_where_others_are_starts_after_them(world: World) -> None:
+    ended: list[set[str]] = []
+
+    def before(method: str, job_id: str) -> None:
+        if (method, job_id) == ("register", "obs-grafana"):
+            ended.append({event.subject for event in world.events if event.state == "ok"})
+
+    hooked(world, before).deploy(WITH_GRAFANA)
+    assert ended == [ended[0] | {"obs-prometheus", "obs-alertmanager"}]
+
+
+def test_one_alone_waits_for_nothing_that_stays_as_it_is(world: World) -> None:
+    world.deploy(SMALL)
+    assert [change.name for change in world.deploy(WITH_GRAFANA).changes if change.kind == "job"] == ["obs-grafana"]
 
 
 def test_a_job_that_is_no_longer_wanted_is_stopped_and_has_ended(world: World) -> None:
@@ -148,7 +171,6 @@ def test_a_deploy_that_was_interrupted_is_waited_for_by_the_next_one(world: Worl
     for _ in range(2):
         with pytest.raises(ApplyFailed, match=r"obs-warden cannot be placed: group warden: no docker"):
             world.deploy(SMALL)
-    assert "obs-alertmanager" not in world.registered()
     assert world.nomad.job("obs-warden")["Version"] == 0, "the same job again makes no new version"
 
 
@@ -162,19 +184,35 @@ def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> No
     *_, changed, left = message.splitlines()
     assert changed.strip().startswith("changed: obsctl/obs/config/alertmanager.yml")
     assert changed.endswith("obs-alert-sink, obs-warden")
-    assert left.strip() == "not changed, or not confirmed: obs-alertmanager, obs-prometheus"
-    assert "obs-prometheus" not in world.registered()
+    assert left.strip().startswith("not changed, or not confirmed: obs-alertmanager, obs-prometheus")
 
 
-def test_when_one_job_fails_the_others_of_its_phase_still_come_to_their_end(world: World) -> None:
+def test_one_whose_neighbour_failed_says_so_and_names_what_was_the_matter_first(world: World) -> None:
     world.nomad.exits["obs-alert-sink"] = "no space"
-    with pytest.raises(ApplyFailed, match=r"changed: .*obs-warden"):
-        world.deploy(SMALL)
-
-
-def test_all_failures_of_a_phase_are_told(world: World) -> None:
-    world.nomad.exits |= {"obs-alert-sink": "no space", "obs-warden": "no memory"}
     with pytest.raises(ApplyFailed) as caught:
+        world.deploy(WITH_GRAFANA)
+    first, *more = caught.value.message.splitlines()
+    assert first.startswith("obs-alert-sink: the deployment failed")
+    for words in (
+        "obs-alertmanager is healthy, but not confirmed: it needs obs-alert-sink",
+        "obs-prometheus is healthy, but not confirmed: it needs obs-alert-sink",
+        "obs-grafana was not started: it needs obs-alert-sink",
+    ):
+        assert words in [line.strip() for line in more]
+    assert caught.value.hint == "nomad job status obs-alert-sink shows more; obsctl deploy tries again"
+    assert "obs-grafana" not in world.registered()
+
+
+def test_rules_that_watch_jobs_are_not_written_when_one_of_these_fails(world: World) -> None:
+    world.nomad.exits["obs-traffic"] = "no memory"
+    with pytest.raises(ApplyFailed, match="not confirmed: obs-traffic, obsctl/obs/rules/availability"):
+        world.deploy(DEMO)
+    assert world.consul.get("obsctl/obs/rules/availability") is None
+
+
+def test_all_failures_are_told_and_the_other_jobs_come_to_their_end(world: World) -> None:
+    world.nomad.exits |= {"obs-alertmanager": "no space", "obs-warden": "no memory"}
+    with pytest.raises(ApplyFailed, match=r"changed: .*obs-alert-sink") as caught:
         world.deploy(SMALL)
     assert "no space" in caught.value.message
     assert "no memory" in caught.value.message
@@ -196,15 +234,15 @@ def test_what_somebody_else_changed_meanwhile_is_left_to_them(world: World, name
     assert world.nomad.job("obs-warden")["Version"] == 0
 
 
-def test_a_lost_lock_stops_between_phases(world: World) -> None:
+def test_when_the_lock_is_lost_no_job_begins(world: World) -> None:
     def check() -> None:
-        if "obs-alert-sink" in world.registered():
+        if world.consul.entries("obsctl/obs/config/"):
             raise ObsctlError("the lock was lost", hint="run it again")
 
     with pytest.raises(ApplyFailed, match="the lock was lost") as caught:
         world.deploy(SMALL, check=check)
     assert caught.value.hint == "run it again"
-    assert "obs-alertmanager" not in world.registered()
+    assert world.registered() == []
 
 
 def test_a_lock_that_is_lost_already_lets_nothing_begin(world: World) -> None:
@@ -228,7 +266,7 @@ def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) 
     pressed = threading.Event()
 
     def before(method: str, job_id: str) -> None:
-        others_done = "obs-alert-sink" in {event.subject for event in world.events if event.state == "ok"}
+        others_done = "obs-prometheus" in {event.subject for event in world.events if event.state == "ok"}
         if method == "deployment" and job_id == "obs-warden" and others_done and not pressed.is_set():
             pressed.set()
             interrupt()
@@ -240,8 +278,8 @@ def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) 
         world.deploy(SMALL, clock=SYSTEM_CLOCK)
     assert time.monotonic() - began < 5
     *_, changed, left = caught.value.message.splitlines()
-    assert changed.endswith("obs-alert-sink")
-    assert left.strip() == "not changed, or not confirmed: obs-warden, obs-alertmanager, obs-prometheus"
+    assert changed.endswith("obs-alert-sink, obs-alertmanager, obs-prometheus")
+    assert left.strip() == "not changed, or not confirmed: obs-warden"
     assert "goes on from here" in caught.value.hint
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from obsctl.model import Severity
-from obsctl.stack import checks
+from obsctl.stack import approved, checks
+from obsctl.stack.approved import Approvals
 from obsctl.stack.render import Content, Rendered, render
 from tests.world import NOWHERE, config
 
@@ -19,8 +20,8 @@ NO_TOOLS: dict[str, Path | None] = {"promtool": None, "amtool": None}
 
 @pytest.fixture
 def tool(tmp_path: Path) -> Path:
-    """A program that writes its arguments to a file beside it and finds nothing wrong."""
-    return script(tmp_path / "tool", f"printf '%s ' \"$@\" >> {tmp_path}/calls; echo >> {tmp_path}/calls")
+    """A program that writes its arguments to a file beside it, a line a call, and finds nothing wrong."""
+    return script(tmp_path / "tool", f'echo "$*" >> {tmp_path}/calls')
 
 
 def script(path: Path, line: str) -> Path:
@@ -72,10 +73,14 @@ def test_a_number_is_an_expression_too() -> None:
 
 def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path) -> None:
     assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}) == []
-    calls = [line.split() for line in (tool.parent / "calls").read_text().splitlines()]
-    assert [call[:-1] for call in calls] == [["check", "rules"], ["check", "config", "--syntax-only"], ["check-config"]]
-    assert [Path(call[-1]).name for call in calls] == ["alert-rules", "prometheus.yml", "alertmanager.yml"]
-    assert not any(Path(call[-1]).parent.exists() for call in calls)
+    called = sorted(line.split() for line in (tool.parent / "calls").read_text().splitlines())
+    assert [call[:-1] for call in called] == [
+        ["check", "config", "--syntax-only"],
+        ["check", "rules"],
+        ["check-config"],
+    ]
+    assert [Path(call[-1]).name for call in called] == ["prometheus.yml", "alert-rules", "alertmanager.yml"]
+    assert not any(Path(call[-1]).parent.exists() for call in called)
 
 
 def test_the_words_of_a_tool_that_refuses_are_passed_on(tmp_path: Path) -> None:
@@ -95,3 +100,71 @@ def test_a_tool_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path
     hanging = script(tmp_path / "promtool", f"exec {sys.executable} -c 'import signal; signal.pause()'")
     finding = checks.check(RENDERED, {"promtool": hanging, "amtool": None})[0]
     assert "promtool could not be run" in finding.what
+
+
+def calls(tool: Path) -> int:
+    """How often it has run."""
+    return len((tool.parent / "calls").read_text().splitlines())
+
+
+class TestApprovals:
+    """What a tool has approved it is not asked again."""
+
+    @pytest.fixture
+    def approvals(self, tmp_path: Path) -> Approvals:
+        return Approvals(tmp_path / "cache" / "approved")
+
+    def test_the_same_text_is_not_looked_at_twice(self, tool: Path, approvals: Approvals) -> None:
+        for _ in range(2):
+            assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals) == []
+        assert calls(tool) == 3
+
+    def test_another_text_is_looked_at(self, tool: Path, approvals: Approvals) -> None:
+        for rendered in (RENDERED, with_rule("up")):
+            checks.check(rendered, {"promtool": tool, "amtool": tool}, approvals)
+        assert calls(tool) == 4, "the rules alone have changed"
+
+    def test_another_program_under_the_same_name_is_asked_anew(self, tool: Path, approvals: Approvals) -> None:
+        checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        before = calls(tool)
+        script(tool, "exit 1")
+        findings = checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        assert (before, [finding.severity for finding in findings]) == (3, [Severity.ERROR] * 3)
+
+    def test_a_fault_is_told_each_time(self, tmp_path: Path, approvals: Approvals) -> None:
+        refusing = script(tmp_path / "promtool", "exit 1")
+        for _ in range(2):
+            assert (
+                checks.check(RENDERED, {"promtool": refusing, "amtool": None}, approvals)[0].severity is Severity.ERROR
+            )
+        assert list(tmp_path.rglob("approved/*")) == []
+
+    @pytest.mark.parametrize("mode", [0o777, 0o770])
+    def test_what_lies_where_others_can_write_counts_for_nothing(
+        self, tool: Path, approvals: Approvals, mode: int
+    ) -> None:
+        checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        approvals.folder.chmod(mode)
+        checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        assert calls(tool) == 6
+
+    def test_a_folder_that_is_a_link_to_one_counts_for_nothing(self, tool: Path, approvals: Approvals) -> None:
+        checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        elsewhere = approvals.folder.rename(tool.parent / "elsewhere")
+        approvals.folder.symlink_to(elsewhere)
+        checks.check(RENDERED, {"promtool": tool, "amtool": tool}, approvals)
+        assert calls(tool) == 6
+
+    def test_without_a_place_for_it_the_tool_is_asked_each_time(self, tool: Path) -> None:
+        nowhere = Approvals(tool / "below a file")
+        for _ in range(2):
+            assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}, nowhere) == []
+        assert calls(tool) == 6
+
+    def test_the_oldest_go_when_there_are_many(
+        self, tool: Path, approvals: Approvals, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(approved, "KEPT", 3)
+        for expr in ("up", "up == 0"):
+            checks.check(with_rule(expr), {"promtool": tool, "amtool": tool}, approvals)
+        assert (calls(tool), len(list(approvals.folder.iterdir()))) == (4, 3)

@@ -1,4 +1,4 @@
-"""The components' order, and which of them a config asks for."""
+"""The components, what they need, and which of them a config asks for."""
 
 from __future__ import annotations
 
@@ -8,35 +8,12 @@ import pytest
 
 from obsctl import __version__
 from obsctl.assets import shipped
-from obsctl.config.schema import Config
 from obsctl.stack import components, storage
 from tests.world import DEMO, config
-
-STACK = {"alert-sink": 1, "warden": 1, "alertmanager": 2, "prometheus": 3}
-TELEMETRY = {"loki": 1, "jaeger": 1, "otel-gateway": 2, "otel-agent": 3}
 
 
 def names(specs: tuple[components.ComponentSpec, ...]) -> list[str]:
     return [spec.name for spec in specs]
-
-
-def test_the_alert_path_needs_nothing_else() -> None:
-    assert components.phases(components.enabled(config())) == STACK
-
-
-def test_the_whole_stack_has_its_order() -> None:
-    phases = components.phases(components.enabled(Config()))
-    assert {name: phases[name] for name in (*STACK, *TELEMETRY)} == {**STACK, **TELEMETRY}
-
-
-def test_the_demo_comes_with_its_own_order() -> None:
-    demo = {"response-service": 1, "hello-service": 2, "traffic": 3}
-    assert components.phases(components.enabled(DEMO)) == {**STACK, **demo}
-
-
-def test_one_that_is_left_out_is_not_waited_for() -> None:
-    without = config(components={"alertmanager": {"enabled": False}})
-    assert components.phases(components.enabled(without)) == {"alert-sink": 1, "warden": 1, "prometheus": 1}
 
 
 def test_one_service_of_the_demo_can_be_left_out() -> None:
@@ -45,6 +22,7 @@ def test_one_service_of_the_demo_can_be_left_out() -> None:
 
 
 def test_each_is_listed_after_what_it_needs_and_has_a_template() -> None:
+    """So each one's gate is there when those that need it look for it."""
     seen: set[str] = set()
     for spec in components.ALL:
         assert set(spec.needs) <= seen
@@ -56,13 +34,13 @@ def test_each_is_listed_after_what_it_needs_and_has_a_template() -> None:
     ("driver", "owner"), [("docker", 10001), ("podman", 10001), ("exec", 65534), ("raw_exec", None)]
 )
 def test_who_writes_its_data(driver: str, owner: int | None) -> None:
-    sink = next(spec for spec in components.ALL if spec.name == "alert-sink")
+    sink = components.named("alert-sink")
     assert sink.owner(config(driver=driver)) == owner
     assert sink.owner(config(components={"alert-sink": {"driver": driver}})) == owner
 
 
 def test_host_volumes_are_those_of_components_with_data_that_are_no_programs_of_the_node() -> None:
-    off = {name: {"enabled": False} for name in ("loki", "jaeger", "otel-gateway", "otel-agent")}
+    off = {name: {"enabled": False} for name in ("victorialogs", "jaeger", "otel-gateway", "otel-agent")}
     keys = {"prometheus": {"storage": {"source": "samples"}}, "alertmanager": {"driver": "raw_exec"}}
     assert storage.host_volumes(config(components={**off, **keys})) == {"obs-alert-sink": 10001, "samples": 65534}
     ephemeral = {"alert-sink": {"storage": {"kind": "ephemeral"}}}

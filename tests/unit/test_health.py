@@ -29,7 +29,7 @@ def world() -> World:
 
 def gate(world: World, *, timeout: float = 60, check: Callable[[], None] = lambda: None, job: Json = JOB) -> None:
     eval_id = world.nomad.register_job(job)
-    desired = DesiredJob("web", "obs-web", 1, "spec", job)
+    desired = DesiredJob("web", "obs-web", "spec", job)
     wait_healthy(world.nomad, world.consul, desired, eval_id, timeout=timeout, check=check, clock=world.clock)
 
 

@@ -47,7 +47,7 @@ def test_the_spec_is_the_same_for_the_same_job_and_another_for_another(world: Wo
 
 
 def test_all_jobs_that_nomad_cannot_read_are_told_at_once(world: World) -> None:
-    broken = tuple(RenderedJob(name, f"obs-{name}", f'job "obs-{name}" {{', 1) for name in ("one", "two"))
+    broken = tuple(RenderedJob(name, f"obs-{name}", f'job "obs-{name}" {{') for name in ("one", "two"))
     with pytest.raises(ObsctlError, match=r"(?s)Nomad cannot read these jobs:\n  one: .*\n  two: ") as caught:
         desire(Rendered("obs", broken, (), ()), world.nomad, lambda _, key: Secret(SECRET))
     assert "obsctl render" in caught.value.hint
@@ -86,7 +86,7 @@ def test_observing_changes_nothing(world: World) -> None:
     world.nomad.calls.clear()
     world.consul.calls.clear()
     observe(desired, world.nomad, world.consul)
-    assert {name for name, _ in world.nomad.calls} == {"jobs", "job", "plan_job", "job_deployment", "nodes"}
+    assert {name for name, _ in world.nomad.calls} == {"jobs", "plan_job", "job_deployment", "nodes"}
     assert {name for name, _ in world.consul.calls} == {"entries"}
 
 
@@ -96,7 +96,7 @@ def test_a_newer_obsctl_alone_is_no_difference(world: World) -> None:
     world.nomad.register_job({**job, "Meta": {**job["Meta"], "obsctl.version": "0.0.1"}})
     desired, observed = world.seen(SMALL)
     assert observed.jobs["obs-warden"].differences == ()
-    registered = registered_as(observed.jobs["obs-warden"], only_job(desired, "warden"), world.nomad.job("obs-warden"))
+    registered = registered_as(observed.jobs["obs-warden"], only_job(desired, "warden"))
     assert registered["Meta"]["obsctl.version"] == "0.0.1"
 
 

@@ -81,9 +81,7 @@ CONFIGS = (
 
 def as_it_should_be(desired: Desired) -> Observed:
     """The cluster on which everything is as desired."""
-    jobs = {
-        job.job_id: ObservedJob(job.job_id, 7, desired.stack, job.component, job.spec, False) for job in desired.jobs
-    }
+    jobs = {job.job_id: ObservedJob(job.job_id, 7, job.job["Meta"], stopped=False) for job in desired.jobs}
     content = {item.key: KvPair(item.key, item.value.encode(), 7) for item in desired.content}
     volumes = tuple({"Name": volume.name, "NodeID": NODE["ID"]} for volume in desired.volumes)
     return Observed(jobs, content, {path: (7, True) for path in desired.variables}, (NODE,), volumes)

@@ -1,0 +1,52 @@
+"""What a program has approved already: it need not say the same of the same text twice.
+
+An approval is an empty file, so it is there or not. Its name is a hash of all that the answer depends on. Only
+approvals are kept: a fault is told anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+KEPT = 200
+"""So many approvals are kept; beyond them the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Those in a folder, which need not exist yet. None counts in a folder that others can write to."""
+
+    folder: Path
+
+    @staticmethod
+    def key(program: Path, arguments: Sequence[str], text: str) -> str:
+        """Names one approval. The program counts as another when its file is. Raises OSError when there is none."""
+        file = program.stat()
+        identity = [str(program), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns]
+        return hashlib.sha256(json.dumps([*identity, *arguments, text]).encode()).hexdigest()
+
+    def __contains__(self, key: str) -> bool:
+        return self._is_ours() and (self.folder / key).is_file()
+
+    def add(self, key: str) -> None:
+        """Keep it, if there is a place for it: without one the program is simply asked again."""
+        with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._is_ours():
+                (self.folder / key).touch()
+                for file in sorted(self.folder.iterdir(), key=os.path.getmtime)[:-KEPT]:
+                    file.unlink(missing_ok=True)
+
+    def _is_ours(self) -> bool:
+        try:
+            folder = self.folder.lstat()
+        except OSError:
+            return False
+        return stat.S_ISDIR(folder.st_mode) and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022
