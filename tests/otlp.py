@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
+
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json
@@ -79,6 +83,21 @@ def send_spans(address: str, spans: Iterable[Json]) -> None:
     Session(Server("OTLP", address, down="")).post("/v1/traces", json={"resourceSpans": list(spans)})
 
 
-def send_logs(address: str, logs: Iterable[Json]) -> None:
-    """To an OTLP/HTTP receiver; Loki's is at <address>/otlp."""
-    Session(Server("OTLP", address, down="")).post("/v1/logs", json={"resourceLogs": list(logs)})
+def send_logs(address: str, logs: Iterable[Json], *, path: str = "/v1/logs", **headers: str) -> None:
+    """To whatever takes OTLP over HTTP. As protobuf, since not everybody takes JSON."""
+    request = ParseDict({"resourceLogs": [_with_ids_in_base64(each) for each in logs]}, ExportLogsServiceRequest())
+    headers = {"Content-Type": "application/x-protobuf", **headers}
+    session = Session(Server("OTLP", address, down=""))
+    session.post(path, data=request.SerializeToString(), headers=headers, text=True)
+
+
+def _with_ids_in_base64(value: Any) -> Any:
+    """OTLP/JSON has ids in hex, which is not how JSON of protobuf has bytes."""
+    if isinstance(value, list):
+        return [_with_ids_in_base64(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: b64encode(bytes.fromhex(each)).decode() if key in ("traceId", "spanId") else _with_ids_in_base64(each)
+        for key, each in value.items()
+    }

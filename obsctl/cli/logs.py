@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from obsctl.cli.app import App
-from obsctl.cli.options import as_seconds, as_trace_id
+from obsctl.cli.options import as_fields, as_seconds, as_trace_id
 from obsctl.errors import NotFound, ObsctlError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ MOST = 10_000
 @click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(1, MOST), help="At most so many.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 @click.option("--grep", default="", metavar="TEXT", help="Only lines that contain this, in upper or lower case.")
+@click.option("--where", callback=as_fields, multiple=True, metavar="FIELD=VALUE",
+              help="Only lines with this field: one of their own, or in their text as JSON or logfmt.")  # fmt: skip
 @click.option("--trace", "trace_id", callback=as_trace_id, metavar="ID", help="Only lines of this trace.")
 @click.option("--source", type=click.Choice(["auto", "store", "nomad"]), default="auto", show_default=True,
               help="Where to read; auto: the log store, or Nomad when that is down or has none.")  # fmt: skip
@@ -36,7 +38,7 @@ MOST = 10_000
 def logs(app: App, /, component: str | None, lines: int, follow: bool, source: str, **wanted: Any) -> int:
     """Show the recent lines of COMPONENT, a component of the stack or any Nomad job.
 
-    With --trace and without COMPONENT: the lines of all services with this trace id.
+    With --trace or --where and without COMPONENT: the lines of all services that fit.
 
     Example: obsctl logs prometheus --since 1h --grep error
     """
@@ -46,8 +48,8 @@ def logs(app: App, /, component: str | None, lines: int, follow: bool, source: s
 
     if follow and app.ui.as_json:
         raise click.UsageError("--follow has no end, so there is no JSON document of it")
-    if not (component or wanted["trace_id"]):
-        raise click.UsageError("name a COMPONENT, or a trace with --trace ID")
+    if not (component or wanted["trace_id"] or wanted["where"]):
+        raise click.UsageError("name a COMPONENT, a trace with --trace ID, or a field with --where FIELD=VALUE")
     config = app.loaded.config
     clients = wire.clients(config)
     query = _query(config, clients, component, lines, **wanted)
@@ -63,13 +65,13 @@ def logs(app: App, /, component: str | None, lines: int, follow: bool, source: s
 
 
 def _query(
-    config: Config, clients: Clients, component: str | None, lines: int, *, since: float, grep: str, trace_id: str
+    config: Config, clients: Clients, component: str | None, lines: int, *, since: float, **wanted: Any
 ) -> Query:
     from obsctl.telemetry.lines import SECOND, Query
     from obsctl.wait import SYSTEM_CLOCK
 
     job = _job(config, clients, component) if component else ""
-    return Query(job, grep, trace_id, int((SYSTEM_CLOCK.now() - since) * SECOND), lines)
+    return Query(job, since=int((SYSTEM_CLOCK.now() - since) * SECOND), limit=lines, **wanted)
 
 
 def _job(config: Config, clients: Clients, name: str) -> str:
@@ -91,10 +93,12 @@ def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:
 
     store = partial(wire.logs, config, clients.consul)
     if source == "nomad" and not query.job_id:
-        raise click.UsageError("Nomad knows no traces: name a COMPONENT too")
+        raise click.UsageError("Nomad has lines of one job at a time: name a COMPONENT")
+    if source == "nomad" and query.where:
+        raise click.UsageError("Nomad knows no fields, so --where does not go with it; --grep does")
     if source == "nomad":
         return from_nomad(clients.nomad, query, "as asked for")
-    if source == "store" or not query.job_id:
+    if source == "store" or query.where or not query.job_id:
         return from_store(store, query)
     return from_either(store, clients.nomad, query)
 

@@ -29,6 +29,14 @@ def as_seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+def as_fields(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """FIELD=VALUE, each; the value may be empty and may hold more equals signs."""
+    for text in value:
+        if text.find("=") < 1:
+            raise click.BadParameter(f"{text!r} is not of the form FIELD=VALUE", ctx, param)
+    return tuple((name, wanted) for name, _, wanted in (text.partition("=") for text in value))
+
+
 def as_trace_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
     """32 hexadecimal digits; leading zeros may be missing. "" when there is none."""
     if value is None:

@@ -14,7 +14,8 @@ from obsctl.model import Piece
 LEVEL_STYLES = {"debug": "dim", "warn": "yellow", "error": "red", "fatal": "bold red"}
 SECOND = 1_000_000_000
 _TIME_WIDTH = len("2026-11-21T03:25:01.123Z")
-_MESSAGE = ("message", "msg")
+MESSAGE = ("message", "msg")
+"""Where a line in JSON, or one that is fields alone, has what it says."""
 _SHOWN = {"ts", "time", "timestamp", "@timestamp", "level", "severity"}
 _HEAD = 300  # where a line tells its time and level
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
@@ -52,7 +53,8 @@ class Line:
 class Query:
     """Which lines. job_id: of this Nomad job; "" is all. grep: text that they contain, in any case.
 
-    trace_id: of this trace. since: Unix nanoseconds. limit: at most so many of those that are there already.
+    trace_id: of this trace. where: fields and the values that they have. since: Unix nanoseconds.
+    limit: at most so many of those that are there already.
     """
 
     job_id: str = ""
@@ -60,6 +62,7 @@ class Query:
     trace_id: str = ""
     since: int = 0
     limit: int = 100
+    where: tuple[tuple[str, str], ...] = ()
 
 
 class Tail(Protocol):
@@ -98,7 +101,7 @@ def moment(text: str) -> int | None:
 def readable(text: str) -> str:
     """A line in JSON as its message, followed by what else it has; time and level are shown already."""
     fields = as_fields(text)
-    message = next((str(fields.pop(name)) for name in _MESSAGE if name in fields), None)
+    message = next((str(fields.pop(name)) for name in MESSAGE if name in fields), None)
     if message is None:
         return text
     rest = [f"{name}={value}" for name, value in fields.items() if name not in _SHOWN]

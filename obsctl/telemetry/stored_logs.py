@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from obsctl.clients.protocols import Json, LogsApi
-from obsctl.telemetry.lines import SECOND, Line, Query, in_order, level_of, moment, told
+from obsctl.telemetry.lines import MESSAGE, SECOND, Line, Query, in_order, level_of, moment, told
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 PAGE = 5000
@@ -79,7 +79,15 @@ def logsql(query: Query) -> str:
         parts.append(f'"trace_id":={_quoted(query.trace_id)}')
     if query.grep:
         parts.append(f"_msg:~{_quoted('(?i)' + re.escape(query.grep))}")
-    return " ".join(parts) or "*"
+    return (" ".join(parts) or "*") + (_having(query.where) if query.where else "")
+
+
+def _having(where: Sequence[tuple[str, str]]) -> str:
+    """Fields that a line has; those too which only its text has, in JSON or as logfmt."""
+    names = ", ".join(_quoted(name) for name, _ in where)
+    unpacked = [f" | unpack_{kind} fields ({names}) keep_original_fields" for kind in ("json", "logfmt")]
+    values = " ".join(f"{_quoted(name)}:={_quoted(value)}" for name, value in where)
+    return "".join(unpacked) + f" | filter {values}"
 
 
 def from_store(entries: Iterable[Json]) -> list[Line]:
@@ -88,7 +96,7 @@ def from_store(entries: Iterable[Json]) -> list[Line]:
 
 
 def _line(entry: Mapping[str, str]) -> Line:
-    text = entry.get("_msg", "")
+    text = next((entry[name] for name in ("_msg", *MESSAGE) if name in entry), "")
     return Line(
         text=text,
         at=moment(entry["_time"]),
@@ -103,5 +111,8 @@ def _line(entry: Mapping[str, str]) -> Line:
 
 
 def _quoted(text: str) -> str:
-    """As a string of Go's, which is JSON's with other rules for nothing that occurs here."""
-    return json.dumps(text, ensure_ascii=False)
+    """As a string of LogsQL, which is Go's: JSON's with other rules for nothing that occurs here.
+
+    What is no UTF-8 on the command line is what a collector makes of such bytes.
+    """
+    return json.dumps(text.encode(errors="surrogateescape").decode(errors="replace"), ensure_ascii=False)

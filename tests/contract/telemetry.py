@@ -1,4 +1,4 @@
-"""Jaeger and Loki of one's own, as small as they get."""
+"""Jaeger and VictoriaLogs of one's own, as small as they get."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import JaegerApi, LokiApi
+from obsctl.clients.protocols import JaegerApi, LogsApi
 from tests.contract.agents import listens, program, running, until_it_answers
 from tests.ports import free_port
 
@@ -29,30 +29,6 @@ STORAGES = {
     "memory": "{memory: {max_traces: 10000}}",
     "badger": "{badger: {directories: {keys: badger/keys, values: badger/values}, ephemeral: false}}",
 }
-LOKI = """
-auth_enabled: false
-server:
-  http_listen_address: 127.0.0.1
-  http_listen_port: {http}
-  grpc_listen_address: 127.0.0.1
-  grpc_listen_port: {grpc}
-  log_level: warn
-common:
-  path_prefix: data
-  instance_addr: 127.0.0.1
-  replication_factor: 1
-  storage: {{filesystem: {{chunks_directory: data/chunks, rules_directory: data/rules}}}}
-  ring: {{kvstore: {{store: inmemory}}}}
-schema_config:
-  configs:
-    - {{from: "2024-01-01", store: tsdb, object_store: filesystem, schema: v13, index: {{prefix: index_, period: 24h}}}}
-limits_config:
-  otlp_config:
-    resource_attributes:
-      attributes_config:
-        - {{action: index_label, attributes: [nomad.job, nomad.group, nomad.task, nomad.namespace]}}
-analytics: {{reporting_enabled: false}}
-"""
 
 
 @contextmanager
@@ -69,11 +45,11 @@ def running_jaeger(folder: Path, storage: str, protocol: str = "http") -> Iterat
 
 
 @contextmanager
-def running_loki(folder: Path) -> Iterator[tuple[LokiApi, str]]:
-    """Loki, ready, and where it takes OTLP/HTTP."""
+def running_logs(folder: Path) -> Iterator[LogsApi]:
+    """VictoriaLogs, ready."""
     http = free_port()
-    (folder / "loki.yml").write_text(LOKI.format(http=http, grpc=free_port()))
-    with running([program("loki"), "-config.file=loki.yml"], folder):
-        loki = connect.loki(f"http://127.0.0.1:{http}")
-        until_it_answers(loki.ready, folder)
-        yield loki, f"http://127.0.0.1:{http}/otlp"
+    argv = [program("victoria-logs"), f"-httpListenAddr=127.0.0.1:{http}", "-storageDataPath=data", "-defaultMsgValue="]
+    with running(argv, folder):
+        logs = connect.logs(f"http://127.0.0.1:{http}")
+        until_it_answers(logs.ready, folder)
+        yield logs

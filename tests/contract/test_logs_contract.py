@@ -1,4 +1,4 @@
-"""What obsctl takes for granted of Loki, held against the real one and against the fake of the unit tests."""
+"""What obsctl takes for granted of VictoriaLogs, held against the real one and against the fake of the unit tests."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
-from obsctl.telemetry.loki_logs import LokiTail, from_loki, logql, of_trace
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import LokiApi
+from obsctl.clients.protocols import LogsApi
 from obsctl.errors import Rejected, Unreachable
-from obsctl.telemetry.lines import SECOND, Line, Query
+from obsctl.telemetry import stored_logs
+from obsctl.telemetry.lines import SECOND, Line, Query, in_order
+from obsctl.telemetry.stored_logs import StoredTail, from_store, logsql, of_trace
 from obsctl.wait import wait_until
-from tests.contract.telemetry import running_loki
-from tests.fakes import FakeLoki
+from tests.contract.telemetry import running_logs
+from tests.fakes import FakeLogs
 from tests.otlp import TRACE, attributes, records, send_logs
 from tests.ports import free_port
 
 SPAN = "00f067aa0ba902b7"
+HOSTILE = 'GET /x?a=b "quoted" \\back \\" (paren) 100% `tick` é {brace} | pipe or not :=* <x> \t$1 \x00 \u2028 [a-z]'
 Receive = Callable[[str, int, str, dict[str, str]], object]
 
 
 @dataclass
 class Subject:
-    """A Loki under test. job: a Nomad job that no other test uses."""
+    """A log store under test. job: a Nomad job that no other test uses."""
 
-    loki: LokiApi
+    store: LogsApi
     receive: Receive
     job: str = field(default_factory=lambda: f"obs-{uuid4().hex[:8]}")
     begun: int = field(default_factory=time.time_ns)
@@ -41,54 +43,66 @@ class Subject:
 
     def lines(self, query: Query | None = None, **more: int) -> list[str]:
         bounds = {"start": self.begun - 600 * SECOND, "end": self.begun + 60 * SECOND, "limit": 100, **more}
-        found = self.loki.lines(logql(query or Query(self.job)), **bounds)  # type: ignore[arg-type]
-        return [line.text for line in from_loki(found)]
+        found = self.store.lines(logsql(query or Query(self.job)), **bounds)  # type: ignore[arg-type]
+        return [line.text for line in from_store(found)]
 
     def until_there_are(self, count: int) -> None:
         wait_until(lambda: len(self.lines()) == count, timeout=20, what=f"{count} lines", hint="")
 
 
-def _sent(otlp: str) -> Receive:
+def _sent(store: LogsApi) -> Receive:
     def receive(job: str, at: int, text: str, more: dict[str, str]) -> None:
         resource = {"nomad_job": job, "nomad_task": "web", "nomad_alloc_id": "a1", "service_name": job}
         trace = {"traceId": more["trace_id"], "spanId": more["span_id"]} if "trace_id" in more else {}
-        severity = {"severityText": more.get("severity_text", "INFO")}
-        # One with an underscore in its name; attributes() makes dots of them.
-        stream = {"attributes": [{**attributes(x="stderr")[0], "key": "log_iostream"}]}
-        send_logs(otlp, [records(resource, (at, text, {**trace, **severity, **stream}))])  # type: ignore[dict-item]
+        fields = {name: value for name, value in more.items() if name not in ("trace_id", "span_id", "severity_text")}
+        record = {
+            "severityText": more.get("severity_text", "INFO"),
+            "attributes": attributes(log_iostream="stderr", **fields),
+            **trace,
+        }
+        given = [records(resource, (at, text, record))]  # type: ignore[arg-type]
+        streams = {"VL-Stream-Fields": "service.name,nomad.job,nomad.task"}
+        send_logs(store.address, given, path="/insert/opentelemetry/v1/logs", **streams)
 
     return receive
 
 
-def _received(fake: FakeLoki) -> Receive:
+def _received(fake: FakeLogs) -> Receive:
     known = {"nomad_task": "web", "nomad_alloc_id": "a1", "severity_text": "INFO", "log_iostream": "stderr"}
     return lambda job, at, text, more: fake.receive(at, text, nomad_job=job, **{**known, **more})
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LokiApi, str]]:
-    with running_loki(tmp_path_factory.mktemp("loki")) as found:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogsApi]:
+    with running_logs(tmp_path_factory.mktemp("logs")) as found:
         yield found
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
 def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "fake":
-        fake = FakeLoki()
+        fake = FakeLogs()
         return Subject(fake, _received(fake))
-    loki, otlp = request.getfixturevalue("server")
-    return Subject(loki, _sent(otlp))
+    store = request.getfixturevalue("server")
+    return Subject(store, _sent(store))
 
 
 def test_it_is_ready(subject: Subject) -> None:
-    assert subject.loki.ready()
+    assert subject.store.ready()
 
 
 def test_a_line_has_all_that_is_known_of_it(subject: Subject) -> None:
     at = subject.send("no phrase", trace_id=TRACE, span_id=SPAN, severity_text="ERROR")
     subject.until_there_are(1)
-    found = subject.loki.lines(logql(Query(subject.job)), start=at, end=at + 1, limit=5)
-    assert from_loki(found) == [Line("no phrase", at, "error", subject.job, "web", "a1", "stderr", TRACE, SPAN)]
+    found = subject.store.lines(logsql(Query(subject.job)), start=at, end=at + 1, limit=5)
+    assert from_store(found) == [Line("no phrase", at, "error", subject.job, "web", "a1", "stderr", TRACE, SPAN)]
+
+
+def test_a_line_of_many_lines_is_one(subject: Subject) -> None:
+    text = f"{HOSTILE}\r\n  at x\n\n  at y"
+    subject.send(text)
+    subject.until_there_are(1)
+    assert subject.lines() == [text]
 
 
 def test_the_newest_or_the_oldest_of_them(subject: Subject) -> None:
@@ -100,19 +114,35 @@ def test_the_newest_or_the_oldest_of_them(subject: Subject) -> None:
 
 
 def test_the_beginning_counts_and_the_end_does_not(subject: Subject) -> None:
-    first, second = subject.send("first", back=2), subject.send("second", back=1)
+    first, second = subject.send("first", back=1e-9), subject.send("second")
+    assert second - first == 1
     subject.until_there_are(2)
     assert subject.lines(start=first, end=second) == ["first"]
+    assert subject.lines(start=second, end=second + 1) == ["second"]
+
+
+def test_lines_that_are_the_same_are_all_there(subject: Subject) -> None:
+    for _ in range(3):
+        subject.send("again")
+    subject.until_there_are(3)
 
 
 def test_by_text_in_any_case_and_with_every_character(subject: Subject) -> None:
-    words = 'GET /x?a=b "quoted" \\back (paren) 100% `tick` é {brace} | pipe'
-    subject.send(words, back=1)
+    subject.send(HOSTILE, back=1)
     subject.send("another")
     subject.until_there_are(2)
-    for part in (*words.split(), words, words.upper()):
-        assert words in subject.lines(Query(subject.job, grep=part)), part
+    for part in (*HOSTILE.split(" "), HOSTILE, HOSTILE.upper(), HOSTILE[3:-2]):
+        assert HOSTILE in subject.lines(Query(subject.job, grep=part)), part
     assert subject.lines(Query(subject.job, grep="get.*x")) == []
+    assert subject.lines(Query(subject.job, grep="back\n")) == []
+    assert subject.lines(Query(subject.job, grep="\udcff")) == [], "what is no text"
+
+
+def test_of_a_job_with_every_character_in_its_name(subject: Subject) -> None:
+    subject.job += HOSTILE
+    subject.send("hi")
+    subject.until_there_are(1)
+    assert subject.lines(Query(HOSTILE)) == []
 
 
 def test_by_trace(subject: Subject) -> None:
@@ -122,7 +152,35 @@ def test_by_trace(subject: Subject) -> None:
     subject.until_there_are(2)
     assert subject.lines(Query(trace_id=trace_id)) == ["asked"]
     assert subject.lines(Query(subject.job, grep="ASK", trace_id=trace_id)) == ["asked"]
-    assert [line.span_id for line in of_trace(subject.loki, trace_id, at, at, limit=5)] == [SPAN]
+    assert [line.span_id for line in of_trace(subject.store, trace_id, at, at, limit=5)] == [SPAN]
+
+
+def test_by_fields_of_its_own_or_in_its_text(subject: Subject) -> None:
+    in_json, in_logfmt = '{"message": "hi", "user_id": 7, "path": "/a b"}', 'level=info user_id=7 path="/a b" msg=hi'
+    subject.send("with fields", back=3, user=HOSTILE, path="/a b")
+    subject.send(in_json, back=2)
+    subject.send(in_logfmt, back=1)
+    subject.send("user_id: 7")
+    subject.until_there_are(4)
+
+    def having(**where: str) -> list[str]:
+        return subject.lines(Query(subject.job, where=tuple(where.items())))
+
+    assert having(user_id="7") == [in_json, in_logfmt]
+    assert having(user_id="7", path="/a b") == [in_json, in_logfmt]
+    assert having(path="/a b") == ["with fields", in_json, in_logfmt]
+    assert having(user=HOSTILE) == ["with fields"]
+    assert subject.lines(Query(subject.job, where=(("nomad.alloc.id", "a1"),), limit=1)) != []
+    assert having(user_id="70") == having(**{HOSTILE: "7"}) == []
+
+
+def test_the_newest_or_the_oldest_of_those_with_a_field(subject: Subject) -> None:
+    for back in range(6, 0, -1):
+        subject.send(f"n={back} odd={back % 2}", back=back)
+    subject.until_there_are(6)
+    odd = Query(subject.job, where=(("odd", "1"),))
+    assert subject.lines(odd, limit=2) == ["n=3 odd=1", "n=1 odd=1"]
+    assert subject.lines(odd, limit=2, newest=False) == ["n=5 odd=1", "n=3 odd=1"]
 
 
 def test_a_job_without_lines(subject: Subject) -> None:
@@ -130,21 +188,14 @@ def test_a_job_without_lines(subject: Subject) -> None:
 
 
 def test_a_query_that_is_none(subject: Subject) -> None:
-    with pytest.raises(Rejected, match="parse error"):
-        subject.loki.lines("{", start=0, end=1, limit=1)
-
-
-@pytest.mark.real
-def test_a_query_for_numbers_is_refused(server: tuple[LokiApi, str]) -> None:
-    now = time.time_ns()
-    with pytest.raises(Rejected, match="with numbers, not with lines"):
-        server[0].lines('rate({service_name=~".+"}[1m])', start=now - SECOND, end=now, limit=1)
+    with pytest.raises(Rejected, match="cannot parse"):
+        subject.store.lines("{", start=0, end=1, limit=1)
 
 
 def test_a_tail_goes_on_with_what_is_added_late_lines_included(subject: Subject) -> None:
     subject.send("first", back=5)
     subject.until_there_are(1)
-    tail = LokiTail(subject.loki, Query(subject.job, since=subject.begun - 60 * SECOND))
+    tail = StoredTail(subject.store, Query(subject.job, since=subject.begun - 60 * SECOND))
     seen = [line.text for line in tail.lines()]
     subject.send("third")
     subject.until_there_are(2)
@@ -155,9 +206,57 @@ def test_a_tail_goes_on_with_what_is_added_late_lines_included(subject: Subject)
     assert (seen, tail.lines()) == (["first", "third", "second"], [])
 
 
+def test_a_tail_reads_more_than_a_page_of_one_moment(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_logs, "PAGE", 3)
+    tail = StoredTail(subject.store, Query(subject.job, since=subject.begun - 60 * SECOND))
+    assert tail.lines() == []
+    sent = ["before", *(f"{number}" for number in range(8)), "after"]
+    for text, back in zip(sent, (2, *[1] * 8, 0), strict=True):
+        subject.send(text, back=back)
+    subject.until_there_are(10)
+    assert sorted(line.text for line in tail.lines()) == sorted(sent)
+    assert tail.lines() == []
+
+
+@pytest.mark.real
+def test_thousands_of_lines_come_in_order(server: LogsApi) -> None:
+    job, begun = f"obs-{uuid4().hex[:8]}", time.time_ns()
+    tail = StoredTail(server, Query(job, since=begun))
+    assert tail.lines() == []
+    lines = [(begun + number, f"{number}", {}) for number in range(12_000)]
+    given = [records({"nomad_job": job, "service_name": job}, *lines)]
+    send_logs(server.address, given, path="/insert/opentelemetry/v1/logs", **{"VL-Stream-Fields": "nomad.job"})
+    found: list[Line] = []
+
+    def all_of_them() -> bool:
+        found.extend(tail.lines())
+        return len(found) >= len(lines)
+
+    wait_until(all_of_them, timeout=20, what="the lines", hint="")
+    found = in_order(found)
+    assert [line.text for line in found] == [f"{number}" for number in range(12_000)]
+    assert [line.at for line in found] == [at for at, _, _ in lines]
+
+
+@pytest.mark.real
+def test_a_message_of_fields_alone_is_shown(server: LogsApi) -> None:
+    body = {"kvlistValue": {"values": attributes(message="paid", amount=7)}}
+    record = {"timeUnixNano": str(time.time_ns()), "body": body}
+    job = f"obs-{uuid4().hex[:8]}"
+    given = {"resource": {"attributes": attributes(nomad_job=job)}, "scopeLogs": [{"logRecords": [record]}]}
+    send_logs(server.address, [given], path="/insert/opentelemetry/v1/logs", **{"VL-Stream-Fields": "nomad.job"})
+
+    def found() -> list[Line]:
+        now = time.time_ns()
+        return from_store(server.lines(logsql(Query(job)), start=now - 60 * SECOND, end=now, limit=5))
+
+    [line] = wait_until(found, timeout=20, what="the line", hint="")
+    assert line.text == "paid"
+
+
 def test_one_that_is_away_says_what_to_do() -> None:
-    loki = connect.loki(f"http://127.0.0.1:{free_port()}")
-    assert not loki.ready()
-    with pytest.raises(Unreachable, match="Loki at http://127") as caught:
-        loki.lines("{}", start=0, end=1, limit=1)
-    assert caught.value.hint == "`obsctl status` shows whether loki runs, and why not"
+    store = connect.logs(f"http://127.0.0.1:{free_port()}")
+    assert not store.ready()
+    with pytest.raises(Unreachable, match="VictoriaLogs at http://127") as caught:
+        store.lines("*", start=0, end=1, limit=1)
+    assert caught.value.hint == "`obsctl status` shows whether victorialogs runs, and why not"

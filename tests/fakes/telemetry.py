@@ -14,6 +14,13 @@ from tests.fakes.breakable import Breakable
 _SECOND = 1_000_000_000
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _FILTER = re.compile(rf"\{{({_TEXT})=({_TEXT})\}}|({_TEXT}):=({_TEXT})|_msg:~({_TEXT})")
+_NAMES = rf"\(({_TEXT}(?:, {_TEXT})*)\)"
+_HAVING = re.compile(
+    rf" \| unpack_json fields {_NAMES} keep_original_fields \| unpack_logfmt fields {_NAMES} keep_original_fields"
+    r" \| filter (.*)",
+    re.DOTALL,
+)
+_LOGFMT = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _UNDERSCORED = {"trace_id", "span_id", "severity_text"}
 
 
@@ -60,10 +67,16 @@ class FakeLogs(Breakable, api=LogsApi):
         return self.is_ready
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
-        fits = _filter(logsql)
-        if fits is None:
+        having = _HAVING.search(logsql)
+        fits = _filter(logsql[: having.start()] if having else logsql)
+        has = _filter(having[3]) if having else lambda fields: True
+        if fits is None or has is None:
             raise Rejected(f"VictoriaLogs at {self.address}: cannot parse {logsql!r}", hint="mend it")
-        found = [(at, fields) for at, fields in self.entries if start <= at < end and fits(fields)]
+        found = [
+            (at, fields)
+            for at, fields in self.entries
+            if start <= at < end and fits(fields) and has({**_unpacked(fields["_msg"]), **fields})
+        ]
         found = sorted(found, key=lambda entry: entry[0], reverse=newest)[:limit]
         return [{"_time": _rfc3339(at), **fields} for at, fields in found]
 
@@ -114,6 +127,13 @@ def _test(label: str, its: str, field: str, value: str, pattern: str) -> Callabl
     if pattern:
         return lambda fields: re.search(pattern, fields["_msg"])
     return lambda fields: fields.get(label or field, "") == (its or value)
+
+
+def _unpacked(text: str) -> dict[str, str]:
+    """The fields of a line in JSON or logfmt."""
+    if text.startswith("{"):
+        return {name: str(value) for name, value in json.loads(text).items()}
+    return {name: json.loads(value) if value.startswith('"') else value for name, value in _LOGFMT.findall(text)}
 
 
 def _rfc3339(at: int) -> str:

@@ -159,6 +159,17 @@ class TestLogs:
             "obs-response-service | gave",
         ]
 
+    def test_by_fields(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
+        store.receive(now - 2, '{"message": "paid", "user": 7, "how": "a=b"}', nomad_job="checkout")
+        store.receive(now - 1, "user=7 msg=asked", nomad_job="obs-hello-service")
+        store.receive(now, "user=70", nomad_job="obs-hello-service")
+        assert [line.split()[-1] for line in obsctl("logs", "--where", "user=7").out.splitlines()] == [
+            "how=a=b",
+            "msg=asked",
+        ]
+        assert "asked" in obsctl("logs", "hello-service", "--where", "user=7").out
+        assert "paid" in obsctl("logs", "--where", "user=7", "--where", "how=a=b").out
+
     def test_as_json(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
         store.receive(now, "hi", nomad_job="obs-victorialogs", nomad_task="victorialogs", log_iostream="stderr")
         document = obsctl("--json", "logs", "victorialogs", "--grep", "H").document()
@@ -179,11 +190,14 @@ class TestLogs:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ((), "name a COMPONENT, or a trace with --trace ID"),
+            ((), "name a COMPONENT, a trace with --trace ID, or a field with --where FIELD=VALUE"),
+            (("victorialogs", "--where", "user"), "'user' is not of the form FIELD=VALUE"),
+            (("victorialogs", "--where", "=7"), "'=7' is not of the form FIELD=VALUE"),
+            (("victorialogs", "--where", "a=b", "--source", "nomad"), "Nomad knows no fields"),
             (("victorialogs", "--since", "5"), "'5' is no duration"),
             (("victorialogs", "--trace", "xyz"), "'xyz' is no trace id"),
             (("victorialogs", "--follow", "--json"), "--follow has no end"),
-            (("--trace", TRACE, "--source", "nomad"), "Nomad knows no traces"),
+            (("--trace", TRACE, "--source", "nomad"), "Nomad has lines of one job at a time"),
             (("victorialogs", "--lines", "0"), "not in the range"),
         ],
     )
