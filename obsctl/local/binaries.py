@@ -17,7 +17,7 @@ from obsctl.local.cache import Cache
 from obsctl.local.download import Release
 from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.servers import SERVERS, Platform, Project, Server, format_version
-from obsctl.local.source import Source, SourceFailed
+from obsctl.local.source import Check, Source, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
 __all__ = ["SERVERS", "Found", "Search", "find", "obtain", "provide", "search"]
@@ -86,11 +86,15 @@ def provide(
     emit: Emit,
     environ: Mapping[str, str] = os.environ,
     toolchain: Path | None = None,
+    check: Check = go_on,
+    unreachable: dict[str, str] | None = None,
 ) -> Found:
     """Search, and where that finds nothing get the whole project: the release, else a Go build.
 
     Only one run at a time gets a project; the others wait and then use what it got.
-    toolchain: default what obsctl ships. Raises ObsctlError that says what was tried and why it failed.
+    toolchain: default what obsctl ships. check: called again and again; raises to end it early. unreachable: hosts
+    that were tried in vain, and why: they are not tried again, and others are added.
+    Raises ObsctlError that says what was tried and why it failed.
     """
     server = SERVERS[name]
     result = search(name, configured, environ, toolchain)
@@ -99,8 +103,8 @@ def provide(
     if result.found:
         return result.found
     cache = Cache.of(environ)
-    sources = _sources(server.project, environ, toolchain)
-    with cache.locked(server.project.release_name, emit):
+    sources = _sources(server.project, environ, toolchain, check, unreachable)
+    with cache.locked(server.project.release_name, emit, check):
         return _cached(server, cache, sources) or _get(server, cache, sources, result.remarks, emit)
 
 
@@ -156,12 +160,18 @@ def _judge(server: Server, path: Path) -> tuple[str, str | None]:
     return format_version(version), None
 
 
-def _sources(project: Project, environ: Mapping[str, str], toolchain: Path | None) -> tuple[Source, ...]:
+def _sources(
+    project: Project,
+    environ: Mapping[str, str],
+    toolchain: Path | None,
+    check: Check = go_on,
+    unreachable: dict[str, str] | None = None,
+) -> tuple[Source, ...]:
     platform = Platform.current()
     base = environ.get(project.publisher.mirror) or project.publisher.base
     return (
-        Release(project, platform, base),
-        GoBuild(project, platform, toolchain or shipped() / "toolchain", environ),
+        Release(project, platform, base, check=check, unreachable={} if unreachable is None else unreachable),
+        GoBuild(project, platform, toolchain or shipped() / "toolchain", environ, check),
     )
 
 

@@ -11,23 +11,27 @@ from pathlib import Path
 
 from obsctl.errors import DeadlineExceeded
 from obsctl.local.servers import Platform, Project
-from obsctl.local.source import SourceFailed
+from obsctl.local.source import Check, SourceFailed, go_on
 from obsctl.local.supervised import supervised
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
-BUILD_TIMEOUT = 1800.0  # seconds
+BUILD_TIMEOUT = 3600.0  # seconds
 SHOWN_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class GoBuild:
-    """A build of a project's programs. toolchain: the folder that holds <project>/go.mod and go.sum."""
+    """A build of a project's programs. toolchain: the folder that holds <project>/go.mod and go.sum.
+
+    check: called several times a second; raises to end the build.
+    """
 
     project: Project
     platform: Platform
     toolchain: Path
     environ: Mapping[str, str]
+    check: Check = go_on
 
     title = "Go build"
 
@@ -91,12 +95,13 @@ class GoBuild:
         started = SYSTEM_CLOCK.monotonic()
 
         def ended() -> bool:
+            self.check()
             elapsed = SYSTEM_CLOCK.monotonic() - started
             emit(Event(self.project.name, "progress", f"building, {elapsed:.0f} s"))
             return process.poll() is not None
 
         try:
-            wait_until(ended, timeout=BUILD_TIMEOUT, what="the end of the build", hint="build it by hand", interval=0.5)
+            wait_until(ended, timeout=BUILD_TIMEOUT, what="the end of the build", hint="build it by hand", interval=0.2)
         except DeadlineExceeded as error:
             raise SourceFailed(error.message) from error
 

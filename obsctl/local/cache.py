@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TextIO
 
 from obsctl.errors import ObsctlError
+from obsctl.local.source import Check, go_on
 from obsctl.model import Emit, Event
 from obsctl.state import cache_folder
 from obsctl.wait import wait_until
 
-LOCK_TIMEOUT = 3600.0  # seconds; longer than the slowest build
+LOCK_TIMEOUT = 7200.0  # seconds; longer than the slowest build
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,20 @@ class Cache:
         return path if os.access(path, os.X_OK) else None
 
     @contextmanager
-    def locked(self, project: str, emit: Emit) -> Iterator[None]:
-        """Hold the project's lock. The kernel drops it however the holder ends."""
+    def locked(self, project: str, emit: Emit, check: Check = go_on) -> Iterator[None]:
+        """Hold the project's lock. The kernel drops it however the holder ends. check: raises to end the wait."""
         with self._lock_file(project) as lock:
             if not _take(lock.fileno()):
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 emit(Event(project, "note", f"another obsctl (process {holder}) is getting it; waiting for that"))
+
+                def taken() -> bool:
+                    check()
+                    return _take(lock.fileno())
+
                 wait_until(
-                    lambda: _take(lock.fileno()),
+                    taken,
                     timeout=LOCK_TIMEOUT,
                     what=f"the end of the other obsctl's work on {project} (process {holder})",
                     hint=f"look at what process {holder} does, or end it, and try again",

@@ -6,10 +6,12 @@ import hashlib
 import http.client
 import shutil
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 from obsctl.local.servers import Platform, Project
-from obsctl.local.source import SourceFailed
+from obsctl.local.source import Check, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
 CHUNK = 1024 * 1024  # bytes; also how often progress is told
@@ -25,20 +27,28 @@ CHUNK = 1024 * 1024  # bytes; also how often progress is told
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: until a connection stands, and between two pieces of an answer."""
+    """Seconds: until a connection stands, between two pieces of an answer, and for the first answer of a host, with the
+    look-up of its name, which knows no limit of its own."""
 
     connect: float = 5.0
     read: float = 30.0
+    first: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A project's official release for one platform. base: the publisher's URL, or a mirror's."""
+    """A project's official release for one platform. base: the publisher's URL, or a mirror's.
+
+    check: called at every piece of a download; raises to end it. unreachable: hosts that gave no connection, and why;
+    they are not tried again.
+    """
 
     project: Project
     platform: Platform
     base: str
     timeouts: Timeouts = Timeouts()
+    check: Check = go_on
+    unreachable: dict[str, str] = field(default_factory=dict)
 
     title = "release"
 
@@ -57,6 +67,7 @@ class Release:
     def make(self, scratch: Path, emit: Emit) -> Path:
         """Download, check and unpack. Raises SourceFailed when anything is not as published."""
         name = self._fill(self.project.publisher.archive)
+        self._refuse_unreachable()
         emit(Event(self.project.name, "start", f"downloading {self._url(name)}"))
         wanted = self._published_checksum(name)
         archive = scratch / name
@@ -82,7 +93,7 @@ class Release:
 
     def _published_checksum(self, archive: str) -> str:
         url = self._url(self._fill(self.project.publisher.checksums))
-        with self._get(url) as response:
+        with self._get(url, within=self.timeouts.first) as response:
             lines = response.text.splitlines()
         for line in lines:
             checksum, _, name = line.partition(" ")
@@ -96,6 +107,7 @@ class Release:
         with self._get(url) as response, target.open("wb") as file:
             size = int(response.headers.get("Content-Length", 0))
             for chunk in response.iter_content(CHUNK):
+                self.check()
                 file.write(chunk)
                 digest.update(chunk)
                 if size:
@@ -103,20 +115,26 @@ class Release:
                     emit(Event(self.project.name, "progress", text, file.tell() / size))
         return digest.hexdigest()
 
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.base).netloc or self.base
+
+    def _refuse_unreachable(self) -> None:
+        if self._host in self.unreachable:
+            raise SourceFailed(f"{self._host}: {self.unreachable[self._host]}")
+
     @contextmanager
-    def _get(self, url: str) -> Iterator[requests.Response]:
+    def _get(self, url: str, within: float | None = None) -> Iterator[requests.Response]:
+        """The answer, which is to begin `within` so many seconds."""
         try:
-            with requests.get(
-                url,
-                stream=True,
-                timeout=(self.timeouts.connect, self.timeouts.read),
-                headers={"Accept-Encoding": "identity"},  # the checksum is of the file as published
-            ) as response:
+            with _answer(url, self.timeouts, within) as response:
                 if response.status_code != requests.codes.ok:
                     raise SourceFailed(f"{url} answers {response.status_code} {response.reason}")
                 yield response
-        except requests.RequestException as error:
-            raise SourceFailed(f"{urlsplit(url).netloc or url}: {why(error)}") from error
+        except (requests.RequestException, TimeoutError) as error:
+            if isinstance(error, requests.ConnectionError | TimeoutError):
+                self.unreachable[self._host] = why(error)
+            raise SourceFailed(f"{self._host}: {why(error)}") from error
 
     def _unpack(self, archive: Path, into: Path) -> Path:
         into.mkdir()
@@ -130,6 +148,34 @@ class Release:
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, KeyError) as error:
             raise SourceFailed(f"{archive.name} cannot be unpacked: {error}") from error
         return into
+
+
+def _answer(url: str, timeouts: Timeouts, within: float | None) -> requests.Response:
+    """Asked for in a thread of its own, because nothing else can be done about a look-up of a name that hangs."""
+    answer: Future[requests.Response] = Future()
+
+    def ask() -> None:
+        try:
+            response = requests.get(
+                url,
+                stream=True,
+                timeout=(timeouts.connect, timeouts.read),
+                headers={"Accept-Encoding": "identity"},  # the checksum is of the file as published
+            )
+        except requests.RequestException as error:
+            with suppress(InvalidStateError):
+                answer.set_exception(error)
+            return
+        try:
+            answer.set_result(response)
+        except InvalidStateError:
+            response.close()
+
+    threading.Thread(target=ask, name="obsctl-download", daemon=True).start()
+    try:
+        return answer.result(within)
+    finally:
+        answer.cancel()
 
 
 @contextmanager

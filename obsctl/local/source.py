@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from obsctl.model import Emit
+
+Check = Callable[[], None]
+"""Called again and again by what takes long; raises to end it."""
+
+
+def go_on() -> None:
+    """The check of those whom nobody stops."""
 
 
 class SourceFailed(Exception):

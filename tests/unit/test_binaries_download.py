@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from obsctl.errors import Interrupted
 from obsctl.local.download import CHUNK, Release, Timeouts
 from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
@@ -141,6 +144,41 @@ def test_no_such_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     reason = failure(release("https://releases.example.org"), tmp_path)
     assert reason == "releases.example.org: Name or service not known"
+
+
+def test_a_name_that_nobody_looks_up_costs_little_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up, answered = [], threading.Event()
+
+    def silent(*args: object, **kwargs: object) -> None:
+        looked_up.append(args[0])
+        answered.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    unreachable: dict[str, str] = {}
+    for name in ("nomad", "consul"):
+        tried = replace(release("https://releases.example.org", name), unreachable=unreachable)
+        tried = replace(tried, timeouts=Timeouts(first=0.1))
+        assert failure(tried, tmp_path) == "releases.example.org: no answer in time"
+    answered.set()
+    assert looked_up == ["releases.example.org"]
+
+
+def test_a_host_that_has_no_release_is_asked_for_the_next(site: ReleaseSite, tmp_path: Path) -> None:
+    unreachable: dict[str, str] = {}
+    for name in ("nomad", "consul"):
+        failure(replace(release(site.url, name), unreachable=unreachable), tmp_path)
+    assert len(site.asked) == 2
+
+
+def test_a_download_ends_when_it_is_told_to(site: ReleaseSite, tmp_path: Path) -> None:
+    site.publish_nomad(nomad_zip(padding=3 * CHUNK))
+
+    def check() -> None:
+        raise Interrupted("interrupted", hint="")
+
+    with pytest.raises(Interrupted):
+        replace(release(site.url), check=check).make(tmp_path, lambda event: None)
 
 
 def test_tls_that_is_none(site: ReleaseSite, tmp_path: Path) -> None:
