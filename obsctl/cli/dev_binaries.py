@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,14 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
 
     Example: obsctl dev binaries nomad consul
     """
-    from obsctl.local.binaries import SERVERS, provide, search
+    from obsctl.local.binaries import SERVERS, search
 
     unknown = sorted(set(names) - set(SERVERS))
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(SERVERS)}", param_hint="NAME")
     wanted = names or tuple(SERVERS)
     configured = app.loaded.config.servers
-    if check:
-        found = {name: search(name, configured).found for name in wanted}
-    else:
-        found = {name: provide(name, configured, emit=app.ui.event) for name in wanted}
+    found = {name: search(name, configured).found for name in wanted} if check else _gathered(app, wanted)
     _show(app, found)
     missing = [name for name, program in found.items() if program is None]
     if not missing:
@@ -44,6 +42,24 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
     fault = ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
     app.ui.error(fault)  # not raised: the one JSON document is written
     return fault.exit_code
+
+
+def _gathered(app: App, names: Sequence[str]) -> dict[str, Found | None]:
+    """All that can be had is got; raises ObsctlError with what is left."""
+    from obsctl.local.gather import gathering
+
+    found: dict[str, Found | None] = {}
+    failures: list[ObsctlError] = []
+    with gathering(names, app.loaded.config.servers, emit=app.ui.event) as coming:
+        for name in names:
+            try:
+                found[name] = coming.found(name)
+            except ObsctlError as failure:
+                failures.append(failure)
+    if failures:
+        messages = dict.fromkeys(failure.message for failure in failures)
+        raise ObsctlError("\n  ".join(messages), hint=failures[0].hint)
+    return found
 
 
 def _show(app: App, found: dict[str, Found | None]) -> None:
