@@ -83,6 +83,8 @@ job "platform-victorialogs" {
           "-retentionPeriod=168h",
           "-retention.maxDiskUsagePercent=90",
           "-storage.minFreeDiskSpaceBytes=256MB",
+          "-memory.allowedBytes=153MB",
+          "-defaultMsgValue=",
           "-loggerLevel=WARN",
         ]
       }

@@ -71,6 +71,8 @@ job "obs-victorialogs" {
           "-retentionPeriod=168h",
           "-retention.maxDiskUsagePercent=90",
           "-storage.minFreeDiskSpaceBytes=256MB",
+          "-memory.allowedBytes=153MB",
+          "-defaultMsgValue=",
           "-loggerLevel=WARN",
         ]
       }
