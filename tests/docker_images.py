@@ -1,7 +1,7 @@
 """Images made on the spot: what the official ones look like from outside, with the servers of this machine inside.
 
 Names and tags are those of obsctl's defaults. Users, entrypoints, folders and volumes are those of the Dockerfiles that
-the projects publish: Prometheus 3.15, Alertmanager 0.34, Jaeger 2, Loki 3, collector contrib 0.1xx.
+the projects publish: Prometheus 3.15, Alertmanager 0.34, Jaeger 2, VictoriaLogs 1.52, collector contrib 0.1xx.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ USER 472
 ENTRYPOINT ["/run.sh"]
 """
 BASE = "obsctl-tests/python"  # what obsctl's own image is built on here
-AGENT = "-agent"  # after the tag: the release is one program for both collectors, here each is built by itself
 NOBODY = "nobody:x:65534:65534:nobody:/home:/bin/false\n"
-LOKI = "loki:x:10001:10001:Linux User,,,:/home/loki:/sbin/nologin\n"
 
 
 @dataclass(frozen=True)
@@ -63,13 +61,12 @@ def officials(config: Config) -> list[Official]:
             stack.alertmanager.image, "alertmanager", "/bin/alertmanager", "nobody", 65534, ("/alertmanager",), NOBODY,
             ('VOLUME ["/alertmanager"]', "WORKDIR /alertmanager"),
         ),
-        Official(stack.loki.image, "loki", "/usr/bin/loki", "10001", 10001, ("/loki", "/etc/loki"), LOKI),
+        Official(stack.victorialogs.image, "victoria-logs", "/victoria-logs-prod", "0", 0),
         Official(
             stack.jaeger.image, "jaeger", "/cmd/jaeger/jaeger-linux", "10001", 10001,
             lines=("ENV JAEGER_LISTEN_HOST=0.0.0.0", 'VOLUME ["/tmp"]'),
         ),
-        Official(stack.otel_gateway.image, "otelcol-gateway", collector, "10001:10001", 10001),
-        Official(stack.otel_agent.image + AGENT, "otelcol-agent", collector, "10001:10001", 10001),
+        Official(stack.otel_gateway.image, "otelcol", collector, "10001:10001", 10001),
     ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""Requests with known trace ids, and where they must be found afterwards: Jaeger, Loki, Prometheus."""
+"""Requests with known trace ids, and where they must be found afterwards: Jaeger, VictoriaLogs, Prometheus."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
@@ -62,18 +63,23 @@ class Telemetry:
 
     def log_traces(self, since: float) -> set[tuple[str, str]]:
         """(service, trace id) of the demo's log lines since then (Unix seconds)."""
-        query = f'{{service_name=~"{"|".join(SERVICES)}"}} | trace_id != "" | keep service_name, trace_id'
-        params = {"query": query, "start": int(since * 1e9), "end": int((time.time() + 60) * 1e9), "limit": 5000}
-        answer = self.http.get(f"{self.address('loki')}/loki/api/v1/query_range", params=params, timeout=30)
-        answer.raise_for_status()
-        streams = [stream["stream"] for stream in answer.json()["data"]["result"]]
-        return {(stream["service_name"], stream["trace_id"]) for stream in streams}
+        services = ",".join(f'"{service}"' for service in SERVICES)
+        query = f'{{"service.name" in ({services})}} trace_id:* | fields service.name, trace_id'
+        return {(line["service.name"], line["trace_id"]) for line in self.lines(query, since)}
 
-    def labels_of_logs(self) -> set[str]:
-        """The names by which Loki has put lines into streams within the last hour."""
-        answer = self.http.get(f"{self.address('loki')}/loki/api/v1/labels", timeout=10)
+    def lines(self, logsql: str, since: float) -> list[dict[str, str]]:
+        """What VictoriaLogs has since then (Unix seconds)."""
+        form = {"query": logsql, "start": int(since * 1e9), "end": int((time.time() + 60) * 1e9)}
+        answer = self.http.post(f"{self.address('victorialogs')}/select/logsql/query", data=form, timeout=30)
         answer.raise_for_status()
-        return set(answer.json()["data"])
+        return [json.loads(line) for line in answer.content.split(b"\n") if line]
+
+    def stream_fields(self) -> set[str]:
+        """The fields by which VictoriaLogs has put lines into streams within the last hour."""
+        address, form = self.address("victorialogs"), {"query": "*", "start": "1h"}
+        answer = self.http.post(f"{address}/select/logsql/stream_field_names", data=form, timeout=10)
+        answer.raise_for_status()
+        return {field["value"] for field in answer.json()["values"]}
 
     def exemplars(self, metric: str, since: float) -> list[dict[str, Any]]:
         """What Prometheus has: [{"seriesLabels": {…}, "exemplars": [{"labels": {"trace_id": …}}]}]."""

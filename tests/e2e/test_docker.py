@@ -58,8 +58,7 @@ def stack(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running_cluster() as cluster:
         stack = Stack(cluster, tmp_path_factory.mktemp("stack"))
         write_config(stack.folder, cluster, components=(*ALERT_PATH, *TELEMETRY, "grafana"), driver="docker")
-        stack.change("loki", storage={"kind": "dynamic"})
-        stack.change("otel-agent", image=Config().components.otel_agent.image + docker_images.AGENT)
+        stack.change("victorialogs", storage={"kind": "dynamic"})
         cluster.up(host_volumes=storage.host_volumes(stack.loaded.config))
         stack.run("deploy", "--yes")
         yield stack
@@ -117,14 +116,9 @@ def test_a_request_is_found_as_trace_and_log_lines(stack: Stack) -> None:
 
 def test_the_agent_reads_the_logs_of_other_containers_from_nomads_folder(stack: Stack) -> None:
     """Alertmanager speaks of its start, and sends nothing by OTLP."""
-    telemetry = Telemetry(stack)
-    loki, query = telemetry.address("loki"), {"query": '{nomad_job="obs-alertmanager"}', "since": "1h"}
-
-    def lines() -> list[Any]:
-        answer = telemetry.http.get(f"{loki}/loki/api/v1/query_range", params=query, timeout=10)
-        return list(answer.json()["data"]["result"])
-
-    wait_until(lines, timeout=60, what="lines of Alertmanager in Loki", hint="")
+    telemetry, since = Telemetry(stack), SYSTEM_CLOCK.now() - 3600
+    query = '{"nomad.job"="obs-alertmanager"}'
+    wait_until(lambda: telemetry.lines(query, since), timeout=60, what="lines of Alertmanager", hint="")
 
 
 def test_grafanas_files_are_where_its_image_looks_for_them(stack: Stack, docker: Docker) -> None:
@@ -140,7 +134,7 @@ def test_grafanas_files_are_where_its_image_looks_for_them(stack: Stack, docker:
     boards = {f"{key.removeprefix('dashboards/')}.json": text for key, text in content.items() if "dashboards/" in key}
     assert boards
     assert found["dashboards"] == boards
-    wanted = ("prometheus", "alertmanager", "jaeger", "loki")
+    wanted = ("prometheus", "alertmanager", "jaeger", "victorialogs")
     assert found["urls"] == {f"{name.upper()}_URL": telemetry.address(name) for name in wanted}
     password = stack.run("secrets", "show", "grafana-admin").stdout.strip()
     assert found["sha256"]["security.admin_password"] == hashlib.sha256(password.encode()).hexdigest()
@@ -178,8 +172,8 @@ def test_data_is_in_host_volumes_and_belongs_to_the_user_of_the_image(stack: Sta
     assert {path.name for path in folder.host_volumes()} == set(volumes)
     owners = {path.name: owners_below(path) for path in folder.host_volumes() if path.name != "obs-grafana"}
     assert owners == {name: {volumes[name]} for name in owners}
-    assert owners_below(folder.path / "data" / CLIENT / "host_volumes") == {10001}, (
-        "Loki's, which obsctl had Nomad make"
+    assert owners_below(folder.path / "data" / CLIENT / "host_volumes") == {components.ROOT}, (
+        "VictoriaLogs', which obsctl had Nomad make"
     )
 
 

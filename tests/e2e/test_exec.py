@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="Nomad's exec driver takes root"),
 ]
 # Those of the node's programs that consist of one file; obsctl itself would take a whole Python.
-PROGRAMS = ("prometheus", "alertmanager", "loki", "jaeger", "otelcol-gateway")
-IN_EXEC = ("prometheus", "alertmanager", "loki", "jaeger", "otel-gateway")
+PROGRAMS = ("prometheus", "alertmanager", "victoria-logs", "jaeger", "otelcol")
+IN_EXEC = ("prometheus", "alertmanager", "victorialogs", "jaeger", "otel-gateway")
 
 
 @pytest.fixture(scope="module")

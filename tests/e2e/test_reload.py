@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
-import requests
-import yaml
 
 from obsctl import assets
+from obsctl.clients import connect
 from obsctl.clients.instances import url
+from obsctl.wait import wait_until
 from tests.conftest import running_cluster
 from tests.e2e.stack import Stack, write_config
+from tests.otlp import send_spans, span
 from tests.world import ALERT_PATH
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("reload")]
@@ -19,43 +22,46 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_grou
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Loki alone, on a cluster of its own."""
+    """Jaeger, which keeps traces in memory, and a way to it, on a cluster of their own."""
     with running_cluster() as cluster:
         stack = Stack(cluster, tmp_path_factory.mktemp("stack"))
-        write_config(stack.folder, cluster, components=("loki",), demo=())
+        write_config(stack.folder, cluster, components=("jaeger", "otel-gateway"), demo=())
         for name in ALERT_PATH:
             stack.change(name, enabled=False)
+        stack.change("jaeger", storage={"kind": "ephemeral"})
         stack.run("deploy", "--yes")
         yield stack
 
 
-def retention(stack: Stack) -> str:
-    """As the Loki that runs now has it."""
-    [entry] = stack.clients.consul.health("loki")
-    answer = requests.get(f"{url(entry)}/config", timeout=10)
-    answer.raise_for_status()
-    return str(yaml.safe_load(answer.text)["limits_config"]["retention_period"])
+def kept(stack: Stack) -> int:
+    """How many of four new traces the Jaeger that runs now keeps."""
+    addresses = (url(stack.clients.consul.health(name)[0]) for name in ("otel-gateway", "jaeger"))
+    gateway, jaeger = next(addresses), connect.jaeger(next(addresses))
+    trace_ids = [uuid4().hex for _ in range(4)]
+    send_spans(gateway, [span("web", "GET", "1", trace_id=each, start=time.time_ns()) for each in trace_ids])
+    wait_until(lambda: jaeger.trace(trace_ids[-1]), timeout=30, what="the last trace", hint="")
+    return sum(bool(jaeger.trace(each)) for each in trace_ids)
 
 
 def test_the_program_runs_with_what_was_changed(stack: Stack) -> None:
-    before = retention(stack)
-    stack.change("loki", retention="2d")
+    before = kept(stack)
+    stack.change("jaeger", max_traces=2)
     stack.run("deploy", "--yes")
-    assert (before, retention(stack)) == ("1w", "2d")
+    assert (before, kept(stack)) == (4, 2)
 
 
 def test_a_file_that_the_program_refuses_ends_the_deploy_with_its_words(stack: Stack) -> None:
-    shipped = assets.shipped() / "templates" / "loki" / "loki.yml.j2"
-    own = stack.folder / "templates" / "loki" / "loki.yml.j2"
+    shipped = assets.shipped() / "templates" / "jaeger" / "jaeger.yml.j2"
+    own = stack.folder / "templates" / "jaeger" / "jaeger.yml.j2"
     own.parent.mkdir(parents=True)
     own.write_text(shipped.read_text() + "\nnonsense: true\n")
 
     ended = stack.run("deploy", "--yes", code=1)
 
-    assert "obs-loki does not run with the new config/loki.yml" in ended.stderr
-    assert "field nonsense not found" in ended.stderr
+    assert "obs-jaeger does not run with the new config/jaeger.yml" in ended.stderr
+    assert "invalid keys: nonsense" in ended.stderr
     assert "changed: nothing" in ended.stderr
 
     own.unlink()
     stack.run("deploy", "--yes")
-    assert retention(stack) == "2d"
+    assert kept(stack) == 2

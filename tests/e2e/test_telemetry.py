@@ -50,10 +50,10 @@ def test_one_request_is_a_trace_log_lines_an_exemplar_and_span_metrics(telemetry
     assert missing == []
 
 
-def test_logs_have_few_labels(telemetry: Telemetry) -> None:
+def test_logs_have_few_streams(telemetry: Telemetry) -> None:
     """What differs from line to line, ids above all, would make each line a stream of its own."""
-    few = {"service_name", "nomad_namespace", "nomad_job", "nomad_group", "nomad_task"}
-    assert telemetry.labels_of_logs() == few
+    few = {"service.name", "nomad.namespace", "nomad.job", "nomad.group", "nomad.task"}
+    assert telemetry.stream_fields() == few
 
 
 def test_a_deploy_that_changes_nothing_still_looks_whether_telemetry_flows(telemetry: Telemetry) -> None:
@@ -62,7 +62,7 @@ def test_a_deploy_that_changes_nothing_still_looks_whether_telemetry_flows(telem
     assert "telemetry path: works after" in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("backend", ["jaeger", "loki", "prometheus"])
+@pytest.mark.parametrize("backend", ["jaeger", "victorialogs", "prometheus"])
 def test_nothing_is_lost_while_a_backend_is_away_for_a_minute(backend: str, telemetry: Telemetry) -> None:
     """Every request has a trace id of ours: each must be found with its spans and lines once the backend is back."""
     stack, since = telemetry.stack, SYSTEM_CLOCK.now()

@@ -33,16 +33,16 @@ def trace_id(telemetry: Telemetry) -> str:
 
 
 @pytest.fixture
-def loki_is_away(telemetry: Telemetry) -> Iterator[None]:
-    telemetry.stack.clients.nomad.stop_job("obs-loki")
-    wait_until(lambda: telemetry.is_gone("loki"), timeout=60, what="the end of Loki", hint="")
+def the_store_is_away(telemetry: Telemetry) -> Iterator[None]:
+    telemetry.stack.clients.nomad.stop_job("obs-victorialogs")
+    wait_until(lambda: telemetry.is_gone("victorialogs"), timeout=60, what="the end of VictoriaLogs", hint="")
     yield
-    telemetry.stack.run("deploy", "loki", "--yes")
+    telemetry.stack.run("deploy", "victorialogs", "--yes")
 
 
 def test_open_names_an_address_of_everything_that_answers(telemetry: Telemetry) -> None:
     found = telemetry.stack.json("open")["addresses"]
-    assert {"prometheus", "jaeger", "loki", "otel-gateway", "otel-agent", "hello-service", "otlp-metrics"} <= {
+    assert {"prometheus", "jaeger", "victorialogs", "otel-gateway", "otel-agent", "hello-service", "otlp-metrics"} <= {
         item["name"] for item in found
     }
     for item in found:
@@ -88,7 +88,7 @@ def test_the_lines_of_a_request_from_all_services(telemetry: Telemetry, trace_id
     assert lines == sorted(lines, key=lambda line: line["at"])
 
 
-def test_every_component_has_lines_in_loki_or_in_nomad(telemetry: Telemetry, trace_id: str) -> None:
+def test_every_component_has_lines_in_the_store_or_in_nomad(telemetry: Telemetry, trace_id: str) -> None:
     sources = {}
     for item in telemetry.stack.json("status")["components"]:
         document = telemetry.stack.json("logs", item["component"], "--since", "1h", "-n", "5")
@@ -96,29 +96,29 @@ def test_every_component_has_lines_in_loki_or_in_nomad(telemetry: Telemetry, tra
         assert {line["job"] for line in document["lines"]} == {item["job_id"]}
         sources[item["component"]] = document["source"]
     assert sources.pop("otel-agent") == "nomad", "an agent does not collect what it says itself"
-    assert set(sources.values()) == {"loki"}
+    assert set(sources.values()) == {"victorialogs"}
 
 
 def test_both_sources_have_the_same_lines(telemetry: Telemetry) -> None:
-    """Nomad has those of the allocation that runs, Loki those of earlier ones too."""
+    """Nomad has those of the allocation that runs, the log store those of earlier ones too."""
     query = ("logs", "prometheus", "--since", "1h", "-n", "1000", "--grep", "Server is ready")
-    one, other = (telemetry.stack.json(*query, "--source", source)["lines"] for source in ("loki", "nomad"))
+    one, other = (telemetry.stack.json(*query, "--source", source)["lines"] for source in ("store", "nomad"))
     same = one[-len(other) :]
     assert [line["text"] for line in same] == [line["text"] for line in other] != []
     assert [(line["task"], line["stream"]) for line in same] == [(line["task"], line["stream"]) for line in other]
 
 
-@pytest.mark.usefixtures("loki_is_away")
-def test_without_loki_lines_come_from_nomad_and_it_is_said(telemetry: Telemetry) -> None:
+@pytest.mark.usefixtures("the_store_is_away")
+def test_without_the_store_lines_come_from_nomad_and_it_is_said(telemetry: Telemetry) -> None:
     ran = telemetry.stack.run("logs", "hello-service", "--since", "1h")
     assert "GET /hello 200" in ran.stdout
     assert "from Nomad at" in ran.stderr
-    assert "loki of stack obs is not registered in Consul" in ran.stderr
-    refused = telemetry.stack.run("logs", "hello-service", "--source", "loki", code=1)
-    assert "Error: loki of stack obs is not registered in Consul" in refused.stderr
+    assert "victorialogs of stack obs is not registered in Consul" in ran.stderr
+    refused = telemetry.stack.run("logs", "hello-service", "--source", "store", code=1)
+    assert "Error: victorialogs of stack obs is not registered in Consul" in refused.stderr
 
 
-@pytest.mark.parametrize("source", ["loki", "nomad"])
+@pytest.mark.parametrize("source", ["store", "nomad"])
 def test_a_log_is_followed_until_ctrl_c(telemetry: Telemetry, source: str) -> None:
     following = telemetry.stack.start(
         "logs", "hello-service", "-f", "-n", "1", "--grep", "GET /hello", "--source", source

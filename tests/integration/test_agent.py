@@ -69,7 +69,7 @@ class Agent:
 def running_agent(folder: Path, *, queue: int) -> Iterator[Agent]:
     """Started as Nomad does it, from the shipped templates; its gateway takes JSON that is not compressed."""
     on: dict[str, Any] = {"enabled": True}
-    parts = {"loki": on, "otel-gateway": on, "otel-agent": {**on, "queue": queue}}
+    parts = {"victorialogs": on, "otel-gateway": on, "otel-agent": {**on, "queue": queue}}
     files = render(config(timing="fast", components=parts), NOWHERE).files()
     (folder / "agent.yml").write_text(files["kv/obsctl/obs/config/otel-agent.yml"])
     environ = {**task("grpc", "http", "health"), "NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "dc1"}

@@ -187,14 +187,14 @@ def test_tasks_outlive_their_client(cluster: Cluster) -> None:
 def test_a_new_host_volume_is_offered_at_once_and_tasks_do_not_notice(own: Cluster) -> None:
     own.up(auto_ports=True)
     task, before = run_sleeper(own, "70006"), pids(own)
-    own.up(host_volumes={"obs-loki": os.getuid()})
+    own.up(host_volumes={"obs-jaeger": os.getuid()})
     after = pids(own)
     assert {**after, CLIENT: before[CLIENT]} == before, "the client alone is started anew"
     assert after[CLIENT] != before[CLIENT]
     wait_for_status(own, "sleeper", "running")
     assert processes.is_alive(task)
     api = nomad(own)
-    assert "obs-loki" in api.node(api.nodes()[0]["ID"])["HostVolumes"]
+    assert "obs-jaeger" in api.node(api.nodes()[0]["ID"])["HostVolumes"]
 
 
 # Down, and up again

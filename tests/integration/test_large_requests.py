@@ -1,7 +1,8 @@
-"""What a program may send at once goes all the way, through a real gateway to Jaeger and Loki, all as rendered."""
+"""What a program may send at once goes all the way, through a real gateway to Jaeger and to the log store."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +13,10 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import JaegerApi, LokiApi
+from obsctl.clients.protocols import JaegerApi, LogsApi
 from obsctl.stack.render import render
+from obsctl.telemetry.lines import SECOND
+from obsctl.telemetry.stored_logs import from_store
 from obsctl.wait import wait_until
 from tests.contract.agents import answers, program, running, task, until_it_answers
 from tests.otlp import records, send_logs, send_spans, span
@@ -30,35 +33,37 @@ class Road:
 
     otlp: str
     jaeger: JaegerApi
-    loki: LokiApi
+    logs: LogsApi
 
 
 @contextmanager
 def running_road(folder: Path) -> Iterator[Road]:
     """All of it started as Nomad does it."""
     on = {"enabled": True, "storage": {"kind": "host"}}
-    files = render(config(timing="fast", components={"jaeger": on, "loki": on, "otel-gateway": on}), NOWHERE).files()
-    for name in ("jaeger", "loki", "otel-gateway"):
-        (folder / f"{name}.yml").write_text(files[f"kv/obsctl/obs/config/{name}.yml"])
-    jaeger, loki, gateway = task("http", "grpc", "otlp", "health"), task("http", "grpc"), task("grpc", "http", "health")
-    intake, logs = jaeger["NOMAD_ADDR_otlp"], f"http://{loki['NOMAD_ADDR_http']}"
-    (folder / "backends.yml").write_text(
-        f'exporters: {{otlp_grpc/jaeger: {{endpoint: "{intake}"}}, otlp_http/loki: {{endpoint: "{logs}/otlp"}}}}\n'
-    )
+    rendered = render(config(timing="fast", components={"jaeger": on, "victorialogs": on, "otel-gateway": on}), NOWHERE)
+    for name in ("jaeger", "otel-gateway"):
+        (folder / f"{name}.yml").write_text(rendered.files()[f"kv/obsctl/obs/config/{name}.yml"])
+    jaeger, logs, gateway = task("http", "grpc", "otlp", "health"), task("http"), task("grpc", "http", "health")
+    store = f"http://{logs['NOMAD_ADDR_http']}"
+    exporters = {
+        "otlp_grpc/jaeger": {"endpoint": jaeger["NOMAD_ADDR_otlp"]},
+        "otlp_http/logs": {"logs_endpoint": f"{store}/insert/opentelemetry/v1/logs"},
+    }
+    (folder / "backends.yml").write_text(json.dumps({"exporters": exporters}))
     with ExitStack() as stack:
         stack.enter_context(running([program("jaeger"), "--config=jaeger.yml"], folder, "jaeger", **jaeger))
-        flags = ["-config.file=loki.yml", "-config.expand-env=true"]
-        stack.enter_context(running([program("loki"), *flags], folder, "loki", **loki))
+        flags = [f"-httpListenAddr={logs['NOMAD_ADDR_http']}", "-storageDataPath=logs"]
+        stack.enter_context(running([program("victoria-logs"), *flags], folder, "victoria-logs"))
         flags = ["--config=otel-gateway.yml", "--config=backends.yml"]
-        stack.enter_context(running([program("otelcol-gateway"), *flags], folder, "gateway", **gateway))
+        stack.enter_context(running([program("otelcol"), *flags], folder, "gateway", **gateway))
         road = Road(
             f"http://{gateway['NOMAD_ADDR_http']}",
             connect.jaeger(f"http://{jaeger['NOMAD_ADDR_http']}"),
-            connect.loki(logs),
+            connect.logs(store),
         )
         until_it_answers(lambda: answers(f"http://{gateway['NOMAD_ADDR_health']}"), folder)
         until_it_answers(lambda: road.jaeger.services() is not None, folder)
-        until_it_answers(road.loki.ready, folder)
+        until_it_answers(road.logs.ready, folder)
         yield road
 
 
@@ -83,28 +88,32 @@ def test_a_large_request_of_spans_comes_to_jaeger_whole(road: Road) -> None:
     wait_until(lambda: arrived() == len(spans), timeout=30, what="every span", hint="")
 
 
-def test_a_large_request_of_lines_comes_to_loki_whole(road: Road) -> None:
+def lines(road: Road, service: str, since: int) -> list[str]:
+    """What VictoriaLogs has of a service from then on (Unix nanoseconds)."""
+    query = f'"service.name":="{service}"'
+    found = from_store(road.logs.lines(query, start=since, end=since + 3600 * SECOND, limit=10_000))
+    return [line.text for line in found]
+
+
+def test_a_large_request_of_lines_comes_to_the_store_whole(road: Road) -> None:
     now = time.time_ns()
-    lines = [(now + n, f"{n} {'x' * 16000}", {}) for n in range(600)]
-    assert sum(len(text) for _, text, _ in lines) > 9 * MB
-    send_logs(road.otlp, [records({"service_name": "web"}, *lines)])
-
-    def arrived() -> int:
-        found = road.loki.lines('{service_name="web"}', start=now, end=now + len(lines), limit=len(lines))
-        return sum(len(stream["values"]) for stream in found)
-
-    wait_until(lambda: arrived() == len(lines), timeout=30, what="every line", hint="")
+    sent = [f"{n} {'x' * 16000}" for n in range(600)]
+    assert sum(map(len, sent)) > 9 * MB
+    send_logs(road.otlp, [records({"service_name": "web"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
+    wait_until(lambda: lines(road, "web", now) == sent, timeout=30, what="every line", hint="")
 
 
-def test_a_line_that_is_too_long_is_cut_and_not_thrown_away(road: Road) -> None:
+def test_a_request_as_large_as_the_collector_takes_comes_whole(road: Road) -> None:
     now = time.time_ns()
-    send_logs(road.otlp, [records({"service_name": "long"}, (now, "begins " + "x" * MB, {}))])
+    sent = [f"{n} {'y' * MB}" for n in range(19)]
+    send_logs(road.otlp, [records({"service_name": "large"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
+    wait_until(lambda: lines(road, "large", now) == sent, timeout=60, what="every line", hint="")
 
-    def arrived() -> list[str]:
-        found = road.loki.lines('{service_name="long"}', start=now, end=now + 1, limit=1)
-        return [text for stream in found for _, text in stream["values"]]
 
-    wait_until(arrived, timeout=30, what="the line", hint="")
-    [text] = arrived()
-    assert text.startswith("begins xxx")
-    assert len(text) < MB
+def test_a_line_that_is_too_long_is_left_out_alone(road: Road) -> None:
+    """VictoriaLogs takes 2 MB a line; what came with it is not lost."""
+    now = time.time_ns()
+    sent = [(now, "before", {}), (now + 1, "begins " + "x" * 2 * MB, {}), (now + 2, "after", {})]
+    send_logs(road.otlp, [records({"service_name": "long"}, *sent)])
+    wait_until(lambda: lines(road, "long", now), timeout=30, what="the lines", hint="")
+    assert lines(road, "long", now) == ["before", "after"]

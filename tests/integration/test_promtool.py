@@ -21,7 +21,7 @@ RULES = shipped() / "alert-rules"
 TESTS = sorted((RULES / "tests").glob("*.yml"))
 ON = {"enabled": True}
 CONFIG = config(
-    services={"checkout": {"job": "shop-checkout"}}, profile="ha", components={"loki": ON, "otel-gateway": ON}
+    services={"checkout": {"job": "shop-checkout"}}, profile="ha", components={"victorialogs": ON, "otel-gateway": ON}
 )
 
 

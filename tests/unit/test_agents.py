@@ -57,11 +57,11 @@ def test_tasks_get_ports_that_no_other_cluster_of_this_machine_hands_out() -> No
 
 
 def test_client_offers_host_volumes_by_name() -> None:
-    text = config_text(CLIENT, STATE, PORTS, [Path("/state/host-volumes/obs-loki")])
+    text = config_text(CLIENT, STATE, PORTS, [Path("/state/host-volumes/obs-jaeger")])
     offered = json.loads(text)["client"]["host_volume"]
     assert offered == {ALLOC_VOLUME: {"path": "/state/alloc", "read_only": True},
-                       "obs-loki": {"path": "/state/host-volumes/obs-loki"}}  # fmt: skip
-    assert "obs-loki" not in config_text(SERVER, STATE, PORTS, [Path("/state/host-volumes/obs-loki")])
+                       "obs-jaeger": {"path": "/state/host-volumes/obs-jaeger"}}  # fmt: skip
+    assert "obs-jaeger" not in config_text(SERVER, STATE, PORTS, [Path("/state/host-volumes/obs-jaeger")])
 
 
 def test_paths_with_quotes_stay_json() -> None:

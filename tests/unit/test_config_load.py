@@ -247,7 +247,7 @@ servers: {promethius: x}
         "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
         'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',
         "obsctl.yaml:22 servers.promethius: no such program; there are nomad, consul, prometheus, promtool, "
-        "alertmanager, amtool, jaeger, loki, otelcol-gateway, otelcol-agent",
+        "alertmanager, amtool, jaeger, victoria-logs, otelcol",
     ]
 
 
@@ -476,7 +476,10 @@ def test_how_many_run(folder: Path, text: str, counts: tuple[int, ...]) -> None:
     write(folder, text)
     config = read(folder).config
     parts = config.components
-    assert tuple(map(config.count, (parts.prometheus, parts.alertmanager, parts.otel_gateway, parts.loki))) == counts
+    assert (
+        tuple(map(config.count, (parts.prometheus, parts.alertmanager, parts.otel_gateway, parts.victorialogs)))
+        == counts
+    )
 
 
 def test_alertmanagers_have_time_for_their_turns(folder: Path) -> None:

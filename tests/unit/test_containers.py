@@ -28,9 +28,9 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
 
 
 def test_those_of_other_clusters_are_not_ours(docker: Answer, tmp_path: Path) -> None:
-    docker("prometheus-1 alloc-1\\nloki-2 alloc-2\\n")
+    docker("prometheus-1 alloc-1\\njaeger-2 alloc-2\\n")
     (tmp_path / "alloc" / "alloc-2").mkdir(parents=True)
-    assert containers.of_allocations(tmp_path / "alloc") == ["loki-2"]
+    assert containers.of_allocations(tmp_path / "alloc") == ["jaeger-2"]
 
 
 def test_without_docker_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,12 +56,12 @@ def test_what_is_kept_is_there_for_the_next(folder: Folder) -> None:
 def test_a_host_volume_belongs_to_who_writes_to_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Path, int]] = []
     monkeypatch.setattr("os.chown", lambda path, uid, gid, *, follow_symlinks: given.append((path, uid)))
-    folder.keep_host_volume("obs-loki", 10001)
+    folder.keep_host_volume("obs-jaeger", 10001)
     [volume] = folder.host_volumes()
     (volume / "wal").touch()
-    folder.keep_host_volume("obs-loki", 10001)
+    folder.keep_host_volume("obs-jaeger", 10001)
     assert given == [(volume, 10001), (volume, 10001), (volume / "wal", 10001)]
-    folder.keep_host_volume("obs-loki", volume.stat().st_uid)
+    folder.keep_host_volume("obs-jaeger", volume.stat().st_uid)
     assert len(given) == 3, "it was this user's already"
 
 
@@ -70,7 +70,7 @@ def test_a_host_volume_of_a_user_who_is_not_root_is_open(folder: Folder, monkeyp
         raise PermissionError
 
     monkeypatch.setattr("os.chown", refuse)
-    folder.keep_host_volume("obs-loki", 10001)
+    folder.keep_host_volume("obs-jaeger", 10001)
     assert folder.host_volumes()[0].stat().st_mode & 0o777 == 0o777
 
 

@@ -31,7 +31,7 @@ def hcl(rendered: Rendered, component: str) -> str:
     [
         ("redis", "docker.io", "library/redis", "latest"),
         ("prom/prometheus:v3.14.0", "docker.io", "prom/prometheus", "v3.14.0"),
-        ("docker.io/grafana/loki:3.7.6", "docker.io", "grafana/loki", "3.7.6"),
+        ("docker.io/jaegertracing/jaeger:2.20.0", "docker.io", "jaegertracing/jaeger", "2.20.0"),
         ("quay.io/jaegertracing/jaeger:2.20.0", "quay.io", "jaegertracing/jaeger", "2.20.0"),
         ("localhost/app", "localhost", "app", "latest"),
         ("registry:5000/team/app:1", "registry:5000", "team/app", "1"),

@@ -81,12 +81,12 @@ def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
 
 def test_telemetry_is_missed_as_a_whole_and_the_alert_path_that_could_tell_nobody_is_not() -> None:
     on = {"enabled": True}
-    wanted = config(components={name: on for name in ("loki", "otel-gateway", "otel-agent")})
+    wanted = config(components={name: on for name in ("victorialogs", "otel-gateway", "otel-agent")})
     found = groups(wanted)
     assert list(found) == ["stack", "telemetry", "availability"]
     assert [(rule["alert"], rule["labels"], rule["expr"]) for rule in found["availability"]["rules"]] == [
         ("ComponentDown", {"severity": "warning", "service": name}, f'absent(up{{job="{name}"}} == 1)')
-        for name in ("loki", "otel-gateway", "otel-agent")
+        for name in ("victorialogs", "otel-gateway", "otel-agent")
     ]
 
 

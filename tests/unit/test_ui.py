@@ -154,9 +154,9 @@ def test_on_a_terminal_a_painted_text_cannot_steer_it(monkeypatch: pytest.Monkey
 def test_a_remark_is_on_stderr_and_a_line_on_stdout_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     for verbosity in (0, -1):
         ui = Ui(verbosity=verbosity)
-        ui.aside("from Loki")
+        ui.aside("from VictoriaLogs")
         ui.line("hi")
-    assert shown(capsys) == ("hi\nhi\n", "from Loki\n")
+    assert shown(capsys) == ("hi\nhi\n", "from VictoriaLogs\n")
 
 
 class Slow(io.StringIO):
