@@ -97,6 +97,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     app.ui.say(_plan_text(made, lost))
     if made.effective:
         _confirm(app, yes)
+        _await_programs(app, made, desired)
         with lease.hold(clients.consul, made.stack, "deploy") as held:
             apply(made, desired, observed, Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check))
     if not components:
@@ -105,6 +106,19 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
     document = {"changes": names, "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
     app.ui.result("deploy", document, text)
+
+
+def _await_programs(app: App, made: Plan, desired: Desired) -> None:
+    """The local cluster may run before all programs of its jobs are there."""
+    from obsctl.cli import wire
+    from obsctl.doctor.here import commands
+    from obsctl.stack.plan import Action
+
+    cluster = wire.local_cluster(app.loaded.config)
+    if cluster:
+        changed = {change.name for change in made.effective if change.action is not Action.STOP}
+        jobs = [job.job for job in desired.jobs if job.job_id in changed]
+        cluster.await_programs(set().union(*map(commands, jobs)), app.ui.event)
 
 
 def _verify(app: App, rendered: Rendered, consul: ConsulApi, timeout: float) -> None:

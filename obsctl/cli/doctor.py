@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -57,7 +55,7 @@ def _site(app: App) -> Site:
     from obsctl.doctor.site import Site
 
     config = app.loaded.config
-    clients = wire.clients(config)
+    clients, cluster = wire.clients(config), wire.local_cluster(config)
     return Site(
         config=config,
         root=app.loaded.root,
@@ -66,14 +64,5 @@ def _site(app: App) -> Site:
         resolve=clients.resolve,
         agent=lambda address: connect.nomad(config.nomad.model_copy(update={"address": address})),
         state=journal_folder(config),
-        path=_client_path(config.nomad.address),
+        path=cluster.client_path() if cluster else None,
     )
-
-
-def _client_path(nomad: str) -> str | None:
-    """The PATH of the local cluster's Nomad client; of another cluster's it is not known."""
-    from obsctl.local.cluster import Cluster
-    from obsctl.local.folder import default_state_dir
-
-    cluster = Cluster(Path(os.environ.get("OBSCTL_DEV_STATE_DIR") or default_state_dir()))
-    return cluster.environment()["PATH"] if cluster.addresses.nomad == nomad.rstrip("/") else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from obsctl.clients import connect
 from obsctl.clients.instances import of_stack, passes, url
@@ -16,6 +16,9 @@ from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
 from obsctl.errors import Unreachable
+
+if TYPE_CHECKING:
+    from obsctl.local.cluster import Cluster
 
 Client = TypeVar("Client")
 
@@ -119,6 +122,16 @@ def _instances(consul: ConsulApi, stack: str, service: str, hint: str) -> list[J
     if not found:
         raise Unreachable(f"{service} of stack {stack} is not registered in Consul", hint=hint)
     return found
+
+
+def local_cluster(config: Config) -> Cluster | None:
+    """The local cluster, if the configuration is of it."""
+    from obsctl.local.cluster import Cluster
+    from obsctl.local.folder import default_state_dir
+
+    cluster = Cluster(Path(os.environ.get("OBSCTL_DEV_STATE_DIR") or default_state_dir()))
+    is_meant = cluster.folder.is_ours() and cluster.addresses.nomad == config.nomad.address.rstrip("/")
+    return cluster if is_meant else None
 
 
 def check_tools(config: Config) -> dict[str, Path | None]:

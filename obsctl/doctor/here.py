@@ -22,15 +22,17 @@ def programs(site: Site) -> Iterator[Finding]:
     for job in site.jobs:
         if not any(site.is_here(node["ID"]) for node in site.homes(job)):
             continue
-        for command in sorted(_commands(job)):
+        for command in sorted(commands(job)):
             if shutil.which(command, path=site.path) is None:
                 whose = "of the Nomad client" if known else "here"
                 what = f"its program {command} is not on the PATH {whose}"
-                hint = "obsctl dev binaries gets the servers; else install it, or set command in obsctl.yaml"
-                yield Finding(Severity.ERROR if known else Severity.WARNING, job["ID"], what, hint)
+                hint = f"obsctl dev {'up' if known else 'binaries'} gets the servers"
+                mend = f"{hint}; else install it, or set command in obsctl.yaml"
+                yield Finding(Severity.ERROR if known else Severity.WARNING, job["ID"], what, mend)
 
 
-def _commands(job: Json) -> set[str]:
+def commands(job: Json) -> set[str]:
+    """What its tasks with raw_exec name as their programs."""
     tasks = [task for group in job["TaskGroups"] for task in group.get("Tasks") or []]
     return {task["Config"]["command"] for task in tasks if task.get("Driver") == "raw_exec"}
 

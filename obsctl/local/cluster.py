@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +22,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import containers, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
+from obsctl.local.gather import Gathering, gathering
 from obsctl.local.logs import last_lines
 from obsctl.local.ports import Ports, conflicts, free_block
 from obsctl.model import Emit, Event
@@ -69,23 +70,26 @@ class Cluster:
     ) -> Addresses:
         """Start what does not run and return when a job can be placed.
 
+        What only jobs need, and is not on this machine yet, comes while the cluster runs already.
         servers: paths of programs by name, as in the config. host_volumes: who writes to each, uids by name.
         auto_ports: choose free ports when there are no kept ones or those are taken. Raises ObsctlError when an
         agent cannot start, and Interrupted, which names what runs; neither stops what runs.
         """
+        configured = servers or {}
         with self._failing_in_words():
             self.folder.claim(emit)
-            found = programs.obtain_all(servers or {}, emit)
-            with self.folder.locked(emit), self._settled_ports(auto_ports) as ports:
-                for name, path in found.items():
-                    self.folder.link(name, path)
-                self.folder.keep_ports(ports)
-                for name, owner in (host_volumes or {}).items():
-                    self.folder.keep_host_volume(name, owner)
-                self._start((CONSUL, SERVER), emit)
-                self._stop_if_outdated(CLIENT, emit)
-                self._start((CLIENT,), emit)
+            there = programs.at_hand(configured, emit)
+            missing = [name for name in (*programs.NEEDED, *programs.FOR_JOBS) if name not in there]
+            with self.folder.filled(), gathering(missing, configured, emit=emit) as coming:
+                there |= {name: coming.found(name).path for name in programs.NEEDED if name in missing}
+                self._start_all(there, host_volumes or {}, auto_ports, emit)
+                self._link_what_comes(coming, [name for name in missing if name not in there], emit)
         return self.addresses
+
+    def await_programs(self, names: Iterable[str], emit: Emit = silent) -> None:
+        """Wait for those that an `up` still gets. Raises ObsctlError when the client has no program of that name and
+        nobody gets it."""
+        programs.wait_until_there(names, self.client_path(), self.folder, emit)
 
     def down(self, emit: Emit = silent, *, purge: bool = False) -> None:
         """Stop the agents and everything they started, and nothing else.
@@ -136,6 +140,12 @@ class Cluster:
         own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
         return {**inherited, **own}
 
+    def client_path(self) -> str:
+        """Where the Nomad client looks for programs, or would if it were started from here."""
+        process = self._process(CLIENT)
+        started_with = processes.environment_of(process) if process else {}
+        return started_with.get("PATH") or self.environment()["PATH"]
+
     @property
     def _ports(self) -> Ports:
         return self.folder.ports() or Ports()
@@ -177,6 +187,30 @@ class Cluster:
         if self.leftovers():
             return "part of this cluster runs; end that first (obsctl dev down), then obsctl dev up --auto-ports"
         return "end that process, or let obsctl choose other ports: obsctl dev up --auto-ports"
+
+    def _start_all(
+        self, found: Mapping[str, Path], host_volumes: Mapping[str, int], auto_ports: bool, emit: Emit
+    ) -> None:
+        with self.folder.locked(emit), self._settled_ports(auto_ports) as ports:
+            for name, path in found.items():
+                self.folder.link(name, path)
+            self.folder.keep_ports(ports)
+            for name, owner in host_volumes.items():
+                self.folder.keep_host_volume(name, owner)
+            self._start((CONSUL, SERVER), emit)
+            self._stop_if_outdated(CLIENT, emit)
+            self._start((CLIENT,), emit)
+
+    def _link_what_comes(self, coming: Gathering, names: Sequence[str], emit: Emit) -> None:
+        """The cluster runs; jobs find a program from the moment that it is linked."""
+        for name in names:
+            try:
+                found = coming.found(name)
+            except ObsctlError as error:
+                emit(Event(name, "note", f"jobs cannot use it: {error.message}"))
+                continue
+            with self.folder.locked(emit):
+                self.folder.link(name, found.path)
 
     def _start(self, names: tuple[str, ...], emit: Emit) -> None:
         """Start these agents side by side and wait for all; one that runs already is only waited for."""

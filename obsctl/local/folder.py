@@ -127,6 +127,21 @@ class Folder:
                 raise ObsctlError(f"{self.path} was removed by another obsctl", hint="run the command again")
             yield
 
+    @contextlib.contextmanager
+    def filled(self) -> Iterator[None]:
+        """While the block runs, programs may still come into `bin`."""
+        with (self.path / "filling").open("w") as lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_SH)
+            yield
+
+    def is_being_filled(self) -> bool:
+        """Whether an obsctl is in the block of `filled`."""
+        try:
+            with (self.path / "filling").open("r") as lock:
+                return not _try_lock(lock.fileno())
+        except FileNotFoundError:
+            return False
+
     def clear_tmp(self) -> None:
         """Remove what ended processes left in TMPDIR; executors leave their sockets."""
         shutil.rmtree(self.tmp, ignore_errors=True)

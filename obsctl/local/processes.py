@@ -97,6 +97,14 @@ def argv_of(process: psutil.Process) -> list[str]:
         return []
 
 
+def environment_of(process: psutil.Process) -> dict[str, str]:
+    """What it was started with; empty when it is gone or not ours to see."""
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
 def describe(process: psutil.Process) -> str:
     """For people: "prometheus (pid 12)"."""
     try:

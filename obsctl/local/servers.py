@@ -211,17 +211,18 @@ _OTELCOL = Project(
 )
 
 # Prometheus: health_filter came with 3.11.2, and --config.auto-reload is stable since 3.12.
+# The order in which they are got: first what the local cluster itself is, last what is quickly built.
 SERVERS: dict[str, Server] = {
     server.name: server
     for server in (
         Server("nomad", _NOMAD, (1, 6, 0), "version"),
         Server("consul", _CONSUL, (1, 14, 0), "version"),
-        Server("victoria-logs", _VICTORIALOGS, (1, 0, 0), "-version", title=r"victoria-logs-(?:\S*-)?"),
         Server("prometheus", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("promtool", _PROMETHEUS, (3, 12, 0), "--version"),
-        Server("alertmanager", _ALERTMANAGER, (0, 27, 0), "--version"),
-        Server("amtool", _ALERTMANAGER, (0, 27, 0), "--version"),
         Server("otelcol", _OTELCOL, (0, 165, 0), "--version", title=r"otelcol[a-z-]* version "),
         Server("jaeger", _JAEGER, (2, 13, 0), "--version", title=r"jaeger version (?:.*git-version=)?"),
+        Server("alertmanager", _ALERTMANAGER, (0, 27, 0), "--version"),
+        Server("amtool", _ALERTMANAGER, (0, 27, 0), "--version"),
+        Server("victoria-logs", _VICTORIALOGS, (1, 0, 0), "-version", title=r"victoria-logs-(?:\S*-)?"),
     )
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from obsctl.local.cluster import AgentStatus, Cluster, silent
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.local.programs import FOR_JOBS, NEEDED
-from obsctl.model import Event
+from obsctl.model import Emit, Event
+from obsctl.wait import wait_until
 from tests.release_site import VERSION_LINES, install
 
 Start = Callable[..., psutil.Process]
@@ -92,12 +95,49 @@ def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
 
 def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBSCTL_SERVERS__PROMETHEUS", "/no/such/program")
+    monkeypatch.setattr(Cluster, "_start", lambda *_: None)
     events: list[Event] = []
-    with pytest.raises(ObsctlError, match="consul ended"):
-        cluster.up(auto_ports=True, emit=events.append)
+    cluster.up(auto_ports=True, emit=events.append)
     notes = [event for event in events if event.state == "note"]
     assert [event.subject for event in notes] == ["prometheus"]
     assert "/no/such/program" in notes[0].text
+
+
+def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started agents let go print Jaeger, and a deploy that comes before waits for that."""
+    monkeypatch.delenv("OBSCTL_SERVERS__JAEGER")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OBSCTL_RELEASES_JAEGERTRACING", "http://127.0.0.1:1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'go'}:/usr/bin:/bin")
+    jaeger, running = tmp_path / "programs" / "jaeger", tmp_path / "agents-run"
+    go = f'until [ -e {running} ]; do sleep 0.02; done; while [ "$1" != -o ]; do shift; done; cp {jaeger} "$2"'
+    install(tmp_path / "go", "go", "").write_text(f"#!/bin/sh\n{go}\n")
+    seen: list[str] = []
+    deploys: list[threading.Thread] = []
+
+    def deploy_and_start(_: Cluster, names: tuple[str, ...], emit: Emit) -> None:
+        if names == (CLIENT,):
+            seen.extend(entry.name for entry in cluster.folder.bin.iterdir())
+            wait_for_jaeger = functools.partial(cluster.await_programs, ["jaeger"], waited.append)
+            deploys.append(threading.Thread(target=wait_for_jaeger))
+            deploys[0].start()
+            wait_until(lambda: waited, timeout=10, what="the deploy's wait", hint="", interval=0.02)
+            running.touch()
+
+    waited: list[Event] = []
+    monkeypatch.setattr(Cluster, "_start", deploy_and_start)
+    with pytest.raises(ObsctlError, match="has no jaeger, prometheus on its PATH") as caught:
+        cluster.await_programs(["jaeger", "prometheus"])
+    assert "obsctl dev up" in caught.value.hint
+    cluster.up(auto_ports=True)
+    deploys[0].join(timeout=10)
+    assert not deploys[0].is_alive()
+    assert waited[0].text == "obsctl dev up is still getting jaeger; waiting for that"
+    assert set(seen) == {*NEEDED, *FOR_JOBS, "obsctl"} - {"jaeger"}
+    assert (cluster.folder.bin / "jaeger").resolve().is_relative_to(tmp_path / "cache")
+    assert not cluster.folder.is_being_filled()
 
 
 def test_up_does_not_do_without_nomad(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
