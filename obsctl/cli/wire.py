@@ -15,7 +15,7 @@ from obsctl.clients.protocols import ConsulApi, JaegerApi, Json, LogsApi, NomadA
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
-from obsctl.errors import Unreachable
+from obsctl.errors import ObsctlError, Unreachable
 
 if TYPE_CHECKING:
     from obsctl.local.cluster import Cluster
@@ -83,7 +83,10 @@ def jaeger(config: Config, consul: ConsulApi) -> JaegerApi:
 
 
 def logs(config: Config, consul: ConsulApi) -> LogsApi:
-    """Raises ObsctlError when it is not registered in Consul."""
+    """Raises ObsctlError when it is not registered in Consul, or is another store than VictoriaLogs."""
+    if config.logs.endpoint:
+        hint = "look there or in Grafana; obsctl logs COMPONENT reads what Nomad has"
+        raise ObsctlError(f"lines go to {config.logs.endpoint}, from which obsctl cannot read", hint=hint)
     return connect.logs(_address(consul, config.stack, "victorialogs"))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from obsctl.config.durations import Positive
+from obsctl.config.durations import Positive, within
 from obsctl.config.shapes import Clash, Folder, Line, Link, Misfit, Port, Strict, Word
 
 
@@ -147,12 +147,12 @@ class VictoriaLogs(Component):
     command: Command = "victoria-logs"
     port: NodePort = 9428
     resources: Resources = Resources(cpu=300, memory=256)
-    retention: Annotated[Positive, Field(ge=86400.0)] = 7 * 86400.0
+    retention: Annotated[Positive, within(86400.0)] = 7 * 86400.0
     """How long log lines are kept; at least a day."""
-    max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 90
-    """When the file system is fuller than this, whoever filled it, the oldest days are dropped; the last two stay."""
+    max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 50
+    """How much of its file system log lines may take: beyond it the oldest days are dropped, but for the last two."""
     min_free_disk: Annotated[int, Field(strict=True, ge=1)] = 256
-    """MB that stay free on its file system: below it no line is taken, and the gateway keeps them."""
+    """MB: with less free on its file system it takes no lines, and gateways keep them."""
     storage: Storage = Storage()
     """Where log lines are kept."""
 
@@ -187,7 +187,7 @@ class Sampling(Strict):
     """Keeps every trace in which a span has failed."""
     slower_than: Positive | None = None
     """Keeps every trace that took at least this long."""
-    wait: Annotated[Positive, Field(ge=1.0, le=60.0)] = 10.0
+    wait: Annotated[Positive, within(1.0, 60.0)] = 10.0
     """How long a trace is waited for from its first span on, until it is judged; 1s to 1m."""
 
 

@@ -54,6 +54,18 @@ def _more_than_nothing(seconds: float) -> float:
     return seconds
 
 
+def within(least: float, most: float = _LONGEST / 1000) -> AfterValidator:
+    """Refuses what is shorter or longer, in words with units; seconds."""
+
+    def check(seconds: float) -> float:
+        if not least <= seconds <= most:
+            shortest, longest = _as_people_write_it(least), _as_people_write_it(most)
+            raise ValueError(f"must be from {shortest} to {longest}")
+        return seconds
+
+    return AfterValidator(check)
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=f"^{_PATTERN}$")]),

@@ -7,7 +7,7 @@ CPU is MHz and memory MB, as in Nomad.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -16,6 +16,7 @@ from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
 from obsctl.config.components import Availability, Component, Components, Demo, Driver, Replicated, Resources, Storage
 from obsctl.config.durations import Duration, format_duration, parse_duration
 from obsctl.config.images import Images
+from obsctl.config.logs import Logs
 from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
 from obsctl.config.timing import PROFILES, Profile, Timing
 
@@ -32,6 +33,7 @@ __all__ = [
     "Driver",
     "Email",
     "Images",
+    "Logs",
     "NomadServer",
     "PagerDuty",
     "Profile",
@@ -103,6 +105,7 @@ class Config(Strict):
     components: Components = Components()
     services: dict[ServiceName, Service] = Field(default={}, json_schema_extra={"additionalProperties": False})
     """The services to watch, by their name in Consul."""
+    logs: Logs = Logs()
     alerting: Alerting = Alerting()
     drills: Drills = Drills()
     demo: Demo = Demo()
@@ -138,6 +141,26 @@ class Config(Strict):
         services = {"hello-service": self.demo.hello_service, "response-service": self.demo.response_service}
         ours = {name: f"{self.stack}-{name}" for name, its in services.items() if self.demo.enabled and its.enabled}
         return {**ours, **{name: service.job or name for name, service in self.services.items()}}
+
+    @property
+    def collects_logs(self) -> bool:
+        """Whether there is somewhere to send log lines to."""
+        return self.components.victorialogs.enabled or self.logs.endpoint is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _another_store_replaces_ours(cls, value: Any) -> Any:
+        """With logs.endpoint there is no VictoriaLogs, unless somebody asks for it."""
+        logs = value.get("logs") if isinstance(value, dict) else None
+        elsewhere = isinstance(logs, dict) and logs.get("endpoint")
+        return _with_default(value, ("components", "victorialogs", "enabled"), default=False) if elsewhere else value
+
+    @model_validator(mode="after")
+    def _there_is_one_log_store(self) -> Config:
+        if self.logs.endpoint and self.components.victorialogs.enabled:
+            words = "logs go to logs.endpoint, so there is no VictoriaLogs: take out one of the two"
+            raise Clash(Misfit(("components", "victorialogs", "enabled"), words, ("logs", "endpoint")))
+        return self
 
     @model_validator(mode="after")
     def _nothing_is_shared(self) -> Config:
@@ -209,6 +232,16 @@ class Config(Strict):
             storage = getattr(component, "storage", None)
             if storage and storage.source:
                 yield (*path, "storage", "source"), storage.source
+
+
+def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> Any:
+    """The mapping with a value at this path, if it has none; what is no mapping stays as it is, to be reported."""
+    given = {} if section is None else section
+    if not isinstance(given, dict):
+        return given
+    if len(path) == 1:
+        return {path[0]: default, **given}
+    return {**given, path[0]: _with_default(given.get(path[0]), path[1:], default=default)}
 
 
 def _left_out(receiver: str, why: str, sender: str) -> Clash:

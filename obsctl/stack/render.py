@@ -130,9 +130,16 @@ def receiver_secrets(config: Config) -> dict[str, SecretRef]:
     return {item: ref for item, ref in sorted(found.items()) if ref is not None}
 
 
+def log_headers(config: Config) -> dict[str, SecretRef]:
+    """Item of the gateways' Nomad Variable -> reference, of each header in the order of their names."""
+    headers = config.logs.headers
+    return {f"logs_header_{number}": headers[name] for number, name in enumerate(sorted(headers))}
+
+
 def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
     """What the component's Nomad Variable is to hold; None when it needs none."""
-    items: dict[str, SecretRef] = receiver_secrets(config) if spec.name == "alertmanager" else {}
+    theirs = {"alertmanager": receiver_secrets, "otel-gateway": log_headers}
+    items = theirs[spec.name](config) if spec.name in theirs else {}
     if config.consul.token and spec.reads_consul:
         items["consul_token"] = config.consul.token
     if config.nomad.token and spec.asks_nomad:
@@ -147,6 +154,7 @@ def _job(config: Config, environment: Environment, spec: ComponentSpec) -> Rende
         "job": name,
         "owner": spec.owner(config),
         "receiver_secrets": sorted(receiver_secrets(config)),
+        "log_headers": sorted(log_headers(config)),
         "generated": spec.generates,
     }
     hcl = _text(environment, spec.template, **values)
@@ -242,6 +250,8 @@ def _values(config: Config) -> dict[str, Any]:
         "timing": config.timing,
         "components": config.components,
         "demo": config.demo,
+        "logs": config.logs,
+        "collects_logs": config.collects_logs,
         "alerting": config.alerting,
         "receivers": config.alerting.receivers,
         "nomad": _address(config.nomad),

@@ -9,7 +9,7 @@ from obsctl.stack.render import Rendered, render
 
 UPDATE_GOLDEN = "OBSCTL_UPDATE_GOLDEN"
 FOLDER = Path(__file__).parent
-NAMES = ("cluster", "drivers", "ha", "ha-one-node", "laptop", "relaxed", "sampling")
+NAMES = ("cluster", "drivers", "external-logs", "ha", "ha-one-node", "laptop", "relaxed", "sampling")
 
 
 def rendered(name: str) -> Rendered:

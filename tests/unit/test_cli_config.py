@@ -106,8 +106,16 @@ def test_the_example_loads_as_it_is(folder: Path) -> None:
     assert load(environ={}, cwd=folder).config == Config()
 
 
-def test_the_example_loads_with_every_key_uncommented(folder: Path) -> None:
-    (folder / "obsctl.yaml").write_text(UNCOMMENTED)
+@pytest.mark.parametrize("store", ["components.victorialogs", "logs.endpoint"])
+def test_the_example_loads_with_every_key_uncommented(store: str, folder: Path) -> None:
+    """With one of the two log stores."""
+    document = yaml.safe_load(UNCOMMENTED)
+    if store == "logs.endpoint":
+        del document["components"]["victorialogs"]
+    else:
+        for key in ("endpoint", "headers", "grafana_datasource"):
+            del document["logs"][key]
+    (folder / "obsctl.yaml").write_text(yaml.safe_dump(document))
     loaded = load(environ={}, cwd=folder)
     assert [receiver.name for receiver in loaded.config.alerting.receivers] == ["on-call"]
 
@@ -124,6 +132,7 @@ def test_the_example_shows_the_defaults() -> None:
     assert set(different) <= {
         "images",
         "services",
+        "logs.headers",
         "alerting.receivers",
         "alerting.rules",
         "alerting.rule_files",

@@ -139,6 +139,20 @@ class TestLogs:
         assert (ran.code, ran.out) == (0, f"{'-':24} WARN  WARN hi\n")
         assert ran.err == "from Nomad at http://nomad.fake:4646: VictoriaLogs at x: refused\n"
 
+    def test_from_nomad_when_lines_go_to_another_store(
+        self, obsctl: Obsctl, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OBSCTL_LOGS__ENDPOINT", "http://logs.example.org:3100/otlp")
+        world.nomad.register_job({"ID": "obs-prometheus", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
+        world.nomad.written["obs-prometheus"] = {"prometheus.stderr.0": b"WARN hi\n"}
+        why = "lines go to http://logs.example.org:3100/otlp, from which obsctl cannot read"
+        ran = obsctl("logs", "prometheus")
+        assert (ran.code, ran.err) == (0, f"from Nomad at http://nomad.fake:4646: {why}\n")
+        for wanted in (("prometheus", "--source", "store"), ("--trace", TRACE), ("--where", "a=b")):
+            ran = obsctl("logs", *wanted)
+            assert ran.code == 1
+            assert f"Error: {why}" in ran.err
+
     def test_any_nomad_job(self, obsctl: Obsctl, store: FakeLogs, world: World, now: int) -> None:
         world.nomad.register_job({"ID": "checkout", "TaskGroups": []})
         store.receive(now, "paid", nomad_job="checkout")

@@ -482,6 +482,61 @@ def test_how_many_run(folder: Path, text: str, counts: tuple[int, ...]) -> None:
     )
 
 
+@pytest.mark.parametrize("ours", ["", ", components: {victorialogs: {port: 9000}}"])
+def test_another_log_store_replaces_victorialogs(folder: Path, ours: str) -> None:
+    write(folder, "{logs: {endpoint: 'https://logs.example.org/otlp'}" + ours + "}")
+    config = read(folder).config
+    assert (config.components.victorialogs.enabled, config.collects_logs) == (False, True)
+
+
+def test_without_a_log_store_no_logs_are_collected(folder: Path) -> None:
+    assert read(folder).config.collects_logs
+    write(folder, "components: {victorialogs: {enabled: false}}")
+    assert not read(folder).config.collects_logs
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (
+            "logs: {endpoint: 'http://x:3100/otlp'}\ncomponents:\n  victorialogs: {enabled: true}",
+            ["obsctl.yaml:3 components.victorialogs.enabled: logs go to logs.endpoint, so there is no VictoriaLogs"],
+        ),
+        (
+            "logs:\n  headers: {X-Scope-OrgID: env:TENANT}\n  grafana_datasource: x",
+            [
+                "obsctl.yaml:2 logs.headers: is of the store at",
+                "obsctl.yaml:3 logs.grafana_datasource: is of the store",
+            ],
+        ),
+        ("logs: {endpoint: 'http://u:p@x/'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
+        ("logs: {endpoint: 'http://x/?token=5'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
+        (
+            "logs: {endpoint: 'http://x/', headers: {Authorization: hunter2}}",
+            ["obsctl.yaml:1 logs.headers.Authorization: a secret is not written here"],
+        ),
+        ("logs: {endpoint: 'http://x/', headers: {'A: b': env:X}}", ["a header's name has only letters"]),
+        ("logs: {endpoint: 'http://x/'}\ncomponents: 5", ["obsctl.yaml:2 components: must be a mapping"]),
+        (
+            "logs: {endpoint: 'http://x/'}\ncomponents: {victorialogs: 5}",
+            ["obsctl.yaml:2 components.victorialogs: must be a mapping"],
+        ),
+        (
+            "components: {victorialogs: {retention: 23h}}",
+            ["obsctl.yaml:1 components.victorialogs.retention: must be from 1d to 36500d"],
+        ),
+    ],
+)
+def test_log_stores_that_cannot_be(folder: Path, text: str, faults: list[str]) -> None:
+    write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        read(folder)
+    said = str(caught.value)
+    for fault in faults:
+        assert fault in said
+    assert "hunter2" not in said
+
+
 def test_alertmanagers_have_time_for_their_turns(folder: Path) -> None:
     words = "timing.group_interval: must be at least 6s with 3 Alertmanagers, which send in turns"
     assert faults(folder, "profile: ha\ntiming: fast\n") == [f"obsctl.yaml:2 {words}"]

@@ -69,7 +69,7 @@ job "obs-victorialogs" {
           "-httpListenAddr=${NOMAD_ADDR_http}",
           "-storageDataPath=${meta.obsctl_volumes}/obs-victorialogs",
           "-retentionPeriod=168h",
-          "-retention.maxDiskUsagePercent=90",
+          "-retention.maxDiskUsagePercent=50",
           "-storage.minFreeDiskSpaceBytes=256MB",
           "-memory.allowedBytes=153MB",
           "-defaultMsgValue=",

@@ -1,0 +1,38 @@
+"""What becomes of log lines on their way, and a store for them that is there already."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from obsctl.config.secrets import SecretRef
+from obsctl.config.shapes import Clash, Misfit, Shape, Strict, Word
+
+Endpoint = Annotated[
+    str,
+    Shape(
+        r"https?://[^\s\"'\\$%#?@/]+(/[^\s\"'\\$%#?@]*)?",
+        'must be like "https://logs.example.org/otlp": http or https, and no user; what is secret goes into headers',
+    ),
+]
+HeaderName = Annotated[str, Shape(r"[A-Za-z0-9-]+", "a header's name has only letters, digits and dashes")]
+
+
+class Logs(Strict):
+    """What becomes of log lines on their way."""
+
+    endpoint: Endpoint | None = None
+    """A log store that is there already, instead of VictoriaLogs: gateways send lines to `/v1/logs` below this address,
+    by OTLP over HTTP."""
+    headers: dict[HeaderName, SecretRef] = Field(default={})
+    """Headers of these requests, such as a tenant or a token; the values as references."""
+    grafana_datasource: Word | None = None
+    """The uid of the datasource that reads that store in Grafana, for the way from a trace to its lines."""
+
+    @model_validator(mode="after")
+    def _is_of_another_store(self) -> Logs:
+        given = [name for name in ("headers", "grafana_datasource") if getattr(self, name)]
+        if given and self.endpoint is None:
+            raise Clash(*(Misfit((name,), "is of the store at logs.endpoint, and there is none") for name in given))
+        return self
