@@ -61,8 +61,8 @@ WRONG: dict[str, tuple[Json, str]] = {
         "expr",
     ),
     "a-log-query-of-no-kind": (
-        broken(lambda one: panel(one, "logs")["targets"][0].update(queryType="range"), "obsctl-logs"),
-        "range",
+        broken(lambda one: panel(one, "bargauge")["targets"][0].update(queryType="range"), "obsctl-logs"),
+        "statsRange",
     ),
     "the-query-of-another-source": (
         broken(lambda one: panel(one, "logs")["targets"][0].update(exemplar=True), "obsctl-logs"),
