@@ -187,9 +187,12 @@ def _planned(app: App, rendered: Rendered, components: tuple[str, ...]) -> tuple
     from obsctl.cli import wire
     from obsctl.stack.observe import desire, observe
     from obsctl.stack.plan import plan as make_plan
+    from obsctl.stack.versions import require
 
     _refuse_unknown(components, {job.component for job in rendered.jobs})
     clients = wire.clients(app.loaded.config)
+    for finding in require(app.loaded.config, clients.nomad, clients.consul):
+        app.ui.finding(finding)
     desired = desire(rendered, clients.nomad, clients.resolve)
     observed = observe(desired, clients.nomad, clients.consul)
     return make_plan(desired, observed, only=frozenset(components)), desired, observed, clients

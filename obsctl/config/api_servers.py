@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
 
 from obsctl.config.durations import Positive
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Address, Clash, LocalPath, Misfit, Strict, Word
+from obsctl.config.shapes import Address, Clash, LocalPath, Misfit, Shape, Strict, Word
+from obsctl.config.versions import SUPPORTED, parse, title
 
 
 class Tls(Strict):
@@ -40,6 +42,22 @@ def _not_in_nomad(reference: SecretRef) -> SecretRef:
 Token = Annotated[SecretRef, AfterValidator(_not_in_nomad)]
 
 
+def _version_of(server: str) -> Callable[[str], str]:
+    oldest = SUPPORTED[server].oldest
+
+    def check(value: str) -> str:
+        if parse(value) < oldest:
+            raise ValueError(f"obsctl needs {title(server, oldest)} or newer")
+        return value
+
+    return check
+
+
+_Number = Shape(r"\d+\.\d+(\.\d+)?", 'must be a version in quotes, like "1.10" or "1.10.4"')
+NomadVersion = Annotated[str, _Number, AfterValidator(_version_of("nomad"))]
+ConsulVersion = Annotated[str, _Number, AfterValidator(_version_of("consul"))]
+
+
 class NomadServer(Strict):
     """Where Nomad is and how to talk to it."""
 
@@ -57,6 +75,8 @@ class NomadServer(Strict):
     """TLS of Nomad's API."""
     timeout: Positive = 10.0
     """How long one call may take."""
+    version: NomadVersion | None = None
+    """The oldest Nomad of the cluster, in quotes: what it cannot do is refused without asking it."""
 
 
 class ConsulServer(Strict):
@@ -72,3 +92,7 @@ class ConsulServer(Strict):
     """TLS of Consul's API."""
     timeout: Positive = 10.0
     """How long one call may take."""
+    version: ConsulVersion | None = None
+    """The oldest Consul of the cluster, in quotes: what it cannot do is refused without asking it."""
+    workload_identity: bool = False
+    """true: each task reads Consul with a token of its own, which Nomad gets for it (its workload identity)."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from obsctl.config import versions
 from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
 from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
 from obsctl.config.components import Availability, Component, Components, Demo, Driver, Replicated, Resources, Storage
@@ -178,10 +179,24 @@ class Config(Strict):
                 "raw_exec mounts no volumes: with kind: host its data is in a folder of the node",
                 (*path, "driver") if component.driver else ("driver",),
             )
-            for path, component in self._running()
+            for path, component in self.running()
             if self.driver_of(component) is Driver.RAW_EXEC
             and (storage := getattr(component, "storage", None))
             and storage.kind == "dynamic"
+        ]
+        if misfits:
+            raise Clash(*misfits)
+        return self
+
+    @model_validator(mode="after")
+    def _servers_are_new_enough(self) -> Config:
+        """As far as the file says how old they are; a deploy and `doctor` ask them."""
+        said = {"nomad": self.nomad.version, "consul": self.consul.version}
+        known = {server: versions.parse(version) for server, version in said.items() if version}
+        misfits = [
+            Misfit(path, need.words, (need.server, "version"))
+            for need, path in versions.unmet(self, known)
+            if need.refused
         ]
         if misfits:
             raise Clash(*misfits)
@@ -212,7 +227,8 @@ class Config(Strict):
             raise _left_out("otel-gateway", "otel-agent sends to otel-gateway", "otel-agent")
         return self
 
-    def _running(self) -> Iterator[tuple[KeyPath, Component]]:
+    def running(self) -> Iterator[tuple[KeyPath, Component]]:
+        """Every component that is on, with its key path."""
         sections: list[Components | Demo] = [self.components, *([self.demo] if self.demo.enabled else [])]
         for section in sections:
             above = "demo" if isinstance(section, Demo) else "components"
@@ -223,12 +239,12 @@ class Config(Strict):
 
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
         """Ports that are given come after the defaults, for a clash to be reported where it was written."""
-        ports = [(path, component, name) for path, component in self._running() for name in _port_keys(component)]
+        ports = [(path, component, name) for path, component in self.running() for name in _port_keys(component)]
         for path, component, name in sorted(ports, key=lambda each: each[2] in each[1].model_fields_set):
             yield (*path, name), getattr(component, name)
 
     def _volumes(self) -> Iterator[tuple[KeyPath, object]]:
-        for path, component in self._running():
+        for path, component in self.running():
             storage = getattr(component, "storage", None)
             if storage and storage.source:
                 yield (*path, "storage", "source"), storage.source

@@ -22,12 +22,15 @@ class Check:
 
 
 CHECKS = (
-    Check("nomad", servers.nomad, "answers, has a leader and is new enough"),
-    Check("consul", servers.consul, "answers, has a leader and is new enough"),
+    Check("nomad", servers.nomad, "answers and has a leader"),
+    Check("consul", servers.consul, "answers and has a leader"),
+    Check("nomad version", servers.nomad_version, "is new enough for what obsctl.yaml asks for", ("nomad",)),
+    Check("consul version", servers.consul_version, "is new enough for what obsctl.yaml asks for", ("consul",)),
     Check("clocks", servers.clocks, "those of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
-    Check("nomad token", tokens.nomad, "may do what a deploy does", ("jobs",)),
+    Check("nomad token", tokens.nomad, "may do what a deploy does", ("jobs", "nomad version")),
     Check("consul token", tokens.consul, "may do what a deploy does", ("consul",)),
+    Check("tasks", tokens.of_tasks, "can read Consul with a token, where it wants one", ("nomad",)),
     Check("drivers", nodes.drivers, "a node can run each", ("jobs",)),
     Check("volumes", volumes.offered, "there is a place for all data", ("drivers",)),
     Check("writable", volumes.writable, "no folder that can be seen is closed to its user", ("drivers",)),

@@ -1,46 +1,53 @@
-"""Do Nomad and Consul answer, are they new enough, do their clocks agree, and do they tell their metrics?"""
+"""Do Nomad and Consul answer, are they new enough for what is asked of them, do their clocks agree, and do they tell their metrics?"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.config import versions
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError, Forbidden, Rejected
 from obsctl.model import Finding, Severity
 
-NOMAD_SINCE, CONSUL_SINCE = (1, 10), (1, 18)
 SKEW = 2.0
 """Seconds that a server's clock may differ; the Date header has whole seconds."""
 
 
 def nomad(site: Site) -> Iterator[Finding]:
     """Raises ApiError when it does not answer."""
-    yield from _server("nomad", site.nomad, NOMAD_SINCE, 'agent { policy = "read" }')
+    yield from _leaderless("nomad", site.nomad)
 
 
 def consul(site: Site) -> Iterator[Finding]:
     """Raises ApiError when it does not answer."""
-    yield from _server("consul", site.consul, CONSUL_SINCE, 'agent_prefix "" { policy = "read" }')
+    yield from _leaderless("consul", site.consul)
 
 
-def _server(name: str, api: NomadApi | ConsulApi, since: tuple[int, int], rule: str) -> Iterator[Finding]:
+def _leaderless(name: str, api: NomadApi | ConsulApi) -> Iterator[Finding]:
     if not api.leader():
         yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"look at {name}'s servers")
+
+
+def nomad_version(site: Site) -> Iterator[Finding]:
+    yield from _version(site, "nomad", site.nomad, site.config.nomad.version, 'agent { policy = "read" }')
+
+
+def consul_version(site: Site) -> Iterator[Finding]:
+    yield from _version(site, "consul", site.consul, site.config.consul.version, 'agent_prefix "" { policy = "read" }')
+
+
+def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None, rule: str) -> Iterator[Finding]:
+    """What it cannot do that is asked for. said: how old obsctl.yaml says that the oldest is."""
     try:
         version = api.agent_version()
     except Forbidden:
         yield Finding(Severity.WARNING, name, "its version cannot be read", f"the token needs {rule}")
         return
-    if _number(version) < since:
-        wanted = ".".join(map(str, since))
-        yield Finding(Severity.ERROR, name, f"is {version}; obsctl needs {wanted} or newer", f"upgrade {name}")
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """1.11.2 of "1.11.2-beta.1+ent"."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("-", maxsplit=1)[0].split("+", maxsplit=1)[0]))
+    if said and versions.parse(version) < versions.parse(said):
+        hint = "correct it: `obsctl validate` goes by it"
+        yield Finding(Severity.WARNING, f"{name}.version", f"says {said}, and this is {version}", hint)
+    yield from versions.findings(site.config, {name: versions.parse(version)})
 
 
 def clocks(site: Site) -> Iterator[Finding]:

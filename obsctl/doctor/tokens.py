@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from obsctl.config.versions import parse, written
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, ServerFailed
 from obsctl.model import Finding, Severity
@@ -13,6 +14,8 @@ from obsctl.stack.render import kv_prefix
 NEVER = 2**62
 """A check-and-set that expects this index always loses; the rights are looked at before."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
+OWN_TOKEN_ONLY = (1, 10)
+"""From this Nomad on templates do not use the Nomad client's own Consul token of their own accord."""
 Tried = tuple[str, Callable[[], object], str]
 
 
@@ -57,6 +60,23 @@ def _consul_rights(site: Site) -> Iterator[Tried]:
     yield f"write {prefix}", partial(consul.put, f"{prefix}doctor", b"", cas=NEVER), keys
     yield "see services", consul.services, catalog
     yield "make the session of a lock", partial(_session, site), 'session_prefix "" { policy = "write" }'
+
+
+def of_tasks(site: Site) -> Iterator[Finding]:
+    """Nomad's templates read Consul for the tasks; whose token they use depends on Nomad's version."""
+    consul = site.config.consul
+    if not consul.token or consul.workload_identity:
+        return
+    try:
+        version = parse(site.nomad.agent_version())
+    except Forbidden:
+        return  # told by the check of the version
+    if version >= OWN_TOKEN_ONLY:
+        what = (
+            f"Nomad {written(version)} reads Consul for tasks without a token, and consul.token says that it wants one"
+        )
+        hint = "set consul.workload_identity: true, or template { use_client_consul_token = true } in Nomad's clients"
+        yield Finding(Severity.WARNING, "tasks", what, hint)
 
 
 def _session(site: Site) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from obsctl.config.versions import REJOIN_AGE, Version
 from obsctl.local.ports import LOOPBACK, Ports
 
 CONSUL = "consul"
@@ -66,10 +67,16 @@ def command(agent: str, programs: Path, config: Path) -> list[str]:
     return [str(programs / "nomad"), "agent", f"-config={config}"]
 
 
-def config_text(agent: str, state: Path, ports: Ports, host_volumes: Iterable[Path] = ()) -> str:
-    """The agent's whole configuration file. host_volumes: folders that the client offers to jobs by their names."""
+def config_text(agent: str, state: Path, ports: Ports, host_volumes: Iterable[Path] = (), version: Version = ()) -> str:
+    """The agent's whole configuration file. host_volumes: folders that the client offers to jobs by their names.
+
+    version: of the agent's program, () when that is not known. Agents refuse to start with a key they do not know.
+    """
     build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
     config = build(state, ports)
+    if agent == CONSUL and version >= REJOIN_AGE.since:
+        # It refuses to start after a week of standing still, in case the cluster went on without it.
+        config["server_rejoin_age_max"] = "87600h"
     if agent == CLIENT:
         config["client"]["host_volume"] |= {path.name: {"path": str(path)} for path in host_volumes}
     return json.dumps(config, indent=2) + "\n"

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from obsctl.assets import shipped
 from obsctl.config.environment import variable_of
+from obsctl.config.versions import Version, parse, written
 from obsctl.errors import ObsctlError
 from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
 from obsctl.local.download import Release
 from obsctl.local.links import leads_through_a_cluster
-from obsctl.local.servers import SERVERS, Platform, Project, Server, format_version
+from obsctl.local.servers import SERVERS, Platform, Project, Server
 from obsctl.local.source import Check, Source, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
-__all__ = ["SERVERS", "Found", "Search", "find", "obtain", "provide", "search"]
+__all__ = ["SERVERS", "Found", "Search", "find", "obtain", "provide", "search", "version_of"]
 
 VERSION_TIMEOUT = 20.0  # seconds; a cold disk is slow to load 130 MB
 
@@ -156,8 +157,13 @@ def _judge(server: Server, path: Path) -> tuple[str, str | None]:
     if version is None:
         return "unknown", f"`{server.name} {server.version_argument}` does not tell a version"
     if version < server.minimum:
-        return format_version(version), f"it is {format_version(version)}, older than {format_version(server.minimum)}"
-    return format_version(version), None
+        return written(version), f"it is {written(version)}, older than {written(server.minimum)}"
+    return written(version), None
+
+
+def version_of(name: str, path: Path) -> Version:
+    """The version that the program tells; () when it tells none."""
+    return parse(_judge(SERVERS[name], path)[0])
 
 
 def _sources(
@@ -217,7 +223,7 @@ def _none_left(server: Server, tried: Sequence[str]) -> ObsctlError:
     name, publisher = server.name, server.project.publisher
     return ObsctlError(
         "\n    ".join([f"There is no {name}, and no source for it is left. Tried:", *tried]),
-        hint=f"put {name} {format_version(server.minimum)} or newer on PATH, or name one with "
+        hint=f"put {name} {written(server.minimum)} or newer on PATH, or name one with "
         f"{variable_of(('servers', name))}=/path/to/{name}, or name a mirror of {publisher.base} with "
         f"{publisher.mirror}=URL, or install Go to build it",
     )

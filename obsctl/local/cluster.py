@@ -19,7 +19,7 @@ from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import Interrupted, ObsctlError
-from obsctl.local import containers, members, processes, programs, readiness
+from obsctl.local import binaries, containers, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
 from obsctl.local.gather import Gathering, gathering
@@ -230,7 +230,8 @@ class Cluster:
         return processes.find(record) or self._fail(name)
 
     def _config_text(self, name: str) -> str:
-        return config_text(name, self.folder.path, self._ports, self.folder.host_volumes())
+        version = binaries.version_of(CONSUL, self.folder.bin / CONSUL) if name == CONSUL else ()
+        return config_text(name, self.folder.path, self._ports, self.folder.host_volumes(), version)
 
     def _stop_if_outdated(self, name: str, emit: Emit) -> None:
         """End an agent that was started with another configuration; tasks outlive a client."""

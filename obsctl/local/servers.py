@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Version = tuple[int, int, int]
+from obsctl.config.versions import SUPPORTED, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +129,7 @@ class Server:
         match = re.search(rf"^{title}v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE)
         if match is None:
             return None
-        major, minor, patch = (int(number) for number in match.groups())
-        return major, minor, patch
-
-
-def format_version(version: Version) -> str:
-    return ".".join(str(number) for number in version)
+        return tuple(int(number) for number in match.groups())
 
 
 _NOMAD = Project(
@@ -215,8 +210,8 @@ _OTELCOL = Project(
 SERVERS: dict[str, Server] = {
     server.name: server
     for server in (
-        Server("nomad", _NOMAD, (1, 6, 0), "version"),
-        Server("consul", _CONSUL, (1, 14, 0), "version"),
+        Server("nomad", _NOMAD, SUPPORTED["nomad"].oldest, "version"),
+        Server("consul", _CONSUL, SUPPORTED["consul"].oldest, "version"),
         Server("prometheus", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("promtool", _PROMETHEUS, (3, 12, 0), "--version"),
         Server("otelcol", _OTELCOL, (0, 165, 0), "--version", title=r"otelcol[a-z-]* version "),

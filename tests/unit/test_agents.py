@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from obsctl.config.versions import Version
 from obsctl.local.agents import AGENTS, ALLOC_VOLUME, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.ports import Ports
 
@@ -62,6 +63,14 @@ def test_client_offers_host_volumes_by_name() -> None:
     assert offered == {ALLOC_VOLUME: {"path": "/state/alloc", "read_only": True},
                        "obs-jaeger": {"path": "/state/host-volumes/obs-jaeger"}}  # fmt: skip
     assert "obs-jaeger" not in config_text(SERVER, STATE, PORTS, [Path("/state/host-volumes/obs-jaeger")])
+
+
+@pytest.mark.parametrize(("version", "told"), [((1, 14, 11), False), ((1, 15, 2), False), ((1, 15, 3), True),
+                                               ((1, 22, 0), True), ((), False)])  # fmt: skip
+def test_a_consul_that_limits_how_long_it_stands_still_is_told_not_to(version: Version, told: bool) -> None:
+    """One that does not know the key refuses to start with it."""
+    assert ("server_rejoin_age_max" in json.loads(config_text(CONSUL, STATE, PORTS, version=version))) is told
+    assert "server_rejoin_age_max" not in config_text(SERVER, STATE, PORTS, version=version)
 
 
 def test_paths_with_quotes_stay_json() -> None:

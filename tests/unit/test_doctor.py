@@ -21,7 +21,7 @@ from obsctl.config.secrets import Secret
 from obsctl.doctor import volumes
 from obsctl.doctor.checks import CHECKS, examine
 from obsctl.doctor.site import Site
-from obsctl.errors import Conflict, Forbidden, ObsctlError, Rejected, Unreachable
+from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
 from obsctl.model import Finding, Severity
 from tests.fakes.nomad import NODE
 from tests.stub_server import Answer, stub_server
@@ -162,8 +162,8 @@ class TestServers:
     @pytest.mark.parametrize(
         ("name", "version", "old"),
         [
-            ("nomad", "1.9.7", True), ("nomad", "1.10.0-beta.1+ent", False), ("nomad", "2.0.6", False),
-            ("consul", "1.17.3", True), ("consul", "1.18.0", False),
+            ("nomad", "1.5.17", True), ("nomad", "1.6.0-beta.1+ent", False), ("nomad", "2.0.6", False),
+            ("consul", "1.13.9", True), ("consul", "1.14.11", False),
         ],
     )  # fmt: skip
     def test_version(self, patient: Patient, name: str, version: str, old: bool) -> None:
@@ -174,6 +174,35 @@ class TestServers:
     def test_a_version_that_may_not_be_read(self, patient: Patient) -> None:
         patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="")
         assert patient.trouble() == (WARNING, "nomad: its version cannot be read")
+
+    def test_what_nomad_cannot_do_is_named_and_not_tried(self, patient: Patient) -> None:
+        wanted = config(components={"prometheus": {"storage": {"kind": "dynamic"}}})
+        patient.world.nomad.agent_version = lambda: "1.6.1"  # type: ignore[method-assign]
+        patient.world.nomad.failures["create_volume"] = NotFound("404", hint="")
+        assert patient.trouble(wanted) == (
+            ERROR,
+            "components.prometheus.storage.kind: dynamic host volumes need Nomad 1.10 or newer, and this is 1.6.1",
+        )
+        assert patient.world.nomad.called("create_volume") == []
+
+    def test_a_version_that_obsctl_yaml_has_wrong(self, patient: Patient) -> None:
+        patient.world.nomad.agent_version = lambda: "1.9.7"  # type: ignore[method-assign]
+        assert patient.trouble(config(nomad={"version": "1.10"})) == (
+            WARNING,
+            "nomad.version: says 1.10, and this is 1.9.7",
+        )
+        assert patient.troubles(config(nomad={"version": "1.9"})) == []
+
+    @pytest.mark.parametrize(
+        ("version", "identity", "told"),
+        [("1.6.1", False, False), ("1.9.7", False, False), ("1.10.0", False, True), ("1.10.0", True, False)],
+    )
+    def test_tasks_that_would_read_consul_without_a_token(
+        self, patient: Patient, version: str, identity: bool, told: bool
+    ) -> None:
+        patient.world.nomad.agent_version = lambda: version  # type: ignore[method-assign]
+        found = patient.troubles(config(consul={"token": "env:C", "workload_identity": identity}))
+        assert [what.split(":")[0] for _, what in found] == ["tasks"] * told
 
     @pytest.mark.parametrize(("seconds", "told"), [(2, False), (-2, False), (60, True), (-60, True)])
     def test_clocks(self, patient: Patient, seconds: float, told: bool) -> None:

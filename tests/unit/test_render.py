@@ -104,6 +104,14 @@ def test_tokens_come_from_variables_and_only_where_they_are_needed() -> None:
         assert set(re.findall(r"{{ \.(\w+_token) }}", job.hcl)) == set(items.get(job.component, ()))
 
 
+def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:
+    for identity in (True, False):
+        rendered = render(config(consul={"workload_identity": identity}, demo={"enabled": True}), NOWHERE)
+        assert {job.component: job.hcl.count("\n    consul {}\n") for job in rendered.jobs} == {
+            job.component: int(identity) for job in rendered.jobs
+        }
+
+
 def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> None:
     with_token = content(render(config(consul={"token": "env:C"}), NOWHERE), "obsctl/obs/config/prometheus.yml")
     without = content(render(config(), NOWHERE), "obsctl/obs/config/prometheus.yml")

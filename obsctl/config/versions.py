@@ -1,0 +1,156 @@
+"""Which versions of Nomad and Consul are supported, and what of obsctl.yaml needs a newer one than the oldest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from obsctl.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from obsctl.config.schema import Config
+    from obsctl.config.shapes import KeyPath
+
+Version = tuple[int, ...]
+"""(1, 10, 4); as a bound it may be shorter: (1, 10) is older than every 1.10."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supported:
+    """The oldest version that obsctl works with, and the newest that it was tried with: (2, 0) is every 2.0."""
+
+    oldest: Version
+    newest: Version
+
+
+SUPPORTED = {"nomad": Supported((1, 6), (2, 0)), "consul": Supported((1, 14), (1, 22))}
+
+
+def _never(_: Config) -> Iterator[KeyPath]:
+    """For what no key of obsctl.yaml asks for."""
+    yield from ()
+
+
+def _dynamic_volumes(config: Config) -> Iterator[KeyPath]:
+    for path, component in config.running():
+        storage = getattr(component, "storage", None)
+        if storage and storage.kind == "dynamic":
+            yield (*path, "storage", "kind")
+
+
+def _identities(config: Config) -> Iterator[KeyPath]:
+    if config.consul.workload_identity:
+        yield "consul", "workload_identity"
+
+
+def _system_jobs(config: Config) -> Iterator[KeyPath]:
+    if config.components.otel_agent.enabled:
+        yield "components", "otel-agent", "enabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a server knows since a version.
+
+    what: a noun, in the plural. otherwise: what to do, or what is so, with an older server. asked: the keys of a
+    configuration that ask for it. severity: ERROR where it is refused, INFO where obsctl only does less.
+    """
+
+    server: str
+    since: Version
+    what: str
+    otherwise: str
+    asked: Callable[[Config], Iterator[KeyPath]] = _never
+    severity: Severity = Severity.ERROR
+
+    @property
+    def refused(self) -> bool:
+        return self.severity is Severity.ERROR
+
+    @property
+    def words(self) -> str:
+        return f"{self.what} need {title(self.server, self.since)} or newer"
+
+    @property
+    def hint(self) -> str:
+        upgrade = f"upgrade {self.server.capitalize()}, or do without: {self.otherwise}"
+        return upgrade if self.refused else self.otherwise
+
+
+REJOIN_AGE = Need(
+    "consul",
+    (1, 15, 3),
+    "limits to how long a server may have been away (`server_rejoin_age_max`)",
+    "there is no limit; the local cluster sets a high one where there is, so that it starts after a holiday too",
+)
+NEEDS = (
+    Need(
+        "nomad",
+        (1, 7),
+        "Consul tokens of each task's own (workload identity)",
+        "without `consul.workload_identity` the Nomad clients' own token reads Consul for all tasks",
+        _identities,
+    ),
+    Need(
+        "nomad",
+        (1, 10),
+        "dynamic host volumes",
+        "`storage.kind: host` is a volume that the configuration of the Nomad clients declares",
+        _dynamic_volumes,
+    ),
+    Need(
+        "nomad",
+        (1, 11),
+        "deployments of system jobs",
+        "a bad version of otel-agent is not taken back by Nomad; the deploy still sees it, and fails",
+        _system_jobs,
+        Severity.INFO,
+    ),
+    REJOIN_AGE,
+)
+
+
+def parse(text: str) -> Version:
+    """(1, 11, 2) of "1.11.2-beta.1+ent"."""
+    numbers = re.match(r"v?\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in re.findall(r"\d+", numbers.group())) if numbers else ()
+
+
+def written(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def title(server: str, version: Version) -> str:
+    """As people call it: Nomad 1.10."""
+    return f"{server.capitalize()} {written(version)}"
+
+
+def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need, KeyPath]]:
+    """What the configuration asks for and these servers do not know, with each key that asks for it.
+
+    servers: "nomad" and "consul" -> version; of one that is not there everything is expected.
+    """
+    for need in NEEDS:
+        if need.server in servers and servers[need.server] < need.since:
+            yield from ((need, path) for path in need.asked(config))
+
+
+def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:
+    """What is to say of servers of these versions, and of what the configuration asks of them."""
+    found = [finding for server, version in servers.items() for finding in _judged(server, version)]
+    for need, path in unmet(config, servers):
+        what = f"{need.words}, and this is {written(servers[need.server])}"
+        found.append(Finding(need.severity, ".".join(map(str, path)), what, need.hint))
+    return found
+
+
+def _judged(server: str, version: Version) -> Iterator[Finding]:
+    known = SUPPORTED[server]
+    if version < known.oldest:
+        what = f"is {written(version)}; obsctl needs {written(known.oldest)} or newer"
+        yield Finding(Severity.ERROR, server, what, f"upgrade {server.capitalize()}")
+    elif version[: len(known.newest)] > known.newest:
+        what = f"is {written(version)}, and the newest that obsctl was tried with is {written(known.newest)}"
+        yield Finding(Severity.WARNING, server, what, "look for a newer obsctl")
