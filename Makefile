@@ -16,12 +16,13 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE := obsctl/obsctl:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers demo demo-down test lint types unit real timing images push help-text bench clean
+.PHONY: help install servers demo demo-down test test-with lint types unit real timing images push help-text bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
 	@echo "make demo-down  end it"
 	@echo "make test       every check and test (real servers included)"
+	@echo "make test-with NOMAD=/path CONSUL=/path   the same with servers of your own"
 	@echo "make lint | types | unit | real | timing   one part of it"
 	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
 	@echo "make push REGISTRY=registry.example.org/team   and push it there"
@@ -72,11 +73,17 @@ unit: $(INSTALLED)
 	$(BIN)/pytest tests/unit tests/golden -n $(WORKERS) -q
 
 real: $(INSTALLED) servers
-	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed" -n $(WORKERS) --dist loadgroup --durations=12 -q
+	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed" -n $(WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
 
 # What compares times with a forecast runs when the machine has little else to do: these tests mostly wait.
 timing: $(INSTALLED) servers
-	$(BIN)/pytest tests/e2e -m timed -n 2 -q -rP
+	$(BIN)/pytest tests/e2e -m timed -n 2 -q -rP $(PYTEST_ARGS)
+
+# With Nomad and Consul of your own, newer ones than those that are built: then no test may be left out.
+test-with:
+	@test -n "$(NOMAD)" -a -n "$(CONSUL)" || { echo "Say which: make test-with NOMAD=/path/to/nomad CONSUL=/path/to/consul"; exit 1; }
+	OBSCTL_SERVERS__NOMAD=$(abspath $(NOMAD)) OBSCTL_SERVERS__CONSUL=$(abspath $(CONSUL)) \
+	  $(MAKE) test PYTEST_ARGS=--nothing-left-out
 
 # pip is set up for this machine's network, a build is not: so the wheels, for the base's Python, are fetched here.
 images: $(INSTALLED)

@@ -1,8 +1,9 @@
-"""obsctl as a user types it, run in the process of the test."""
+"""obsctl as a user types it: how a command line ended, and the environment of somebody who has set nothing for it."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,3 +21,13 @@ class Ran:
 
     def document(self) -> dict[str, Any]:
         return dict(json.loads(self.out))
+
+
+def plain_environ() -> dict[str, str]:
+    """This environment without what is set for obsctl, but for the servers that the tests are to run with."""
+    ours = ("OBSCTL_", "COLUMNS")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("OBSCTL_SERVERS__") or not name.startswith(ours)
+    }

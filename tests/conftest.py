@@ -14,11 +14,14 @@ from hypothesis import settings
 
 from obsctl.local import ports
 from obsctl.local.cluster import Cluster
+from tests.command import plain_environ
 from tests.golden.cases import UPDATE_GOLDEN
 from tests.ports import SHARES, WORKER
 
-# What testers have set for their own obsctl and terminal is not what is tested.
-for name in [name for name in os.environ if name.startswith(("OBSCTL_", "COLUMNS")) and name != UPDATE_GOLDEN]:
+pytest_plugins = ("tests.needs",)
+
+# What testers have set for their own obsctl and terminal is not what is tested; which servers to test with is.
+for name in {*os.environ} - {*plain_environ(), UPDATE_GOLDEN}:
     del os.environ[name]
 # A shell starts its background jobs with Ctrl-C ignored, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.local.cluster import Cluster
 from obsctl.wait import wait_until
+from tests.command import plain_environ
 from tests.ports import free_port
 from tests.world import ALERT_PATH, OTHERS_OFF
 
@@ -39,8 +39,7 @@ class Stack:
     @property
     def environ(self) -> dict[str, str]:
         own = {"XDG_STATE_HOME": str(self.folder / "state"), "OBSCTL_CONFIG": str(self.folder / "obsctl.yaml")}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
-        return {**inherited, **own, "NO_COLOR": "1"}
+        return {**plain_environ(), **own, "NO_COLOR": "1"}
 
     @property
     def loaded(self) -> Loaded:

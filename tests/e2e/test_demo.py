@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import plain_environ
 from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
 
 pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600)]
@@ -40,11 +40,9 @@ def clone() -> Iterator[Path]:
 
 def test_the_demo_ends_proven_and_a_second_one_changes_nothing(clone: Path) -> None:
     (clone / "loopback_up.py").write_text(LOOPBACK_UP)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
-
     subprocess.run(
         [*UNSHARE, "sh", "-c", SCRIPT],
-        cwd=clone, env={**environ, "XDG_STATE_HOME": str(clone.parent / "s")}, check=False,
+        cwd=clone, env={**plain_environ(), "XDG_STATE_HOME": str(clone.parent / "s")}, check=False,
     )  # fmt: skip
 
     first, second = (clone / "first.log").read_text(), (clone / "second.log").read_text()

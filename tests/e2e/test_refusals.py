@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import plain_environ
 from tests.contract.agents import guarded_nomad
 from tests.e2e.stack import OBSCTL
 
@@ -19,9 +19,13 @@ WRONG = "5ecf7a10-0000-4000-8000-0000000bad00"
 
 
 def obsctl(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
     return subprocess.run(
-        [OBSCTL, *arguments], cwd=folder, env={**inherited, **environ}, text=True, capture_output=True, check=False
+        [OBSCTL, *arguments],
+        cwd=folder,
+        env={**plain_environ(), **environ},
+        text=True,
+        capture_output=True,
+        check=False,
     )
 
 

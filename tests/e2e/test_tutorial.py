@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import plain_environ
 from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
 
 pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600)]
@@ -84,11 +85,10 @@ class Shell:
     """A shell on a network of its own, which runs commands one after the other."""
 
     def __init__(self, folder: Path) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
-        inherited.pop("COLUMNS", None)  # the tutorial's width is that of a file, not of a tester's terminal
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environ = {**plain_environ(), "PATH": path, "XDG_STATE_HOME": str(folder)}
         self.process = subprocess.Popen(
-            [*UNSHARE, "bash"], cwd=folder / "checkout", env={**inherited, "PATH": path, "XDG_STATE_HOME": str(folder)},
+            [*UNSHARE, "bash"], cwd=folder / "checkout", env=environ,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 

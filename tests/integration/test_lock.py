@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import plain_environ
 from tests.image_registry import PASSWORD, USER, image_registry, with_password
 from tests.world import OTHERS_OFF
 
@@ -19,11 +19,10 @@ IMAGES = (("prom/prometheus", "v3.14.0"), ("prom/alertmanager", "v0.34.0"), ("ob
 
 
 def obsctl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}
     return subprocess.run(
         [sys.executable, "-m", "obsctl", *arguments],
         cwd=folder,
-        env={**environ, "REGISTRY_PASSWORD": PASSWORD},
+        env={**plain_environ(), "REGISTRY_PASSWORD": PASSWORD},
         capture_output=True,
         text=True,
         timeout=60,
