@@ -16,7 +16,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE := obsctl/obsctl:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers demo demo-down test test-with lint types unit real timing images push help-text bench clean
+.PHONY: help install servers demo demo-down test test-with lint types unit real timing images push licences help-text bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
@@ -102,6 +102,10 @@ push:
 	@test -n "$(REGISTRY)" || { echo "Say where to push $(IMAGE): make push REGISTRY=registry.example.org/team"; exit 1; }
 	$(DOCKER) tag $(IMAGE) $(REGISTRY)/$(IMAGE)
 	$(DOCKER) push $(REGISTRY)/$(IMAGE)
+
+# After a change of toolchain/: which licence each linked module has; the module cache must have them (make servers).
+licences: $(INSTALLED)
+	$(BIN)/python -m toolchain.licences
 
 help-text: $(INSTALLED)
 	COLUMNS=80 $(BIN)/obsctl --help > obsctl/cli/help.txt

@@ -1,9 +1,9 @@
 """Which licences the Go modules have that are linked into the servers: read from their texts, and kept in licences/.
 
 `make licences` writes licences/PROJECT.txt, one line a module: its name, its version, the checksum that go.sum has of
-it, its licences and the files that say so. A checksum stands for every byte of a module. So a table can be trusted where
-the texts are not at hand, as long as it has the checksums of go.sum and was made from the very go.mod and go.sum that
-are here; tests/unit/test_licences.py holds it to both, and reads the texts again where the module cache has them.
+it, its licences and the files that say so. A checksum stands for every byte of a module. So a table can be trusted
+where the texts are not at hand, as long as it has the checksums of go.sum and was made from the very go.mod and go.sum
+that are here. tests/unit/test_licences.py holds it to both, and reads the texts again where the module cache has them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ OPEN = frozenset(
 
 # Of each licence what its text says and no other's does, in lower case and with single spaces.
 _SIGNS = {
-    "Apache-2.0": r"apache license,? version 2\.0|apache license version 2\.0, january 2004|licensed under the apache 2\.0",
+    "Apache-2.0": r"apache license,? version 2\.0|licensed under the apache 2\.0",
     "MIT": r"permission is hereby granted, free of charge, to any person obtaining a copy",
     "BSD": r"redistribution and use in source and binary forms, with or without modification, are permitted",
-    "ISC": r"permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee is"
-    r" hereby granted, provided",
+    "ISC": r"permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee"
+    r" is hereby granted, provided",
     "MPL-2.0": r"mozilla public license,? (?:version|v\.?) ?2\.0",
     "Zlib": r"altered source versions must be plainly marked as such",
-    "0BSD": r"permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is"
-    r" hereby granted\.",
+    "0BSD": r"permission to use, copy, modify, and/or distribute this software for any purpose with or without fee"
+    r" is hereby granted\.",
     "CC0-1.0": r"cc0 1\.0 universal",
     "Unlicense": r"this is free and unencumbered software released into the public domain",
     "CC-BY-4.0": r"creative commons attribution 4\.0 international",
@@ -60,9 +60,20 @@ _SECONDARY = re.compile(r"[\"“]?secondary licenses?[\"”]? means? either.*?(?
 _SPDX = re.compile(rb"SPDX-License-Identifier:\s*([A-Za-z0-9.+ ()-]+)")
 _BY_SPDX = {"BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD", "BUSL-1.1": "BUSL"}
 _FILE = re.compile(r"(?i)^(?:[\w.-]*[-_.])?(?:un)?(?:licen[cs]es?|copying)(?:[-_.][\w.-]*)?$")
+_FOLDER = re.compile(r"(?i)^licen[cs]es?$")
 _CODE = re.compile(r"(?i)\.(?:go|py|js|ts|css|json|ya?ml|hcl|tmpl|tpl|proto|sh|s|c|h|rb|toml|xml|svg|png)$")
 _HEAD = 2048
 """Bytes of a source file in which its licence is looked for."""
+
+
+_READ_BY_HAND = {
+    ("github.com/hashicorp/vic", "v1.5.1-0.20190403131502-bbfe86ec9443", "LICENSE"): "Apache-2.0",
+    ("github.com/hashicorp/vic", "v1.5.1-0.20190403131502-bbfe86ec9443", "open_source_license"): "Apache-2.0",
+    ("kernel.org/pub/linux/libs/security/libcap/psx", "v1.2.66", "License"): "BSD",
+    ("github.com/tj/go-spin", "v1.1.0", "Readme.md"): "MIT",
+}
+"""What a program would get wrong. vic: Apache-2.0, and below it notices of other programs that its appliance bundles,
+of which nothing is in the packages that are linked. psx: BSD or GPL, as one likes. go-spin: only its Readme says it."""
 
 
 class Unknowable(Exception):
@@ -117,9 +128,18 @@ def linked(project: Path, packages: Iterable[str]) -> list[Module]:
             key = (str(real["Path"]), str(real.get("Version") or ""))
             found.setdefault(key, (Path(real["Dir"]), []))[1].append(package)
     return [
-        Module(path, version, sums.get((path, version), ""), dict(_said(folder, owned)))
+        Module(path, version, sums.get((path, version), ""), {**dict(_said(folder, owned)), **_by_hand(path, version)})
         for (path, version), (folder, owned) in sorted(found.items())
     ]
+
+
+def _by_hand(path: str, version: str) -> dict[str, frozenset[str]]:
+    return {file: frozenset({name}) for (*of, file), name in _READ_BY_HAND.items() if of == [path, version]}
+
+
+def says(path: str, version: str, file: str, text: str) -> frozenset[str]:
+    """The licences that this file of a module names: as somebody has read it, else as its text is recognised."""
+    return _by_hand(path, version).get(file) or recognise(text)
 
 
 def checksums(project: Path) -> dict[tuple[str, str], str]:
@@ -129,13 +149,14 @@ def checksums(project: Path) -> dict[tuple[str, str], str]:
 
 
 def _packages(project: Path, packages: Iterable[str]) -> Iterator[dict[str, object]]:
-    """Every package that is linked, as `go list` describes it. On a copy, because -mod=mod may write."""
+    """Every package that is linked, as `go list` describes it. With copies, because -mod=mod may write to them."""
     fields = "-json=ImportPath,Dir,Module,GoFiles,CgoFiles,CFiles,CXXFiles,HFiles,SFiles,Error"
     with tempfile.TemporaryDirectory() as scratch:
-        copy = shutil.copytree(project, Path(scratch) / "modules")
+        for name in ("go.mod", "go.sum"):
+            shutil.copy(project / name, scratch)
         answer = subprocess.run(
-            ["go", "list", "-mod=mod", "-deps", fields, *packages],
-            cwd=copy,
+            ["go", "list", "-mod=mod", f"-modfile={scratch}/go.mod", "-deps", fields, *packages],
+            cwd=project,
             env={**os.environ, "GOWORK": "off"},
             capture_output=True,
             text=True,
@@ -159,10 +180,17 @@ def _said(module: Path, packages: Iterable[Mapping[str, object]]) -> Iterator[tu
             closed = _declared(file) - OPEN
             if closed:
                 yield str(file.relative_to(module)), closed
-    for folder in sorted(folders):
-        for file in sorted(folder.iterdir()):
-            if file.is_file() and is_licence(file.name):
-                yield str(file.relative_to(module)), recognise(file.read_text(encoding="utf-8", errors="replace"))
+    for file in (file for folder in sorted(folders) for file in licence_files(folder)):
+        yield str(file.relative_to(module)), recognise(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def licence_files(folder: Path) -> Iterator[Path]:
+    """Those in the folder itself, and in one of its own for licences."""
+    for entry in sorted(folder.iterdir()):
+        if entry.is_file() and is_licence(entry.name):
+            yield entry
+        elif entry.is_dir() and _FOLDER.match(entry.name):
+            yield from (file for file in sorted(entry.rglob("*")) if file.is_file() and not _CODE.search(file.name))
 
 
 def is_licence(name: str) -> bool:
@@ -176,11 +204,14 @@ def _sources(package: Mapping[str, object]) -> Iterator[Path]:
 
 
 def _declared(source: Path) -> frozenset[str]:
-    """The licences that a source file's own header names: SPDX names, those of the same kind under one."""
+    """The licences that a source file's own header names, of a choice the most open: SPDX names, those alike as one."""
     with source.open("rb") as file:
         found = _SPDX.search(file.read(_HEAD))
-    names = re.split(r"[()\s]+", found.group(1).decode()) if found else []
-    return frozenset(_BY_SPDX.get(name, name) for name in names if name not in ("", "OR", "AND", "WITH"))
+    choices = re.split(r"\bOR\b", found.group(1).decode()) if found else [""]
+    kinds = [
+        frozenset(_BY_SPDX.get(name, name) for name in re.findall(r"[\w.+-]+", choice)) - {"AND"} for choice in choices
+    ]
+    return min(kinds, key=lambda names: len(names - OPEN))
 
 
 def fingerprint(project: Path) -> str:
@@ -215,7 +246,7 @@ def main() -> int:
     from obsctl.local.servers import SERVERS
 
     faults: list[str] = []
-    for project in sorted({server.project for server in SERVERS.values()}, key=lambda project: project.name):
+    for project in {server.project.name: server.project for server in SERVERS.values()}.values():
         modules = linked(TOOLCHAIN / project.name, project.packages.values())
         write_table(TOOLCHAIN / project.name, modules, TABLES / f"{project.name}.txt")
         faults += [f"{project.name}: {fault}" for module in modules if (fault := module.fault())]

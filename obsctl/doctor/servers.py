@@ -1,4 +1,4 @@
-"""Do Nomad and Consul answer, are they new enough for what is asked of them, do their clocks agree, and do they tell their metrics?"""
+"""Do Nomad and Consul answer, are they new enough, do their clocks agree, and do they tell their metrics?"""
 
 from __future__ import annotations
 
