@@ -117,7 +117,7 @@ def test_a_configured_old_version_is_used_and_remarked(tmp_path: Path, environ: 
     events = Events()
     assert obtain("nomad", {"nomad": str(old)}, emit=events.append, environ=environ) == old
     assert events.notes() == [
-        f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.6.0",
+        f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.6",
     ]
 
 
@@ -265,7 +265,7 @@ def test_a_release_that_does_not_run_here_is_not_kept(
     events = Events()
     found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=with_fake_go(tmp_path))
     assert found.source == "Go build"
-    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.6.0"]
+    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.6"]
     assert kept(tmp_path) == [found.path.parent.name]
 
 
@@ -280,7 +280,7 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
         provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
     assert caught.value.message.splitlines() == [
         "There is no nomad, and no source for it is left. Tried:",
-        f"    PATH: {old} is passed over: it is 1.4.0, older than 1.6.0",
+        f"    PATH: {old} is passed over: it is 1.4.0, older than 1.6",
         f"    cache: nothing suitable in {tmp_path}/cache/obsctl/servers",
         f"    release: {site.url}/{NOMAD_SUMS} answers 404 Not Found",
         "    Go build: go is not on PATH",
