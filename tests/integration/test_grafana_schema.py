@@ -62,7 +62,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "a-log-query-of-no-kind": (
         broken(lambda one: panel(one, "bargauge")["targets"][0].update(queryType="range"), "obsctl-logs"),
-        "statsRange",
+        "victoriametrics-logs-datasource",
     ),
     "the-query-of-another-source": (
         broken(lambda one: panel(one, "logs")["targets"][0].update(exemplar=True), "obsctl-logs"),
