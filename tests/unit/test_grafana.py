@@ -24,6 +24,7 @@ from obsctl.assets import shipped
 from obsctl.stack.render import Rendered, render
 from tests.world import NOWHERE, config, grafana_datasources
 
+PLUGIN = "victoriametrics-logs-datasource"
 BACKENDS = ("prometheus", "alertmanager", "victorialogs", "jaeger")
 Uid = Literal["prometheus", "alertmanager", "victorialogs", "jaeger"]
 Shift = Annotated[str, Field(pattern=r"^-?\d+[smh]$")]
@@ -94,6 +95,16 @@ class Tag(Known):
     value: str
 
 
+class ToLogsElsewhere(Known):
+    """Without a query of its own: Grafana makes it, in the language of the datasource."""
+
+    datasourceUid: str
+    spanStartTimeShift: Shift
+    spanEndTimeShift: Shift
+    filterByTraceID: Literal[True]
+    tags: list[Tag]
+
+
 class Query(Known):
     name: str
     query: str
@@ -109,7 +120,7 @@ class ToMetrics(Known):
 
 class JaegerData(Known):
     nodeGraph: NodeGraph
-    tracesToLogsV2: ToLogs | None = None
+    tracesToLogsV2: ToLogs | ToLogsElsewhere | None = None
     tracesToMetrics: ToMetrics | None = None
 
 
@@ -235,13 +246,25 @@ def test_a_rate_spans_two_values_of_what_comes_most_seldom(timing: str, told: st
 
 def test_a_trace_leads_to_its_lines_and_to_metrics_of_the_same_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     data = JaegerData.model_validate(datasources(*BACKENDS, monkeypatch=monkeypatch)["jaeger"].jsonData)
-    assert data.tracesToLogsV2
+    assert isinstance(data.tracesToLogsV2, ToLogs)
     assert data.tracesToMetrics
     assert data.tracesToLogsV2.query == 'trace_id:="${__span.traceId}"'
     for query in data.tracesToMetrics.queries:
         for tags in ('span_name="GET /hello"', 'span_name="GET", service_name="hello-service"', ""):
             promql_parser.parse(query.query.replace("$__tags", tags))
         assert "$__tags" in query.query
+
+
+def test_a_trace_leads_to_the_lines_in_a_store_of_ones_own() -> None:
+    logs = {"endpoint": "https://logs.example.org/otlp", "grafana_datasource": "company-logs"}
+    wanted = config(components={"grafana": {"enabled": True}, "jaeger": {"enabled": True}}, logs=logs)
+    found = render(wanted, NOWHERE)
+    given = yaml.safe_load(content(found, "config/datasources.yml"))["datasources"]
+    jaeger = JaegerData.model_validate(next(each["jsonData"] for each in given if each["uid"] == "jaeger"))
+    assert isinstance(jaeger.tracesToLogsV2, ToLogsElsewhere)
+    assert jaeger.tracesToLogsV2.datasourceUid == "company-logs"
+    assert "victorialogs" not in {each["uid"] for each in given}
+    assert PLUGIN not in content(found, "config/grafana.ini"), "who knows what reads that store?"
 
 
 def test_an_exemplar_opens_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,9 +349,6 @@ def test_nobody_gets_in_without_an_account_and_nothing_goes_out() -> None:
     assert all(section[key] for section in (ini[name] for name in ini.sections()) for key in section), (
         "Grafana skips a setting without a value"
     )
-
-
-PLUGIN = "victoriametrics-logs-datasource"
 
 
 def plugins(*enabled: str, **grafana: Any) -> configparser.SectionProxy:
