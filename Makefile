@@ -1,5 +1,5 @@
 # make demo: a real cluster on this machine, the stack, and a drill that proves an alert.
-# make test: every check and test there is. Both install what they need into .venv.
+# make test: every check and test there is. Both bring what they need: Debian packages as root, the rest into .venv.
 
 # The first that runs and is new enough: a name on the PATH may be a shim with nothing behind it.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -15,8 +15,19 @@ BASE ?= $(shell sed -n 's/^ARG BASE=//p' Dockerfile)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE := obsctl/obsctl:$(VERSION)
 
+# Sees to what is not Python's, each as PROGRAM:PACKAGE: root on Debian gets the packages, others are told.
+DEBIAN_ROOT := test "$$(id -u)" = 0 && command -v apt-get >/dev/null
+bring = missing=; for need in $(1); do command -v $${need%%:*} >/dev/null || missing="$$missing $${need\#*:}"; done; \
+  if test -z "$$missing"; then :; \
+  elif $(DEBIAN_ROOT); then apt-get update -qq && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+  else echo "This needs what Debian packages as$$missing: install that, or run it as root on Debian."; exit 1; fi
+# Only root can start a Docker daemon, and only then are its tests run.
+TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-registry node:nodejs npm:npm \
+  $(if $(filter 0,$(shell id -u)),dockerd:docker.io)
+
 .DEFAULT_GOAL := help
-.PHONY: help install servers demo demo-down test test-with lint types unit real timing images push licences help-text bench clean
+.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit real timing images push licences help-text bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
@@ -33,16 +44,20 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { \
 	  echo "obsctl needs Python 3.11 or newer, and none was found. Say where it is: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { \
-	  echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call bring,ensurepip:python3-venv); }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-servers: $(INSTALLED)
+servers: $(INSTALLED) compiler
 	$(BIN)/obsctl dev binaries
 
-demo: $(INSTALLED)
+# Where Go is to build Nomad, a part of that is C. (Who is not root is told by the build.)
+compiler: $(INSTALLED)
+	@if $(DEBIAN_ROOT) && ! $(BIN)/obsctl dev binaries --check nomad >/dev/null 2>&1; then \
+	  $(call bring,gcc:gcc gcc:libc6-dev); fi
+
+demo: $(INSTALLED) compiler
 	$(BIN)/obsctl dev up
 	$(BIN)/obsctl deploy --yes
 	$(BIN)/obsctl drill stop response-service --yes
@@ -60,7 +75,10 @@ demo: $(INSTALLED)
 demo-down: $(INSTALLED)
 	$(BIN)/obsctl dev down
 
-test: lint types servers unit real timing
+test: test-needs lint types servers unit real timing
+
+test-needs:
+	@$(call bring,$(TEST_NEEDS))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

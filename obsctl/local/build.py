@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 BUILD_TIMEOUT = 3600.0  # seconds
 SHOWN_LINES = 12
+OLDEST_GO = 21  # of Go 1: the first that gets the toolchain which a go.mod names
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,17 @@ class GoBuild:
             # On a full disk there is no log either.
             silence = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
             lines = _last_lines(log) or [silence]
+            lines += self._obstacles(command[0])
             raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines[:-1]))
+
+    def _obstacles(self, go: str) -> Iterator[str]:
+        """What is known to keep a build from succeeding, which Go says in other words or not at all."""
+        asked = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=self.environ)
+        version = re.fullmatch(r"go1\.(\d+)\S*", asked.stdout.strip())
+        if version and int(version[1]) < OLDEST_GO:
+            yield f"{go} is {version[0]}; 1.{OLDEST_GO} or newer is needed, which fetches the Go that this asks for"
+        if self.project.has_c and not shutil.which(self.environ.get("CC", "gcc"), path=self.environ.get("PATH")):
+            yield "a part of it is C, and there is no C compiler (on Debian: apt-get install gcc libc6-dev)"
 
     def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()

@@ -89,7 +89,7 @@ class Project:
     packages: program name -> Go package. version_variable: the Go variable that a build sets to `version_text`, in
     which {version} is the version built.
     build_time: how long a first build takes, in words. released_as: the publisher's name for it, where that is
-    another; two projects may have one release.
+    another; two projects may have one release. has_c: whether a build needs a C compiler.
     """
 
     name: str
@@ -101,6 +101,7 @@ class Project:
     version_variable: str | None = None
     version_text: str = "{version}"
     released_as: str = ""
+    has_c: bool = False
 
     @property
     def release_name(self) -> str:
@@ -138,6 +139,7 @@ _NOMAD = Project(
     release_version="2.0.5",
     built_version="1.6.1",
     packages={"nomad": "github.com/hashicorp/nomad"},
+    has_c=True,
     build_time="4 minutes",
 )
 _CONSUL = Project(

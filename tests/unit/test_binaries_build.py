@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,21 @@ def test_a_failure_shows_what_go_said_last(tmp_path: Path) -> None:
 def test_a_failure_without_a_word_tells_the_free_space(tmp_path: Path) -> None:
     with pytest.raises(SourceFailed, match=r"go build failed: no output; \d+ MB are free"):
         build(tmp_path, "nomad", "#!/bin/sh\nexit 1\n").make(scratch(tmp_path), lambda event: None)
+
+
+def test_an_old_go_is_named(tmp_path: Path) -> None:
+    go = '#!/bin/sh\n[ "$1" = env ] && echo go1.19.8 && exit\necho "invalid go version" >&2\nexit 1\n'
+    with pytest.raises(SourceFailed) as caught:
+        build(tmp_path, "prometheus", go).make(scratch(tmp_path), lambda event: None)
+    assert f"{tmp_path}/bin/go is go1.19.8; 1.21 or newer is needed" in caught.value.reason
+    assert caught.value.detail == "invalid go version"
+
+
+def test_a_missing_c_compiler_is_named(tmp_path: Path) -> None:
+    made = build(tmp_path, "nomad", "#!/bin/sh\nexit 1\n")
+    made = replace(made, environ={**made.environ, "CC": "no-such-compiler"})
+    with pytest.raises(SourceFailed, match="there is no C compiler"):
+        made.make(scratch(tmp_path), lambda event: None)
 
 
 def test_without_go(tmp_path: Path) -> None:
