@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from obsctl.config.patterns import Pattern
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Clash, Misfit, Shape, Strict, Word
 
@@ -29,6 +30,8 @@ class Logs(Strict):
     """Headers of these requests, such as a tenant or a token; the values as references."""
     grafana_datasource: Word | None = None
     """The uid of the datasource that reads that store in Grafana, for the way from a trace to its lines."""
+    redact: tuple[Pattern, ...] = ()
+    """Patterns (RE2) of what no line may hold: each agent puts *** in its place before a line leaves the node."""
 
     @model_validator(mode="after")
     def _is_of_another_store(self) -> Logs:

@@ -235,7 +235,7 @@ def _environment(values: Mapping[str, Any], boards: tuple[Dashboard, ...], folde
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701  HCL and YAML, never HTML
     )
-    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item}
+    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item, "ottl": _ottl_string}
     environment.globals |= values
     environment.globals["dashboards"] = [
         {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
@@ -302,6 +302,11 @@ def _resend_delay(config: Config) -> float:
 def _hcl_string(text: str) -> str:
     """A quoted HCL string. `${` is left alone on purpose: Nomad interpolates its own variables there."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _ottl_string(text: str) -> str:
+    """A quoted string of the collector's statements, in whose configuration `$$` is a dollar."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
 
 
 def _item(name: str) -> str:

@@ -58,7 +58,7 @@ def running_gateway(folder: Path, jaeger: JaegerApi, intake: str, **sampling: An
     (folder / "backends.yml").write_text(f'exporters: {{otlp_grpc/jaeger: {{endpoint: "{intake}"}}}}\n')
     environ = task("grpc", "http", "health")
     pages = {label: f"http://{environ[f'NOMAD_ADDR_{label}']}" for label in ("http", "health", "metrics", "telemetry")}
-    with running([program("otelcol-gateway"), "--config=gateway.yml", "--config=backends.yml"], folder, **environ):
+    with running([program("otelcol"), "--config=gateway.yml", "--config=backends.yml"], folder, **environ):
         until_it_answers(lambda: answers(pages["health"]), folder)
         yield Road(jaeger, pages["http"], f"{pages['metrics']}/metrics", f"{pages['telemetry']}/metrics")
 
