@@ -203,6 +203,9 @@ class OtelGateway(Replicated):
     resources: Resources = Resources(cpu=300, memory=512)
     queue: QueueSize = 512
     """MB on disk, for each backend, of what it cannot take at the moment."""
+    operations: Annotated[int, Field(strict=True, ge=10)] = 500
+    """How many operations of one program have metrics of their own, each kind and status by itself; at least 10. The
+    spans of all others are counted together."""
     sampling: Sampling | None = None
     """Which traces Jaeger gets; default: all of them."""
     storage: Storage = Storage()
