@@ -26,7 +26,9 @@ from tests.world import NOWHERE, config
 pytestmark = pytest.mark.real
 
 DECIDED = r'otelcol_processor_tail_sampling_global_count_traces_sampled(?:_total)?\{.*sampled="%s".*\} (\d+)'
-COUNTED = r'traces_span_metrics_calls_total\{.*service_name="web".*\} (\d+)'
+OPERATIONS = 100
+CALLS = r'traces_span_metrics_calls_total\{.*service_name="%s".*\} (\d+)'
+COUNTED = CALLS % "web"
 
 
 @dataclass
@@ -50,9 +52,14 @@ class Road:
 
 
 @contextmanager
-def running_gateway(folder: Path, jaeger: JaegerApi, intake: str, **sampling: Any) -> Iterator[Road]:
+def running_gateway(
+    folder: Path, jaeger: JaegerApi, intake: str, *, operations: int = 500, **sampling: Any
+) -> Iterator[Road]:
     """Started as Nomad does it, from the shipped templates; it judges after a second."""
-    parts = {"jaeger": {"enabled": True}, "otel-gateway": {"enabled": True, "sampling": {"wait": "1s", **sampling}}}
+    parts = {
+        "jaeger": {"enabled": True},
+        "otel-gateway": {"enabled": True, "operations": operations, "sampling": {"wait": "1s", **sampling}},
+    }
     files = render(config(timing="fast", components=parts), NOWHERE).files()
     (folder / "gateway.yml").write_text(files["kv/obsctl/obs/config/otel-gateway.yml"])
     (folder / "backends.yml").write_text(f'exporters: {{otlp_grpc/jaeger: {{endpoint: "{intake}"}}}}\n')
@@ -69,7 +76,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     jaeger, gateway = tmp_path_factory.mktemp("jaeger"), tmp_path_factory.mktemp("gateway")
     with (
         running_jaeger(jaeger, "memory", "grpc") as (api, intake),
-        running_gateway(gateway, api, intake, keep=0, slower_than="1s") as found,
+        running_gateway(gateway, api, intake, operations=OPERATIONS, keep=0, slower_than="1s") as found,
     ):
         yield found
 
@@ -127,3 +134,22 @@ def test_metrics_from_spans_say_where_and_not_how_a_program_was_started(road: Ro
     assert 'nomad_alloc_id="4f"' in found
     assert 'process_pid="7"' in found
     assert not re.search("secret|telemetry_", found)
+
+
+def test_a_program_that_makes_up_names_has_no_more_series_than_it_may(road: Road) -> None:
+    """What is beyond is counted, in one series that tells no operation; other programs do not notice."""
+    sent, now = 5000, time.time_ns()
+    trace_ids = [uuid4().hex for _ in range(sent)]
+    road.send(*[
+        span("made-up", f"GET /users/{number}", "a1", trace_id=trace_id, start=now)
+        for number, trace_id in enumerate(trace_ids)
+    ])  # fmt: skip
+    road.send(span("plain", "GET /users", "a1", trace_id=uuid4().hex, start=now))
+    until(lambda: road.total(road.metrics, CALLS % "made-up") == sent, "every span counted")
+    page = requests.get(road.metrics, timeout=10).text
+    calls = re.findall(r'(traces_span_metrics_calls_total\{.*service_name="made-up".*\}) (\d+)', page)
+    folded = [int(count) for labels, count in calls if 'otel_metric_overflow="true"' in labels]
+    assert len(calls) == OPERATIONS + 1
+    assert folded == [sent - OPERATIONS]
+    assert not re.search('service_name="plain".*otel_metric_overflow', page)
+    assert len(re.findall('service_name="made-up"', page)) <= 16 * (OPERATIONS + 1)

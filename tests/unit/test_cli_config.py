@@ -133,6 +133,7 @@ def test_the_example_shows_the_defaults() -> None:
         "images",
         "services",
         "logs.headers",
+        "logs.redact",
         "alerting.receivers",
         "alerting.rules",
         "alerting.rule_files",
