@@ -1,7 +1,7 @@
 """How long `obsctl plan` takes when there is nothing to do, against one `nomad job plan` a job, one after the other.
 
-Run: python -m bench.plan [ROUNDS]. Both look at the same running jobs on one fresh local cluster, in turns; the parts of
-ours are measured in one process more, which does the same step by step. The aim: at most as long.
+Run: python -m bench.plan [ROUNDS]. Both look at the same running jobs on one fresh local cluster, in turns; the parts
+of ours are measured in one process more, which does the same step by step. The aim: at most as long.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from obsctl import __version__
 from obsctl.cli.app import App
 from obsctl.cli.options import deploys
 from obsctl.errors import ObsctlError
@@ -156,11 +157,11 @@ def _rendered(app: App) -> Rendered:
     from obsctl.stack.approved import Approvals
     from obsctl.stack.checks import check
     from obsctl.stack.render import render as render_stack
-    from obsctl.state import cache_folder
+    from obsctl.state import private_cache
 
     loaded = app.loaded
-    rendered = render_stack(loaded.config, loaded.root)
-    findings = check(rendered, check_tools(loaded.config), Approvals(cache_folder() / "approved"))
+    rendered = render_stack(loaded.config, loaded.root, compiled=private_cache(f"templates-{__version__}"))
+    findings = check(rendered, check_tools(loaded.config), Approvals(private_cache("approved")))
     of_dashboards = dashboard_lint.lint(dashboards.shipped(loaded.root))  # its warnings: obsctl dashboards lint
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
     for finding in findings:

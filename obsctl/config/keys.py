@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -37,6 +41,24 @@ def python_names(kind: Any) -> dict[str, str]:
     found = bare(kind)
     fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
     return {name: field.alias for name, field in fields.items() if field.alias}
+
+
+@cache
+def descriptions(section: type[BaseModel]) -> dict[str, str]:
+    """Field -> what describes it: the text below it, as it stands in the source of its class or one above that."""
+    found = {name: field.description for name, field in section.model_fields.items() if field.description}
+    for kind in section.__mro__:
+        if kind is not BaseModel and issubclass(kind, BaseModel):
+            for field, below in pairwise(_body(kind)):
+                match field, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
+                        found.setdefault(name, inspect.cleandoc(text))
+    return {name: text for name, text in found.items() if name in section.model_fields}
+
+
+def _body(kind: type) -> list[ast.stmt]:
+    [definition] = ast.parse(inspect.getsource(kind)).body
+    return definition.body if isinstance(definition, ast.ClassDef) else []
 
 
 def entry(kind: Any) -> Any:

@@ -24,9 +24,13 @@ KeyPath = tuple[str | int, ...]
 
 
 class Strict(BaseModel):
-    """A section: unknown keys are faults, values never change, the text below a key describes it."""
+    """A section: unknown keys are faults, values never change, the text below a key describes it (keys.descriptions).
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    That text is read when somebody asks for it, and how to validate is made when something is validated: both take
+    long, and every command would do it, for every section.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Misfit(NamedTuple):

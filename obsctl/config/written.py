@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from obsctl.config import keys
 from obsctl.config.durations import format_duration
 from obsctl.config.schema import Config
 
@@ -31,7 +33,14 @@ def json_schema() -> dict[str, Any]:
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Defaults as one would write them: durations with a unit, and sections key by key."""
+    """Defaults as one would write them: durations with a unit, and sections key by key. And what describes each key."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        found = super().model_schema(schema)
+        section: type[BaseModel] = schema["cls"]
+        for name, text in keys.descriptions(section).items():
+            found["properties"][section.model_fields[name].alias or name]["description"] = text
+        return found
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)

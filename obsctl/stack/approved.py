@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """Those in a folder, which need not exist yet. None counts in a folder that others can write to."""
+    """Those in a folder that nobody else can write to; None: none are kept."""
 
-    folder: Path
+    folder: Path | None = None
 
     @staticmethod
     def key(program: Path, arguments: Sequence[str], text: str) -> str:
@@ -33,20 +32,12 @@ class Approvals:
         return hashlib.sha256(json.dumps([*identity, *arguments, text]).encode()).hexdigest()
 
     def __contains__(self, key: str) -> bool:
-        return self._is_ours() and (self.folder / key).is_file()
+        return self.folder is not None and (self.folder / key).is_file()
 
     def add(self, key: str) -> None:
-        """Keep it, if there is a place for it: without one the program is simply asked again."""
-        with suppress(OSError):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._is_ours():
+        """Keep it, if that can be: otherwise the program is simply asked again."""
+        if self.folder:
+            with suppress(OSError):
                 (self.folder / key).touch()
                 for file in sorted(self.folder.iterdir(), key=os.path.getmtime)[:-KEPT]:
                     file.unlink(missing_ok=True)
-
-    def _is_ours(self) -> bool:
-        try:
-            folder = self.folder.lstat()
-        except OSError:
-            return False
-        return stat.S_ISDIR(folder.st_mode) and folder.st_uid == os.geteuid() and not folder.st_mode & 0o022

@@ -17,6 +17,7 @@ from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered, kv_prefix
 
 TIMEOUT = 30.0
+NONE_KEPT = Approvals()
 _BY_TOOL = (
     ("alert rules", "promtool", ["check", "rules"]),
     ("prometheus.yml", "promtool", ["check", "config", "--syntax-only"]),
@@ -24,12 +25,11 @@ _BY_TOOL = (
 )
 
 
-def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals | None = None) -> list[Finding]:
+def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = NONE_KEPT) -> list[Finding]:
     """Every fault of the rendered rules and configuration files.
 
     tools: paths of promtool and amtool. Without them the rules' PromQL is parsed here, and a warning says
-    what was not checked. approvals: what they have approved before, and need not look at again;
-    None: they look at everything, and nothing is kept.
+    what was not checked. approvals: what they have approved before, and need not look at again.
     """
     content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
@@ -61,22 +61,21 @@ def _check_lock(rendered: Rendered) -> Iterator[Finding]:
 
 
 def _by_tool(
-    tool: str, path: Path | None, arguments: Sequence[str], where: str, text: str, approvals: Approvals | None
+    tool: str, path: Path | None, arguments: Sequence[str], where: str, text: str, approvals: Approvals
 ) -> list[Finding]:
     if path is None:
         hint = f"obsctl dev binaries {tool} gets it"
         return [Finding(Severity.WARNING, where, f"{tool} was not found, so this was not checked by it", hint)]
     try:
         approval = Approvals.key(path, arguments, text)
-        if approvals and approval in approvals:
+        if approval in approvals:
             return []
         ended = _run([path, *arguments], where, text)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")]
     if ended.returncode:
         return [Finding(Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text")]
-    if approvals:
-        approvals.add(approval)
+    approvals.add(approval)
     return []
 
 

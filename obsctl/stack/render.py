@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from obsctl import assets
 from obsctl.config.schema import Config, ConsulServer, NomadServer, format_duration
@@ -89,8 +89,11 @@ class Rendered:
         return {**jobs, **{f"kv/{content.key}": content.value for content in self.content}}
 
 
-def render(config: Config, root: Path) -> Rendered:
+def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rendered:
     """Everything the config asks for. `root` is the folder of obsctl.yaml.
+
+    compiled: a folder that nobody else can write to, for the templates as Python runs them: to make that takes longer
+    than all else here.
 
     Raises ObsctlError that names the template or rule file that is at fault.
     """
@@ -98,9 +101,9 @@ def render(config: Config, root: Path) -> Rendered:
     boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
     values = _values(config)
-    jobs = _environment(values, boards, assets.search_path("jobs", root))
+    jobs = _environment(values, boards, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
-    files = _environment(values, boards, assets.search_path("templates", root))
+    files = _environment(values, boards, assets.search_path("templates", root), compiled)
     rendered_jobs = tuple(_job(config, jobs, spec) for spec in specs)
     return Rendered(
         stack=config.stack,
@@ -221,9 +224,12 @@ def _without_blank_runs(lines: list[str]) -> str:
     return "\n".join(kept).strip("\n") + "\n"
 
 
-def _environment(values: Mapping[str, Any], boards: tuple[Dashboard, ...], folders: list[Path]) -> Environment:
+def _environment(
+    values: Mapping[str, Any], boards: tuple[Dashboard, ...], folders: list[Path], compiled: Path | None
+) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folders),
+        bytecode_cache=FileSystemBytecodeCache(str(compiled)) if compiled else None,
         undefined=StrictUndefined,
         block_start_string="<%",
         block_end_string="%>",

@@ -26,7 +26,8 @@ def rows(section: type[BaseModel], above: str = "") -> Iterator[str]:
         path = f"{above}{field.alias or name}"
         below = section_of(field.annotation)
         if below is None or path in FREE or below is Timing:
-            yield f"| `{path}` | {default(path, field.default)} | {' '.join((field.description or '').split())} |"
+            words = " ".join(keys.descriptions(section).get(name, "").split())
+            yield f"| `{path}` | {default(path, field.default)} | {words} |"
         if below is Timing or (below and issubclass(below, Component)):
             continue
         if below:
@@ -59,7 +60,7 @@ def timing_rows() -> Iterator[str]:
     for name, field in Timing.model_fields.items():
         if name != "profile":
             values = " | ".join(profile[field.alias or name] for profile in PROFILES.values())
-            yield f"| `{field.alias or name}` | {values} | {field.description} |"
+            yield f"| `{field.alias or name}` | {values} | {keys.descriptions(Timing)[name]} |"
 
 
 def component_rows() -> Iterator[str]:

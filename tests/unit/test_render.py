@@ -12,6 +12,7 @@ import yaml
 
 from obsctl.errors import ObsctlError
 from obsctl.stack.render import Content, Rendered, receiver_secrets, render
+from obsctl.state import private_cache
 from tests.world import DEMO, NOWHERE, config
 
 
@@ -177,6 +178,38 @@ class TestOwnTemplates:
         override(tmp_path, "jobs/warden.nomad.hcl.j2", "").write_bytes(b"\xff\xfe")
         with pytest.raises(ObsctlError, match=r"warden\.nomad\.hcl\.j2: UnicodeDecodeError"):
             hcl("warden", tmp_path)
+
+
+class TestCompiledTemplates:
+    """What Python runs of a template is kept, so that the next command need not make it."""
+
+    @pytest.fixture
+    def compiled(self, tmp_path: Path) -> Path:
+        return private_cache("templates", {"XDG_CACHE_HOME": str(tmp_path)}) or NOWHERE
+
+    def test_they_render_the_same(self, compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = render(config(), NOWHERE, compiled=compiled)
+        assert first == render(config(), NOWHERE)
+        monkeypatch.setattr("jinja2.Environment.compile", None)  # what is kept needs it no more
+        assert first == render(config(), NOWHERE, compiled=compiled)
+
+    def test_a_changed_one_is_made_anew(self, tmp_path: Path, compiled: Path) -> None:
+        for text in ("one\n", "another\n"):
+            override(tmp_path, "jobs/warden.nomad.hcl.j2", text)
+            rendered = render(config(), tmp_path, compiled=compiled)
+            assert next(job.hcl for job in rendered.jobs if job.component == "warden") == text
+
+    def test_a_mistake_is_still_told_with_its_file_and_line(self, tmp_path: Path, compiled: Path) -> None:
+        file = override(tmp_path, "jobs/warden.nomad.hcl.j2", "a\n\n<%= no_such_thing %>\n")
+        for _ in range(2):
+            with pytest.raises(ObsctlError, match=re.escape(str(file)) + ":3: 'no_such_thing' is undefined"):
+                render(config(), tmp_path, compiled=compiled)
+
+    def test_one_that_was_only_half_written_is_made_anew(self, compiled: Path) -> None:
+        first = render(config(), NOWHERE, compiled=compiled)
+        for file in compiled.iterdir():
+            file.write_bytes(file.read_bytes()[:-100])
+        assert render(config(), NOWHERE, compiled=compiled) == first
 
 
 def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) -> None:
