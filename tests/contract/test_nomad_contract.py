@@ -288,6 +288,7 @@ class TestRegister:
         assert deployment["Status"] == "running"
 
 
+@pytest.mark.needs(nomad="1.11")
 class TestSystemJobs:
     def test_each_version_has_a_deployment(self, subject: Subject, nomad: NomadApi) -> None:
         job = subject.job(kind="system")
@@ -393,6 +394,7 @@ class TestStop:
         subject.until("deregistration", lambda: subject.consul.health(job["ID"]) == [])
 
 
+@pytest.mark.needs(nomad="1.10")
 class TestVolumes:
     def test_one_is_made_on_its_node_and_becomes_ready(self, subject: Subject, nomad: NomadApi) -> None:
         name = f"contract-{uuid4().hex[:8]}"

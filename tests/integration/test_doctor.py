@@ -139,14 +139,18 @@ NOMAD_READS = 'namespace "default" { policy = "read" }'
 CONSUL_READS = "\n".join(f'{what}_prefix "" {{ policy = "read" }}' for what in ("key", "service", "node", "agent"))
 
 
-def test_tokens_that_may_only_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "makes_volumes", [False, pytest.param(True, marks=pytest.mark.needs(nomad="1.10"))], ids=["", "volumes"]
+)
+def test_tokens_that_may_only_read(tmp_path: Path, makes_volumes: bool) -> None:
     for name in ("nomad", "consul"):
         (tmp_path / name).mkdir()
     with guarded_nomad(tmp_path / "nomad", TOKEN) as nomad, guarded_consul(tmp_path / "consul", TOKEN) as consul:
         stack = Stack(None, tmp_path)  # type: ignore[arg-type]
         config = configuration(nomad, consul, driver="docker")
         config["nomad"]["token"], config["consul"]["token"] = "env:N", "env:C"
-        config["components"]["prometheus"]["storage"] = {"kind": "dynamic"}
+        if makes_volumes:
+            config["components"]["prometheus"]["storage"] = {"kind": "dynamic"}
 
         may = doctor(stack, config, code=1, N=TOKEN, C=TOKEN)
         assert "nomad token: may do what a deploy does" in may["info"]
@@ -155,7 +159,8 @@ def test_tokens_that_may_only_read(tmp_path: Path) -> None:
 
         reader = {"N": nomad_token(nomad), "C": consul_token(consul)}
         found = doctor(stack, config, code=1, **reader)["error"]
-        for right in ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", "make volumes"):
+        rights = ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", *["make volumes"] * makes_volumes)
+        for right in rights:
             assert f"nomad: the token may not {right}" in found
         for right in ("write obsctl/obs/", "make the session of a lock"):
             assert f"consul: the token may not {right}" in found

@@ -25,6 +25,7 @@ from tests.conftest import running_cluster
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.needs(nomad="1.10"),
     pytest.mark.skipif(os.getuid() != 0, reason="Nomad's exec driver and another owner of a folder need root"),
 ]
 NOBODY = 65534

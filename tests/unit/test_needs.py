@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 TESTS = """
 import pytest
 
+pytestmark = pytest.mark.real
+
 def test_here():
     pass
 
@@ -37,7 +39,7 @@ LINE = (
 def run(folder: Path, nomad: str, consul: str, *arguments: str) -> tuple[int, list[str]]:
     """The exit code and the output of these tests with servers that tell these versions."""
     (folder / "test_it.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = needs\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  needs\n  real\n")
     environ = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
