@@ -2,7 +2,8 @@
 
     @pytest.mark.needs(nomad="1.10")
 
-It holds for tests that are marked `real`; with a fake the same test runs anyway. With --nothing-left-out (`make test-with`) it is a failure that there are some.
+It holds for tests that are marked `real`; with a fake the same test runs anyway. With --nothing-left-out
+(`make test-with`) it is a failure that there are some.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
 
 
+@pytest.hookimpl(trylast=True)  # of those that were chosen by -m and -k
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kept, left = [], []
     for item in items:

@@ -256,7 +256,8 @@ class FakeNomad(Breakable, api=NomadApi):
         if job.get("Type", "service") not in self.deploys:
             return None
         index = next(self._index)
-        of_job = {"JobID": job["ID"], "JobVersion": job["Version"], "JobSpecModifyIndex": job["JobModifyIndex"]}
+        indices = dict.fromkeys(("JobModifyIndex", "JobSpecModifyIndex"), job["JobModifyIndex"])
+        of_job = {"JobID": job["ID"], "JobVersion": job["Version"], **indices}
         self._deployments[_uuid("d", index)] = {"ID": _uuid("d", index), "CreateIndex": index, **of_job, **outcome}
         return _uuid("d", index)
 

@@ -175,6 +175,7 @@ def test_a_second_stop_by_an_operator_is_not_undone(subject):
     assert STOP.revert(subject.nomad, subject.recipe).state == "superseded"
 
 
+@pytest.mark.needs(nomad="1.9")
 def test_a_version_with_a_tag_can_be_put_back(subject):
     assert subject.put("/versions/good/tag", {"Version": 0, "Description": "known good"}).ok
     subject.recipe = subject.made()
