@@ -138,7 +138,8 @@ def local_cluster(config: Config) -> Cluster | None:
 
 
 def check_tools(config: Config) -> dict[str, Path | None]:
-    """promtool and amtool where they are at hand."""
+    """The programs that check configuration, where they are at hand."""
     from obsctl.local.binaries import find
+    from obsctl.stack.checks import TOOLS
 
-    return {name: find(name, config.servers) for name in ("promtool", "amtool")}
+    return {name: find(name, config.servers) for name in TOOLS}

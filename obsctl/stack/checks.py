@@ -1,7 +1,9 @@
-"""What can be said about rendered configuration without a cluster: by promtool, amtool and a PromQL parser."""
+"""What can be said about rendered configuration without a cluster: by the programs that read it, and a parser."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,30 +20,51 @@ from obsctl.stack.render import Rendered, kv_prefix
 
 TIMEOUT = 30.0
 NONE_KEPT = Approvals()
+TOOLS = ("promtool", "amtool", "otelcol", "jaeger")
+"""What checks it. VictoriaLogs has no configuration file, and no way to look at its flags without starting."""
 _BY_TOOL = (
     ("alert rules", "promtool", ["check", "rules"]),
     ("prometheus.yml", "promtool", ["check", "config", "--syntax-only"]),
     ("alertmanager.yml", "amtool", ["check-config"]),
+    ("otel-agent.yml", "otelcol", ["validate", "--config"]),
+    ("otel-gateway.yml", "otelcol", ["validate", "--config"]),
+    ("jaeger.yml", "jaeger", ["validate", "--config"]),
 )
+_VARIABLE = re.compile(r"\$\{env:(\w+)\}")
+# What stands for the variables that Nomad gives a task, by how their names begin.
+_STAND_INS = {"NOMAD_ADDR": "127.0.0.1:1", "NOMAD_IP": "127.0.0.1", "NOMAD_PORT": "1", "HOST_ROOT": ""}
 
 
 def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = NONE_KEPT) -> list[Finding]:
     """Every fault of the rendered rules and configuration files.
 
-    tools: paths of promtool and amtool. Without them the rules' PromQL is parsed here, and a warning says
-    what was not checked. approvals: what they have approved before, and need not look at again.
+    tools: the paths of TOOLS. A warning says what was not checked for want of one; the rules' PromQL is parsed here in
+    any case. A collector's file is looked at by itself, without the addresses that its job adds. approvals: what they
+    have approved before, and need not look at again.
     """
     content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
-    findings = [*_check_promql(rules), *_check_lock(rendered)]
     texts = {"alert rules": rules, **{key.removeprefix("config/"): value for key, value in content.items()}}
+    by_tool = [each for each in _BY_TOOL if each[0] in texts]  # a component that is not enabled has no file
+    findings = [*_check_promql(rules), *_check_lock(rendered)]
     with ThreadPoolExecutor() as pool:  # the tools start together
         found = [
-            pool.submit(_by_tool, tool, tools.get(tool), arguments, where, texts[where], approvals)
-            for where, tool, arguments in _BY_TOOL
-            if where in texts  # a component that is not enabled has no file
+            pool.submit(_by_tool, tool, path, arguments, where, texts[where], approvals)
+            for where, tool, arguments in by_tool
+            if (path := tools.get(tool)) is not None
         ]
-        return [*findings, *(finding for each in found for finding in each.result())]
+        findings += [finding for each in found for finding in each.result()]
+    return [*findings, *_check_tools(by_tool, tools)]
+
+
+def _check_tools(wanted: Sequence[tuple[str, str, list[str]]], tools: Mapping[str, Path | None]) -> Iterator[Finding]:
+    missing: dict[str, list[str]] = {}
+    for where, tool, _ in wanted:
+        if tools.get(tool) is None:
+            missing.setdefault(tool, []).append(where)
+    for tool, files in missing.items():
+        hint = f"obsctl dev binaries {tool} gets it"
+        yield Finding(Severity.WARNING, ", ".join(files), f"not checked, for {tool} was not found", hint)
 
 
 def _check_promql(rules: str) -> Iterator[Finding]:
@@ -61,11 +84,8 @@ def _check_lock(rendered: Rendered) -> Iterator[Finding]:
 
 
 def _by_tool(
-    tool: str, path: Path | None, arguments: Sequence[str], where: str, text: str, approvals: Approvals
+    tool: str, path: Path, arguments: Sequence[str], where: str, text: str, approvals: Approvals
 ) -> list[Finding]:
-    if path is None:
-        hint = f"obsctl dev binaries {tool} gets it"
-        return [Finding(Severity.WARNING, where, f"{tool} was not found, so this was not checked by it", hint)]
     try:
         approval = Approvals.key(path, arguments, text)
         if approval in approvals:
@@ -83,7 +103,15 @@ def _run(command: Sequence[str | Path], where: str, text: str) -> subprocess.Com
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
         file = Path(folder, where.replace(" ", "-"))
         file.write_text(text, encoding="utf-8")
-        return subprocess.run([*command, file], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        given = {name: _stand_in(name) for name in _VARIABLE.findall(text)}
+        environ = {**os.environ, **given}
+        return subprocess.run(
+            [*command, file], env=environ, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+
+
+def _stand_in(variable: str) -> str:
+    return next((value for begin, value in _STAND_INS.items() if variable.startswith(begin)), "x")
 
 
 def _words(ended: subprocess.CompletedProcess[str]) -> str:

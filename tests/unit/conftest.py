@@ -13,6 +13,7 @@ import pytest
 from obsctl.cli import wire
 from obsctl.cli.root import run
 from obsctl.stack import verify
+from obsctl.stack.checks import TOOLS
 from tests.command import Obsctl, Ran
 from tests.world import OTHERS_OFF, World
 
@@ -31,10 +32,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Fakes in the place of all servers; promtool and amtool are not there."""
+    """Fakes in the place of all servers; programs that check are not there."""
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul))
-    monkeypatch.setattr(wire, "check_tools", lambda config: {"promtool": None, "amtool": None})
+    monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
     monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(None, None, None))  # type: ignore[arg-type]
     monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
     return world
