@@ -19,6 +19,7 @@ def chroots_with(programs: Mapping[Path, str]) -> Iterator[None]:
     """Clusters that are started inside have these programs (path -> path in the chroot) and their libraries there."""
     inside = {str(program.resolve()): path for program, path in programs.items()}
     inside |= {str(library.resolve()): str(library) for library in libraries(programs)}
+    inside["/etc/passwd"] = "/etc/passwd"  # where Nomad 1.6 looks for the task's user; by default all of /etc is there
 
     def config_text(agent: str, *more: Any) -> str:
         config = json.loads(agents.config_text(agent, *more))

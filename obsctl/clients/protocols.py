@@ -292,3 +292,7 @@ class LogsApi(Protocol):
 
         logsql: filters alone. [{"_time": RFC 3339 to the nanosecond, "_msg": line, …}] with all fields of a line, each
         as text; in no order. A line is found about a second after it came."""
+
+    def counts(self, logsql: str, *, start: int, end: int, step: int) -> dict[int, int]:
+        """How many lines there are of start <= time < end (Unix nanoseconds), by steps of so many seconds: multiple of
+        `step` (Unix seconds) -> how many from there to the next. Steps without a line are left out."""

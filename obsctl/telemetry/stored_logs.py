@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from obsctl.clients.protocols import Json, LogsApi
@@ -13,44 +13,68 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 
 PAGE = 5000
 """Lines that are asked for at once."""
-_LATE = 10 * SECOND  # by the collector's batches and retries a line may reach the store after a newer one
+_MINUTE = 60
+_STEP = 10  # seconds of which lines are counted together
 
 
 class StoredTail:
-    """Tail from the log store. It asks again and again, and looks back far enough for what comes late."""
+    """Tail from the log store. It asks again and again how many lines there are of each few seconds, and reads those
+    of which there are more than before: by queues and retries a line may come a good while after a newer one.
+
+    It looks back to a minute before the newest line that was known a minute ago. So after an outage, however long,
+    there is a minute's time for all that has waited.
+    """
 
     def __init__(self, store: LogsApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._store, self._query, self._clock = store, query, clock
         self._logsql = logsql(query)
-        self._shown: Counter[Line] = Counter()  # two lines may be the same to the nanosecond
-        self._oldest = self._newest = query.since
+        self._shown: dict[int, Counter[Line]] = {}  # by step; two lines may be the same to the nanosecond
+        self._oldest = query.since
+        self._newest = deque([(clock.now(), query.since)])  # (when, which was the newest line then)
         self._begun = False
 
     def lines(self) -> list[Line]:
-        found = Counter(self._added() if self._begun else self._last())
-        fresh = list((found - self._shown).elements())
-        self._newest = max([self._newest, *(line.at or 0 for line in fresh)])
-        self._shown = Counter({line: n for line, n in (self._shown | found).items() if (line.at or 0) >= self._start})
+        now = self._clock.now()
+        fresh = self._added(now) if self._begun else self._last(now)
+        self._begun = True
+        self._newest.append((now, max([self._newest[-1][1], *(line.at or 0 for line in fresh)])))
         return fresh
 
-    @property
-    def _start(self) -> int:
-        """How far it looks back."""
-        return max(self._oldest, self._newest - _LATE)
-
-    def _last(self) -> list[Line]:
-        self._begun = True
-        found = self._ask(self._query.since, self._query.limit, newest=True)
+    def _last(self, now: float) -> list[Line]:
+        found = self._ask(self._query.since, _soon(now), self._query.limit, newest=True)
         if len(found) >= self._query.limit:
             self._oldest = (found[0].at or 0) + 1  # what is older was left out, and stays so
+        for line in found:
+            if (line.at or 0) >= self._oldest:
+                self._shown.setdefault(_step_of(line), Counter())[line] += 1
         return found
 
-    def _added(self) -> list[Line]:
-        """All from the start on, page by page. The last moment of a full page may go on, so the next begins with it."""
-        start, limit = self._start, PAGE
+    def _added(self, now: float) -> list[Line]:
+        start = self._start(now)
+        counts = self._store.counts(self._logsql, start=start, end=_soon(now), step=_STEP)
+        shown = {step: lines for step, lines in self._shown.items() if (step + _STEP) * SECOND > start}
+        fresh: list[Line] = []
+        for step, count in sorted(counts.items()):
+            known = shown.get(step, Counter())
+            if count > known.total():
+                found = Counter(self._all(max(start, step * SECOND), (step + _STEP) * SECOND))
+                fresh += (found - known).elements()
+                shown[step] = known | found
+        self._shown = shown  # only now: when the store does not answer in between, all of it is asked for again
+        return fresh
+
+    def _start(self, now: float) -> int:
+        while len(self._newest) > 1 and self._newest[1][0] <= now - _MINUTE:
+            self._newest.popleft()
+        back = self._newest[0][1] // SECOND - _MINUTE
+        return max(self._oldest, back // _STEP * _STEP * SECOND)
+
+    def _all(self, start: int, end: int) -> list[Line]:
+        """Page by page. The last moment of a full page may go on, so the next one begins with it."""
+        limit = PAGE
         found: list[Line] = []
         while True:
-            page = self._ask(start, limit, newest=False)
+            page = self._ask(start, end, limit, newest=False)
             if len(page) < limit:
                 return [*found, *page]
             start = page[-1].at or start
@@ -58,9 +82,17 @@ class StoredTail:
             found += whole
             limit = PAGE if whole else 2 * limit
 
-    def _ask(self, start: int, limit: int, *, newest: bool) -> list[Line]:
-        end = int((self._clock.now() + 60) * SECOND)  # another machine's clock may be ahead
+    def _ask(self, start: int, end: int, limit: int, *, newest: bool) -> list[Line]:
         return from_store(self._store.lines(self._logsql, start=start, end=end, limit=limit, newest=newest))
+
+
+def _soon(now: float) -> int:
+    """Unix nanoseconds of a minute later: another machine's clock may be ahead."""
+    return int((now + _MINUTE) * SECOND)
+
+
+def _step_of(line: Line) -> int:
+    return (line.at or 0) // SECOND // _STEP * _STEP
 
 
 def of_trace(store: LogsApi, trace_id: str, start: int, end: int, *, limit: int) -> list[Line]:

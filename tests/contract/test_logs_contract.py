@@ -121,6 +121,20 @@ def test_the_beginning_counts_and_the_end_does_not(subject: Subject) -> None:
     assert subject.lines(start=second, end=second + 1) == ["second"]
 
 
+def test_how_many_there_are_by_steps(subject: Subject) -> None:
+    second = subject.begun // SECOND * SECOND
+    subject.begun = second // (10 * SECOND) * 10 * SECOND
+    for back in (0, 0.5, 0.5, 10, 30.000000001):
+        subject.send("again", back=back)
+    subject.until_there_are(5)
+    start, ten = subject.begun // SECOND, 10
+    bounds = {"start": subject.begun - 600 * SECOND, "end": subject.begun + 60 * SECOND, "step": ten}
+    counts = subject.store.counts(logsql(Query(subject.job)), **bounds)
+    assert counts == {start: 1, start - ten: 3, start - 4 * ten: 1}
+    assert subject.store.counts(logsql(Query(subject.job, grep="nothing")), **bounds) == {}
+    assert subject.store.counts(logsql(Query(subject.job, where=(("nomad.task", "web"),))), **bounds) == counts
+
+
 def test_lines_that_are_the_same_are_all_there(subject: Subject) -> None:
     for _ in range(3):
         subject.send("again")

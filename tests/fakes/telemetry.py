@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -67,18 +68,23 @@ class FakeLogs(Breakable, api=LogsApi):
         return self.is_ready
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
+        found = [(at, fields) for at, fields in self._fitting(logsql) if start <= at < end]
+        found = sorted(found, key=lambda entry: entry[0], reverse=newest)[:limit]
+        return [{"_time": _rfc3339(at), **fields} for at, fields in found]
+
+    def counts(self, logsql: str, *, start: int, end: int, step: int) -> dict[int, int]:
+        times = [at for at, _ in self._fitting(logsql) if start <= at < end]
+        return dict(Counter(at // _SECOND // step * step for at in times))
+
+    def _fitting(self, logsql: str) -> list[tuple[int, dict[str, str]]]:
         having = _HAVING.search(logsql)
         fits = _filter(logsql[: having.start()] if having else logsql)
         has = _filter(having[3]) if having else lambda fields: True
         if fits is None or has is None:
             raise Rejected(f"VictoriaLogs at {self.address}: cannot parse {logsql!r}", hint="mend it")
-        found = [
-            (at, fields)
-            for at, fields in self.entries
-            if start <= at < end and fits(fields) and has({**_unpacked(fields["_msg"]), **fields})
+        return [
+            (at, fields) for at, fields in self.entries if fits(fields) and has({**_unpacked(fields["_msg"]), **fields})
         ]
-        found = sorted(found, key=lambda entry: entry[0], reverse=newest)[:limit]
-        return [{"_time": _rfc3339(at), **fields} for at, fields in found]
 
     def receive(self, at: int, text: str, **fields: str) -> None:
         """A line comes in. at: Unix nanoseconds. fields: nomad_job is nomad.job, as a name of Python cannot be."""

@@ -105,15 +105,19 @@ def test_a_large_request_of_lines_comes_to_the_store_whole(road: Road) -> None:
 
 def test_a_request_as_large_as_the_collector_takes_comes_whole(road: Road) -> None:
     now = time.time_ns()
-    sent = [f"{n} {'y' * MB}" for n in range(19)]
+    sent = [f"{n} {'y' * 950_000}" for n in range(20)]
+    assert 18 * MB < sum(map(len, sent)) < 20 * MB
     send_logs(road.otlp, [records({"service_name": "large"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
     wait_until(lambda: lines(road, "large", now) == sent, timeout=60, what="every line", hint="")
 
 
-def test_a_line_that_is_too_long_is_left_out_alone(road: Road) -> None:
-    """VictoriaLogs takes 2 MB a line; what came with it is not lost."""
+def test_a_line_that_is_too_long_is_cut_and_not_thrown_away(road: Road) -> None:
+    """Where that is in the middle of a letter, too."""
     now = time.time_ns()
-    sent = [(now, "before", {}), (now + 1, "begins " + "x" * 2 * MB, {}), (now + 2, "after", {})]
-    send_logs(road.otlp, [records({"service_name": "long"}, *sent)])
+    sent = ["before", "begins " + "é" * 2 * MB, "after"]
+    send_logs(road.otlp, [records({"service_name": "long"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
     wait_until(lambda: lines(road, "long", now), timeout=30, what="the lines", hint="")
-    assert lines(road, "long", now) == ["before", "after"]
+    before, text, after = lines(road, "long", now)
+    assert (before, after) == ("before", "after")
+    assert text[:9] == "begins éé"
+    assert len(text.encode()) < MB

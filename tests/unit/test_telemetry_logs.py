@@ -150,6 +150,50 @@ class TestStoredTail:
         store.receive(now - SECOND, "late", nomad_job="obs-web")
         assert texts(tail.lines()) == ["late"]
 
+    def test_what_waited_while_the_store_was_away_is_not_lost(self, world: World, now: int) -> None:
+        """Batches that were being tried again come after those that were behind them, twenty minutes later."""
+        store = FakeLogs()
+        store.receive(now - SECOND, "before", nomad_job="obs-web")
+        tail = StoredTail(store, Query("obs-web", since=now - 60 * SECOND), clock=world.clock)
+        tail.lines()
+        world.clock.sleep(1200)
+        store.receive(now + 1200 * SECOND, "newer", nomad_job="obs-web")
+        assert texts(tail.lines()) == ["newer"]
+        world.clock.sleep(30)
+        store.receive(now, "waited", nomad_job="obs-web")
+        store.receive(now + 600 * SECOND, "waited too", nomad_job="obs-web")
+        assert texts(tail.lines()) == ["waited", "waited too"]
+        assert tail.lines() == []
+
+    def test_it_keeps_no_more_than_it_may_have_to_compare(self, world: World, now: int) -> None:
+        store = FakeLogs()
+        tail = StoredTail(store, Query("obs-web", since=now), clock=world.clock)
+        for second in range(1000):
+            store.receive(now + second * SECOND, f"{second}", nomad_job="obs-web")
+            world.clock.sleep(1)
+            assert texts(tail.lines()) == [f"{second}"]
+        assert sum(lines.total() for lines in tail._shown.values()) < 150
+
+    def test_lines_that_are_the_same_are_each_shown(self, world: World, now: int) -> None:
+        store = FakeLogs()
+        store.receive(now, "again", nomad_job="obs-web")
+        tail = StoredTail(store, Query("obs-web", since=now - SECOND), clock=world.clock)
+        assert texts(tail.lines()) == ["again"]
+        store.receive(now, "again", nomad_job="obs-web")
+        assert texts(tail.lines()) == ["again"]
+        assert tail.lines() == []
+
+    def test_a_store_that_goes_away_in_the_middle_costs_nothing(self, world: World, now: int) -> None:
+        store = FakeLogs()
+        tail = StoredTail(store, Query("obs-web", since=now), clock=world.clock)
+        tail.lines()
+        store.receive(now + SECOND, "one", nomad_job="obs-web")
+        store.failures["lines"] = DOWN
+        with pytest.raises(Unreachable):
+            tail.lines()
+        store.failures.clear()
+        assert texts(tail.lines()) == ["one"]
+
     def test_more_than_the_store_gives_at_once_is_read_page_by_page(
         self, world: World, now: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
