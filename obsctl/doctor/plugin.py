@@ -12,6 +12,7 @@ from obsctl.clients import instances
 from obsctl.clients.protocols import Json
 from obsctl.config.components import Driver, Grafana
 from obsctl.doctor.site import Site
+from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
 from obsctl.stack.components import job_id
 
@@ -30,11 +31,20 @@ def log_plugin(site: Site) -> Iterator[Finding]:
         if instances.passes(entry)
     ]
     for entry in running:
-        if Grafana.plugin not in site.grafana(instances.url(entry)).plugins():
-            what = f"runs without the plugin {Grafana.plugin}, so it shows no logs"
-            yield Finding(Severity.WARNING, job, what, f"{_remedy(parts.grafana)}, and start it anew")
+        yield from _of_a_running_one(site, job, instances.url(entry))
     if not running:
         yield from _before_it_runs(site, job, parts.grafana)
+
+
+def _of_a_running_one(site: Site, job: str, address: str) -> Iterator[Finding]:
+    try:
+        loaded = site.grafana(address).plugins()
+    except ObsctlError as error:
+        yield Finding(Severity.INFO, job, f"what it has loaded cannot be seen from here: {error.message}")
+        return
+    if Grafana.plugin not in loaded:
+        what = f"runs without the plugin {Grafana.plugin}, so it shows no logs"
+        yield Finding(Severity.WARNING, job, what, f"{_remedy(site.config.components.grafana)}, and start it anew")
 
 
 def _remedy(grafana: Grafana) -> str:

@@ -50,6 +50,8 @@ class RunningGrafana:
     loaded: dict[str, str]
 
     def plugins(self) -> dict[str, str]:
+        if not self.loaded:
+            raise Unreachable("Grafana cannot be reached", hint="")
         return self.loaded
 
 
@@ -533,6 +535,12 @@ class TestLogPlugin:
         patient.plugins = {"another": "1.0.0"}
         said = (WARNING, f"obs-grafana: runs without the plugin {self.ID}, so it shows no logs")
         assert patient.trouble(self.wanted(**given)) == said
+
+    def test_a_running_grafana_that_does_not_answer_here_stops_no_deploy(self, patient: Patient) -> None:
+        patient.world.consul.register("grafana", port=3000, meta={"obsctl_stack": "obs"})
+        assert patient.troubles(self.wanted()) == []
+        said = "what it has loaded cannot be seen from here: Grafana cannot be reached"
+        assert said in [finding.what for finding in patient.examine(self.wanted())]
 
 
 def test_grafana_tells_its_plugins_among_its_metrics() -> None:
