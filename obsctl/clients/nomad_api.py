@@ -137,7 +137,8 @@ class NomadClient:
         return self._session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
 
     def volumes(self) -> list[Json]:
-        return list(self._session.request("GET", "/v1/volumes", params={"type": "host"}).json())
+        answer = self._session.request("GET", "/v1/volumes", params={"type": "host"})
+        return list(answer.json()) if answer.text else []  # before 1.10 Nomad knows none, and says nothing
 
     def create_volume(self, volume: Json) -> str:
         answer = self._session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})

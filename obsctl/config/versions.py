@@ -108,6 +108,12 @@ NEEDS = (
         _system_jobs,
         Severity.INFO,
     ),
+    Need(
+        "nomad",
+        (1, 11),
+        "chroots of `exec` without `/etc/passwd`",
+        "a `chroot_env` of your own must have it: the user of the tasks, nobody, is looked for there",
+    ),
     REJOIN_AGE,
 )
 
