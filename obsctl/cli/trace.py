@@ -146,7 +146,8 @@ def _text(app: App, found: Trace, lines: list[Line], jaeger: JaegerApi) -> str:
 
     rows = trace_view.draw(found, width=app.ui.width(), lines=lines, attributes=app.ui.verbosity > 0)
     tree = [app.ui.paint(row).rstrip() for row in [trace_view.head(found), *rows]]
-    foot = [f"Logs:   obsctl logs --trace {found.trace_id}{_since(found)}", f"Jaeger: {_page(found, jaeger)}"]
+    logs = [f"Logs:   obsctl logs --trace {found.trace_id}{_since(found)}"]
+    foot = [*([] if app.loaded.config.logs.endpoint else logs), f"Jaeger: {_page(found, jaeger)}"]
     return "\n".join([*tree, "", app.ui.paint(trace_view.summary(found)), *foot])
 
 

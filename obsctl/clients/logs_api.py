@@ -8,6 +8,7 @@ from datetime import datetime
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
+from obsctl.errors import ServerFailed
 
 
 class LogsClient:
@@ -15,6 +16,7 @@ class LogsClient:
 
     def __init__(self, server: Server) -> None:
         self.address = server.address
+        self._server = server
         self._session = Session(server)
 
     def ready(self) -> bool:
@@ -30,5 +32,9 @@ class LogsClient:
 
     def _query(self, **form: str | int) -> list[Json]:
         answer = self._session.request("POST", "/select/logsql/query", data=form, text=True)
-        # By its bytes: what others call a line break may stand in a line, and what is no UTF-8, too.
-        return [json.loads(line.decode(errors="replace")) for line in answer.content.split(b"\n") if line]
+        try:
+            # By its bytes: what others call a line break may stand in a line, and what is no UTF-8, too.
+            return [json.loads(line.decode(errors="replace")) for line in answer.content.split(b"\n") if line]
+        except ValueError:
+            what = f"{self._server} answered something that is not lines of JSON"
+            raise ServerFailed(what, hint=self._server.down) from None

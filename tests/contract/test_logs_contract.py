@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import LogsApi
-from obsctl.errors import Rejected, Unreachable
+from obsctl.errors import Rejected, ServerFailed, Unreachable
 from obsctl.telemetry import stored_logs
 from obsctl.telemetry.lines import SECOND, Line, Query, in_order
 from obsctl.telemetry.stored_logs import StoredTail, from_store, logsql, of_trace
@@ -20,6 +21,7 @@ from tests.contract.telemetry import running_logs
 from tests.fakes import FakeLogs
 from tests.otlp import TRACE, attributes, records, send_logs
 from tests.ports import free_port
+from tests.stub_server import Answer, stub_server
 
 SPAN = "00f067aa0ba902b7"
 HOSTILE = 'GET /x?a=b "quoted" \\back \\" (paren) 100% `tick` é {brace} | pipe or not :=* <x> \t$1 \x00 \u2028 [a-z]'
@@ -253,6 +255,18 @@ def test_thousands_of_lines_come_in_order(server: LogsApi) -> None:
 
 
 @pytest.mark.real
+def test_one_that_is_stopped_has_kept_every_line(tmp_path: Path) -> None:
+    now = time.time_ns()
+    lines = [(now + number, f"{number}", {}) for number in range(5000)]
+    with running_logs(tmp_path) as store:
+        given = [records({"service_name": "web"}, *lines)]
+        send_logs(store.address, given, path="/insert/opentelemetry/v1/logs", **{"VL-Stream-Fields": "service.name"})
+    with running_logs(tmp_path) as store:
+        found = from_store(store.lines("*", start=now, end=now + SECOND, limit=10_000))
+    assert [line.text for line in found] == [text for _, text, _ in lines]
+
+
+@pytest.mark.real
 def test_a_message_of_fields_alone_is_shown(server: LogsApi) -> None:
     body = {"kvlistValue": {"values": attributes(message="paid", amount=7)}}
     record = {"timeUnixNano": str(time.time_ns()), "body": body}
@@ -274,3 +288,17 @@ def test_one_that_is_away_says_what_to_do() -> None:
     with pytest.raises(Unreachable, match="VictoriaLogs at http://127") as caught:
         store.lines("*", start=0, end=1, limit=1)
     assert caught.value.hint == "`obsctl status` shows whether victorialogs runs, and why not"
+
+
+def test_one_that_breaks_off_with_words_of_its_own_is_told_of() -> None:
+    with stub_server() as server:
+        server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a"}\ncannot execute query')]
+        with pytest.raises(ServerFailed, match="is not lines of JSON"):
+            connect.logs(server.address).lines("*", start=0, end=1, limit=1)
+
+
+def test_what_is_no_utf8_is_shown_all_the_same() -> None:
+    with stub_server() as server:
+        server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a\xff\xe2\x80\xa8b"}\n')]
+        [line] = from_store(connect.logs(server.address).lines("*", start=0, end=1, limit=1))
+    assert line.text == "a\ufffd\u2028b"

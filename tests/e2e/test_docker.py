@@ -88,7 +88,7 @@ def test_each_component_runs_in_its_image_as_the_user_of_the_image(stack: Stack,
     assert sorted(containers) == sorted(spec.name for spec in specs)
     for spec in specs:
         container = containers[spec.name]
-        assert container["Config"]["Image"].removesuffix(docker_images.AGENT) == spec.settings(Config()).image
+        assert container["Config"]["Image"] == spec.settings(Config()).image
         assert not container["HostConfig"]["Privileged"]
         assert container["HostConfig"]["NetworkMode"] == "host"
         uids = psutil.Process(container["State"]["Pid"]).uids()

