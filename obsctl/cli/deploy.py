@@ -162,8 +162,9 @@ def _rendered(app: App) -> Rendered:
     loaded = app.loaded
     rendered = render_stack(loaded.config, loaded.root, compiled=private_cache(f"templates-{__version__}"))
     findings = check(rendered, check_tools(loaded.config), Approvals(private_cache("approved")))
-    of_dashboards = dashboard_lint.lint(dashboards.shipped(loaded.root))  # its warnings: obsctl dashboards lint
-    findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
+    if loaded.config.components.grafana.enabled:
+        of_dashboards = dashboard_lint.lint(dashboards.shipped(loaded.root))  # its warnings: obsctl dashboards lint
+        findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
     for finding in findings:
         if finding.severity is not Severity.ERROR:
             app.ui.finding(finding)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,14 @@ class Approvals:
     folder: Path | None = None
 
     @staticmethod
-    def key(program: Path, arguments: Sequence[str], text: str) -> str:
-        """Names one approval. The program counts as another when its file is. Raises OSError when there is none."""
+    def key(program: Path, arguments: Sequence[str], environ: Mapping[str, str], text: str) -> str:
+        """Names one approval. The program counts as another when its file is. Raises OSError when there is none.
+
+        environ: what the program is given beside the user's own.
+        """
         file = program.stat()
         identity = [str(program), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns]
-        return hashlib.sha256(json.dumps([*identity, *arguments, text]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*identity, *arguments, sorted(environ.items()), text]).encode()).hexdigest()
 
     def __contains__(self, key: str) -> bool:
         return self.folder is not None and (self.folder / key).is_file()

@@ -38,15 +38,15 @@ _STAND_INS = {"NOMAD_ADDR": "127.0.0.1:1", "NOMAD_IP": "127.0.0.1", "NOMAD_PORT"
 def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = NONE_KEPT) -> list[Finding]:
     """Every fault of the rendered rules and configuration files.
 
-    tools: the paths of TOOLS. A warning says what was not checked for want of one; the rules' PromQL is parsed here in
-    any case. A collector's file is looked at by itself, without the addresses that its job adds. approvals: what they
-    have approved before, and need not look at again.
+    tools: the paths of TOOLS. A warning says what was not checked for want of one; without promtool the rules' PromQL
+    is parsed here at least. A collector's file is looked at by itself, without the addresses that its job adds.
+    approvals: what they have approved before, and need not look at again.
     """
     content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
     texts = {"alert rules": rules, **{key.removeprefix("config/"): value for key, value in content.items()}}
     by_tool = [each for each in _BY_TOOL if each[0] in texts]  # a component that is not enabled has no file
-    findings = [*_check_promql(rules), *_check_lock(rendered)]
+    findings = [*(() if tools.get("promtool") else _check_promql(rules)), *_check_lock(rendered)]
     with ThreadPoolExecutor() as pool:  # the tools start together
         found = [
             pool.submit(_by_tool, tool, path, arguments, where, texts[where], approvals)
@@ -87,10 +87,11 @@ def _by_tool(
     tool: str, path: Path, arguments: Sequence[str], where: str, text: str, approvals: Approvals
 ) -> list[Finding]:
     try:
-        approval = Approvals.key(path, arguments, text)
+        given = {name: _stand_in(name) for name in _VARIABLE.findall(text)}
+        approval = Approvals.key(path, arguments, given, text)
         if approval in approvals:
             return []
-        ended = _run([path, *arguments], where, text)
+        ended = _run([path, *arguments], given, where, text)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")]
     if ended.returncode:
@@ -99,11 +100,12 @@ def _by_tool(
     return []
 
 
-def _run(command: Sequence[str | Path], where: str, text: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: Sequence[str | Path], given: Mapping[str, str], where: str, text: str
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
         file = Path(folder, where.replace(" ", "-"))
         file.write_text(text, encoding="utf-8")
-        given = {name: _stand_in(name) for name in _VARIABLE.findall(text)}
         environ = {**os.environ, **given}
         return subprocess.run(
             [*command, file], env=environ, capture_output=True, text=True, timeout=TIMEOUT, check=False
