@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from obsctl import lease
-from obsctl.errors import Unreachable
+from obsctl.errors import Forbidden, Unreachable
 from tests.command import Obsctl, Ran
 from tests.world import ALERT_PATH, OTHERS_OFF, SECRET, World
 
@@ -235,3 +235,42 @@ class TestDoctor:
         assert (ran.code, document["healthy"], document["counts"]["error"]) == (0, True, 0)
         assert document["counts"]["warning"] >= 1
         assert {"severity", "where", "what", "hint"} == set(document["findings"][0])
+
+
+@pytest.mark.parametrize("command", [["plan"], ["deploy", "--yes"], ["deploy", "--yes", "prometheus"]])
+def test_what_the_cluster_cannot_do_is_refused_before_anything_changes(
+    folder: Path, obsctl: Obsctl, world: World, command: list[str]
+) -> None:
+    world.nomad.agent_version = lambda: "1.9.7"  # type: ignore[method-assign]
+    dynamic = {"prometheus": {"storage": {"kind": "dynamic"}}, "warden": {"driver": "raw_exec"}}
+    (folder / "obsctl.yaml").write_text(json.dumps({"components": {**OTHERS_OFF, **dynamic}}))
+    ran = obsctl(*command)
+    assert ran.code == 1
+    assert (
+        "components.prometheus.storage.kind: dynamic host volumes need Nomad 1.10 or newer, and this is 1.9.7"
+        in ran.err
+    )
+    assert "storage.kind: host" in ran.err.splitlines()[-1]
+    assert (world.registered(), world.nomad.volumes(), world.consul.entries("")) == ([], [], [])
+
+
+def test_servers_that_do_not_tell_their_version_are_taken_as_they_are(
+    folder: Path, obsctl: Obsctl, world: World
+) -> None:
+    world.nomad.failures["agent_version"] = world.consul.failures["agent_version"] = Forbidden("no", hint="")
+    assert obsctl("plan").code == 0
+
+
+def test_a_server_newer_than_all_that_was_tried_is_a_warning(folder: Path, obsctl: Obsctl, world: World) -> None:
+    world.consul.agent_version = lambda: "9.0.0"  # type: ignore[method-assign]
+    ran = obsctl("plan")
+    assert ran.code == 0
+    assert "consul: is 9.0.0, and the newest that obsctl was tried with is 1.22" in ran.err
+
+
+def test_validate_refuses_by_the_version_that_the_file_gives(folder: Path, obsctl: Obsctl) -> None:
+    config = {"nomad": {"version": "1.9"}, "components": {**OTHERS_OFF, "prometheus": {"storage": {"kind": "dynamic"}}}}
+    (folder / "obsctl.yaml").write_text(json.dumps(config))
+    ran = obsctl("validate")
+    assert ran.code == 1
+    assert "components.prometheus.storage.kind: dynamic host volumes need Nomad 1.10 or newer" in ran.err
