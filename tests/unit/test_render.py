@@ -113,6 +113,13 @@ def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:
         }
 
 
+@pytest.mark.parametrize("identity", [True, False])
+def test_prometheus_asks_with_the_token_of_obsctl_yaml_where_nomad_gives_the_task_one_too(identity: bool) -> None:
+    """Nomad sets CONSUL_HTTP_TOKEN then, which Prometheus prefers to the token of its configuration."""
+    text = hcl("prometheus", consul={"token": "env:C", "workload_identity": identity})
+    assert ("CONSUL_HTTP_TOKEN={{ .consul_token }}" in text) is identity
+
+
 def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> None:
     with_token = content(render(config(consul={"token": "env:C"}), NOWHERE), "obsctl/obs/config/prometheus.yml")
     without = content(render(config(), NOWHERE), "obsctl/obs/config/prometheus.yml")
