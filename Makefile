@@ -20,7 +20,7 @@ DEBIAN_ROOT := test "$$(id -u)" = 0 && command -v apt-get >/dev/null
 bring = missing=; for need in $(1); do command -v $${need%%:*} >/dev/null || missing="$$missing $${need\#*:}"; done; \
   if test -z "$$missing"; then :; \
   elif $(DEBIAN_ROOT); then apt-get update -qq && \
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends $$missing; \
   else echo "This needs what Debian packages as$$missing: install that, or run it as root on Debian."; exit 1; fi
 # Only root can start a Docker daemon, and only then are its tests run.
 TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-registry node:nodejs npm:npm \
