@@ -18,6 +18,7 @@ from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 BUILD_TIMEOUT = 3600.0  # seconds
+VERSION_TIMEOUT = 10.0
 SHOWN_LINES = 12
 OLDEST_GO = 21  # of Go 1: the first that gets the toolchain which a go.mod names
 
@@ -96,12 +97,27 @@ class GoBuild:
 
     def _obstacles(self, go: str) -> Iterator[str]:
         """What is known to keep a build from succeeding, which Go says in other words or not at all."""
-        asked = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=self.environ)
-        version = re.fullmatch(r"go1\.(\d+)\S*", asked.stdout.strip())
+        version = re.fullmatch(r"go1\.(\d+)\S*", self._go_version(go))
         if version and int(version[1]) < OLDEST_GO:
             yield f"{go} is {version[0]}; 1.{OLDEST_GO} or newer is needed, which fetches the Go that this asks for"
         if self.project.has_c and not shutil.which(self.environ.get("CC", "gcc"), path=self.environ.get("PATH")):
             yield "a part of it is C, and there is no C compiler (on Debian: apt-get install gcc libc6-dev)"
+
+    def _go_version(self, go: str) -> str:
+        """As Go tells it: "go1.26.8"; empty when it does not."""
+        command = [go, "env", "GOVERSION"]
+        try:
+            asked = subprocess.run(
+                command,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=VERSION_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return asked.stdout.decode(errors="replace").strip()
 
     def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()

@@ -24,8 +24,9 @@ from tests.release_site import VERSION_LINES, install
 
 NAMES = tuple(SERVERS)
 MARK = "OBSCTL_TEST_GATHER"
-# Where $built has a file of each project that this one waits for, it is built; $order tells who was.
+# Builds a project when it is told to go on, and writes down in which order it was asked.
 GO = """#!/bin/sh
+[ "$1" = build ] || exit 1
 project=$(sed -n 's/^module //p' go.mod)
 echo $project >> {folder}/order
 until [ -e {folder}/go-on-$project ]; do sleep 0.02; done
