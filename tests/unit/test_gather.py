@@ -148,8 +148,11 @@ def test_an_interrupt_at_any_moment_leaves_nothing(
     tmp_path: Path, machine: dict[str, str], moments: Iterator[float]
 ) -> None:
     for moment in moments:
-        command = [sys.executable, "-c", "from obsctl.cli.root import run; run(['dev', 'binaries'])"]
+        code = "from obsctl.cli.root import run; print('it runs', flush=True); run(['dev', 'binaries'])"
+        command = [sys.executable, "-c", code]
         process = subprocess.Popen(command, env=machine, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout
+        assert process.stdout.readline() == b"it runs\n"
         time.sleep(moment)
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=30)[0].decode()
