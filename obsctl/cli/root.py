@@ -140,8 +140,8 @@ def run(argv: list[str] | None = None) -> None:
     """Run the command line and exit: the boundary at which errors become words and exit codes."""
     arguments = globals_first(sys.argv[1:] if argv is None else argv)
     ui = Ui(as_json="--json" in arguments or "OBSCTL_JSON" in os.environ)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         result: Any = cli.main(args=arguments, prog_name="obsctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
