@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.skipif(os.getuid() != 0, reason="Nomad's exec driver and another owner of a folder need root"),
 ]
 NOBODY = 65534
+COMPONENT = "alert-sink"  # any that needs no other
 JOB = """
 job "%(name)s" {
   type = "service"
@@ -97,8 +98,9 @@ def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list
     """What a deploy of this one job changed."""
     consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
     job: Json = {**nomad.parse_job(JOB % {"name": name}), **keys}
-    whole = marked(job, stack=name, component="main", spec=str(keys))
-    desired = Desired(name, (DesiredJob("main", name, str(keys), whole),), (), {}, (Volume(name, "main", NOBODY),))
+    whole = marked(job, stack=name, component=COMPONENT, spec=str(keys))
+    jobs, volumes = (DesiredJob(COMPONENT, name, str(keys), whole),), (Volume(name, COMPONENT, NOBODY),)
+    desired = Desired(name, jobs, (), {}, volumes)
     observed = observe(desired, nomad, consul)
     applied = apply(plan(desired, observed), desired, observed, Tools(nomad, consul, lambda _: None, timeout=30))
     return [f"{change.action.value} {change.name}" for change in applied.changes]
