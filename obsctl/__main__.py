@@ -20,10 +20,14 @@ def main() -> None:
         with open(HELP_FILE, encoding="utf-8") as file:
             sys.stdout.write(file.read())
         return
-    gc.set_threshold(50_000)  # the usual 700 make the many imports of a command a tenth slower
+    # Looking for garbage takes a third of a short command, which makes hardly any: while it imports, and as it ends.
+    gc.set_threshold(50_000)
     from obsctl.cli.root import run
 
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()
 
 
 def _has_full_width() -> bool:
