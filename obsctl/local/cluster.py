@@ -203,6 +203,8 @@ class Cluster:
 
     def _link_what_comes(self, coming: Gathering, names: Sequence[str], emit: Emit) -> None:
         """The cluster runs; jobs find a program from the moment that it is linked."""
+        if names:
+            emit(Event("cluster", "ok", f"runs; for jobs are still to come: {', '.join(names)}"))
         for name in names:
             try:
                 found = coming.found(name)

@@ -127,14 +127,16 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
             running.touch()
 
     waited: list[Event] = []
+    told: list[Event] = []
     monkeypatch.setattr(Cluster, "_start", deploy_and_start)
     with pytest.raises(ObsctlError, match="has no jaeger, prometheus on its PATH") as caught:
         cluster.await_programs(["jaeger", "prometheus"])
     assert "obsctl dev up" in caught.value.hint
-    cluster.up(auto_ports=True)
+    cluster.up(auto_ports=True, emit=told.append)
     deploys[0].join(timeout=10)
     assert not deploys[0].is_alive()
     assert waited[0].text == "obsctl dev up is still getting jaeger; waiting for that"
+    assert "runs; for jobs are still to come: jaeger" in [event.text for event in told]
     assert set(seen) == {*NEEDED, *FOR_JOBS, "obsctl"} - {"jaeger"}
     assert (cluster.folder.bin / "jaeger").resolve().is_relative_to(tmp_path / "cache")
     assert not cluster.folder.is_being_filled()
