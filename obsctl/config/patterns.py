@@ -17,21 +17,24 @@ _NOT_IN_RE2 = {
     r"\(\?[a-zA-Z]*[aLux]": "has a flag other than i, m, s and U",
     r"[*+?}]\+": "has a repetition that never gives back (+ after another one)",
 }
-# What RE2 has and Python has not, as something that is alike for a check of the rest.
-_ONLY_IN_RE2 = ((r"\\Q.*?(\\E|$)", "x"), (r"\\z", r"\\Z"), (r"\\[pP](\{\^?\w+\}|\w)", r"\\w"), (r"\(\?[imsU]+\)", ""))
+# What RE2 has and Python has not, as something alike that Python has.
+_ONLY_IN_RE2 = {
+    r"\\Q.*?(\\E|$)": "x",
+    r"\\z": r"\\Z",
+    r"\\[pP](\{\^?\w+\}|\w)": r"\\w",
+    r"\[:\^?\w+:\]": r"\\w",
+    r"\(\?[imsU]+\)": "",
+}
 
 
 def _re2(pattern: str) -> str:
     if not pattern.isprintable():
         raise ValueError("must be one line")
-    plain = _CLASS.sub("x", _ESCAPED.sub("x", pattern))
-    said = [words for found, words in _NOT_IN_RE2.items() if re.search(found, plain)]
-    said += ["refers back to a group"] if re.search(r"(?<!\\)(\\\\)*\\[1-9]", pattern) else []
-    if said:
-        raise ValueError(f"{said[0]}, which the collector's patterns (RE2) cannot")
     likeness = pattern
-    for found, alike in _ONLY_IN_RE2:
+    for found, alike in _ONLY_IN_RE2.items():
         likeness = re.sub(found, alike, likeness)
+    if objection := _objection(likeness):
+        raise ValueError(f"{objection}, which the collector's patterns (RE2) cannot")
     try:
         compiled = re.compile(likeness)
     except (re.error, OverflowError, RecursionError) as error:
@@ -39,6 +42,14 @@ def _re2(pattern: str) -> str:
     if compiled.search(""):
         raise ValueError("is found in an empty text, so everywhere: say what there must be at least")
     return pattern
+
+
+def _objection(pattern: str) -> str | None:
+    """What it asks for that RE2 has not; None when there is nothing."""
+    if re.search(r"(?<!\\)(\\\\)*\\[1-9]", pattern):
+        return "refers back to a group"
+    plain = _CLASS.sub("x", _ESCAPED.sub("x", pattern))  # where a bracket is no letter and no member of a class
+    return next((words for found, words in _NOT_IN_RE2.items() if re.search(found, plain)), None)
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_re2)]

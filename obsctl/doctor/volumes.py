@@ -12,8 +12,11 @@ from obsctl.model import Finding, Severity
 from obsctl.stack import components, storage
 from obsctl.stack.components import job_id
 
-ALLOCATIONS = "obsctl-nomad-alloc"
-"""The host volume through which the agent in a container reads the logs of Nomad's allocations."""
+_OF_THE_NODE = {
+    "obsctl-nomad-alloc": "with the client's alloc_dir as path",
+    "obsctl-host-root": "with / as path",
+}
+"""The host volumes through which an agent in a container sees the logs of all allocations, and the node's disks."""
 
 
 def offered(site: Site) -> Iterator[Finding]:
@@ -34,8 +37,8 @@ def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
         return
     nodes = ", ".join(sorted(node["Name"] for node in lacking))
     declared = f'client {{ host_volume "{source}" {{ path = … }} }} in the configuration of the Nomad client'
-    if source == ALLOCATIONS:
-        hint = f"{declared}, with the client's alloc_dir as path and read_only = true"
+    if source in _OF_THE_NODE:
+        hint = f"{declared}, {_OF_THE_NODE[source]} and read_only = true"
     elif source == site.config.components.grafana.plugins_volume:
         hint = f"{declared}, with the folder that holds the plugin as path and read_only = true"
     else:

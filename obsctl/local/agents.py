@@ -22,6 +22,7 @@ SERVER = "nomad-server"
 CLIENT = "nomad-client"
 AGENTS = (CONSUL, SERVER, CLIENT)
 ALLOC_VOLUME = "obsctl-nomad-alloc"
+ROOT_VOLUME = "obsctl-host-root"
 
 Json = dict[str, Any]
 
@@ -130,8 +131,11 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             # Short, so that the Task API's socket below it fits into a socket's path.
             "alloc_dir": str(state / "alloc"),
             "meta": {"obsctl_volumes": str(state / "volumes")},
-            # Where a collector in a container of its own finds the logs of all tasks.
-            "host_volume": {ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True}},
+            # Where a collector in a container of its own finds the logs of all tasks, and the node's disks.
+            "host_volume": {
+                ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True},
+                ROOT_VOLUME: {"path": "/", "read_only": True},
+            },
             # They ask for metadata that only a cloud has; that takes time and can keep the agent from starting.
             "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from obsctl.cli import wire
 from obsctl.cli.wire import Clients, StackClients
@@ -26,6 +29,7 @@ from tests.world import ALERT_PATH, OTHERS_OFF
 
 OBSCTL = str(Path(sys.executable).parent / "obsctl")
 TELEMETRY = ("victorialogs", "jaeger", "otel-gateway", "otel-agent")
+_USED = r'system_filesystem_usage_bytes\{.*mountpoint="([^"]+)".*state="used".*\} (\S+)'
 DEMO = ("hello-service", "response-service", "traffic")
 
 
@@ -145,3 +149,15 @@ def port_keys(section: type[Components] | type[Demo], name: str) -> list[str]:
     """The keys of a component's ports: port, grpc_port."""
     settings = getattr(section(), name.replace("-", "_"))
     return [key for key in type(settings).model_fields if key.endswith("port")]
+
+
+def node_disks(stack: Stack) -> dict[str, float]:
+    """What an agent has measured: mount point -> bytes that are used."""
+    [entry] = stack.clients.consul.health("otlp-metrics")
+    page = f"http://{entry['Service']['Address']}:{entry['Service']['Port']}/metrics"
+
+    def found() -> dict[str, float]:
+        text = requests.get(page, timeout=10).text
+        return {name: float(used) for name, used in re.findall(_USED, text)}
+
+    return wait_until(found, timeout=60, what="the node's disks in the metrics", hint="")

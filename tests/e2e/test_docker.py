@@ -25,7 +25,7 @@ from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests import docker_images, needs
 from tests.conftest import running_cluster
 from tests.docker_daemon import Docker, daemon
-from tests.e2e.stack import TELEMETRY, Stack, owners_below, write_config
+from tests.e2e.stack import TELEMETRY, Stack, node_disks, owners_below, write_config
 from tests.e2e.telemetry import SERVICES, Telemetry
 from tests.image_registry import image_registry
 from tests.world import ALERT_PATH, NOWHERE
@@ -121,6 +121,13 @@ def test_the_agent_reads_the_logs_of_other_containers_from_nomads_folder(stack: 
     telemetry, since = Telemetry(stack), SYSTEM_CLOCK.now() - 3600
     query = '{"nomad.job"="obs-alertmanager"}'
     wait_until(lambda: telemetry.lines(query, since), timeout=60, what="lines of Alertmanager", hint="")
+
+
+def test_the_agent_sees_the_nodes_disks_by_their_names_there(stack: Stack) -> None:
+    disks = node_disks(stack)
+    node = os.statvfs("/")
+    assert disks["/"] == pytest.approx((node.f_blocks - node.f_bfree) * node.f_frsize, rel=0.1)
+    assert not [name for name in disks if name.startswith(("/host", "/nomad-alloc", "/var/lib/otelcol"))]
 
 
 def test_grafanas_files_are_where_its_image_looks_for_them(stack: Stack, docker: Docker) -> None:

@@ -84,7 +84,12 @@ def test_a_collector_starts_with_it_and_finds_nothing_deprecated(collector: str,
     """Without what its job adds: that may be older, and know nothing of what is new."""
     [text] = [item.value for item in rendered(name).content if item.key.endswith(f"config/otel-{collector}.yml")]
     (tmp_path / "collector.yml").write_text(text)
-    environ = task("grpc", "http", "health") | {"NOMAD_ALLOC_DIR": str(tmp_path), "HOST_ROOT": "", "HOST_MOUNTS": "."}
+    environ = task("grpc", "http", "health") | {
+        "NOMAD_ALLOC_DIR": str(tmp_path),
+        "HOST_AT": "",
+        "HOST_ROOT": "",
+        "HOST_MOUNTS": ".",
+    }
     environ |= dict.fromkeys(("NODE_ID", "NODE_NAME", "DATACENTER"), "x")
     with running([str(program("otelcol")), "--config=collector.yml"], tmp_path, **environ):
         until_it_answers(lambda: answers(f"http://{environ['NOMAD_ADDR_health']}"), tmp_path)

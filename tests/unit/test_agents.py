@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from obsctl.config.versions import Version
-from obsctl.local.agents import AGENTS, ALLOC_VOLUME, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
+from obsctl.local.agents import (
+    AGENTS,
+    ALLOC_VOLUME,
+    CLIENT,
+    CONSUL,
+    ROOT_VOLUME,
+    SERVER,
+    Addresses,
+    command,
+    config_text,
+    uses_of,
+)
 from obsctl.local.ports import Ports
 
 STATE = Path("/state")
@@ -48,7 +59,10 @@ def test_client_knows_its_server_and_its_volumes() -> None:
     client = config(CLIENT)["client"]
     assert client["servers"] == ["127.0.0.1:11004"]
     assert client["meta"] == {"obsctl_volumes": "/state/volumes"}
-    assert client["host_volume"] == {"obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": True}}
+    assert client["host_volume"] == {
+        "obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": True},
+        "obsctl-host-root": {"path": "/", "read_only": True},
+    }
     assert config(CLIENT)["plugin"]["raw_exec"]["config"]["enabled"] is True
 
 
@@ -60,8 +74,8 @@ def test_tasks_get_ports_that_no_other_cluster_of_this_machine_hands_out() -> No
 def test_client_offers_host_volumes_by_name() -> None:
     text = config_text(CLIENT, STATE, PORTS, [Path("/state/host-volumes/obs-jaeger")])
     offered = json.loads(text)["client"]["host_volume"]
-    assert offered == {ALLOC_VOLUME: {"path": "/state/alloc", "read_only": True},
-                       "obs-jaeger": {"path": "/state/host-volumes/obs-jaeger"}}  # fmt: skip
+    assert offered.pop("obs-jaeger") == {"path": "/state/host-volumes/obs-jaeger"}
+    assert set(offered) == {ALLOC_VOLUME, ROOT_VOLUME}
     assert "obs-jaeger" not in config_text(SERVER, STATE, PORTS, [Path("/state/host-volumes/obs-jaeger")])
 
 

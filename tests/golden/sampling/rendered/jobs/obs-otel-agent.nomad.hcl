@@ -49,6 +49,12 @@ job "obs-otel-agent" {
       read_only = true
     }
 
+    volume "host-root" {
+      type      = "host"
+      source    = "obsctl-host-root"
+      read_only = true
+    }
+
     service {
       name     = "otel-agent"
       provider = "consul"
@@ -129,6 +135,12 @@ job "obs-otel-agent" {
         NODE_ID    = "${node.unique.id}"
         NODE_NAME  = "${node.unique.name}"
         DATACENTER = "${node.datacenter}"
+
+        # The node's file systems: below /host. Docker and Podman mount all of them there; exec mounts the first alone, and
+        # its task sees no mounts but its own.
+        HOST_AT     = "/host"
+        HOST_ROOT   = "/host"
+        HOST_MOUNTS = "."
       }
 
       template {
@@ -157,6 +169,12 @@ job "obs-otel-agent" {
       volume_mount {
         volume      = "nomad-alloc"
         destination = "/nomad-alloc"
+        read_only   = true
+      }
+
+      volume_mount {
+        volume      = "host-root"
+        destination = "/host"
         read_only   = true
       }
 
