@@ -209,9 +209,10 @@ job "platform-otel-agent" {
       }
 
       volume_mount {
-        volume      = "host-root"
-        destination = "/host"
-        read_only   = true
+        volume           = "host-root"
+        destination      = "/host"
+        read_only        = true
+        propagation_mode = "host-to-task" # what the node mounts later, too; Docker wants it for what its own folder lies in
       }
 
       driver = "docker"
