@@ -37,7 +37,7 @@ help:
 	@echo "make lint | types | unit | real | timing   one part of it"
 	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
 	@echo "make push REGISTRY=registry.example.org/team   and push it there"
-	@echo "make bench      start-up, plan, deploy and drill timing, measured"
+	@echo "make bench      start-up, plan, deploy, log lines and drill timing, measured"
 
 install: $(INSTALLED)
 
@@ -132,6 +132,7 @@ bench: $(INSTALLED)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python -m bench.plan
 	$(BIN)/python -m bench.deploy
+	$(BIN)/python -m bench.log_lines
 	$(BIN)/python bench/drill_timing.py
 
 clean:

@@ -62,11 +62,31 @@ def daemon() -> Iterator[Docker]:
         f"--pidfile={folder}/pid", f"--host=unix://{folder}/docker.sock", "--bridge=none", "--iptables=false",
         "--ip6tables=false", "--ip-masq=false",
     ]  # fmt: skip
+    with shared_root(), running_daemon(argv, folder, docker):
+        yield docker
+
+
+@contextmanager
+def shared_root() -> Iterator[None]:
+    """As systemd makes it; Docker takes no volume of / without."""
+    told = subprocess.run(["findmnt", "-n", "-o", "PROPAGATION", "/"], capture_output=True, text=True, check=True)
+    if "shared" in told.stdout:
+        yield
+        return
+    subprocess.run(["mount", "--make-shared", "/"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", f"--make-{told.stdout.strip().split(',')[0]}", "/"], check=True)
+
+
+@contextmanager
+def running_daemon(argv: list[str], folder: Path, docker: Docker) -> Iterator[None]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         wait_until(lambda: _check(process, folder) and docker.answers(), timeout=60, what="dockerd", hint="")
-        yield docker
+        yield
     finally:
         if process.poll() is None:
             # After Ctrl-C it is ending already, and does not answer.

@@ -224,6 +224,8 @@ class OtelAgent(Component):
     resources: Resources = Resources(cpu=200, memory=256)
     queue: QueueSize = 256
     """MB on disk, for each of traces, logs and metrics, of what the gateway cannot take at the moment."""
+    disks: bool = True
+    """Whether an agent in a container sees the disks of its node, which takes the host volume obsctl-host-root."""
     storage: Storage = Storage()
     """Where queues are kept, and how far each log was read."""
 

@@ -370,6 +370,14 @@ class TestVolumes:
         patient.nodes.append(node("node-2"))
         assert patient.trouble() == (ERROR, "obs-prometheus: the host volume obs-prometheus is missing on node-2")
 
+    @pytest.mark.parametrize("name", ["obsctl-nomad-alloc", "obsctl-host-root"])
+    def test_what_an_agent_mounts_of_its_node_is_told_with_its_path(self, patient: Patient, name: str) -> None:
+        stanza = f'client {{ host_volume "{name}" {{ path = … }} }} in the configuration of the Nomad client'
+        path = {"obsctl-nomad-alloc": "the client's alloc_dir", "obsctl-host-root": "/"}[name]
+        wanted = config(components={"prometheus": {"storage": {"source": name}}})  # stands in for the agent
+        [finding] = [finding for finding in patient.examine(wanted) if name in finding.what]
+        assert finding.hint == f"{stanza}, with {path} as path and read_only = true"
+
     def test_raw_exec_wants_a_folder_of_the_node(self, patient: Patient) -> None:
         assert patient.troubles(RAW) == []
         patient.nodes[0]["Meta"] = {}
