@@ -276,6 +276,16 @@ class TestRegister:
         assert seen == list(range(seen[0], 30_000))
         assert len(subject.nomad.log_files(subject.nomad.job_allocations(job["ID"])[0]["ID"])) > 2
 
+    def test_a_deployment_names_the_index_that_its_job_has_in_the_list_of_jobs(
+        self, subject: Subject, nomad: NomadApi
+    ) -> None:
+        """So a plan can tell whether it is that of the job as it is now, without asking for the job."""
+        job = subject.started()
+        nomad.register_job({**job, "Priority": 60})
+        deployment = subject.until_deployed(job["ID"])
+        [stub] = [stub for stub in nomad.jobs() if stub["ID"] == job["ID"]]
+        assert deployment["JobSpecModifyIndex"] == stub["JobModifyIndex"]
+
     def test_a_job_that_no_node_can_take_says_why(self, subject: Subject, nomad: NomadApi) -> None:
         job = subject.unplaceable()
         assert nomad.plan_job(job)["FailedTGAllocs"]["main"]["ConstraintFiltered"]
