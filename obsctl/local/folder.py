@@ -187,8 +187,8 @@ class Folder:
             return self.path.exists()
 
     def _unmount(self) -> None:
-        """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own."""
-        for partition in psutil.disk_partitions(all=True):
+        """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own. What lies on top goes first."""
+        for partition in reversed(psutil.disk_partitions(all=True)):
             if Path(partition.mountpoint).is_relative_to(self.path):
                 subprocess.run(["umount", partition.mountpoint], check=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,6 +147,17 @@ def test_link_replaces_an_older_one(folder: Folder, tmp_path: Path) -> None:
         folder.link("nomad", tmp_path / version)
     assert (folder.bin / "nomad").read_text() == "2"
     assert [entry.name for entry in folder.bin.iterdir()] == ["nomad"]
+
+
+def test_what_is_mounted_on_top_is_unmounted_first(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nomad 2.0 mounts a folder, and secrets within it: the one beneath is busy as long as the other is there."""
+    mounted = [f"{folder.path}/alloc/1", f"{folder.path}/alloc/1/secrets", "/elsewhere"]
+    unmounted: list[str] = []
+    partitions = [SimpleNamespace(mountpoint=point) for point in mounted]
+    monkeypatch.setattr(folder_module.psutil, "disk_partitions", lambda all: partitions)
+    monkeypatch.setattr(folder_module.subprocess, "run", lambda argv, check: unmounted.append(argv[1]))
+    folder.remove()
+    assert unmounted == [mounted[1], mounted[0]]
 
 
 def test_clear_tmp(folder: Folder) -> None:
