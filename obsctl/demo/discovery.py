@@ -104,6 +104,10 @@ class Discovery:
             )
         return random.choice(instances)
 
+    def has(self, service: str) -> bool:
+        """Whether there is a healthy instance."""
+        return bool(self._instances(service))
+
     def _instances(self, service: str) -> tuple[str, ...]:
         with self._lock:
             asked_at, known = self._known.get(service, (float("-inf"), ()))

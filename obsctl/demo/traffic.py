@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter
 
-from obsctl.demo import hello, telemetry
+from obsctl.demo import hello, response, telemetry
 from obsctl.demo.discovery import Consul, Discovery
 from obsctl.demo.visits import OUTCOMES, visit
 from obsctl.services.web import Server, create_app
@@ -22,6 +22,7 @@ VERSION = "1.0.0"
 # Several senders take turns, so that slow answers do not lower the rate; few enough for one hello-service.
 MAX_SENDERS = 16
 STOP_SECONDS = 5.0
+STARTING_SECONDS = 60.0
 
 _log = logging.getLogger("obsctl")
 _tracer = trace.get_tracer("obsctl.demo")
@@ -46,6 +47,16 @@ class Traffic:
         self._requests.labels(made.outcome).inc()
         return made.outcome
 
+    def wait_for_services(self, stop: threading.Event) -> None:
+        """Until both services of the demo are healthy, a minute at most.
+
+        A first deploy starts all at once, and what fails meanwhile is nobody's bug.
+        """
+        end = self._clock.monotonic() + STARTING_SECONDS
+        while not all(self._discovery.has(service) for service in (hello.NAME, response.NAME)):
+            if self._clock.monotonic() >= end or stop.wait(0.2):
+                return
+
     def keep_sending(self, *, first: float, interval: float, stop: threading.Event) -> None:
         """Send one request every `interval` seconds from `first` (monotonic) on, until `stop` is set."""
         slot = first
@@ -67,8 +78,9 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
     start = clock.monotonic()
     threads = [
         threading.Thread(
-            target=traffic.keep_sending,
-            kwargs={"first": start + turn / rate, "interval": senders / rate, "stop": stop},
+            target=_send,
+            args=(traffic, stop),
+            kwargs={"first": start + turn / rate, "interval": senders / rate},
             daemon=True,
         )
         for turn in range(senders)
@@ -82,6 +94,11 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
         deadline = clock.monotonic() + STOP_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def _send(traffic: Traffic, stop: threading.Event, *, first: float, interval: float) -> None:
+    traffic.wait_for_services(stop)
+    traffic.keep_sending(first=first, interval=interval, stop=stop)
 
 
 def run(*, bind: str, port: int, consul: Consul, rate: float) -> None:

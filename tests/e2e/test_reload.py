@@ -50,16 +50,17 @@ def test_the_program_runs_with_what_was_changed(stack: Stack) -> None:
     assert (before, kept(stack)) == (4, 2)
 
 
-def test_a_file_that_the_program_refuses_ends_the_deploy_with_its_words(stack: Stack) -> None:
+def test_a_file_that_the_program_does_not_run_with_ends_the_deploy_with_its_words(stack: Stack) -> None:
+    """It is well-formed, so nothing is found before; but the address is another machine's."""
     shipped = assets.shipped() / "templates" / "jaeger" / "jaeger.yml.j2"
     own = stack.folder / "templates" / "jaeger" / "jaeger.yml.j2"
     own.parent.mkdir(parents=True)
-    own.write_text(shipped.read_text() + "\nnonsense: true\n")
+    own.write_text(shipped.read_text().replace("${env:NOMAD_ADDR_http}", "192.0.2.1:16686"))
 
     ended = stack.run("deploy", "--yes", code=1)
 
     assert "obs-jaeger does not run with the new config/jaeger.yml" in ended.stderr
-    assert "invalid keys: nonsense" in ended.stderr
+    assert "cannot assign requested address" in ended.stderr
     assert "changed: nothing" in ended.stderr
 
     own.unlink()

@@ -7,10 +7,12 @@ from prometheus_client import CollectorRegistry
 
 from obsctl.demo.discovery import Consul, Discovery
 from obsctl.demo.traffic import Traffic, next_slot, sending
+from tests.fakes import FakeClock
 
 CONSUL = "http://127.0.0.1:8500"
 INSTANCE = {"Node": {"Address": ""}, "Service": {"Address": "10.0.0.2", "Port": 5050}}
 HEALTH = f"{CONSUL}/v1/health/service/hello-service"
+RESPONSE_HEALTH = f"{CONSUL}/v1/health/service/response-service"
 HELLO = "http://10.0.0.2:5050/hello"
 
 
@@ -18,6 +20,7 @@ HELLO = "http://10.0.0.2:5050/hello"
 def http():
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         mock.get(HEALTH, json=[INSTANCE])
+        mock.get(RESPONSE_HEALTH, json=[INSTANCE])
         yield mock
 
 
@@ -94,6 +97,34 @@ def test_the_pace_is_kept_and_there_is_no_burst_after_slow_answers(registry, mon
     monkeypatch.setattr(traffic, "send", script.send)
     traffic.keep_sending(first=0.0, interval=1.0, stop=script)
     assert script.sent_at == [0.0, 1.0, 2.0, 6.0, 7.0]
+
+
+@pytest.mark.parametrize("missing", [HEALTH, RESPONSE_HEALTH])
+def test_nothing_is_sent_before_both_services_are_there(http, registry, missing):
+    http.replace("GET", missing, json=[])
+    clock = FakeClock()
+    traffic = Traffic(Discovery(Consul(CONSUL), clock), registry, clock=clock)
+    clock.after(5, lambda: http.replace("GET", missing, json=[INSTANCE]))
+    traffic.wait_for_services(Waiting(clock))
+    assert 5 <= clock.monotonic() < 7
+
+
+def test_a_service_that_never_comes_is_not_waited_for_for_ever(http, registry):
+    http.replace("GET", RESPONSE_HEALTH, json=[])
+    clock = FakeClock()
+    Traffic(Discovery(Consul(CONSUL), clock), registry, clock=clock).wait_for_services(Waiting(clock))
+    assert 60 <= clock.monotonic() < 62
+
+
+class Waiting:
+    """Stands for a `stop` that is never set, in the clock's time."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def wait(self, seconds):
+        self.clock.sleep(seconds)
+        return False
 
 
 def test_sending_starts_within_and_ends_with_the_block(http, registry, monkeypatch):
