@@ -32,7 +32,7 @@ _BY_TOOL = (
 )
 _VARIABLE = re.compile(r"\$\{env:(\w+)\}")
 # What stands for the variables that Nomad gives a task, by how their names begin.
-_STAND_INS = {"NOMAD_ADDR": "127.0.0.1:1", "NOMAD_IP": "127.0.0.1", "NOMAD_PORT": "1", "HOST_ROOT": ""}
+_STAND_INS = {"NOMAD_ADDR": "127.0.0.1:1", "NOMAD_IP": "127.0.0.1", "NOMAD_PORT": "1"}
 
 
 def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = NONE_KEPT) -> list[Finding]:

@@ -77,7 +77,7 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
 
 
 def told(text: str) -> tuple[int | None, str]:
-    """The time and the level that a line tells of itself. A time without a zone is this machine's."""
+    """The time and the level that a line tells of itself. A time without a zone is UTC, as for the agents."""
     head = text[:_HEAD]
     level = _LEVEL.search(head)
     word = next(filter(None, level.groups()), "") if level else ""
@@ -91,7 +91,7 @@ def moment(text: str) -> int | None:
         return None
     day, time, fraction, zone = match.groups()
     try:
-        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone or ''}").timestamp())
+        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone or 'Z'}").timestamp())
         datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError):  # digits that are no date, or one that is beyond the year 9999 in UTC
         return None

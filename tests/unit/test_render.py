@@ -264,18 +264,18 @@ class TestAuthority:
 @pytest.mark.parametrize(
     ("driver", "disks", "mounted", "seen"),
     [
-        ("docker", True, True, ("/host", "/host", ".")),
-        ("podman", True, True, ("/host", "/host", ".")),
-        ("exec", True, True, ("/host", "", "^/host(/|$)")),
-        ("raw_exec", True, False, ("", "", ".")),
-        ("docker", False, False, ("", "", ".")),
+        ("docker", True, True, {"HOST_AT": "/host", "HOST_ROOT": "/host"}),
+        ("podman", True, True, {"HOST_AT": "/host", "HOST_ROOT": "/host"}),
+        ("exec", True, True, {"HOST_AT": "/host", "HOST_MOUNTS": "^/host(/|$)"}),
+        ("raw_exec", True, False, {}),
+        ("docker", False, False, {}),
     ],
 )
 def test_an_agent_with_a_file_system_of_its_own_sees_the_nodes_root(
-    driver: str, disks: bool, mounted: bool, seen: tuple[str, str, str]
+    driver: str, disks: bool, mounted: bool, seen: dict[str, str]
 ) -> None:
     on = {"enabled": True}
     parts = {"otel-gateway": on, "otel-agent": {**on, "driver": driver, "disks": disks}}
     job = hcl("otel-agent", components=parts)
     assert ('source    = "obsctl-host-root"' in job) is mounted
-    assert tuple(re.findall(r'HOST_\w+ += "([^"]*)"', job)) == seen
+    assert dict(re.findall(r'(HOST_\w+) = "([^"]*)"', job)) == seen

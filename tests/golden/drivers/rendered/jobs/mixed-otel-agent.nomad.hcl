@@ -138,9 +138,8 @@ job "mixed-otel-agent" {
 
         # The node's file systems: below /host. Docker and Podman mount all of them there; exec mounts the first alone, and
         # its task sees no mounts but its own.
-        HOST_AT     = "/host"
-        HOST_ROOT   = "/host"
-        HOST_MOUNTS = "."
+        HOST_AT = "/host"
+        HOST_ROOT = "/host"
       }
 
       template {

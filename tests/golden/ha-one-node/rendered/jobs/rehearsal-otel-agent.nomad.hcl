@@ -116,12 +116,6 @@ job "rehearsal-otel-agent" {
         NODE_ID    = "${node.unique.id}"
         NODE_NAME  = "${node.unique.name}"
         DATACENTER = "${node.datacenter}"
-
-        # The node's file systems: below /host. Docker and Podman mount all of them there; exec mounts the first alone, and
-        # its task sees no mounts but its own.
-        HOST_AT     = ""
-        HOST_ROOT   = ""
-        HOST_MOUNTS = "."
       }
 
       template {
