@@ -76,11 +76,13 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
 
 def _together(changes: list[Change], work: _Work) -> None:
     """All changes of one step at once; when one fails, the others still come to their end."""
+    gates: dict[str, Future[None]] = {change.name: Future() for change in changes}
+    work.gates |= gates
     with ThreadPoolExecutor(max_workers=len(changes)) as pool:  # each has a thread: it may wait for another one's end
         try:
             for change in changes:
-                work.gates[change.name] = pool.submit(work.change, change)
-            errors = [error for change in changes if (error := _failure(work.gates[change.name]))]
+                pool.submit(work.change, change)
+            errors = [error for gate in gates.values() if (error := _failure(gate))]
         except KeyboardInterrupt:
             work.cancelled.set()
             raise
@@ -113,7 +115,7 @@ def _names(changes: list[Change]) -> str:
 class _Work:
     """One change at a time, by kind; many threads at once.
 
-    done: what was changed and confirmed. gates: the name of a change that was begun -> its end.
+    done: what was changed and confirmed. gates: the name of a change that was begun -> how it ends.
     """
 
     def __init__(self, plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> None:
@@ -131,7 +133,15 @@ class _Work:
         self._observed = observed.jobs
 
     def change(self, change: Change) -> None:
-        """Make it and wait for its effect. Raises ObsctlError."""
+        """Make it and wait for its effect; then its gate has a result, or the error."""
+        try:
+            self._change(change)
+        except BaseException as error:  # whoever waits for the gate has it
+            self.gates[change.name].set_exception(error)
+        else:
+            self.gates[change.name].set_result(None)
+
+    def _change(self, change: Change) -> None:
         tools, started = self._tools, self._tools.clock.monotonic()
         self._check()
         tools.emit(Event(change.name, "start", f"{change.action.value}: {change.reason}"))
@@ -198,8 +208,11 @@ class _Work:
             self._stop(change.name, change.index)
             return
         tools, desired = self._tools, self._jobs[change.name]
-        if named(desired.component).waits:
+        spec = named(desired.component)
+        if spec.waits:
             self._wait_for_needs(desired, started=False)
+        if spec.watches and change.replaces:
+            self._wait_for_others(desired)
         seen = self._observed.get(change.name)
         job = registered_as(seen, desired) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
@@ -213,6 +226,13 @@ class _Work:
             clock=tools.clock,
         )
         self._wait_for_needs(desired, started=True)
+
+    def _wait_for_others(self, watching: DesiredJob) -> None:
+        """Wait for the ends of all jobs but those that wait for this one, however they end."""
+        for name, job in self._jobs.items():
+            if name in self.gates and job is not watching and watching.component not in named(job.component).needs:
+                self.gates[name].exception()
+        self._check()
 
     def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
         """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""

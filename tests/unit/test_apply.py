@@ -126,6 +126,24 @@ def test_one_that_reads_at_its_start_where_others_are_starts_after_them(world: W
     assert ended == [ended[0] | {"obs-prometheus", "obs-alertmanager"}]
 
 
+def test_of_an_update_prometheus_is_the_last(world: World) -> None:
+    """Or it would remember for minutes that others were down just before it was itself."""
+    world.deploy(WITH_GRAFANA)
+    world.events.clear()
+    registered: list[tuple[str, set[str]]] = []
+
+    def before(method: str, job_id: str) -> None:
+        if method == "register":
+            registered.append((job_id, {event.subject for event in world.events if event.state == "ok"}))
+
+    world.nomad.__class__ = Hooked
+    world.nomad.before = before  # type: ignore[attr-defined]
+    world.deploy(config(timing="relaxed", components={"grafana": {"enabled": True}}))
+    done = dict(registered)
+    assert done["obs-prometheus"] >= {"obs-alert-sink", "obs-warden", "obs-alertmanager"}
+    assert list(done)[-1] == "obs-grafana"
+
+
 def test_one_alone_waits_for_nothing_that_stays_as_it_is(world: World) -> None:
     world.deploy(SMALL)
     assert [change.name for change in world.deploy(WITH_GRAFANA).changes if change.kind == "job"] == ["obs-grafana"]

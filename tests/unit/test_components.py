@@ -22,7 +22,7 @@ def test_one_service_of_the_demo_can_be_left_out() -> None:
 
 
 def test_each_is_listed_after_what_it_needs_and_has_a_template() -> None:
-    """So each one's gate is there when those that need it look for it."""
+    """So a plan shows them in this order, and none waits for one that waits for it."""
     seen: set[str] = set()
     for spec in components.ALL:
         assert set(spec.needs) <= seen
