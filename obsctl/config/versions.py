@@ -75,7 +75,7 @@ class Need:
 
     @property
     def hint(self) -> str:
-        upgrade = f"upgrade {self.server.capitalize()}, or do without: {self.otherwise}"
+        upgrade = f"upgrade {self.server.capitalize()}, or {self.otherwise}"
         return upgrade if self.refused else self.otherwise
 
 
@@ -90,14 +90,14 @@ NEEDS = (
         "nomad",
         (1, 7),
         "Consul tokens of each task's own (workload identity)",
-        "without `consul.workload_identity` the Nomad clients' own token reads Consul for all tasks",
+        "leave `consul.workload_identity` out, and the Nomad clients' own token reads Consul for all tasks",
         _identities,
     ),
     Need(
         "nomad",
         (1, 10),
         "dynamic host volumes",
-        "`storage.kind: host` is a volume that the configuration of the Nomad clients declares",
+        "declare a volume in the configuration of the Nomad clients, and say `storage.kind: host`",
         _dynamic_volumes,
     ),
     Need(
