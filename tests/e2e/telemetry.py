@@ -160,7 +160,7 @@ def repeating(action: Callable[[], None], *, every: float, result: T) -> Iterato
     finally:
         stop.set()
         thread.join(timeout=40)
-    assert errors == []
+    assert not errors, errors
 
 
 def _attribute(resource: dict[str, Any], key: str) -> str:
