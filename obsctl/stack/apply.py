@@ -208,11 +208,10 @@ class _Work:
             self._stop(change.name, change.index)
             return
         tools, desired = self._tools, self._jobs[change.name]
-        spec = named(desired.component)
-        if spec.waits:
+        if named(desired.component).waits:
             self._wait_for_needs(desired, started=False)
-        if spec.watches and change.replaces:
-            self._wait_for_others(desired)
+        if change.replaces:
+            self._wait_for_watchers(desired)
         seen = self._observed.get(change.name)
         job = registered_as(seen, desired) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
@@ -227,10 +226,10 @@ class _Work:
         )
         self._wait_for_needs(desired, started=True)
 
-    def _wait_for_others(self, watching: DesiredJob) -> None:
-        """Wait for the ends of all jobs but those that wait for this one, however they end."""
+    def _wait_for_watchers(self, watched: DesiredJob) -> None:
+        """Wait for the ends of those that watch, however they end."""
         for name, job in self._jobs.items():
-            if name in self.gates and job is not watching and watching.component not in named(job.component).needs:
+            if name in self.gates and job is not watched and named(job.component).watches:
                 self.gates[name].exception()
         self._check()
 

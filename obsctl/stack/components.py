@@ -20,8 +20,8 @@ class ComponentSpec:
     needs: a deploy calls it done only when these are. It starts together with them, for every program here copes with
     a neighbour that is not there yet.
     waits: it starts after them all the same, since it reads only at its start where they are.
-    watches: a running one makes way for its next version after all others. Of what went away just before it did itself,
-    the last it knows is that it was down, and it would tell so for minutes when it is back.
+    watches: of an update it is the first. Of what goes away just before it does itself, the last it knows is that it
+    was down, and it would tell so for minutes when it is back.
     uid: the user of its official image (USER in the image's Dockerfile), for whom its data must be writable.
     files: its configuration, made from templates/<name>/<file>.j2, which travels through Consul KV.
     reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
@@ -66,7 +66,6 @@ ALL = (
         "prometheus",
         "prometheus.nomad.hcl.j2",
         NOBODY,
-        needs=("alertmanager",),
         watches=True,
         files=("prometheus.yml",),
         reads_consul=True,

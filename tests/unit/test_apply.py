@@ -111,7 +111,7 @@ def test_a_job_is_done_when_those_are_that_it_needs(world: World) -> None:
 
     hooked(world, before).deploy(DEMO)
     ended = {event.subject: number for number, event in enumerate(world.events) if event.state == "ok"}
-    assert ended["obs-alert-sink"] < ended["obs-alertmanager"] < ended["obs-prometheus"]
+    assert ended["obs-alert-sink"] < ended["obs-alertmanager"]
     assert ended["obs-response-service"] < ended["obs-hello-service"] < ended["obs-traffic"]
 
 
@@ -126,22 +126,29 @@ def test_one_that_reads_at_its_start_where_others_are_starts_after_them(world: W
     assert ended == [ended[0] | {"obs-prometheus", "obs-alertmanager"}]
 
 
-def test_of_an_update_prometheus_is_the_last(world: World) -> None:
+def test_of_an_update_prometheus_is_the_first(world: World) -> None:
     """Or it would remember for minutes that others were down just before it was itself."""
-    world.deploy(WITH_GRAFANA)
+    world.deploy(SMALL)
     world.events.clear()
-    registered: list[tuple[str, set[str]]] = []
+    before_prometheus: list[str] = []
 
     def before(method: str, job_id: str) -> None:
-        if method == "register":
-            registered.append((job_id, {event.subject for event in world.events if event.state == "ok"}))
+        done = {event.subject for event in world.events if event.state == "ok"}
+        if method == "register" and "obs-prometheus" not in done:
+            before_prometheus.append(job_id)
 
     world.nomad.__class__ = Hooked
     world.nomad.before = before  # type: ignore[attr-defined]
-    world.deploy(config(timing="relaxed", components={"grafana": {"enabled": True}}))
-    done = dict(registered)
-    assert done["obs-prometheus"] >= {"obs-alert-sink", "obs-warden", "obs-alertmanager"}
-    assert list(done)[-1] == "obs-grafana"
+    world.deploy(config(timing="relaxed"))
+    assert before_prometheus == ["obs-prometheus"]
+
+
+def test_an_update_goes_on_when_that_of_prometheus_fails(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.exits["obs-prometheus"] = "no space"
+    with pytest.raises(ApplyFailed, match="not confirmed: obs-prometheus") as caught:
+        world.deploy(config(timing="relaxed"))
+    assert "obs-alert-sink, obs-warden, obs-alertmanager" in caught.value.message
 
 
 def test_one_alone_waits_for_nothing_that_stays_as_it_is(world: World) -> None:
@@ -201,8 +208,8 @@ def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> No
     assert "alertmanager | bad configuration" in message
     *_, changed, left = message.splitlines()
     assert changed.strip().startswith("changed: obsctl/obs/config/alertmanager.yml")
-    assert changed.endswith("obs-alert-sink, obs-warden")
-    assert left.strip().startswith("not changed, or not confirmed: obs-alertmanager, obs-prometheus")
+    assert changed.endswith("obs-alert-sink, obs-warden, obs-prometheus")
+    assert left.strip() == "not changed, or not confirmed: obs-alertmanager"
 
 
 def test_one_whose_neighbour_failed_says_so_and_names_what_was_the_matter_first(world: World) -> None:
@@ -213,7 +220,6 @@ def test_one_whose_neighbour_failed_says_so_and_names_what_was_the_matter_first(
     assert first.startswith("obs-alert-sink: the deployment failed")
     for words in (
         "obs-alertmanager is healthy, but not confirmed: it needs obs-alert-sink",
-        "obs-prometheus is healthy, but not confirmed: it needs obs-alert-sink",
         "obs-grafana was not started: it needs obs-alert-sink",
     ):
         assert words in [line.strip() for line in more]
