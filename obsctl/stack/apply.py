@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 
@@ -85,6 +86,8 @@ def _together(changes: list[Change], work: _Work) -> None:
             errors = [error for gate in gates.values() if (error := _failure(gate))]
         except KeyboardInterrupt:
             work.cancelled.set()
+            for gate in gates.values():
+                gate.cancel()  # some may not have begun, and would be waited for without end
             raise
     if errors:
         errors.sort(key=lambda error: isinstance(error, NeedFailed))  # stable: what went wrong first of all comes first
@@ -133,13 +136,15 @@ class _Work:
         self._observed = observed.jobs
 
     def change(self, change: Change) -> None:
-        """Make it and wait for its effect; then its gate has a result, or the error."""
-        try:
-            self._change(change)
-        except BaseException as error:  # whoever waits for the gate has it
-            self.gates[change.name].set_exception(error)
-        else:
-            self.gates[change.name].set_result(None)
+        """Make it and wait for its effect; then its gate has a result, or the error, unless it was given up."""
+        gate = self.gates[change.name]
+        with suppress(InvalidStateError):
+            try:
+                self._change(change)
+            except BaseException as error:  # whoever waits for the gate has it
+                gate.set_exception(error)
+            else:
+                gate.set_result(None)
 
     def _change(self, change: Change) -> None:
         tools, started = self._tools, self._tools.clock.monotonic()

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -286,6 +287,22 @@ def test_a_server_that_goes_away_is_told_with_the_balance(world: World) -> None:
 
 
 @pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.timeout(30)
+def test_ctrl_c_before_all_have_begun_leaves_nobody_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are replaced wait for Prometheus, which here is never begun."""
+    world.deploy(SMALL)
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(pool: ThreadPoolExecutor, call: Any, *arguments: Any) -> Any:
+        if getattr(arguments[0], "name", "") == "obs-prometheus":
+            raise KeyboardInterrupt
+        return submit(pool, call, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(Interrupted, match="not confirmed: obs-alert-sink"):
+        world.deploy(config(timing="relaxed"))
+
+
 def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) -> None:
     pressed = threading.Event()
 
