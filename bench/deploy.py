@@ -7,14 +7,14 @@ looks whether alert path and telemetry work is shown as a part of its own. The a
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections import defaultdict
 
-from bench.deployed import OBSCTL, Deployed, deployed, load, seconds, table
+from bench.deployed import OBSCTL, Deployed, deployed, load, seconds, table, verdict
 from obsctl.wait import SYSTEM_CLOCK
 
 LIMIT_RATIO = 1.1
+NOMAD, OURS = "nomad job run, until all are healthy", "obsctl deploy, until all are healthy"
 
 
 def by_nomad(stack: Deployed) -> dict[str, float]:
@@ -31,7 +31,7 @@ def by_nomad(stack: Deployed) -> dict[str, float]:
                 sys.exit(f"nomad job run failed:\n{said}")
         stack.wait_healthy()
 
-    return {"nomad job run, until all are healthy": seconds(run)}
+    return {NOMAD: seconds(run)}
 
 
 def by_obsctl(stack: Deployed) -> dict[str, float]:
@@ -51,7 +51,7 @@ def by_obsctl(stack: Deployed) -> dict[str, float]:
         sys.exit(f"obsctl deploy failed:\n{''.join(lines)}")
     at["end"] = SYSTEM_CLOCK.monotonic()
     return {
-        "obsctl deploy, until all are healthy": at["jobs"] - started,
+        OURS: at["jobs"] - started,
         "  of it: start, render, check, plan": at["plan"] - started,
         "  of it: register and wait": at["jobs"] - at["plan"],
         "and then: do alerts and telemetry work": at["end"] - at["jobs"],
@@ -69,12 +69,8 @@ def main() -> int:
                 stack.stop_all()
                 for name, took in side(stack).items():
                     rows[name].append(took)
-    theirs, ours = rows["nomad job run, until all are healthy"], rows["obsctl deploy, until all are healthy"]
     print(table(rows))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"{ratio:.2f} x of the medians, {min(ours) / min(theirs):.2f} x of the least; {load()}")
-    print(f"aim: at most {LIMIT_RATIO:g} x: {'met' if ratio <= LIMIT_RATIO else 'MISSED'}")
-    return 0 if ratio <= LIMIT_RATIO else 1
+    return verdict(rows[OURS], rows[NOMAD], limit=LIMIT_RATIO)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,6 @@ def seconds(call: Callable[[], object]) -> float:
 
 def table(rows: Mapping[str, list[float]]) -> str:
     """The least, the median and all values of each row, in seconds."""
-    import statistics
-
     lines = [f"{'seconds':40} {'least':>7} {'median':>7}   each round"]
     for name, values in rows.items():
         each = " ".join(f"{value:.2f}" for value in values)
@@ -170,3 +169,11 @@ def table(rows: Mapping[str, list[float]]) -> str:
 
 def load() -> str:
     return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+def verdict(ours: Sequence[float], theirs: Sequence[float], *, limit: float) -> int:
+    """Print how many times as long ours takes, and whether that is within the limit; the exit code."""
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(f"{ratio:.2f} x of the medians, {min(ours) / min(theirs):.2f} x of the least; {load()}")
+    print(f"aim: at most {limit:g} x: {'met' if ratio <= limit else 'MISSED'}")
+    return 0 if ratio <= limit else 1

@@ -22,7 +22,6 @@ import yaml
 from obsctl.config.schema import Config
 from obsctl.local import binaries
 from obsctl.stack.render import render
-from obsctl.wait import SYSTEM_CLOCK as CLOCK
 from obsctl.wait import wait_until
 
 LINES = 200_000
@@ -86,14 +85,9 @@ def _rate(program: Path, line: str, config: dict[str, Any]) -> float:
             log.writelines(line.format(number=number) + "\n" for number in range(LINES))
         (folder / "agent.yml").write_text(yaml.safe_dump(config, width=100_000))
         environ = {**os.environ, **TASK, "NOMAD_ALLOC_DIR": name, "DATA_DIR": f"{name}/data"}
-        environ |= {
-            "NOMAD_IP_telemetry": "127.0.0.1",
-            "NOMAD_PORT_telemetry": "18888",
-            "NOMAD_ADDR_health": "127.0.0.1:18889",
-        }
         process = subprocess.Popen([program, f"--config={folder}/agent.yml"], env=environ, stderr=subprocess.DEVNULL)
         try:
-            wait_until(lambda: _read() >= LINES, timeout=300, what="every line", hint="", interval=0.1, clock=CLOCK)
+            wait_until(lambda: _read() >= LINES, timeout=300, what="every line", hint="", interval=0.1)
             spent = psutil.Process(process.pid).cpu_times()
         finally:
             process.terminate()

@@ -7,12 +7,11 @@ of ours are measured in one process more, which does the same step by step. The 
 from __future__ import annotations
 
 import resource
-import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable
 
-from bench.deployed import OBSCTL, Deployed, deployed, load, seconds, table
+from bench.deployed import OBSCTL, Deployed, deployed, load, seconds, table, verdict
 
 LIMIT_RATIO = 1.0
 NOMAD, OURS = "nomad job plan, each job", "obsctl plan"
@@ -74,12 +73,8 @@ def main() -> int:
             for side in (by_nomad, by_obsctl) if number % 2 else (by_obsctl, by_nomad):
                 for name, took in side(stack).items():
                     rows[name] += [took] if number else []  # the first one warms up
-    theirs, ours = rows[NOMAD], rows[OURS]
     print(table(rows))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"{ratio:.2f} x of the medians, {min(ours) / min(theirs):.2f} x of the least; {load()}")
-    print(f"aim: at most {LIMIT_RATIO:g} x: {'met' if ratio <= LIMIT_RATIO else 'MISSED'}")
-    return 0 if ratio <= LIMIT_RATIO else 1
+    return verdict(rows[OURS], rows[NOMAD], limit=LIMIT_RATIO)
 
 
 if __name__ == "__main__":
