@@ -83,7 +83,7 @@ class World:
         return apply(plan(desired, observed), desired, observed, self.tools(**tools))
 
     def registered(self) -> list[str]:
-        """The jobs that were registered, in order; which says nothing about the order within a phase."""
+        """The jobs that were registered, as they came; all begin at once, so which is first says nothing."""
         return [job["ID"] for (job,) in self.nomad.called("register_job")]
 
 

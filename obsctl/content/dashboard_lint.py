@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import promql_parser
 
+from obsctl.config.components import Grafana
 from obsctl.content.dashboards import Dashboard, Json, interpolate, objects, variables_in
 from obsctl.model import Finding, Severity
 
@@ -27,7 +28,7 @@ WITHOUT_UNIT = WITHOUT_QUERY | {"logs", "nodeGraph", "traces"}
 OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
 """Metrics that Prometheus makes itself, about whatever it scrapes."""
 PER_SECOND = {"rate", "irate", "increase"}
-VICTORIALOGS = "victoriametrics-logs-datasource"
+VICTORIALOGS = Grafana.plugin
 LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
 """How its plugin asks: for lines, for numbers, for numbers over time, for how many lines over time."""
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count

@@ -97,7 +97,7 @@ def _step_of(line: Line) -> int:
 
 def of_trace(store: LogsApi, trace_id: str, start: int, end: int, *, limit: int) -> list[Line]:
     """The lines with a trace's id, the oldest of them. start, end: of the trace, in Unix nanoseconds."""
-    around = 60 * SECOND  # other machines have other clocks, and a line may follow its span
+    around = _MINUTE * SECOND  # other machines have other clocks, and a line may follow its span
     query = logsql(Query(trace_id=trace_id))
     return from_store(store.lines(query, start=start - around, end=end + around, limit=limit, newest=False))
 
