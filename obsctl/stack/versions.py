@@ -12,7 +12,7 @@ from obsctl.model import Finding, Severity
 
 
 def read(nomad: NomadApi, consul: ConsulApi) -> dict[str, Version]:
-    """ "nomad" and "consul" -> version, of those that tell it: a token need not have the right to know."""
+    """Server ("nomad", "consul") -> version, of those that tell it: a token need not have the right to know."""
     found = {}
     for name, api in (("nomad", nomad), ("consul", consul)):
         try:
