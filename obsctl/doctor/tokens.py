@@ -75,7 +75,10 @@ def of_tasks(site: Site) -> Iterator[Finding]:
         what = (
             f"Nomad {written(version)} reads Consul for tasks without a token, and consul.token says that it wants one"
         )
-        hint = "set consul.workload_identity: true, or template { use_client_consul_token = true } in Nomad's clients"
+        hint = (
+            "set consul.workload_identity: true; "
+            "or, from Nomad 2.0.4 on, template { use_client_consul_token = true } in its clients"
+        )
         yield Finding(Severity.WARNING, "tasks", what, hint)
 
 
