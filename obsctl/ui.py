@@ -41,12 +41,12 @@ class Ui:
             document = {"schema": f"obsctl/{kind}/v1", **data}
             print(json.dumps(document, indent=2, sort_keys=False, default=str))
         elif text:
-            print(text)
+            print(_whole(text))
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
         """One more line of an answer that has no end."""
-        print(text, flush=True)
+        print(_whole(text), flush=True)
 
     def aside(self, text: str) -> None:
         """A remark beside the answer, always on stderr."""
@@ -135,6 +135,11 @@ class Ui:
         if self._color is not None:
             return self._color
         return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _whole(text: str) -> str:
+    """Without halves of letters, which JSON can name and no terminal or file takes."""
+    return text.encode(errors="replace").decode()
 
 
 def _styled(text: str, style: str | None) -> str:

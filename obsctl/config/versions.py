@@ -119,9 +119,9 @@ NEEDS = (
 
 
 def parse(text: str) -> Version:
-    """(1, 11, 2) of "1.11.2-beta.1+ent"."""
-    numbers = re.match(r"v?\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in re.findall(r"\d+", numbers.group())) if numbers else ()
+    """(1, 11, 2) of "1.11.2-beta.1+ent"; () when it is no version: a server may tell anything."""
+    numbers = re.match(r"v?(\d{1,9}(?:\.\d{1,9}){0,3})(?!\d)", text, re.ASCII)
+    return tuple(int(part) for part in numbers[1].split(".")) if numbers else ()
 
 
 def written(version: Version) -> str:
@@ -136,10 +136,11 @@ def title(server: str, version: Version) -> str:
 def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need, KeyPath]]:
     """What the configuration asks for and these servers do not know, with each key that asks for it.
 
-    servers: "nomad" and "consul" -> version; of one that is not there everything is expected.
+    servers: "nomad" and "consul" -> version; of one that is not there, or is (), everything is expected.
     """
     for need in NEEDS:
-        if need.server in servers and servers[need.server] < need.since:
+        known = servers.get(need.server)
+        if known and known < need.since:
             yield from ((need, path) for path in need.asked(config))
 
 
@@ -154,7 +155,9 @@ def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:
 
 def _judged(server: str, version: Version) -> Iterator[Finding]:
     known = SUPPORTED[server]
-    if version < known.oldest:
+    if not version:
+        yield Finding(Severity.WARNING, server, "tells no version, so what it can do is not known", "see what it runs")
+    elif version < known.oldest:
         what = f"is {written(version)}; obsctl needs {written(known.oldest)} or newer"
         yield Finding(Severity.ERROR, server, what, f"upgrade {server.capitalize()}")
     elif version[: len(known.newest)] > known.newest:

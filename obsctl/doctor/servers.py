@@ -44,10 +44,11 @@ def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None,
     except Forbidden:
         yield Finding(Severity.WARNING, name, "its version cannot be read", f"the token needs {rule}")
         return
-    if said and versions.parse(version) < versions.parse(said):
+    found = versions.parse(version)
+    if said and found and found < versions.parse(said):
         hint = "correct it: `obsctl validate` goes by it"
         yield Finding(Severity.WARNING, f"{name}.version", f"says {said}, and this is {version}", hint)
-    yield from versions.findings(site.config, {name: versions.parse(version)})
+    yield from versions.findings(site.config, {name: found})
 
 
 def clocks(site: Site) -> Iterator[Finding]:

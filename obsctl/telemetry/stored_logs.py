@@ -14,6 +14,7 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 PAGE = 5000
 """Lines that are asked for at once."""
 _MINUTE = 60
+_HALF_A_LETTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # but for those that stand for a byte
 _STEP = 10  # seconds of which lines are counted together
 
 
@@ -83,7 +84,9 @@ class StoredTail:
             limit = PAGE if whole else 2 * limit
 
     def _ask(self, start: int, end: int, limit: int, *, newest: bool) -> list[Line]:
-        return from_store(self._store.lines(self._logsql, start=start, end=end, limit=limit, newest=newest))
+        """Nothing but what was asked for: else pages of a store that gives something else would have no end."""
+        found = from_store(self._store.lines(self._logsql, start=start, end=end, limit=limit, newest=newest))
+        return [line for line in found if line.at is not None and start <= line.at < end]
 
 
 def _soon(now: float) -> int:
@@ -145,6 +148,8 @@ def _line(entry: Mapping[str, str]) -> Line:
 def _quoted(text: str) -> str:
     """As a string of LogsQL, which is Go's: JSON's with other rules for nothing that occurs here.
 
-    What is no UTF-8 on the command line is what a collector makes of such bytes.
+    What is no UTF-8 on the command line is what a collector makes of such bytes; so is half a letter that somebody's
+    JSON has.
     """
-    return json.dumps(text.encode(errors="surrogateescape").decode(errors="replace"), ensure_ascii=False)
+    whole = _HALF_A_LETTER.sub("\ufffd", text)
+    return json.dumps(whole.encode(errors="surrogateescape").decode(errors="replace"), ensure_ascii=False)

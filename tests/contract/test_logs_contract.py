@@ -297,6 +297,36 @@ def test_one_that_breaks_off_with_words_of_its_own_is_told_of() -> None:
             connect.logs(server.address).lines("*", start=0, end=1, limit=1)
 
 
+TIME = b'"_time":"2026-01-01T00:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"3", b"null", b"[]", b"[" * 100_000, b'{"_msg":"a"}', b'{"_time":5,"_msg":"a"}', b"{" + TIME + b',"_msg":5}',
+        b"{" + TIME + b',"_msg":null}', b"{" + TIME + b',"trace_id":{}}', b'{"_time":' + b"9" * 5000 + b"}",
+    ],
+)  # fmt: skip
+def test_lines_that_are_none_are_an_error_in_words(odd: bytes) -> None:
+    with stub_server() as server:
+        server.answers = [Answer(body=odd)] * 2
+        store = connect.logs(server.address)
+        with pytest.raises(ServerFailed, match="answered something that is not"):
+            store.lines("*", start=0, end=1, limit=1)
+        with pytest.raises(ServerFailed, match="answered something that is not"):
+            store.counts("*", start=0, end=1, step=1)
+
+
+@pytest.mark.parametrize("odd", [b'"lines":"x"', b'"lines":"1e3"', b'"lines":"' + b"9" * 5000 + b'"', b'"_msg":"a"'])
+def test_counts_that_are_none_are_an_error_in_words(odd: bytes) -> None:
+    with stub_server() as server:
+        server.answers = [Answer(body=b"{" + TIME + b"," + odd + b"}"), Answer(body=b'{"_time":"x","lines":"1"}')]
+        store = connect.logs(server.address)
+        for _ in server.answers.copy():
+            with pytest.raises(ServerFailed, match="answered something that is not"):
+                store.counts("*", start=0, end=1, step=1)
+
+
 def test_what_is_no_utf8_is_shown_all_the_same() -> None:
     with stub_server() as server:
         server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a\xff\xe2\x80\xa8b"}\n')]

@@ -117,6 +117,7 @@ class TestHowALineLooks:
         (Query("obs-web"), '{"nomad.job"="obs-web"}'),
         (Query(trace_id="ab"), '"trace_id":="ab"'),
         (Query("w", grep='a "b.c"'), r'{"nomad.job"="w"} _msg:~"(?i)a\\ \"b\\.c\""'),
+        (Query(trace_id="\ud800"), '"trace_id":="\ufffd"'),
         (Query("w", grep="é", trace_id="ab"), '{"nomad.job"="w"} "trace_id":="ab" _msg:~"(?i)é"'),
     ],
 )
@@ -213,6 +214,25 @@ class TestStoredTail:
             store.receive(now, f"{number}", nomad_job="obs-web")
         store.receive(now + 1, "next", nomad_job="obs-web")
         assert texts(tail.lines()) == [*map(str, range(8)), "next"]
+
+    @pytest.mark.parametrize("times", [("?", "?", "?"), ("2020-01-01T00:00:00Z", "2020-01-01T00:00:01Z", "?")])
+    def test_a_store_that_gives_what_was_not_asked_for_does_not_hold_it_for_ever(
+        self, times: tuple[str, ...], world: World, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stored_logs, "PAGE", 3)
+        store = FakeLogs()
+        tail = StoredTail(store, Query("obs-web", since=now - SECOND), clock=world.clock)
+        tail.lines()
+        store.receive(now, "asked for", nomad_job="obs-web")
+        asked: list[int] = []
+
+        def lines(_: str, *, limit: int, **__: object) -> list[dict[str, str]]:
+            asked.append(limit)
+            assert len(asked) < 10
+            return [{"_time": time, "_msg": "not asked for"} for time in times]
+
+        monkeypatch.setattr(store, "lines", lines)
+        assert tail.lines() == []
 
     def test_a_line_has_what_the_store_knows_of_it(self, world: World, now: int) -> None:
         store = FakeLogs()

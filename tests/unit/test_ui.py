@@ -77,6 +77,13 @@ def test_verbosity_decides_how_much_is_said(
     assert shown(capsys)[0].splitlines() == expected
 
 
+def test_half_a_letter_from_somebodys_json_is_no_end_of_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    ui = Ui()
+    ui.line("a \ud800 line")
+    ui.result("logs", {}, "a \udfff text")
+    assert capsysbinary.readouterr().out == b"a ? line\na ? text\n"
+
+
 def test_without_a_terminal_there_is_not_one_control_character(capsys: pytest.CaptureFixture[str]) -> None:
     ui = Ui(verbosity=1)
     ui.event(Event("a", "ok", "done"))

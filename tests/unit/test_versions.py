@@ -19,7 +19,7 @@ NEW = {"nomad": (2, 0, 5), "consul": (1, 22, 0)}
     ("text", "version"),
     [
         ("1.6.1", (1, 6, 1)), ("1.11.2-beta.1+ent", (1, 11, 2)), ("1.22.0+ent", (1, 22, 0)), ("v2.0", (2, 0)),
-        ("unknown", ()), ("", ()),
+        ("unknown", ()), ("", ()), ("9" * 5000, ()), ("1." + "9" * 5000, (1,)),
     ],
 )  # fmt: skip
 def test_a_version_is_read_as_servers_tell_it(text: str, version: Version) -> None:
@@ -38,6 +38,12 @@ def test_a_version_is_read_as_servers_tell_it(text: str, version: Version) -> No
 def test_too_old_is_an_error_and_unknown_a_warning(server: str, version: Version, severity: Severity | None) -> None:
     found = list(findings(Config(), {**NEW, server: version}))
     assert [finding.severity for finding in found if finding.where == server] == ([severity] if severity else [])
+
+
+def test_a_server_that_tells_no_version_is_not_called_old() -> None:
+    found = findings(Config.model_validate(DYNAMIC), {**NEW, "nomad": parse("dev")})
+    assert [(finding.severity, finding.where) for finding in found] == [(Severity.WARNING, "nomad")]
+    assert "tells no version" in found[0].what
 
 
 def test_what_a_server_cannot_do_is_named_with_the_version_that_can() -> None:
