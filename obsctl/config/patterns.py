@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -16,11 +17,14 @@ _NOT_IN_RE2 = {
     r"\(\?[>(#]": "has a group that begins with (?>, (?( or (?#",
     r"\(\?[a-zA-Z]*[aLux]": "has a flag other than i, m, s and U",
     r"[*+?}]\+": "has a repetition that never gives back (+ after another one)",
+    r"\{,\d+\}": "has a repetition without a lowest number ({,3} instead of {0,3})",
+    r"\{(\d*,)?0*([1-9]\d{4,}|[2-9]\d{3}|1(?!000)\d{3})[,}]": "repeats something more than 1000 times",
 }
 # What RE2 has and Python has not, as something alike that Python has.
 _ONLY_IN_RE2 = {
     r"\\Q.*?(\\E|$)": "x",
     r"\\z": r"\\Z",
+    r"\\x\{[0-9a-fA-F]+\}": "x",
     r"\\[pP](\{\^?\w+\}|\w)": r"\\w",
     r"\[:\^?\w+:\]": r"\\w",
     r"\(\?[imsU]+\)": "",
@@ -33,10 +37,11 @@ def _re2(pattern: str) -> str:
     likeness = pattern
     for found, alike in _ONLY_IN_RE2.items():
         likeness = re.sub(found, alike, likeness)
-    if objection := _objection(likeness):
+    if objection := _objection(pattern, likeness):
         raise ValueError(f"{objection}, which the collector's patterns (RE2) cannot")
     try:
-        compiled = re.compile(likeness)
+        with warnings.catch_warnings(action="ignore"):  # of what sets in Python may mean one day
+            compiled = re.compile(likeness)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no pattern: {error}") from None
     if compiled.search(""):
@@ -44,11 +49,14 @@ def _re2(pattern: str) -> str:
     return pattern
 
 
-def _objection(pattern: str) -> str | None:
+def _objection(pattern: str, likeness: str) -> str | None:
     """What it asks for that RE2 has not; None when there is nothing."""
-    if re.search(r"(?<!\\)(\\\\)*\\[1-9]", pattern):
+    escaped = {match.group()[1] for match in _ESCAPED.finditer(pattern)}
+    if escaped & set("123456789"):
         return "refers back to a group"
-    plain = _CLASS.sub("x", _ESCAPED.sub("x", pattern))  # where a bracket is no letter and no member of a class
+    if escaped & set("ZuUN"):
+        return r"has \Z, \u, \U or \N (RE2 has \z and \x{41})"
+    plain = _CLASS.sub("x", _ESCAPED.sub("x", likeness))  # where a bracket is no letter and no member of a class
     return next((words for found, words in _NOT_IN_RE2.items() if re.search(found, plain)), None)
 
 

@@ -119,7 +119,7 @@ EXPECTED = {
     "syslog": SYSLOG,
     "others": OTHERS,
 }
-SECRETS = [r"password=\S+", r'"token": ?"[^"]*"', r"\b(?:\d{4}[ -]){3}\d{4}\b", r"costs \$5$"]
+SECRETS = [r"4111\d+", r"password=\S+", r'"token": ?"[^"]*"', r"\b(?:\d{4}[ -]){3}\d{4}\b", r"costs \$5$"]
 
 
 @pytest.fixture(scope="module")
@@ -269,18 +269,25 @@ def test_what_comes_by_otlp_is_redacted_wherever_it_stands(agent: Agent) -> None
     said = "password=hunter2"
     inner = {"kvlistValue": {"values": [{"key": "deep", "value": {"stringValue": said}}]}}
     listed = {"arrayValue": {"values": [{"stringValue": said}, inner]}}
-    bodies: list[Json] = [{"stringValue": said}, inner, listed, {"bytesValue": "cGFzc3dvcmQ9aHVudGVyMg=="}]
+    number = {"kvlistValue": {"values": [{"key": said, "value": {"intValue": "4111111111111111"}}]}}
+    bodies: list[Json] = [{"stringValue": said}, inner, listed, number, {"bytesValue": "cGFzc3dvcmQ9aHVudGVyMg=="}]
     attributes = [
         {"key": "a", "value": {"stringValue": said}},
         {"key": "b", "value": inner},
         {"key": "c", "value": listed},
+        {"key": said, "value": number},
+        {"key": "d", "value": {"doubleValue": 4111111111111111}},
+        {"key": "e", "value": {"arrayValue": {"values": [{"intValue": "4111111111111111"}]}}},
     ]
-    lines = [(time.time_ns(), "", {"body": body, "attributes": attributes}) for body in bodies]
-    resource = records({"service.name": "otlp", "nomad.job": "otlp", "args": said}, *lines)
+    more = {"attributes": attributes, "severityText": said, "eventName": said}
+    lines = [(time.time_ns(), "", {"body": body, **more}) for body in bodies]
+    resource = records({"service.name": "otlp", "nomad.job": "otlp", "args": said, said: said}, *lines)
+    resource["scopeLogs"][0]["scope"] = {"name": said, "version": said, "attributes": attributes}
     send_logs(agent.otlp, [resource])
     read(agent, "otlp", len(bodies))
     sent = b"".join(asked.body for asked in agent.gateway.asked)
     assert b"hunter2" not in sent
+    assert b"4111" not in sent
     assert b"cGFzc3dvcmQ9aHVudGVyMg" not in sent
 
 

@@ -66,14 +66,14 @@ job "obs-victorialogs" {
         GOMEMLIMIT = "204MiB"
       }
 
-      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it.
+      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it, and nobody can guess it.
       template {
         destination = "secrets/maintenance_key"
         change_mode = "noop"
         perms       = "0400"
         uid         = 0
         gid         = 0
-        data        = "{{ timestamp \"2006-01-02T15:04:05.999999999\" | sha256Hex }}"
+        data        = "{{ sprig_randAlphaNum 64 }}"
       }
 
       volume_mount {
