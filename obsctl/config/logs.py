@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from obsctl.config.patterns import Pattern
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Clash, Misfit, Shape, Strict, Word
+from obsctl.config.shapes import Clash, Misfit, Shape, Strict
 
 Endpoint = Annotated[
     str,
@@ -18,6 +18,8 @@ Endpoint = Annotated[
     ),
 ]
 HeaderName = Annotated[str, Shape(r"[A-Za-z0-9-]+", "a header's name has only letters, digits and dashes")]
+# Grafana would take what follows a dollar sign for a variable of its environment.
+DatasourceUid = Annotated[str, Shape(r"[^\s\"'\\$]+", "must be one word without spaces, quotes, backslashes or $")]
 
 
 class Logs(Strict):
@@ -28,7 +30,7 @@ class Logs(Strict):
     by OTLP over HTTP."""
     headers: dict[HeaderName, SecretRef] = Field(default={})
     """Headers of these requests, such as a tenant or a token; the values as references."""
-    grafana_datasource: Word | None = None
+    grafana_datasource: DatasourceUid | None = None
     """The uid of the datasource that reads that store in Grafana, for the way from a trace to its lines."""
     redact: tuple[Pattern, ...] = ()
     """Patterns (RE2) of what no line may hold: each agent puts *** in its place before a line leaves the node."""

@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 KeyPath = tuple[str | int, ...]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Strict(BaseModel):
@@ -51,13 +52,14 @@ class Clash(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Text that is wholly this pattern; anything else is refused with these words, and never repeated."""
+    """Text that is wholly this pattern; anything else is refused with these words, and never repeated. No control
+    character fits: no file that is made of it could hold one."""
 
     pattern: str
     words: str
 
     def check(self, value: str) -> str:
-        if not re.fullmatch(self.pattern, value):
+        if _CONTROL.search(value) or not re.fullmatch(self.pattern, value):
             raise ValueError(self.words)
         return value
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,10 +49,13 @@ def supervised(
 
 
 def _supervise(command: Sequence[str]) -> int:
-    """Run the command; its exit code, or the number of the signal that ended it."""
+    """Run the command, and end what it leaves running; its exit code, or the number of the signal that ended it."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     threading.Thread(target=_end_with_the_line, args=(process.pid,), daemon=True).start()
-    return abs(process.wait())
+    code = abs(process.wait())
+    with suppress(OSError):  # nothing is left
+        os.killpg(process.pid, signal.SIGKILL)
+    return code
 
 
 def _end_with_the_line(group: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -24,6 +24,7 @@ from obsctl.stack.reload import readers, wait_reloaded
 from obsctl.stack.render import kv_prefix
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
+_POLL = 0.2  # seconds
 _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
 
 
@@ -86,8 +87,6 @@ def _together(changes: list[Change], work: _Work) -> None:
             errors = [error for gate in gates.values() if (error := _failure(gate))]
         except KeyboardInterrupt:
             work.cancelled.set()
-            for gate in gates.values():
-                gate.cancel()  # some may not have begun, and would be waited for without end
             raise
     if errors:
         errors.sort(key=lambda error: isinstance(error, NeedFailed))  # stable: what went wrong first of all comes first
@@ -136,15 +135,13 @@ class _Work:
         self._observed = observed.jobs
 
     def change(self, change: Change) -> None:
-        """Make it and wait for its effect; then its gate has a result, or the error, unless it was given up."""
-        gate = self.gates[change.name]
-        with suppress(InvalidStateError):
-            try:
-                self._change(change)
-            except BaseException as error:  # whoever waits for the gate has it
-                gate.set_exception(error)
-            else:
-                gate.set_result(None)
+        """Make it and wait for its effect; then its gate has a result, or the error."""
+        try:
+            self._change(change)
+        except BaseException as error:  # whoever waits for the gate has it
+            self.gates[change.name].set_exception(error)
+        else:
+            self.gates[change.name].set_result(None)
 
     def _change(self, change: Change) -> None:
         tools, started = self._tools, self._tools.clock.monotonic()
@@ -235,19 +232,28 @@ class _Work:
         """Wait for the ends of those that watch, however they end."""
         for name, job in self._jobs.items():
             if name in self.gates and job is not watched and named(job.component).watches:
-                self.gates[name].exception()
-        self._check()
+                self._end_of(name)
 
     def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
         """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""
         needs = [job_id(self._stack, need) for need in named(job.component).needs]
-        errors = {need: self.gates[need].exception() for need in needs if need in self.gates}
+        errors = {need: self._end_of(need) for need in needs if need in self.gates}
         failed = [getattr(error, "roots", (need,)) for need, error in errors.items() if error]
         roots = tuple(dict.fromkeys(chain(*failed)))
         if roots:
             state = "is healthy, but not confirmed" if started else "was not started"
             words = f"{job.job_id} {state}: it needs {', '.join(roots)}"
             raise NeedFailed(words, hint="correct what failed, and deploy again", roots=roots)
+
+    def _end_of(self, name: str) -> BaseException | None:
+        """Wait for the end of a change; its error, if it has one. Raises as soon as nothing more is to be begun: the
+        other may never have been."""
+        while True:
+            self._check()
+            with suppress(TimeoutError):
+                error = self.gates[name].exception(timeout=_POLL)
+                self._check()
+                return error
 
     def _stop(self, job_id: str, index: int) -> None:
         nomad = self._tools.nomad

@@ -20,6 +20,8 @@ from obsctl.stack.render import Rendered, kv_prefix
 
 TIMEOUT = 30.0
 NONE_KEPT = Approvals()
+INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+"""All that the tools get of the user's environment: what they say of a file may repeat what it names there."""
 TOOLS = ("promtool", "amtool", "otelcol", "jaeger")
 """What checks it. VictoriaLogs has no configuration file, and no way to look at its flags without starting."""
 _BY_TOOL = (
@@ -106,10 +108,13 @@ def _run(
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
         file = Path(folder, where.replace(" ", "-"))
         file.write_text(text, encoding="utf-8")
-        environ = {**os.environ, **given}
         return subprocess.run(
-            [*command, file], env=environ, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            [*command, file], env={**_environ(), **given}, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
+
+
+def _environ() -> dict[str, str]:
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def _stand_in(variable: str) -> str:

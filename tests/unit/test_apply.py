@@ -13,6 +13,7 @@ import pytest
 
 from obsctl.clients.protocols import Json
 from obsctl.errors import ApiError, Interrupted, ObsctlError
+from obsctl.model import Event
 from obsctl.stack.apply import ApplyFailed, apply
 from obsctl.stack.plan import Action, Plan, plan
 from obsctl.wait import SYSTEM_CLOCK
@@ -286,7 +287,6 @@ def test_a_server_that_goes_away_is_told_with_the_balance(world: World) -> None:
     assert caught.value.hint == "is it there?"
 
 
-@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.timeout(30)
 def test_ctrl_c_before_all_have_begun_leaves_nobody_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are replaced wait for Prometheus, which here is never begun."""
@@ -303,6 +303,7 @@ def test_ctrl_c_before_all_have_begun_leaves_nobody_waiting(world: World, monkey
         world.deploy(config(timing="relaxed"))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) -> None:
     pressed = threading.Event()
 
@@ -322,6 +323,30 @@ def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) 
     assert changed.endswith("obs-alert-sink, obs-alertmanager, obs-prometheus")
     assert left.strip() == "not changed, or not confirmed: obs-warden"
     assert "goes on from here" in caught.value.hint
+
+
+def test_a_job_that_waited_is_not_started_without_the_lock(world: World) -> None:
+    """The lock is lost just as that ends which Grafana has waited for."""
+    waits_for = {"obs-prometheus", "obs-alertmanager"}
+    ended: set[str] = set()
+    waiting = threading.Event()
+
+    def note(event: Event) -> None:
+        ended.update({event.subject} if event.state == "ok" else ())
+        if (event.subject, event.state) == ("obs-grafana", "start"):
+            waiting.set()
+
+    def before(method: str, job_id: str) -> None:
+        if (method, job_id) == ("deployment", "obs-alertmanager"):
+            waiting.wait(timeout=10)
+
+    def check() -> None:
+        if waits_for <= ended:
+            raise ObsctlError("the lock was lost", hint="deploy again")
+
+    with pytest.raises(ApplyFailed, match="the lock was lost"):
+        hooked(world, before).deploy(WITH_GRAFANA, emit=note, check=check)
+    assert "obs-grafana" not in world.registered()
 
 
 @pytest.mark.usefixtures("ctrl_c")

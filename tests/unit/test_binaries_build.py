@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from obsctl.local.build import GoBuild
 from obsctl.local.processes import is_alive
 from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
+from obsctl.local.supervised import supervised
 from obsctl.model import Event
 from obsctl.wait import wait_until
 from tests import interrupts
@@ -208,6 +210,17 @@ def lines_alive(mark: str) -> list[str]:
     everything = psutil.process_iter(["environ"])
     marks = [(process, (process.info["environ"] or {}).get(interrupts.MARK, "")) for process in everything]
     return [text for process, text in marks if text.startswith(mark) and is_alive(process)]
+
+
+def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    command = ["sh", "-c", "sleep 600 & echo $! > pid"]
+    with (
+        (tmp_path / "log").open("wb") as output,
+        supervised(command, cwd=tmp_path, env={"PATH": os.defpath}, output=output) as process,
+    ):
+        assert process.wait(timeout=10) == 0
+    with suppress(psutil.NoSuchProcess):
+        wait_for_end(psutil.Process(int((tmp_path / "pid").read_text())))
 
 
 def test_go_does_not_outlive_a_killed_obsctl(tmp_path: Path) -> None:

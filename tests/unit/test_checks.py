@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,14 @@ def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path
     ]
     assert [Path(call[-1]).name for call in called] == ["prometheus.yml", "alert-rules", "alertmanager.yml"]
     assert not any(Path(call[-1]).parent.exists() for call in called)
+
+
+def test_a_tool_gets_nothing_of_the_users_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector takes ${NAME} for a variable, and repeats what it finds there when that does not fit."""
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", "hunter2")
+    telling = script(tmp_path / "promtool", 'echo "home: $HOME token: $CONSUL_HTTP_TOKEN"; exit 1')
+    findings = checks.check(RENDERED, {"promtool": telling, "amtool": None})
+    assert findings[0].what == f"promtool refuses it: home: {os.environ['HOME']} token:"
 
 
 def test_the_words_of_a_tool_that_refuses_are_passed_on(tmp_path: Path) -> None:

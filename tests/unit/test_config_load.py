@@ -510,6 +510,12 @@ def test_without_a_log_store_no_logs_are_collected(folder: Path) -> None:
             ],
         ),
         ("logs: {endpoint: 'http://u:p@x/'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
+        ('logs: {endpoint: "http://x/\\e"}', ["obsctl.yaml:1 logs.endpoint: must be like"]),
+        (
+            "logs: {endpoint: 'http://x/', grafana_datasource: $GF_SECURITY_ADMIN_PASSWORD}",
+            ["obsctl.yaml:1 logs.grafana_datasource: must be one word without"],
+        ),
+        ('components: {grafana: {plugins_dir: "/a\\x7f"}}', ["components.grafana.plugins_dir: must be a folder"]),
         ("logs: {endpoint: 'http://x/?token=5'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
         (
             "logs: {endpoint: 'http://x/', headers: {Authorization: hunter2}}",

@@ -147,6 +147,15 @@ def test_names_that_yaml_takes_for_something_else_stay_names(name: str) -> None:
     assert alertmanager["receivers"][-1]["name"] == alertmanager["route"]["routes"][-1]["receiver"] == name
 
 
+@pytest.mark.parametrize("name", ["on", "null", "1", "0x1", "-"])
+def test_a_log_stores_endpoint_and_headers_stay_text(name: str) -> None:
+    on = {part: {"enabled": True} for part in ("otel-gateway", "otel-agent")}
+    logs = {"endpoint": "http://logs.example.org/a:", "headers": {name: "env:X"}}
+    files = render(config(components=on, logs=logs), NOWHERE).files()
+    exporter = yaml.safe_load(files["kv/obsctl/obs/config/otel-gateway.yml"])["exporters"]["otlp_http/logs"]
+    assert (exporter["endpoint"], list(exporter["headers"])) == (logs["endpoint"], [name])
+
+
 @pytest.mark.parametrize(("copy", "count"), [(True, 3), (False, 2)])
 def test_alert_sink_gets_a_copy_unless_it_is_not_wanted(copy: bool, count: int) -> None:
     alerting = {"receivers": [{"name": "hook", "webhook": {"url": "env:W"}}], "copy_to_sink": copy}
