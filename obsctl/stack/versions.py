@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.config.versions import Version, findings, parse
-from obsctl.errors import Forbidden, ObsctlError
+from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.model import Finding, Severity
 
 
 def read(nomad: NomadApi, consul: ConsulApi) -> dict[str, Version]:
-    """Server ("nomad", "consul") -> version, of those that tell it: a token need not have the right to know."""
+    """Server ("nomad", "consul") -> version, of those that tell it: a token need not have the right to know, and a
+    server that is not there is named by whoever needs it first."""
     found = {}
     for name, api in (("nomad", nomad), ("consul", consul)):
         try:
             found[name] = parse(api.agent_version())
-        except Forbidden:
+        except (Forbidden, Unreachable):
             continue
     return found
 

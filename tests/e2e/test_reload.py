@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from uuid import uuid4
@@ -34,12 +35,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def kept(stack: Stack) -> int:
-    """How many of four new traces the Jaeger that runs now keeps."""
+    """How many of four new traces the Jaeger that runs now keeps.
+
+    They come one after the other: of those that come together any may be the first to go.
+    """
     addresses = (url(stack.clients.consul.health(name)[0]) for name in ("otel-gateway", "jaeger"))
     gateway, jaeger = next(addresses), connect.jaeger(next(addresses))
     trace_ids = [uuid4().hex for _ in range(4)]
-    send_spans(gateway, [span("web", "GET", "1", trace_id=each, start=time.time_ns()) for each in trace_ids])
-    wait_until(lambda: jaeger.trace(trace_ids[-1]), timeout=30, what="the last trace", hint="")
+    for each in trace_ids:
+        send_spans(gateway, [span("web", "GET", "1", trace_id=each, start=time.time_ns())])
+        wait_until(functools.partial(jaeger.trace, each), timeout=30, what="the newest trace", hint="")
     return sum(bool(jaeger.trace(each)) for each in trace_ids)
 
 
