@@ -67,7 +67,7 @@ class Call:
             return
         try:
             response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             text_instead = f"answered something that is not JSON{self._words(response)}"
             raise self._error(ServerFailed, text_instead, self.server.down) from None
 
@@ -127,7 +127,7 @@ def _said(response: requests.Response) -> str:
     """The text of an error answer; of a JSON one the part meant for people, as Prometheus sends it."""
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return response.text
     return str(answer.get("error") or answer) if isinstance(answer, dict) else str(answer)
 

@@ -7,9 +7,8 @@ import re
 from obsctl.clients.http import Session
 from obsctl.clients.server import Server
 
-_PLUGIN = re.compile(
-    r'^grafana_plugin_build_info\{(?:[^}]*,)?plugin_id="(?P<id>[^"]+)".*\bversion="(?P<version>[^"]*)"'
-)
+_PLUGIN = "grafana_plugin_build_info{"
+_LABEL = re.compile(r'[{,](plugin_id|version)="([^"]*)"')
 
 
 class GrafanaClient:
@@ -20,5 +19,5 @@ class GrafanaClient:
 
     def plugins(self) -> dict[str, str]:
         text = self._session.request("GET", "/metrics", text=True).text
-        found = (_PLUGIN.match(line) for line in text.splitlines())
-        return {match["id"]: match["version"] for match in found if match}
+        found = (dict(_LABEL.findall(line)) for line in text.splitlines() if line.startswith(_PLUGIN))
+        return {labels["plugin_id"]: labels.get("version", "") for labels in found if labels.get("plugin_id")}

@@ -88,6 +88,6 @@ def faults(folder: Path, job: str) -> Iterator[Finding]:
 def _read(file: Path) -> Json:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

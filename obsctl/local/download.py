@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
 import tarfile
 import threading
@@ -105,7 +106,8 @@ class Release:
         """Save the file and return its sha256. Emits progress where the server says how long the file is."""
         digest = hashlib.sha256()
         with self._get(url) as response, target.open("wb") as file:
-            size = int(response.headers.get("Content-Length", 0))
+            length = response.headers.get("Content-Length", "")
+            size = int(length) if re.fullmatch("[0-9]{1,15}", length) else 0
             for chunk in response.iter_content(CHUNK):
                 self.check()
                 file.write(chunk)

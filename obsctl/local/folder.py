@@ -222,7 +222,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     """None when there is no such file, or it holds something else."""
     try:
         document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     except PermissionError:
         raise ObsctlError(

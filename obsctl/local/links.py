@@ -48,6 +48,6 @@ def _is_bin(folder: Path) -> bool:
         return False
     try:
         document = json.loads((folder.parent / CLUSTER_FILE).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("schema") == SCHEMA

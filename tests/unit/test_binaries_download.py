@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,20 @@ def test_truncated(site: ReleaseSite, tmp_path: Path) -> None:
     site.publish_nomad()
     site.answers[NOMAD] = truncate
     assert failure(release(site.url), tmp_path).endswith("the answer broke off")
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1" * 5000])
+def test_a_length_that_is_none_tells_no_progress(site: ReleaseSite, tmp_path: Path, length: str) -> None:
+    def lie(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    site.publish_nomad()
+    site.answers[NOMAD] = lie
+    with suppress(SourceFailed):
+        release(site.url).make(tmp_path, lambda event: None)
 
 
 @pytest.mark.parametrize("missing", [NOMAD, NOMAD_SUMS])

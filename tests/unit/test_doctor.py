@@ -559,3 +559,11 @@ def test_grafana_tells_its_plugins_among_its_metrics() -> None:
             "victoriametrics-logs-datasource": "0.30.1",
         }
         assert [asked.path for asked in server.asked] == ["/metrics"]
+
+
+@pytest.mark.timeout(10)
+def test_a_grafana_that_tells_nonsense_without_end_does_not_hold_doctor_up() -> None:
+    nonsense = b"grafana_plugin_build_info{" + b'a="",plugin_id="x",' * 100_000
+    with stub_server() as server:
+        server.answers = [Answer(body=nonsense, headers={"Content-Type": "text/plain"})]
+        assert connect.grafana(server.address).plugins() == {"x": ""}

@@ -13,6 +13,7 @@ from obsctl.errors import ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder, default_state_dir
+from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.model import Event
@@ -75,10 +76,17 @@ def test_a_host_volume_of_a_user_who_is_not_root_is_open(folder: Folder, monkeyp
     assert folder.host_volumes()[0].stat().st_mode & 0o777 == 0o777
 
 
-def test_a_broken_record_is_none(folder: Folder) -> None:
+@pytest.mark.parametrize("text", ["", "[" * 100_000])
+def test_a_broken_record_is_none(folder: Folder, text: str) -> None:
     folder.keep_record("consul", Record(1, 2.5))
-    (folder.path / "run" / "consul.json").write_text("")
+    (folder.path / "run" / "consul.json").write_text(text)
     assert folder.record("consul") is None
+
+
+def test_a_folder_with_a_broken_mark_is_no_clusters(folder: Folder) -> None:
+    assert leads_through_a_cluster(folder.bin / "nomad")
+    (folder.path / "cluster.json").write_text("[" * 100_000)
+    assert not leads_through_a_cluster(folder.bin / "nomad")
 
 
 @pytest.mark.parametrize("content", ["notes", '{"schema": "something/else"}'])

@@ -196,6 +196,11 @@ class TestAnswers:
         assert isinstance(error, ServerFailed)
         assert "not JSON: <html>Please log in</html>" in error.message
 
+    def test_json_deeper_than_anybody_reads_is_a_failed_server(self, stub: StubServer) -> None:
+        error = failure(stub, Answer(body=b"[" * 100_000))
+        assert isinstance(error, ServerFailed)
+        assert failure(stub, Answer(500, b"[" * 100_000)).message
+
     def test_an_answer_of_another_program_is_no_answer_of_consul(self, stub: StubServer) -> None:
         consul = connect.consul(ConsulServer(address=stub.address))
         for read in (lambda: consul.get("a"), lambda: consul.watch("a", index=1, wait=0)):
