@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -119,12 +119,12 @@ class Folder:
     @contextlib.contextmanager
     def locked(self, emit: Emit) -> Iterator[None]:
         """Only one command at a time changes the cluster; others wait here, at most LOCK_TIMEOUT seconds."""
-        with (self.path / "lock").open("w") as lock:
+        with self._lock_file() as lock:
             if not _try_lock(lock.fileno()):
                 emit(Event("cluster", "note", "another obsctl is changing it; waiting"))
                 _wait_for_lock(lock.fileno(), self.path)
             if not (self.path / "lock").exists():
-                raise ObsctlError(f"{self.path} was removed by another obsctl", hint="run the command again")
+                raise self._removed()
             yield
 
     @contextlib.contextmanager
@@ -141,6 +141,15 @@ class Folder:
                 return not _try_lock(lock.fileno())
         except FileNotFoundError:
             return False
+
+    def _lock_file(self) -> TextIO:
+        try:
+            return (self.path / "lock").open("w")
+        except FileNotFoundError:
+            raise self._removed() from None
+
+    def _removed(self) -> ObsctlError:
+        return ObsctlError(f"{self.path} was removed by another obsctl", hint="run the command again")
 
     def clear_tmp(self) -> None:
         """Remove what ended processes left in TMPDIR; executors leave their sockets."""

@@ -110,6 +110,13 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert Folder(tmp_path).is_ours()
 
 
+def test_one_that_is_removed_meanwhile_is_told_of(folder: Folder) -> None:
+    """By `dev down --purge`, while an `up` still gets programs for it."""
+    folder.remove()
+    with pytest.raises(ObsctlError, match="was removed by another obsctl"), folder.locked(silent):
+        pass
+
+
 def test_two_claims_at_once(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "state")
     claims = [threading.Thread(target=folder.claim, args=(silent,)) for _ in range(8)]
