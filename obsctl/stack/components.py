@@ -70,7 +70,7 @@ ALL = (
         files=("prometheus.yml",),
         reads_consul=True,
     ),
-    ComponentSpec("victorialogs", "victorialogs.nomad.hcl.j2", ROOT),
+    ComponentSpec("victorialogs", "victorialogs.nomad.hcl.j2", ROOT, generates=("maintenance_key",)),
     ComponentSpec("jaeger", "jaeger.nomad.hcl.j2", OWN_UID, files=("jaeger.yml",)),
     ComponentSpec(
         "otel-gateway",

@@ -29,13 +29,13 @@ def toolchain(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """This machine, but with no server on PATH or in the cache, and no release within reach."""
+    """This machine, but with no server that is named, on PATH or in the cache, and no release within reach."""
     go = shutil.which("go")
     assert go, "this test needs Go on PATH"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "go").symlink_to(Path(go).resolve())
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_SERVERS__")},
         "PATH": str(tmp_path / "bin"),
         "GOPROXY": "off",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),

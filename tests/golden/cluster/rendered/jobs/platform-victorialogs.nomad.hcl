@@ -66,14 +66,14 @@ job "platform-victorialogs" {
         GOMEMLIMIT = "204MiB"
       }
 
-      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it, and nobody can guess it.
+      # The key of its maintenance calls, which could put days of lines aside.
       template {
         destination = "secrets/maintenance_key"
         change_mode = "noop"
         perms       = "0400"
         uid         = 0
         gid         = 0
-        data        = "{{ sprig_randAlphaNum 64 }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-victorialogs\" }}{{ .maintenance_key }}{{ end }}"
       }
 
       volume_mount {

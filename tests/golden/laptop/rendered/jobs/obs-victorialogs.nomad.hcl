@@ -61,12 +61,12 @@ job "obs-victorialogs" {
         GOMEMLIMIT = "204MiB"
       }
 
-      # The key of its maintenance calls, which could put days of lines aside. Nobody is told it, and nobody can guess it.
+      # The key of its maintenance calls, which could put days of lines aside.
       template {
         destination = "secrets/maintenance_key"
         change_mode = "noop"
         perms       = "0400"
-        data        = "{{ sprig_randAlphaNum 64 }}"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-victorialogs\" }}{{ .maintenance_key }}{{ end }}"
       }
 
       driver = "raw_exec"
