@@ -223,14 +223,12 @@ def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
         wait_for_end(psutil.Process(int((tmp_path / "pid").read_text())))
 
 
-def test_go_does_not_outlive_a_killed_obsctl(tmp_path: Path) -> None:
+def test_neither_go_nor_what_it_started_outlives_a_killed_obsctl(tmp_path: Path) -> None:
     obsctl, (go, helper) = start_slow_build(tmp_path)
     obsctl.kill()
     obsctl.communicate(timeout=30)
-    try:
-        wait_for_end(go)
-    finally:
-        helper.kill()
+    wait_for_end(go)
+    wait_for_end(helper)
 
 
 def wait_for_end(process: psutil.Process) -> None:
