@@ -172,7 +172,7 @@ def _content(config: Config, environment: Environment, root: Path) -> list[Conte
         for file in spec.files
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
-        key = f"{prefix}/rules/{quote(name, safe=' ')}"  # Nomad's `ls` sees no folders
+        key = f"{prefix}/rules/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
         found.append(Content(key, text, "prometheus", after_jobs=name == rules.AVAILABILITY))
     if config.demo.enabled:
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
@@ -186,7 +186,12 @@ def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
 
 
 def _board_key(board: Dashboard) -> str:
-    return f"dashboards/{quote(board.place, safe=' /')}"
+    return f"dashboards/{_key_part(board.place, safe=' /')}"
+
+
+def _key_part(name: str, safe: str) -> str:
+    """Not with a %: a newer Consul decodes that, and then refuses a key with a space."""
+    return quote(name, safe=safe).replace("%", "=")
 
 
 def _text(environment: Environment, template: str, **values: Any) -> str:

@@ -61,7 +61,7 @@ def boards(stack: Stack) -> dict[str, str]:
     rendered = render(stack.loaded.config, stack.folder)
     prefix = "obsctl/obs/dashboards/"
     found = {item.key.removeprefix(prefix): item.value for item in rendered.content if item.key.startswith(prefix)}
-    return {f"{unquote(key)}.json": text for key, text in found.items()}
+    return {f"{unquote(key.replace('=', '%'))}.json": text for key, text in found.items()}
 
 
 def seen(stack: Stack) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def test_it_is_scraped(stack: Stack) -> None:
 def test_a_changed_dashboard_restarts_nothing(stack: Stack) -> None:
     before = seen(stack)["pid"]
     own(stack, title="Changed")
-    assert stack.json("deploy", "--yes")["changes"] == ["obsctl/obs/dashboards/My team %28own%29/mine"]
+    assert stack.json("deploy", "--yes")["changes"] == ["obsctl/obs/dashboards/My team =28own=29/mine"]
     name = OWN.removeprefix("dashboards/")
     wait_until(lambda: '"Changed"' in seen(stack)["dashboards"][name], timeout=30, what="the changed file", hint="")
     assert seen(stack)["pid"] == before
@@ -212,7 +212,7 @@ def test_a_dashboard_that_is_taken_away_is_gone_and_the_password_stays(stack: St
     shutil.rmtree((stack.folder / OWN).parent)
     change(stack, anonymous=True)
     changes = stack.json("deploy", "--yes")["changes"]
-    assert "obsctl/obs/dashboards/My team %28own%29/mine" in changes
+    assert "obsctl/obs/dashboards/My team =28own=29/mine" in changes
     assert VARIABLE not in changes
     found = seen(stack)
     assert found["dashboards"] == boards(stack)
