@@ -1,7 +1,8 @@
-"""obsctl as a user types it: how a command line ended, and the environment of somebody who has set nothing for it."""
+"""obsctl as a user types it: how a command line ended, a terminal, and the environment of one who has set nothing."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -21,6 +22,13 @@ class Ran:
 
     def document(self) -> dict[str, Any]:
         return dict(json.loads(self.out))
+
+
+class Terminal(io.StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def plain_environ() -> dict[str, str]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,7 +12,8 @@ from hypothesis import settings
 from obsctl.local import ports
 from obsctl.local.cluster import Cluster
 from tests.command import plain_environ
-from tests.golden.cases import UPDATE_GOLDEN
+from tests.goldens import UPDATE_GOLDEN
+from tests.local_cluster import running_cluster
 from tests.ports import SHARES, WORKER
 
 pytest_plugins = ("tests.needs",)
@@ -35,22 +33,6 @@ settings.load_profile("obsctl")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups first: each is long and runs on one worker, so what begins late decides when all ends."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
-
-
-@contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A cluster of its own, of which nothing is left afterwards. Tests leave all agents running."""
-    # Not pytest's tmp_path: its name is longer than the sockets of Nomad's executors allow.
-    folder = Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp"))
-    running = Cluster(folder)
-    try:
-        running.up(auto_ports=True)
-        yield running
-        assert all(agent.pid for agent in running.status()), f"an agent has ended: {running.status()}"
-    finally:
-        running.down(purge=True)
-    assert running.leftovers() == []
-    assert not folder.exists()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from obsctl.config.schema import Config
-from tests.contract.agents import program
+from tests.agents import program
 from tests.docker_daemon import Docker
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ import requests
 import yaml
 
 from obsctl.wait import SYSTEM_CLOCK
-from tests.contract.agents import running, until_it_answers
+from tests.agents import running, until_it_answers
 from tests.ports import free_port
 
 USER, PASSWORD = "puller", "s3cret-of-the-registry"

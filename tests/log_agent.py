@@ -15,7 +15,7 @@ import requests
 from obsctl.clients.protocols import Json
 from obsctl.services.log_links import path_of
 from obsctl.stack.render import render
-from tests.contract.agents import answers, program, running, task, until_it_answers
+from tests.agents import answers, program, running, task, until_it_answers
 from tests.stub_server import StubServer, stub_server
 from tests.world import NOWHERE, config
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from tests.contract.agents import program
+from tests.agents import program
 from tests.ports import free_port
 
 

@@ -19,7 +19,7 @@ from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import Forbidden, TimedOut, Unreachable
-from tests.contract.agents import guarded_nomad, program, running, until_it_answers
+from tests.agents import guarded_nomad, program, running, until_it_answers
 from tests.ports import free_port
 from tests.programs import freeze
 from tests.tls_front import make_authority

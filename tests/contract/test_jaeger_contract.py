@@ -16,10 +16,10 @@ from obsctl.errors import Unreachable
 from obsctl.telemetry.search import Wanted, newest
 from obsctl.telemetry.trace import Trace, read
 from obsctl.wait import wait_until
-from tests.contract.telemetry import running_jaeger
 from tests.fakes import FakeJaeger
 from tests.otlp import MS, send_spans, span
 from tests.ports import free_port
+from tests.stores import running_jaeger
 
 NOBODY = "0" * 31 + "1"
 

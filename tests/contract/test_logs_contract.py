@@ -17,10 +17,10 @@ from obsctl.telemetry import stored_logs
 from obsctl.telemetry.lines import SECOND, Line, Query, in_order
 from obsctl.telemetry.stored_logs import StoredTail, from_store, logsql, of_trace
 from obsctl.wait import wait_until
-from tests.contract.telemetry import running_logs
 from tests.fakes import FakeLogs
 from tests.otlp import TRACE, attributes, records, send_logs
 from tests.ports import free_port
+from tests.stores import running_logs
 from tests.stub_server import Answer, stub_server
 
 SPAN = "00f067aa0ba902b7"

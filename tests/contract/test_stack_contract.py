@@ -17,7 +17,7 @@ from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
 from obsctl.clients.server import Server
 from obsctl.errors import Rejected
 from obsctl.wait import wait_until
-from tests.contract.agents import program, running, until_it_answers
+from tests.agents import program, running, until_it_answers
 from tests.ports import free_port
 
 pytestmark = pytest.mark.real

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from obsctl.local.cluster import Cluster
-from tests.conftest import running_cluster
-from tests.e2e.stack import DEMO, TELEMETRY, Stack, write_config
-from tests.e2e.telemetry import Telemetry
+from tests.deployed import DEMO, TELEMETRY, Stack, write_config
+from tests.deployed_telemetry import Telemetry
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.e2e.stack import Stack
+from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

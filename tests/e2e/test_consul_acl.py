@@ -14,8 +14,8 @@ from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CONSUL
 from tests import needs
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.e2e.telemetry import SERVICES, Telemetry
+from tests.deployed_telemetry import SERVICES, Telemetry
 from tests.world import grafana_datasources
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]

@@ -12,8 +12,8 @@ from obsctl.content import dashboards
 from obsctl.content.dashboard_lint import VICTORIALOGS
 from obsctl.content.dashboards import Dashboard, Json
 from obsctl.wait import wait_until
-from tests.e2e.dashboard_queries import Choice, Query, Servers, answer, metrics_without_series, queries
-from tests.e2e.telemetry import Telemetry, repeating
+from tests.dashboard_queries import Choice, Query, Servers, answer, metrics_without_series, queries
+from tests.deployed_telemetry import Telemetry, repeating
 from tests.world import NOWHERE, grafana_datasources
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]

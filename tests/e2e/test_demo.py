@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import plain_environ
-from tests.e2e.own_network import LOOPBACK_UP, UNSHARE
+from tests.own_network import LOOPBACK_UP, UNSHARE
 
 pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600)]
 

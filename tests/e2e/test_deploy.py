@@ -11,7 +11,7 @@ import pytest
 
 from obsctl.clients.protocols import Json
 from obsctl.wait import wait_until
-from tests.e2e.stack import Stack
+from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 WANTED_TARGETS = {"consul", "nomad", "hello-service", "response-service", "prometheus", "alertmanager"}

@@ -23,11 +23,11 @@ from obsctl.stack import components, storage
 from obsctl.stack.render import render
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests import docker_images, needs
-from tests.conftest import running_cluster
+from tests.deployed import TELEMETRY, Stack, node_disks, owners_below, write_config
+from tests.deployed_telemetry import SERVICES, Telemetry
 from tests.docker_daemon import Docker, daemon
-from tests.e2e.stack import TELEMETRY, Stack, node_disks, owners_below, write_config
-from tests.e2e.telemetry import SERVICES, Telemetry
 from tests.image_registry import image_registry
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH, NOWHERE
 
 pytestmark = [

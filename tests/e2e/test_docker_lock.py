@@ -12,10 +12,10 @@ import pytest
 
 from obsctl.config.schema import Config
 from tests import docker_images
-from tests.conftest import running_cluster
+from tests.deployed import Stack, write_config
 from tests.docker_daemon import Docker, daemon
-from tests.e2e.stack import Stack, write_config
 from tests.image_registry import ImageRegistry, image_registry
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
 pytestmark = [

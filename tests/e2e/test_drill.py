@@ -9,33 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.drills import journal
-from obsctl.errors import ObsctlError
 from obsctl.wait import wait_until
-from tests.e2e.stack import OBSCTL, Stack
+from tests.deployed import OBSCTL, Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
-
-
-def journal_has(stack: Stack, kind: str) -> bool:
-    """Whether the newest journal has a record of this kind, or "stage:NAME"."""
-    paths = sorted((stack.folder / "state/obsctl/drills/obs").glob("*.jsonl"))
-    try:
-        records = journal.read(paths[-1]) if paths else []
-    except ObsctlError:  # it was just made, and is still empty
-        records = []
-    kinds = [record.kind if record.kind != "stage" else f"stage:{record.data['stage']}"
-             for record in records]  # fmt: skip
-    return kind in kinds
-
-
-def started_drill(stack: Stack, until: str, *options: str) -> subprocess.Popen[str]:
-    """A drill that has come so far."""
-    for old in (stack.folder / "state/obsctl/drills/obs").glob("*.jsonl"):
-        old.unlink()
-    process = stack.start("drill", "stop", "response-service", "--yes", *options)
-    wait_until(lambda: journal_has(stack, until), timeout=120, interval=0.02, what=f"the record {until}", hint="")
-    return process
 
 
 def test_a_stopped_service_is_noticed_delivered_and_resolved(stack: Stack) -> None:
@@ -63,7 +40,7 @@ def test_the_delivered_webhook_names_the_service(stack: Stack) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_puts_the_service_back_before_obsctl_ends(stack: Stack, number: signal.Signals) -> None:
-    process = started_drill(stack, until="injected")
+    process = stack.start_drill(until="injected")
 
     process.send_signal(number)
     process.send_signal(number)  # people press Ctrl-C more than once
@@ -76,7 +53,7 @@ def test_a_signal_puts_the_service_back_before_obsctl_ends(stack: Stack, number:
 
 
 def test_a_second_drill_and_a_deploy_are_refused_while_one_runs(stack: Stack) -> None:
-    process = started_drill(stack, until="armed")
+    process = stack.start_drill(until="armed")
     try:
         second = stack.run("drill", "stop", "hello-service", "--yes", code=21)
         assert "locked" in second.stderr

@@ -7,8 +7,7 @@ import signal
 import pytest
 
 from obsctl.wait import wait_until
-from tests.e2e.stack import Stack
-from tests.e2e.test_drill import started_drill
+from tests.deployed import Stack
 from tests.programs import freeze
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -24,7 +23,7 @@ def is_running(stack: Stack) -> bool:
 @pytest.mark.parametrize("record", ["armed", "injecting", "injected", "stage:pending", "reverting"])
 def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) -> None:
     consul = stack.clients.consul
-    process = started_drill(stack, until=record)
+    process = stack.start_drill(until=record)
     freeze(process)
     try:
         wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=30, what="the end of the lock", hint="")

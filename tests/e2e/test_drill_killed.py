@@ -6,8 +6,7 @@ import pytest
 
 from obsctl.drills import faults, journal
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.e2e.stack import Stack
-from tests.e2e.test_drill import started_drill
+from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -52,7 +51,7 @@ def kill_a_drill(stack: Stack, record: str, delay: float = 0.0) -> bool:
     stopped at the kill."""
     # Held, so that a busy machine's late kill still finds the service down where the test counts on it.
     held = ["--hold", "3"] if record in SURELY_DOWN_AT else []
-    process = started_drill(stack, record, *held)
+    process = stack.start_drill(record, *held)
     SYSTEM_CLOCK.sleep(delay)
     process.kill()
     was_down = bool(stack.clients.nomad.job("obs-response-service")["Stop"])

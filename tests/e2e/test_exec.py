@@ -12,10 +12,10 @@ import pytest
 from obsctl import assets
 from obsctl.local import members
 from obsctl.stack import components, storage
+from tests.agents import program
 from tests.chroots import chroots_with
-from tests.conftest import running_cluster
-from tests.contract.agents import program
-from tests.e2e.stack import Stack, node_disks, owners_below, write_config
+from tests.deployed import Stack, node_disks, owners_below, write_config
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
 pytestmark = [

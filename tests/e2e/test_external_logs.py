@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from obsctl.wait import wait_until
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.stub_server import Answer, StubServer, stub_server
 from tests.world import ALERT_PATH
 

@@ -21,8 +21,8 @@ from obsctl.clients.instances import url
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
 from tests import grafana_stand_in
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("grafana")]

@@ -12,9 +12,8 @@ import yaml
 
 from obsctl.clients.protocols import AlertmanagerApi, Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
-from tests.e2e.test_drill import started_drill
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.xdist_group("high-availability")]
 
@@ -95,7 +94,7 @@ def test_an_alertmanager_that_is_killed_neither_loses_nor_repeats_a_notification
     """It is the one that would have sent: the first of the cluster. What it does when it is back is awaited too."""
     deployed.wait_steady()
     since = SYSTEM_CLOCK.now()
-    drill = started_drill(deployed, moment, "--hold", str(HOLD))
+    drill = deployed.start_drill(moment, "--hold", str(HOLD))
     victim = first_of_the_cluster(deployed)
 
     SYSTEM_CLOCK.sleep(delay)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.tls_front import make_authority, tls_front
 from tests.world import ALERT_PATH
 

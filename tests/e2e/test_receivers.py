@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from obsctl.wait import wait_until
-from tests.e2e.stack import Stack
+from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 TOKEN = "s3cr3t-path-of-the-hook"

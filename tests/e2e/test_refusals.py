@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents import guarded_nomad
 from tests.command import plain_environ
-from tests.contract.agents import guarded_nomad
-from tests.e2e.stack import OBSCTL
+from tests.deployed import OBSCTL
 
 pytestmark = pytest.mark.real
 TOKEN = "5ecf7a10-0000-4000-8000-c0ffee5ec4e7"

@@ -13,8 +13,8 @@ from obsctl import assets
 from obsctl.clients import connect
 from obsctl.clients.instances import url
 from obsctl.wait import wait_until
-from tests.conftest import running_cluster
-from tests.e2e.stack import Stack, write_config
+from tests.deployed import Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.otlp import send_spans, span
 from tests.world import ALERT_PATH
 

@@ -8,7 +8,7 @@ import pytest
 
 from obsctl.errors import DeadlineExceeded
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.e2e.telemetry import SERVICES, Telemetry, calls_consul, traces_of
+from tests.deployed_telemetry import SERVICES, Telemetry, calls_consul, traces_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.e2e.telemetry import SERVICES, Telemetry, calls_consul
+from tests.deployed_telemetry import SERVICES, Telemetry, calls_consul
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("telemetry")]
 

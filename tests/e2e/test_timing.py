@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import drill_timing
-from tests.e2e.stack import Stack
+from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(900)]
 

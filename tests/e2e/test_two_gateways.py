@@ -21,8 +21,8 @@ import requests
 from obsctl.cli import wire
 from obsctl.clients.protocols import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
-from tests.conftest import running_cluster
-from tests.e2e.stack import ALERT_PATH, Stack, write_config
+from tests.deployed import ALERT_PATH, Stack, write_config
+from tests.local_cluster import running_cluster
 from tests.otlp import send_spans, span
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("high-availability")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.cases import FOLDER, NAMES, UPDATE_GOLDEN, rendered
+from tests.goldens import FOLDER, NAMES, UPDATE_GOLDEN, rendered
 
 
 def kept(folder: Path) -> dict[str, str]:

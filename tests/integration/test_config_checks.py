@@ -14,8 +14,8 @@ from obsctl.local import binaries
 from obsctl.model import Severity
 from obsctl.stack.checks import TOOLS, check
 from obsctl.stack.render import Rendered
-from tests.contract.agents import answers, running, task, until_it_answers
-from tests.golden.cases import NAMES, rendered
+from tests.agents import answers, running, task, until_it_answers
+from tests.goldens import NAMES, rendered
 
 pytestmark = pytest.mark.real
 

@@ -20,9 +20,9 @@ from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CLIENT, CONSUL
 from obsctl.local.cluster import Cluster
 from obsctl.wait import wait_until
-from tests.conftest import running_cluster
-from tests.contract.agents import guarded_consul, guarded_nomad
-from tests.e2e.stack import Stack
+from tests.agents import guarded_consul, guarded_nomad
+from tests.deployed import Stack
+from tests.local_cluster import running_cluster
 from tests.ports import free_port
 from tests.world import OTHERS_OFF
 

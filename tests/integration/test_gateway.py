@@ -18,9 +18,9 @@ from obsctl.clients.protocols import JaegerApi, Json
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
-from tests.contract.agents import answers, program, running, task, until_it_answers
-from tests.contract.telemetry import running_jaeger
+from tests.agents import answers, program, running, task, until_it_answers
 from tests.otlp import attributes, send_spans, span
+from tests.stores import running_jaeger
 from tests.world import NOWHERE, config
 
 pytestmark = pytest.mark.real

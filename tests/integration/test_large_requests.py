@@ -18,7 +18,7 @@ from obsctl.stack.render import render
 from obsctl.telemetry.lines import SECOND
 from obsctl.telemetry.stored_logs import from_store
 from obsctl.wait import wait_until
-from tests.contract.agents import answers, program, running, task, until_it_answers
+from tests.agents import answers, program, running, task, until_it_answers
 from tests.otlp import records, send_logs, send_spans, span
 from tests.world import NOWHERE, config
 

@@ -21,7 +21,7 @@ from obsctl.stack.plan import plan
 from obsctl.stack.storage import Volume
 from obsctl.wait import wait_until
 from tests.chroots import chroots_with
-from tests.conftest import running_cluster
+from tests.local_cluster import running_cluster
 
 pytestmark = [
     pytest.mark.real,

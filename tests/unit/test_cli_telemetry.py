@@ -11,10 +11,9 @@ from obsctl.errors import Unreachable
 from obsctl.local import browser
 from obsctl.telemetry.lines import SECOND
 from obsctl.wait import SYSTEM_CLOCK
-from tests.command import Obsctl
+from tests.command import Obsctl, Terminal
 from tests.fakes import FakeJaeger, FakeLogs
 from tests.otlp import MS, TRACE, span
-from tests.unit.test_ui import Terminal
 from tests.world import World
 
 pytestmark = pytest.mark.usefixtures("folder", "world")

@@ -13,11 +13,7 @@ from obsctl.errors import ObsctlError
 from obsctl.model import Event, Finding, Severity
 from obsctl.ui import Ui
 from obsctl.wait import SYSTEM_CLOCK
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.command import Terminal
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import JaegerApi, LogsApi
-from tests.contract.agents import listens, program, running, until_it_answers
+from tests.agents import listens, program, running, until_it_answers
 from tests.ports import free_port
 
 JAEGER = """

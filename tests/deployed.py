@@ -18,7 +18,7 @@ from obsctl.cli import wire
 from obsctl.cli.wire import Clients, StackClients
 from obsctl.config.load import Loaded, load
 from obsctl.config.schema import Components, Demo
-from obsctl.drills import experiment, gate, target
+from obsctl.drills import experiment, gate, journal, target
 from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.local.cluster import Cluster
@@ -88,6 +88,26 @@ class Stack:
         # A document may hold one that is not obsctl's own: a span's exception, a program's line.
         assert "Traceback" not in (err if "--json" in arguments else out + err)
         return ended
+
+    def start_drill(self, until: str, *options: str) -> subprocess.Popen[str]:
+        """A drill that has come so far: to a record of this kind, or to "stage:NAME"."""
+        for old in self._journals():
+            old.unlink()
+        process = self.start("drill", "stop", "response-service", "--yes", *options)
+        wait_until(lambda: until in self._recorded(), timeout=120, interval=0.02, what=f"the record {until}", hint="")
+        return process
+
+    def _journals(self) -> list[Path]:
+        return sorted((self.folder / "state/obsctl/drills/obs").glob("*.jsonl"))
+
+    def _recorded(self) -> list[str]:
+        """The kinds of the newest journal's records; of a stage, "stage:NAME"."""
+        paths = self._journals()
+        try:
+            records = journal.read(paths[-1]) if paths else []
+        except ObsctlError:  # it was just made, and is still empty
+            records = []
+        return [f"stage:{record.data['stage']}" if record.kind == "stage" else record.kind for record in records]
 
     def json(self, *arguments: str, code: int | None = 0) -> dict[str, Any]:
         """The one JSON document that the command prints."""

@@ -8,7 +8,7 @@ from obsctl.config.load import load
 from obsctl.stack.render import Rendered, render
 
 UPDATE_GOLDEN = "OBSCTL_UPDATE_GOLDEN"
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "golden"
 NAMES = ("cluster", "drivers", "external-logs", "ha", "ha-one-node", "laptop", "relaxed", "sampling")
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import requests
 
 from obsctl.clients.instances import url
-from tests.e2e.stack import Stack
+from tests.deployed import Stack
 
 T = TypeVar("T")
 SERVICES = ("hello-service", "response-service")
