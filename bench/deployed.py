@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Components, ConsulServer, Demo, NomadServer
 from obsctl.errors import DeadlineExceeded
 from obsctl.local import binaries
 from obsctl.local.cluster import Cluster
+from obsctl.model import Json
 from obsctl.stack.health import is_passing
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+"""An object of JSON or YAML, as a server sent it or a file has it."""
 
 
 class Severity(StrEnum):

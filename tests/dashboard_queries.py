@@ -14,7 +14,8 @@ import promql_parser
 import requests
 
 from obsctl.content.dashboard_lint import VICTORIALOGS, metric_of, selectors
-from obsctl.content.dashboards import Dashboard, Json, interpolate, objects
+from obsctl.content.dashboards import Dashboard, interpolate, objects
+from obsctl.model import Json
 
 TIMEOUT = 20
 STEP = 15

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.services.log_links import path_of
 from obsctl.stack.render import render
 from tests.agents import answers, program, running, task, until_it_answers

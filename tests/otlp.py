@@ -10,8 +10,8 @@ from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
+from obsctl.model import Json
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 START = 1_700_000_000_000_000_000

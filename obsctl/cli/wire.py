@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from obsctl.clients import connect
 from obsctl.clients.instances import of_stack, passes, url
-from obsctl.clients.protocols import ConsulApi, JaegerApi, Json, LogsApi, NomadApi, OtlpApi, RegistryApi, SinkApi
+from obsctl.clients.protocols import ConsulApi, JaegerApi, LogsApi, NomadApi, OtlpApi, RegistryApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret, SecretRef, resolve
 from obsctl.errors import ObsctlError, Unreachable
+from obsctl.model import Json
 
 if TYPE_CHECKING:
     from obsctl.local.cluster import Cluster

@@ -11,9 +11,10 @@ import consul
 
 from obsctl.clients import blocking
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json, KvPair
+from obsctl.clients.protocols import KvPair
 from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+from obsctl.model import Json
 
 
 class ConsulClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 
 
 def url(instance: Json) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
 from obsctl.errors import NotFound
+from obsctl.model import Json
 
 BADGER_END = timedelta(microseconds=1)
 """A search is sent with its end so much later. Jaeger's Badger storage seeks backwards from the end's key followed by

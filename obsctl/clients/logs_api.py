@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
 from obsctl.errors import ServerFailed
+from obsctl.model import Json
 
 
 class LogsClient:

@@ -12,9 +12,10 @@ import nomad
 
 from obsctl.clients import blocking
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json, Variable
+from obsctl.clients.protocols import Variable
 from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+from obsctl.model import Json
 
 _LOGS = "alloc/logs"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
+from obsctl.model import Json
 
 _INTERNAL_SPAN = 1
 _INFO = 9

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
 from obsctl.errors import Rejected
+from obsctl.model import Json
 
 
 class PrometheusClient:

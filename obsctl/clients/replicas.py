@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from obsctl.clients.protocols import AlertmanagerApi, Json, Program, PrometheusApi
+from obsctl.clients.protocols import AlertmanagerApi, Program, PrometheusApi
 from obsctl.errors import ApiError, TimedOut, Unreachable
-from obsctl.model import unix_time
+from obsctl.model import Json, unix_time
 
 Api = TypeVar("Api", bound=Program)
 Answer = TypeVar("Answer")

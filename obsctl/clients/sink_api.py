@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
+from obsctl.model import Json
 
 
 class SinkClient:

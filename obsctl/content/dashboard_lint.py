@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import promql_parser
 
 from obsctl.config.components import Grafana
-from obsctl.content.dashboards import Dashboard, Json, interpolate, objects, variables_in
-from obsctl.model import Finding, Severity
+from obsctl.content.dashboards import Dashboard, interpolate, objects, variables_in
+from obsctl.model import Finding, Json, Severity
 
 SCHEMA_VERSIONS = range(39, 42)
 """Older ones are migrated at each load; newer ones an older Grafana does not know."""

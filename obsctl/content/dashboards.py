@@ -12,12 +12,12 @@ from typing import Any
 
 from obsctl import assets
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
 MAX_BYTES = 512 * 1024
 """What Consul takes as one KV value (its kv_max_value_size)."""
 
 
-Json = dict[str, Any]
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[a-zA-Z_]\w*)|\{(?P<braced>[a-zA-Z_]\w*)(?:[.:][^}]*)?\})")
 
 

@@ -8,10 +8,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from obsctl.clients.protocols import Json
 from obsctl.doctor.nodes import holds, static_ports
 from obsctl.doctor.site import Site
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 
 _PATIENCE = 0.5
 

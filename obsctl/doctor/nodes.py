@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from obsctl.clients.protocols import Json
 from obsctl.doctor.site import Site
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 from obsctl.stack.observe import placement_failures
 
 _DRIVER_HINTS = {

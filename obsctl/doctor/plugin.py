@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsctl.clients import instances
-from obsctl.clients.protocols import Json
 from obsctl.config.components import Driver, Grafana
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 from obsctl.stack.components import job_id
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import ConsulApi, GrafanaApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
 from obsctl.config.schema import Config
+from obsctl.model import Json
 from obsctl.stack import storage
 from obsctl.stack.components import job_id
 from obsctl.stack.observe import Desired, Resolve, desire

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from obsctl.clients.protocols import Json
 from obsctl.doctor.site import Site
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 from obsctl.stack import components, storage
 from obsctl.stack.components import job_id
 

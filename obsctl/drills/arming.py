@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from obsctl.clients.protocols import Json
 from obsctl.drills import recipes
 from obsctl.drills.books import Books
 from obsctl.drills.guard import Guard, insist
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import World
 from obsctl.errors import DeadlineExceeded, ObsctlError
+from obsctl.model import Json
 from obsctl.wait import wait_until
 
 ACK_TIMEOUT = 15.0

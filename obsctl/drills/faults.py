@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from obsctl.clients.instances import passes
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.drills.recipes import Recipe
 from obsctl.errors import Conflict, NotFound
-from obsctl.model import unix_time
+from obsctl.model import Json, unix_time
 
 _MAY_RUN = ("pending", "running", "unknown")  # unknown: its node does not answer
 _RACES = 3

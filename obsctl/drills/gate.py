@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from obsctl.clients.protocols import Json
 from obsctl.drills import faults, recipes
 from obsctl.drills.experiment import Experiment
 from obsctl.drills.routing import matches_regex
@@ -13,7 +12,7 @@ from obsctl.drills.rulecheck import sees_vanished_target
 from obsctl.drills.target import Target
 from obsctl.drills.world import World
 from obsctl.errors import ApiError
-from obsctl.model import Finding, Severity, unix_time
+from obsctl.model import Finding, Json, Severity, unix_time
 
 MAX_CLOCK_OFFSET = 3.0
 """Seconds. The Date header, from which offsets are read, has a resolution of one second."""

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from obsctl.clients.protocols import ConsulApi, Json, KvPair
+from obsctl.clients.protocols import ConsulApi, KvPair
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
 MAX_RECIPE_BYTES = 500_000
 """Consul's limit for a value is 512 KB; the warden's parts need room too."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from obsctl.clients.protocols import ConsulApi, Json
+from obsctl.clients.protocols import ConsulApi
 from obsctl.config.durations import parse_duration
 from obsctl.drills import routing
 from obsctl.drills.experiment import Experiment, matches
@@ -15,6 +15,7 @@ from obsctl.drills.forecast import Settings
 from obsctl.drills.routing import Route
 from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
 _ALLOCATION = re.compile(r"_nomad-task-([0-9a-f-]{36})-")
 

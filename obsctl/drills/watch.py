@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from obsctl.clients.protocols import Json
 from obsctl.drills.experiment import Experiment, matches
 from obsctl.drills.world import World
-from obsctl.model import unix_time
+from obsctl.model import Json, unix_time
 
 
 @dataclass(frozen=True, slots=True)

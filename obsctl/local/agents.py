@@ -10,12 +10,12 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from obsctl.config.versions import REJOIN_AGE, Version
 from obsctl.local.ports import LOOPBACK, Ports
+from obsctl.model import Json
 
 CONSUL = "consul"
 SERVER = "nomad-server"
@@ -23,8 +23,6 @@ CLIENT = "nomad-client"
 AGENTS = (CONSUL, SERVER, CLIENT)
 ALLOC_VOLUME = "obsctl-nomad-alloc"
 ROOT_VOLUME = "obsctl-host-root"
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 TIMEOUT = 60.0

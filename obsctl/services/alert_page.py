@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from obsctl.services.notifications import Json, Notification
+from obsctl.model import Json
+from obsctl.services.notifications import Notification
 from obsctl.services.watchdog import ALERTNAME, Heartbeat
 
 MAX_NOTIFICATIONS = 200

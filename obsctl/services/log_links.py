@@ -15,8 +15,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from obsctl.clients.protocols import Json, NomadApi
+from obsctl.clients.protocols import NomadApi
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 from obsctl.services import turns
 from obsctl.services.turns import Turns
 from obsctl.wait import SYSTEM_CLOCK, Clock

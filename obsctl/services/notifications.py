@@ -8,9 +8,9 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-Json = dict[str, Any]
+from obsctl.model import Json
 
 CURRENT = "notifications.jsonl"
 OLDER = "notifications.1.jsonl"

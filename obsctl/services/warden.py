@@ -12,12 +12,12 @@ import socket
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from obsctl.clients.protocols import Json
 from obsctl.drills import recipes
 from obsctl.drills.faults import FAULTS, is_back
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict, ObsctlError
+from obsctl.model import Json
 from obsctl.services import turns
 from obsctl.services.turns import Turns
 

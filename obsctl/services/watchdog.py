@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from obsctl.services.notifications import Json
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 ALERTNAME = "Watchdog"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from obsctl.clients.instances import failing, of_stack, owner, url
-from obsctl.clients.protocols import ConsulApi, Json
+from obsctl.clients.protocols import ConsulApi
 from obsctl.config.schema import Config
+from obsctl.model import Json
 from obsctl.stack import components
 
 SCRAPED = "obsctl.scrape"

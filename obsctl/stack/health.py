@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from obsctl.clients.instances import passes
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.model import Json
 from obsctl.stack.observe import NO_NODE, DesiredJob, placement_failures
 from obsctl.stack.storage import takes_jobs
 from obsctl.wait import Clock, wait_until

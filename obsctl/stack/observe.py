@@ -12,9 +12,10 @@ from itertools import chain
 from typing import TypeVar
 
 from obsctl import __version__
-from obsctl.clients.protocols import ConsulApi, Json, KvPair, NomadApi
+from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
 from obsctl.config.secrets import Secret, generate
 from obsctl.errors import Forbidden, ObsctlError, Rejected
+from obsctl.model import Json
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems, kv_prefix
 from obsctl.stack.storage import Volume
 

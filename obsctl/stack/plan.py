@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from obsctl.clients.protocols import Json
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding
+from obsctl.model import Finding, Json
 from obsctl.stack import storage
 from obsctl.stack.components import variable_path
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest

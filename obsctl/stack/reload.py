@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import DeadlineExceeded
+from obsctl.model import Json
 from obsctl.stack.health import LIVE, Unhealthy, explain, is_passing
 from obsctl.wait import Clock, wait_until
 

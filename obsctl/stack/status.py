@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from obsctl.clients.instances import failing, of_stack, url
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.errors import NotFound
+from obsctl.model import Json
 from obsctl.stack import components
 from obsctl.stack.components import job_id
 from obsctl.stack.observe import VERSION

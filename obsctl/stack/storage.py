@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from obsctl.clients.protocols import Json
 from obsctl.config.schema import Config, Storage
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 from obsctl.stack import components
 from obsctl.stack.components import ComponentSpec, job_id
 

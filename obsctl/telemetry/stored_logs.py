@@ -7,7 +7,8 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from obsctl.clients.protocols import Json, LogsApi
+from obsctl.clients.protocols import LogsApi
+from obsctl.model import Json
 from obsctl.telemetry.lines import MESSAGE, SECOND, Line, Query, in_order, level_of, moment, told
 from obsctl.wait import SYSTEM_CLOCK, Clock
 

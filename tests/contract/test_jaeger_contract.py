@@ -11,8 +11,9 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import JaegerApi, Json
+from obsctl.clients.protocols import JaegerApi
 from obsctl.errors import Unreachable
+from obsctl.model import Json
 from obsctl.telemetry.search import Wanted, newest
 from obsctl.telemetry.trace import Trace, read
 from obsctl.wait import wait_until

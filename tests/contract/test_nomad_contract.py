@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+from obsctl.model import Json
 from obsctl.stack.storage import Volume
 from obsctl.telemetry.lines import Query
 from obsctl.telemetry.nomad_logs import NomadTail

@@ -10,7 +10,8 @@ import requests
 from obsctl.config.durations import parse_duration
 from obsctl.content import dashboards
 from obsctl.content.dashboard_lint import VICTORIALOGS
-from obsctl.content.dashboards import Dashboard, Json
+from obsctl.content.dashboards import Dashboard
+from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.dashboard_queries import Choice, Query, Servers, answer, metrics_without_series, queries
 from tests.deployed_telemetry import Telemetry, repeating

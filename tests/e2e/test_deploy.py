@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.deployed import Stack
 

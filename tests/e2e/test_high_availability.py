@@ -10,7 +10,8 @@ import pytest
 import requests
 import yaml
 
-from obsctl.clients.protocols import AlertmanagerApi, Json
+from obsctl.clients.protocols import AlertmanagerApi
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster

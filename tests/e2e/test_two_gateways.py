@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from obsctl.cli import wire
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import ALERT_PATH, Stack, write_config
 from tests.local_cluster import running_cluster

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from obsctl.clients.protocols import ConsulApi, Json, KvPair
+from obsctl.clients.protocols import ConsulApi, KvPair
 from obsctl.errors import Conflict, NotFound
+from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock

@@ -8,8 +8,9 @@ import re
 from copy import deepcopy
 from datetime import UTC, datetime
 
-from obsctl.clients.protocols import Json, NomadApi, Variable
+from obsctl.clients.protocols import NomadApi, Variable
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
+from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from obsctl.clients.protocols import AlertmanagerApi, Json, PrometheusApi, SinkApi
+from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
+from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock

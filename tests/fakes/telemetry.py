@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from obsctl.clients.protocols import JaegerApi, Json, LogsApi, OtlpApi
+from obsctl.clients.protocols import JaegerApi, LogsApi, OtlpApi
 from obsctl.errors import Rejected
+from obsctl.model import Json
 from tests.fakes.breakable import Breakable
 
 _SECOND = 1_000_000_000

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import ConsulApi, Json, NomadApi
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
@@ -27,6 +27,7 @@ from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
 from obsctl.local.cluster import Cluster, silent
 from obsctl.local.ports import free_block
 from obsctl.local.processes import Record
+from obsctl.model import Json
 from obsctl.wait import wait_until
 
 pytestmark = pytest.mark.real

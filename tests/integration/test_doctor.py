@@ -12,13 +12,13 @@ import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json
 from obsctl.clients.server import Server
 from obsctl.config.schema import NomadServer
 from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CLIENT, CONSUL
 from obsctl.local.cluster import Cluster
+from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.agents import guarded_consul, guarded_nomad
 from tests.deployed import Stack

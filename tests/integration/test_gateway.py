@@ -14,7 +14,8 @@ from uuid import uuid4
 import pytest
 import requests
 
-from obsctl.clients.protocols import JaegerApi, Json
+from obsctl.clients.protocols import JaegerApi
+from obsctl.model import Json
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from obsctl.wait import wait_until

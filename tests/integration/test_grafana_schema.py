@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from obsctl.content import dashboards
+from obsctl.model import Json
 from tests.world import NOWHERE, grafana_datasources
 
 # One worker compiles it all, once.
@@ -21,7 +22,6 @@ pytestmark = [pytest.mark.xdist_group("grafana-schema"), pytest.mark.timeout(300
 
 TYPES = Path(__file__).parents[1] / "grafana_schema"
 SHIPPED = {board.uid: board.document for board in dashboards.shipped(NOWHERE)}
-Json = dict[str, Any]
 
 
 def panel(document: Json, kind: str) -> Json:

@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import Json, NomadApi
+from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
+from obsctl.model import Json
 from obsctl.stack.health import Unhealthy, wait_healthy
 from obsctl.stack.observe import DesiredJob
 from obsctl.wait import SYSTEM_CLOCK, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.log_agent import Agent, running_agent
 from tests.otlp import records, send_logs

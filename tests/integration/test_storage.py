@@ -11,10 +11,11 @@ import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.http import Session
-from obsctl.clients.protocols import Json, NomadApi
+from obsctl.clients.protocols import NomadApi
 from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
+from obsctl.model import Json
 from obsctl.stack.apply import Tools, apply
 from obsctl.stack.observe import Desired, DesiredJob, marked, observe
 from obsctl.stack.plan import plan

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients.protocols import Json
 from obsctl.errors import ApiError, Interrupted, ObsctlError
-from obsctl.model import Event
+from obsctl.model import Event, Json
 from obsctl.stack.apply import ApplyFailed, apply
 from obsctl.stack.plan import Action, Plan, plan
 from obsctl.wait import SYSTEM_CLOCK

@@ -16,10 +16,9 @@ from obsctl.content import dashboards
 from obsctl.content.dashboard_lint import lint
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
-from obsctl.model import Severity
+from obsctl.model import Json, Severity
 from tests.world import NOWHERE
 
-Json = dict[str, Any]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GOOD: Json = {
     "uid": "shop",

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from obsctl.clients import connect
-from obsctl.clients.protocols import Json, NomadApi
+from obsctl.clients.protocols import NomadApi
 from obsctl.config.components import VictoriaLogs
 from obsctl.config.secrets import Secret
 from obsctl.doctor import volumes
 from obsctl.doctor.checks import CHECKS, examine
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Json, Severity
 from tests.fakes.nomad import NODE
 from tests.stub_server import Answer, stub_server
 from tests.world import NOWHERE, SECRET, World, config

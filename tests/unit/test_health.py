@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from obsctl.clients.protocols import Json
 from obsctl.errors import NotFound, ObsctlError, Unreachable
+from obsctl.model import Json
 from obsctl.stack.health import PLACEMENT_GRACE, Unhealthy, wait_healthy
 from obsctl.stack.observe import DesiredJob
 from tests.world import World

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.clients.protocols import Json
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.local.readiness import PROBE_JOB, TIMEOUT, no_leader, not_placeable, registrations, wait_ready
+from obsctl.model import Json
 from tests.fakes import FakeClock, FakeConsul, FakeNomad
 
 NODE: Json = {

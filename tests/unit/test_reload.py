@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients.protocols import Json
 from obsctl.errors import Interrupted
+from obsctl.model import Json
 from obsctl.stack.health import Unhealthy
 from obsctl.stack.reload import NOTICED, Readers, readers, wait_reloaded
 from tests.world import World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.telemetry.trace import Trace, read
 from tests.otlp import MS, START, TRACE, span
 

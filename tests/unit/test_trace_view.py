@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.clients.protocols import Json
+from obsctl.model import Json
 from obsctl.telemetry.lines import Line
 from obsctl.telemetry.trace import Trace, read
 from obsctl.telemetry.trace_view import bar, draw, format_duration, head, summary
