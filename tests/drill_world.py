@@ -80,7 +80,7 @@ class AlertPath:
         self.clock.after(every, lambda: self.repeat(every, action))
 
     def scrape(self):
-        self.up = bool(self.world.consul._services)
+        self.up = self.world.consul.offers(SERVICE)
         self.scraped_at = self.clock.now()
 
     def evaluate(self):
@@ -150,6 +150,12 @@ class WatchedJournal(Journal):
     """A journal whose every record is a step of the drill, before it is written."""
 
     world = None
+
+    def fill_disk(self):
+        """From now on there is no room for another record."""
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, self._file)
+        os.close(full)
 
     def append(self, kind, **data):
         self.world.step(f"journal.{kind}")

@@ -125,6 +125,10 @@ class FakeConsul(Breakable, api=ConsulApi):
             ],
         }
 
+    def offers(self, name: str) -> bool:
+        """Whether an instance of this service is registered, however healthy."""
+        return any(entry["Service"]["Service"] == name for entry in self._services.values())
+
     def deregister(self, instance: str) -> None:
         self._services.pop(instance, None)
 

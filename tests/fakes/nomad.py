@@ -7,6 +7,7 @@ import json
 import re
 from copy import deepcopy
 from datetime import UTC, datetime
+from typing import Any
 
 from obsctl.clients.protocols import NomadApi, Variable
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
@@ -198,6 +199,20 @@ class FakeNomad(Breakable, api=NomadApi):
         for group in job["TaskGroups"]:
             group["Count"] = count
         self._add_version(job)
+
+    def report_allocations(self, job_id: str, **fields: Any) -> None:
+        """The client reports this about all allocations of the job."""
+        for alloc in self._allocations.values():
+            if alloc["JobID"] == job_id:
+                alloc.update(fields)
+
+    def report_deployment(self, job_id: str, status: str) -> None:
+        """The job's newest deployment has this status."""
+        _newest_first(self._deployments, job_id)[0]["Status"] = status
+
+    def forget_versions(self, job_id: str) -> None:
+        """Nomad keeps few versions of a job: all but the current one are gone."""
+        del self._versions[job_id][:-1]
 
     def collect_garbage(self, job_id: str) -> None:
         """A stopped job is forgotten, as after some hours, or by purge."""

@@ -354,8 +354,7 @@ def test_ctrl_c_while_a_job_stops_ends_soon_and_begins_nothing_more(world: World
 
     def before(method: str, job_id: str) -> None:
         if method == "allocations" and job_id == "obs-traffic" and world.nomad.job(job_id)["Stop"]:
-            for alloc in world.nomad._allocations.values():
-                alloc["ClientStatus"] = "running"  # it does not end
+            world.nomad.report_allocations(job_id, ClientStatus="running")  # they do not end
             if not pressed.is_set():
                 pressed.set()
                 interrupt()
@@ -372,8 +371,7 @@ def test_ctrl_c_while_a_job_stops_ends_soon_and_begins_nothing_more(world: World
 def test_a_stop_that_does_not_end_says_so(world: World) -> None:
     def before(method: str, job_id: str) -> None:
         if method == "allocations" and world.nomad.job(job_id)["Stop"]:
-            for alloc in world.nomad._allocations.values():
-                alloc["ClientStatus"] = "running"
+            world.nomad.report_allocations(job_id, ClientStatus="running")
 
     hooked(world, before)
     world.deploy(DEMO)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +11,8 @@ from obsctl.cli import drill as cli
 from obsctl.cli import wire
 from obsctl.cli.app import App
 from obsctl.drills import recipes
+from obsctl.drills import world as drill_world
+from obsctl.drills.world import World
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.lease import Locked, lock_key
 from obsctl.ui import Ui
@@ -33,15 +34,18 @@ class Stack:
         self.journals = folder / "journals"
         self.config = folder / "obsctl.yaml"
         self.config.write_text(f"stack: {STACK}\ndrills: {{journal_dir: {self.journals}}}\n")
-        monkeypatch.setattr(cli, "_world", self.seen_by)
-        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(self.world.nomad, self.world.consul))
+        seen = self.world.world
+        programs = wire.StackClients(seen.prometheus, seen.alertmanager, seen.sink)
+        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(seen.nomad, seen.consul))
+        monkeypatch.setattr(wire, "stack_clients", lambda config, consul: programs)
+        monkeypatch.setattr(drill_world, "World", self.on_our_clock)
 
-    def seen_by(self, app, interrupted):
-        def emit(event):
+    def on_our_clock(self, *, emit, **servers):
+        def emit_to_both(event):
             self.world.emit(event)
-            app.ui.event(event)
+            emit(event)
 
-        return replace(self.world.world, emit=emit, interrupted=interrupted)
+        return World(**servers, emit=emit_to_both, clock=self.world.clock)
 
     def run(self, *arguments, ui=None, answer=None):
         app = App(ui=ui or Ui(), config_path=self.config)

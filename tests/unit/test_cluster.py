@@ -15,17 +15,21 @@ import pytest
 from obsctl.config.environment import variable_of
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
-from obsctl.local import members, processes
+from obsctl.local import members, processes, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
 from obsctl.local.cluster import AgentStatus, Cluster, silent
 from obsctl.local.ports import Ports
 from obsctl.local.processes import Record
 from obsctl.local.programs import FOR_JOBS, NEEDED
-from obsctl.model import Emit, Event
+from obsctl.model import Event
 from obsctl.wait import wait_until
 from tests.release_site import VERSION_LINES, install
 
 Start = Callable[..., psutil.Process]
+
+
+def sleep_as_agent(program: Path) -> None:
+    program.write_text(program.read_text().replace("\n", '\n[ "$1" = agent ] && exec sleep 60\n', 1))
 
 
 @pytest.fixture
@@ -35,11 +39,18 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     for name in (*NEEDED, *FOR_JOBS):
         program = install(tmp_path / "programs", name, VERSION_LINES[name])
         monkeypatch.setenv(variable_of(("servers", name)), str(program))
-    nomad = tmp_path / "programs" / "nomad"
-    nomad.write_text(nomad.read_text().replace("\n", '\n[ "$1" = agent ] && exec sleep 60\n', 1))
+    sleep_as_agent(tmp_path / "programs" / "nomad")
     cluster = Cluster(tmp_path / "state")
     yield cluster
     cluster.down()
+
+
+@pytest.fixture
+def agents(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that sleep, and that count as ready at once."""
+    sleep_as_agent(tmp_path / "programs" / "consul")
+    monkeypatch.setattr(readiness, "registrations", lambda _: {})
+    monkeypatch.setattr(readiness, "wait_ready", lambda *_: None)
 
 
 @pytest.fixture
@@ -93,9 +104,9 @@ def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
     assert cluster.status()[0].pid is None
 
 
+@pytest.mark.usefixtures("agents")
 def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBSCTL_SERVERS__PROMETHEUS", "/no/such/program")
-    monkeypatch.setattr(Cluster, "_start", lambda *_: None)
     events: list[Event] = []
     cluster.up(auto_ports=True, emit=events.append)
     notes = [event for event in events if event.state == "note"]
@@ -103,6 +114,7 @@ def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pyte
     assert "/no/such/program" in notes[0].text
 
 
+@pytest.mark.usefixtures("agents")
 def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,8 +129,8 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
     seen: list[str] = []
     deploys: list[threading.Thread] = []
 
-    def deploy_and_start(_: Cluster, names: tuple[str, ...], emit: Emit) -> None:
-        if names == (CLIENT,):
+    def deploy_and_be_ready(name: str, *_: object) -> None:
+        if name == CLIENT:
             seen.extend(entry.name for entry in cluster.folder.bin.iterdir())
             wait_for_jaeger = functools.partial(cluster.await_programs, ["jaeger"], waited.append)
             deploys.append(threading.Thread(target=wait_for_jaeger))
@@ -128,7 +140,7 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
 
     waited: list[Event] = []
     told: list[Event] = []
-    monkeypatch.setattr(Cluster, "_start", deploy_and_start)
+    monkeypatch.setattr(readiness, "wait_ready", deploy_and_be_ready)
     with pytest.raises(ObsctlError, match="has no jaeger, prometheus on its PATH") as caught:
         cluster.await_programs(["jaeger", "prometheus"])
     assert "obsctl dev up" in caught.value.hint

@@ -307,8 +307,8 @@ class TestNodes:
 
     def hold(self, patient: Patient, port: int, job: str) -> None:
         patient.world.nomad.register_job({"ID": job, "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]})
-        [alloc] = [alloc for alloc in patient.world.nomad._allocations.values() if alloc["JobID"] == job]
-        alloc["AllocatedResources"] = {"Shared": {"Ports": [{"Label": "http", "Value": port}]}}
+        resources = {"Shared": {"Ports": [{"Label": "http", "Value": port}]}}
+        patient.world.nomad.report_allocations(job, AllocatedResources=resources)
 
     def test_a_port_that_another_job_holds(self, patient: Patient) -> None:
         self.hold(patient, 9090, "squatter")

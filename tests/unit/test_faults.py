@@ -34,7 +34,7 @@ def test_the_effect_of_a_stop_is_the_end_of_its_last_task(world, recipe):
 @pytest.mark.parametrize("status", ["pending", "running", "unknown"])
 def test_there_is_no_effect_while_an_allocation_may_still_run(world, recipe, status):
     STOP.inject(world.nomad, recipe)
-    next(iter(world.nomad._allocations.values()))["ClientStatus"] = status
+    world.nomad.report_allocations(JOB_ID, ClientStatus=status)
     assert effect(world, recipe) is None
 
 
@@ -117,7 +117,7 @@ def test_a_job_that_was_scaled_after_an_operator_stopped_it_stays_stopped(world,
 def test_a_stop_whose_versions_nomad_has_forgotten_is_not_taken_for_ours(world, recipe):
     STOP.inject(world.nomad, recipe)
     world.nomad.scale_stopped(JOB_ID, 2)
-    del world.nomad._versions[JOB_ID][:2]
+    world.nomad.forget_versions(JOB_ID)
     assert STOP.revert(world.nomad, recipe).state == "superseded"
 
 
@@ -189,7 +189,7 @@ def test_a_service_is_not_back_while_a_part_is_missing(world, recipe, missing):
         world.nomad.stop_job(JOB_ID)
         world.nomad.collect_garbage(JOB_ID)
     elif missing == "allocation":
-        list(world.nomad._allocations.values())[-1]["ClientStatus"] = "pending"
+        world.nomad.report_allocations(JOB_ID, ClientStatus="pending")
     else:
         world.consul.register(SERVICE, instance=instance, status="critical")
     assert not is_back(world.nomad, world.consul, recipe)

@@ -47,7 +47,7 @@ def down_in_prometheus(world):
 
 
 def deploying(world):
-    next(iter(world.nomad._deployments.values()))["Status"] = "running"
+    world.nomad.report_deployment(JOB_ID, "running")
 
 
 def blind_rule(world):
@@ -163,7 +163,7 @@ def test_the_groups_of_a_job_that_do_not_have_the_service_are_not_waited_for(wor
 
 def test_a_deployment_that_ended_is_no_obstacle(world):
     for status in ("successful", "failed", "cancelled"):
-        next(iter(world.nomad._deployments.values()))["Status"] = status
+        world.nomad.report_deployment(JOB_ID, status)
         assert findings(world) == []
 
 

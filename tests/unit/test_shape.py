@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "obsctl"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "obsctl"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {
     file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for file in FILES
@@ -184,3 +185,45 @@ def test_help_imports_no_library_but_click() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Commands:" in ended.stdout
     assert ended.stderr.strip() == "[]"
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+# Of the standard library; what a test needs of them has no other name.
+PRIVATE_ALLOWED = {"os._exit", "sys._base_executable"}
+
+
+def test_tests_share_by_modules_beside_their_folders() -> None:
+    """A test imports no other test and nothing from a folder of tests."""
+    folders = {file.parent.name for file in TESTS if file.name.startswith("test_")}
+    imported = {
+        (str(file.relative_to(ROOT)), name)
+        for file in TESTS
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ImportFrom)
+        for name in [f"{node.module}.", *(f"{node.module}.{alias.name}." for alias in node.names)]
+    }
+    wrong = tuple(f"tests.{part}." for part in (*folders, "conftest"))
+    assert {(file, name) for file, name in imported if name.startswith(wrong)} == set()
+
+
+def test_tests_keep_to_what_is_public() -> None:
+    """A test reads no private state and replaces no private function; fakes have levers for what a test needs."""
+    assert {
+        f"{file.relative_to(ROOT)}:{node.lineno} {name}"
+        for file in TESTS
+        for node in ast.walk(tree(file))
+        for name in _private_names(node)
+        if name not in PRIVATE_ALLOWED
+    } == set()
+
+
+def _private_names(node: ast.AST) -> Iterator[str]:
+    """What begins with one underscore: `other._name`, imported from obsctl, or named to monkeypatch."""
+    if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+        if ast.unparse(node.value) not in ("self", "cls"):
+            yield ast.unparse(node)
+    elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("obsctl"):
+        yield from (alias.name for alias in node.names if re.match("_[a-z]", alias.name))
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("monkeypatch.setattr", "patch.object")):
+        texts = [part.value for part in node.args if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+        yield from (text for text in texts if re.match("_[a-z]", text.rpartition(".")[2]))
