@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from obsctl.model import Json
+
+_OF_NOMAD = re.compile(r"_nomad-task-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-")
+"""The id that Nomad gives to what it registers in Consul begins so."""
 
 
 def url(instance: Json) -> str:
@@ -27,6 +31,12 @@ def of_stack(instances: Iterable[Json], stack: str) -> list[Json]:
 def owner(instance: Json) -> str:
     """The stack that runs it; "" when none does."""
     return str((instance["Service"].get("Meta") or {}).get("obsctl_stack", ""))
+
+
+def allocation_id(instance: Json) -> str:
+    """The Nomad allocation that registered it; "" when none did."""
+    match = _OF_NOMAD.match(instance["Service"]["ID"])
+    return match[1] if match else ""
 
 
 def failing(instance: Json) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from obsctl.clients.jobs import tasks
 from obsctl.doctor.nodes import holds, static_ports
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
@@ -32,8 +33,7 @@ def programs(site: Site) -> Iterator[Finding]:
 
 def commands(job: Json) -> set[str]:
     """What its tasks with raw_exec name as their programs."""
-    tasks = [task for group in job["TaskGroups"] for task in group.get("Tasks") or []]
-    return {task["Config"]["command"] for task in tasks if task.get("Driver") == "raw_exec"}
+    return {task["Config"]["command"] for task in tasks(job) if task.get("Driver") == "raw_exec"}
 
 
 def listeners(site: Site) -> Iterator[Finding]:

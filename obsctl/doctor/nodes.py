@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from obsctl.clients.jobs import is_system, placement_failures, tasks
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
-from obsctl.stack.observe import placement_failures
 
 _DRIVER_HINTS = {
     "raw_exec": 'plugin "raw_exec" { config { enabled = true } } in the configuration of the Nomad clients',
@@ -24,7 +24,7 @@ def readable(site: Site) -> Iterator[Finding]:
 
 
 def drivers(site: Site) -> Iterator[Finding]:
-    using = {task["Driver"]: job for job in site.jobs for task in _tasks(job)}
+    using = {task["Driver"]: job for job in site.jobs for task in tasks(job) if "Driver" in task}
     for driver, job in sorted(using.items()):
         nodes = site.homes({**job, "TaskGroups": []})
         if not nodes:
@@ -50,7 +50,7 @@ def ports(site: Site) -> Iterator[Finding]:
         homes = {node["ID"] for node in site.homes(job)}
         for label, port in static_ports(job):
             taken = {node: holder for node in homes if (holder := _holder(site, node, port)) and holder not in ours}
-            if taken and (job.get("Type") == "system" or len(taken) == len(homes)):
+            if taken and (is_system(job) or len(taken) == len(homes)):
                 by = ", ".join(sorted(set(taken.values())))
                 what = f"port {port} ({label}) is held by the job {by} on {site.names(list(taken))}"
                 hint = f"choose another port for {site.component_of(job)} in obsctl.yaml, or stop that job"
@@ -78,7 +78,7 @@ def room(site: Site) -> Iterator[Finding]:
     ours = {job["ID"] for job in site.jobs}
     wanted = {"cpu": 0, "memory": 0}
     for job in site.jobs:
-        copies = len(site.homes(job)) if job.get("Type") == "system" else 1
+        copies = len(site.homes(job)) if is_system(job) else 1
         for cpu, memory in _asked(job):
             wanted["cpu"] += copies * cpu
             wanted["memory"] += copies * memory
@@ -93,11 +93,6 @@ def room(site: Site) -> Iterator[Finding]:
         if wanted[kind] > free[kind]:
             what = f"the stack wants {wanted[kind]} {unit} of {kind}, and the nodes have {free[kind]} {unit} for it"
             yield Finding(Severity.ERROR, "room", what, "lower components.*.resources in obsctl.yaml, or add a node")
-
-
-def _tasks(job: Json) -> Iterator[Json]:
-    for group in job["TaskGroups"]:
-        yield from (task for task in group.get("Tasks") or [] if "Driver" in task)
 
 
 def _asked(job: Json) -> Iterator[tuple[int, int]]:
@@ -120,8 +115,7 @@ def _used(allocation: Json, kind: str, unit: str) -> int:
 def placement(site: Site) -> Iterator[Finding]:
     """What Nomad's scheduler says of each job alone."""
     for job in site.jobs:
-        failed = site.nomad.plan_job(job).get("FailedTGAllocs")
-        for reason in placement_failures(failed):
+        for reason in placement_failures(site.nomad.plan_job(job)):
             if _NO_VOLUME not in reason:
                 hint = "give a node what is missing, or change driver, resources or datacenters in obsctl.yaml"
                 yield Finding(Severity.ERROR, job["ID"], f"cannot be placed: {reason}", hint)

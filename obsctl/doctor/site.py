@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from obsctl.clients import connect
+from obsctl.clients.jobs import is_alive
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
@@ -18,7 +19,6 @@ from obsctl.stack.observe import Desired, Resolve, desire
 from obsctl.stack.render import Rendered, render
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-ALIVE = ("pending", "running")
 _HERE = ("127.", "[::1]", "localhost")
 
 
@@ -68,7 +68,7 @@ class Site:
     def allocations(self) -> dict[str, list[Json]]:
         """Id of a node -> the allocations on it that are alive."""
         found = {node_id: self.nomad.watch_node(node_id, index=0, wait=0)[1] for node_id in self.details}
-        return {node: [alloc for alloc in all_ if alloc["ClientStatus"] in ALIVE] for node, all_ in found.items()}
+        return {node: list(filter(is_alive, all_)) for node, all_ in found.items()}
 
     def homes(self, job: Json) -> list[Json]:
         """The nodes that could take the job."""

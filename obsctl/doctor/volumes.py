@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from obsctl.clients.jobs import is_system
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import components, storage
@@ -31,7 +32,7 @@ def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
     homes = site.homes(job)
     lacking = [node for node in homes if not storage.has(node, source)]
     spec = components.named(site.component_of(job))
-    wanted = len(homes) if job.get("Type") == "system" else storage.nodes_wanted(site.config, spec)
+    wanted = len(homes) if is_system(job) else storage.nodes_wanted(site.config, spec)
     if not lacking or len(homes) - len(lacking) >= wanted:
         return
     nodes = ", ".join(sorted(node["Name"] for node in lacking))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from obsctl.clients.jobs import placement_failures
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Json
@@ -78,8 +79,8 @@ def not_placeable(nomad: NomadApi, before: Mapping[str, int]) -> str:
     faults = [_not_ready(node) for node in fresh]
     if all(faults):
         return "; ".join(faults)
-    failed = nomad.plan_job(PROBE_JOB).get("FailedTGAllocs") or {}
-    return "; ".join(_reasons(metric) for metric in failed.values())
+    reasons = placement_failures(nomad.plan_job(PROBE_JOB))
+    return f"no node takes a job: {'; '.join(reasons)}" if reasons else ""
 
 
 def _not_ready(node: Json) -> str:
@@ -90,10 +91,3 @@ def _not_ready(node: Json) -> str:
     if not (node.get("Drivers") or {}).get("raw_exec", {}).get("Healthy"):
         return "its raw_exec driver is not healthy"
     return ""
-
-
-def _reasons(metric: Json) -> str:
-    """Why the scheduler placed nothing, from an allocation metric."""
-    filtered = metric.get("ConstraintFiltered") or {}
-    exhausted = metric.get("DimensionExhausted") or {}
-    return f"no node takes a job: {', '.join([*filtered, *exhausted]) or 'no node is available'}"

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 
+from obsctl.clients.jobs import is_alive
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, Interrupted, ObsctlError
 from obsctl.model import Emit, Event
@@ -263,7 +264,7 @@ class _Work:
 
         def ended() -> bool:
             self._check()
-            return all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(job_id))
+            return not any(map(is_alive, nomad.job_allocations(job_id)))
 
         wait_until(
             ended,

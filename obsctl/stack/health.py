@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from obsctl.clients.instances import passes
+from obsctl.clients import jobs
+from obsctl.clients.instances import allocation_id, passes
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Json
-from obsctl.stack.observe import NO_NODE, DesiredJob, placement_failures
-from obsctl.stack.storage import takes_jobs
+from obsctl.stack.observe import DesiredJob
 from obsctl.wait import Clock, wait_until
 
 PLACEMENT_GRACE = 15.0
 """Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
 LOG_LINES = 8
-LIVE = ("pending", "running")
 
 
 class Unhealthy(ObsctlError):
@@ -39,7 +38,6 @@ def wait_healthy(
     """
     job_id = desired.job_id
     job = nomad.job(job_id)
-    version = job["Version"]
     placed_by = clock.monotonic() + PLACEMENT_GRACE
 
     def deployed() -> bool:
@@ -53,13 +51,13 @@ def wait_healthy(
 
     def passing() -> bool:
         check()
-        return is_passing(consul, job, _allocations(nomad, job_id, version))
+        return is_passing(consul, job, _allocations(nomad, job))
 
     try:
         for probe, what in ((deployed, "a healthy deployment"), (passing, "passing Consul checks")):
             wait_until(probe, timeout=timeout, what=f"{job_id}: {what}", hint=_inspect(job_id), clock=clock)
     except (Unhealthy, DeadlineExceeded) as error:
-        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
+        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job)]), hint=error.hint) from error
 
 
 def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
@@ -68,43 +66,36 @@ def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
 
     The instances of others say nothing: another stack of the cluster may well have a service of the same name.
     """
-    services = {group["Name"]: _services(group) for group in job["TaskGroups"]}
+    services = {group["Name"]: jobs.service_names(group) for group in jobs.groups(job)}
     health = {name: consul.health(name) for names in services.values() for name in names}
-    live = [alloc for alloc in allocations if alloc["ClientStatus"] in LIVE]
+    live = list(filter(jobs.is_alive, allocations))
     if health and not live:
         return False
     return all(_passes(alloc, health[name]) for alloc in live for name in services[alloc["TaskGroup"]])
 
 
-def explain(nomad: NomadApi, job_id: str, version: int) -> list[str]:
+def explain(nomad: NomadApi, job: Json) -> list[str]:
     """Lines that say what happened to the newest allocation of this version: task events, last log lines.
 
     Rather one that failed than what Nomad has put in its place since.
     """
-    allocations = _allocations(nomad, job_id, version)
+    allocations = _allocations(nomad, job)
     if not allocations:
-        return [f"no allocation of {job_id} was made"]
+        return [f"no allocation of {job['ID']} was made"]
     allocation = max(allocations, key=lambda alloc: (alloc["ClientStatus"] == "failed", int(alloc["CreateIndex"])))
     lines = [f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"]
-    for task, state in sorted((allocation.get("TaskStates") or {}).items()):
-        lines += _task_events(task, state)
+    for task in sorted(jobs.task_states(allocation)):
+        lines += _task_events(allocation, task)
         lines += _last_lines(nomad, allocation["ID"], task)
     return lines
 
 
-def _allocations(nomad: NomadApi, job_id: str, version: int) -> list[Json]:
-    return [alloc for alloc in nomad.job_allocations(job_id) if alloc.get("JobVersion") == version]
-
-
-def _services(group: Json) -> set[str]:
-    """The names under which the group and its tasks are registered in Consul."""
-    parts = [group, *(group.get("Tasks") or [])]
-    services = [service for part in parts for service in part.get("Services") or []]
-    return {service["Name"] for service in services if service.get("Provider", "consul") == "consul"}
+def _allocations(nomad: NomadApi, job: Json) -> list[Json]:
+    return jobs.of_version(nomad.job_allocations(job["ID"]), job)
 
 
 def _passes(allocation: Json, instances: list[Json]) -> bool:
-    own = [entry for entry in instances if entry["Service"]["ID"].startswith(f"_nomad-task-{allocation['ID']}-")]
+    own = [entry for entry in instances if allocation_id(entry) == allocation["ID"]]
     return bool(own) and all(passes(entry) for entry in own)
 
 
@@ -125,17 +116,17 @@ def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
 def _all_run(nomad: NomadApi, job: Json) -> bool:
     """Whether every allocation of this version runs, or is done, and no eligible node still has one of another."""
     allocations = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
-    own = [alloc for alloc in allocations if alloc["JobVersion"] == job["Version"]]
-    others = {alloc["NodeID"] for alloc in allocations if alloc not in own and alloc["ClientStatus"] in LIVE}
+    own = jobs.of_version(allocations, job)
+    others = {alloc["NodeID"] for alloc in allocations if alloc not in own and jobs.is_alive(alloc)}
     if not own or any(alloc["ClientStatus"] not in ("running", "complete") for alloc in own):
         return False
     # Nomad leaves what runs on an ineligible node as it is.
-    return not others or not others & {node["ID"] for node in nomad.nodes() if takes_jobs(node)}
+    return not others or not others & {node["ID"] for node in nomad.nodes() if jobs.takes_jobs(node)}
 
 
 def _refuse_failed(nomad: NomadApi, job: Json) -> None:
     """A task that failed for good needs no more patience, although Nomad would try it elsewhere for minutes."""
-    for alloc in _allocations(nomad, job["ID"], job["Version"]):
+    for alloc in _allocations(nomad, job):
         unhealthy = job["Type"] != "service" or (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
         if unhealthy and alloc["ClientStatus"] == "failed":
             raise Unhealthy(f"{job['ID']}: its task failed", hint=_inspect(job["ID"]))
@@ -152,21 +143,21 @@ def _refuse_unplaced(nomad: NomadApi, job: Json, eval_id: str) -> None:
 
 def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
     """Why the job lacks an allocation: all of them, one of several, or that of a single node."""
-    evaluation, system = nomad.evaluation(eval_id), job["Type"] == "system"
-    reasons = placement_failures(evaluation.get("FailedTGAllocs"))
-    allocations = _allocations(nomad, job["ID"], job["Version"])
-    placed = sum(alloc["ClientStatus"] in (*LIVE, "complete") for alloc in allocations)
+    evaluation, system = nomad.evaluation(eval_id), jobs.is_system(job)
+    reasons = jobs.placement_failures(evaluation)
+    allocations = _allocations(nomad, job)
+    placed = sum(jobs.is_alive(alloc) or alloc["ClientStatus"] == "complete" for alloc in allocations)
     if placed:
         blocked = any(other["Status"] == "blocked" for other in nomad.job_evaluations(job["ID"]))
-        missing = system or placed < sum(group["Count"] for group in job["TaskGroups"])
+        missing = system or placed < jobs.expected_count(job)
         return reasons if missing and blocked else ()
     if system and not reasons and evaluation["Status"] == "complete":  # of a system job Nomad does not say it
-        return (NO_NODE,)
+        return (jobs.NO_NODE,)
     return reasons
 
 
-def _task_events(task: str, state: Json) -> list[str]:
-    events = (state.get("Events") or [])[-5:]
+def _task_events(allocation: Json, task: str) -> list[str]:
+    events = jobs.task_events(allocation, task)[-5:]
     return [f"task {task}: {event['Type']}: {event.get('DisplayMessage') or ''}".rstrip(": ") for event in events]
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TypeVar
 
 from obsctl import __version__
+from obsctl.clients.jobs import ENDED, placement_failures
 from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
 from obsctl.config.secrets import Secret, generate
 from obsctl.errors import Forbidden, ObsctlError, Rejected
@@ -22,7 +23,6 @@ from obsctl.stack.storage import Volume
 STACK, COMPONENT, SPEC, VERSION = "obsctl.stack", "obsctl.component", "obsctl.spec", "obsctl.version"
 RETRY = "obsctl.retry"
 """Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
-NO_NODE = "no node is eligible in the job's datacenters and node pool"
 Resolve = Callable[[str, str], Secret]
 Given = TypeVar("Given")
 Got = TypeVar("Got")
@@ -170,13 +170,13 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
         return seen
     answer = nomad.plan_job(registered_as(seen, desired))
     deployment = nomad.job_deployment(seen.job_id) or {"Status": "none", "JobSpecModifyIndex": None}
-    ended = deployment["Status"] in ("successful", "failed", "cancelled")
+    ended = deployment["Status"] in ENDED
     return replace(
         seen,
         failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
         unfinished=deployment["JobSpecModifyIndex"] == seen.index and not ended,
         differences=tuple(_differences(answer.get("Diff") or {})),
-        placement=placement_failures(answer.get("FailedTGAllocs")),
+        placement=placement_failures(answer),
         replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
     )
 
@@ -212,21 +212,6 @@ def registered_as(seen: ObservedJob, desired: DesiredJob) -> Json:
     kept = {name: seen.meta[name] for name in (VERSION, RETRY) if name in seen.meta}
     retry = {RETRY: str(seen.index)} if seen.failed else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
-
-
-def placement_failures(failed: Json | None) -> tuple[str, ...]:
-    """Nomad's FailedTGAllocs as sentences: why no node can take a group."""
-    return tuple(f"group {group}: {_why(metric)}" for group, metric in sorted((failed or {}).items()))
-
-
-def _why(metric: Json) -> str:
-    reasons = [f"{name} ({count} nodes)" for name, count in (metric.get("ConstraintFiltered") or {}).items()]
-    reasons += [
-        f"{name} exhausted on {count} nodes" for name, count in (metric.get("DimensionExhausted") or {}).items()
-    ]
-    if not metric.get("NodesEvaluated"):
-        reasons.append(NO_NODE)
-    return "; ".join(reasons) or "no node can take it"
 
 
 def _differences(diff: Json, path: str = "") -> list[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from obsctl.clients import jobs
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import DeadlineExceeded
 from obsctl.model import Json
-from obsctl.stack.health import LIVE, Unhealthy, explain, is_passing
+from obsctl.stack.health import Unhealthy, explain, is_passing
 from obsctl.wait import Clock, wait_until
 
 NOTICED = 60.0
@@ -40,7 +41,11 @@ class Readers:
     def since(self, alloc: Json, task: str, *kinds: str) -> list[int]:
         """When the task has had events of these kinds since, in order."""
         before = self.newest.get((alloc["ID"], task), 0)
-        return [event["Time"] for event in _events(alloc, task) if event["Time"] > before and event["Type"] in kinds]
+        return [
+            event["Time"]
+            for event in jobs.task_events(alloc, task)
+            if event["Time"] > before and event["Type"] in kinds
+        ]
 
 
 def readers(nomad: NomadApi, job_id: str, key: str) -> Readers:
@@ -48,18 +53,17 @@ def readers(nomad: NomadApi, job_id: str, key: str) -> Readers:
     job = nomad.job(job_id)
     tasks = {
         task["Name"]: _TOLD[template["ChangeMode"]]
-        for group in job["TaskGroups"]
-        for task in group["Tasks"]
+        for task in jobs.tasks(job)
         for template in task.get("Templates") or []
         if f'key "{key}"' in template["EmbeddedTmpl"] and template["ChangeMode"] in _TOLD
     }
     allocations = nomad.job_allocations(job_id) if tasks else []
     newest = {
-        (alloc["ID"], task): max((event["Time"] for event in _events(alloc, task)), default=0)
+        (alloc["ID"], task): max((event["Time"] for event in jobs.task_events(alloc, task)), default=0)
         for alloc in allocations
         for task in tasks
     }
-    ailing = {alloc["ID"] for alloc in allocations for task in tasks if _state(alloc, task) != "running"}
+    ailing = {alloc["ID"] for alloc in allocations for task in tasks if jobs.task_state(alloc, task) != "running"}
     return Readers(job, tasks, newest, frozenset(ailing))
 
 
@@ -77,18 +81,18 @@ def wait_reloaded(
 
     name: of the file. timeout: seconds. Raises Unhealthy, and what `check` raises to end the wait early.
     """
-    job_id, version = str(reading.job["ID"]), reading.job["Version"]
+    job_id = str(reading.job["ID"])
     patience, well_since = _patience(reading.job), float("inf")
 
     def allocations() -> list[Json]:
         check()
-        return [alloc for alloc in nomad.job_allocations(job_id) if alloc["JobVersion"] == version]
+        return jobs.of_version(nomad.job_allocations(job_id), reading.job)
 
     def told() -> bool:
         return all(
             reading.since(alloc, task, event, "Started")
             for alloc in allocations()
-            if alloc["ClientStatus"] == "running"
+            if jobs.is_running(alloc)
             for task, event in reading.tasks.items()
         )
 
@@ -105,16 +109,16 @@ def wait_reloaded(
         wait_until(told, timeout=min(NOTICED, timeout), what=f"{job_id}: reading {name} anew", hint=hint, clock=clock)
         wait_until(well, timeout=timeout, what=f"{job_id}: passing Consul checks with {name}", hint=hint, clock=clock)
     except (Unhealthy, DeadlineExceeded) as error:
-        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job_id, version)]), hint=error.hint) from error
+        raise Unhealthy("\n    ".join([error.message, *explain(nomad, reading.job)]), hint=error.hint) from error
 
 
 def _all_run(reading: Readers, allocations: list[Json]) -> bool:
     """Whether each task runs, and has begun anew since it was last to be restarted."""
     return all(
-        _state(alloc, task) == "running"
+        jobs.task_state(alloc, task) == "running"
         and max(reading.since(alloc, task, RESTART), default=0) <= max(reading.since(alloc, task, "Started"), default=0)
         for alloc in allocations
-        if alloc["ClientStatus"] in LIVE
+        if jobs.is_alive(alloc)
         for task in reading.tasks
     )
 
@@ -131,17 +135,8 @@ def _refuse_crashed(reading: Readers, allocations: list[Json], name: str) -> Non
                 )
 
 
-def _state(alloc: Json, task: str) -> str:
-    return str(((alloc.get("TaskStates") or {}).get(task) or {}).get("State", ""))
-
-
-def _events(alloc: Json, task: str) -> list[Json]:
-    return ((alloc.get("TaskStates") or {}).get(task) or {}).get("Events") or []
-
-
 def _patience(job: Json) -> float:
     """Seconds after which a check that passes was made of the program as it is now."""
-    groups: list[Json] = job["TaskGroups"]
-    services = [service for group in groups for service in group.get("Services") or []]
+    services = [service for group in jobs.groups(job) for service in group.get("Services") or []]
     checks = [check for service in services for check in service.get("Checks") or []]
     return max(((check["Interval"] + check["Timeout"]) / 1e9 for check in checks), default=0.0)

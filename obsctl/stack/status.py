@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from obsctl.clients.instances import failing, of_stack, url
+from obsctl.clients.jobs import expected_count, is_running, is_system
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.errors import NotFound
@@ -40,8 +41,8 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     except NotFound:
         return ComponentStatus(name, job_name, "missing", 0, 0, "", "", "obsctl deploy brings it up")
     allocations = nomad.job_allocations(job_name)
-    wanted = _wanted(job, allocations)
-    running = sum(alloc["ClientStatus"] == "running" for alloc in allocations)
+    wanted = _expected(job, allocations)
+    running = sum(map(is_running, allocations))
     version = (job.get("Meta") or {}).get(VERSION, "")
     instances = of_stack(consul.health(name), config.stack)
     address = url(instances[0]) if instances else ""
@@ -51,11 +52,11 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     return ComponentStatus(name, job_name, "unhealthy" if note else "healthy", running, wanted, address, version, note)
 
 
-def _wanted(job: Json, allocations: list[Json]) -> int:
+def _expected(job: Json, allocations: list[Json]) -> int:
     """How many allocations there should be: of a system job one for each node that Nomad gave it, and at least one."""
-    if job.get("Type") == "system":
+    if is_system(job):
         return max(1, len({alloc["NodeID"] for alloc in allocations if alloc["DesiredStatus"] == "run"}))
-    return sum(group["Count"] for group in job["TaskGroups"])
+    return expected_count(job)
 
 
 def _note(running: int, wanted: int, instances: list[Json]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from obsctl.clients.jobs import is_system, takes_jobs, tasks
 from obsctl.config.schema import Config, Storage
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity
@@ -78,7 +79,7 @@ def nodes_wanted(config: Config, spec: ComponentSpec) -> int:
 
 def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
     """The nodes that could take the job now: ready, eligible, in its datacenters and node pool, with its drivers."""
-    drivers = {task["Driver"] for group in job["TaskGroups"] for task in group["Tasks"] if "Driver" in task}
+    drivers = {task["Driver"] for task in tasks(job) if "Driver" in task}
     return [
         node
         for node in nodes
@@ -87,11 +88,6 @@ def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
         and (job.get("NodePool") or "default") in ("all", node["NodePool"])
         and all((node.get("Drivers") or {}).get(driver, {}).get("Healthy") for driver in drivers)
     ]
-
-
-def takes_jobs(node: Json) -> bool:
-    """Whether Nomad places anything there now: the node is ready and eligible."""
-    return bool(node["Status"] == "ready" and node["SchedulingEligibility"] == "eligible")
 
 
 def has(node: Json, name: str) -> bool:
@@ -116,7 +112,7 @@ def place(volume: Volume, job: Json, nodes: Sequence[Json], dynamic: Sequence[Js
     """
     there = holders(volume, nodes, dynamic)
     free = [node for node in homes(nodes, job) if node not in there]
-    if job.get("Type") == "system":
+    if is_system(job):
         return sorted(free, key=lambda node: str(node["Name"]))
     lacking = max(0, volume.nodes - len(there))
     if lacking > len(free):
@@ -158,7 +154,7 @@ def _loss(
         )
         hint = f"components.{spec.name}.storage.kind: {'host' if raw_exec else 'dynamic'} keeps it"
         yield Finding(Severity.WARNING, spec.name, f"{what} (storage: ephemeral)", hint)
-    elif storage.kind == "host" and job and job.get("Type") != "system":
+    elif storage.kind == "host" and job and not is_system(job):
         able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, spec))]
         if len(able) > nodes_wanted(config, spec):
             what = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from obsctl.clients.jobs import is_running
 from obsctl.clients.protocols import NomadApi
 from obsctl.telemetry.lines import Line, Query, as_fields, in_order, told
 
@@ -38,7 +39,7 @@ class NomadTail:
     def _allocations(self) -> list[str]:
         """Those that are read already, too: one that has ended meanwhile had something to say to it."""
         found = self._nomad.job_allocations(self._query.job_id)
-        running = [alloc["ID"] for alloc in found if alloc["ClientStatus"] == "running"]
+        running = [alloc["ID"] for alloc in found if is_running(alloc)]
         known = [alloc_id for alloc_id, _ in self._streams]
         return list(dict.fromkeys([*known, *(running or [alloc["ID"] for alloc in found[:1]])]))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.clients.instances import url
+from obsctl.clients.instances import allocation_id, url
+
+UUID = "4d1c25ab-91f2-7a56-03a4-1a3e4cbb2a63"
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,15 @@ from obsctl.clients.instances import url
 )
 def test_where_it_listens(own: str, node: str, found: str) -> None:
     assert url({"Service": {"Address": own, "Port": 80}, "Node": {"Address": node}}) == found
+
+
+@pytest.mark.parametrize(
+    ("service_id", "allocation"),
+    [
+        (f"_nomad-task-{UUID}-group-web-web-http", UUID),
+        (f"_nomad-client-{UUID}", ""),
+        ("web-1", ""),
+    ],
+)
+def test_which_allocation_registered_it(service_id: str, allocation: str) -> None:
+    assert allocation_id({"Service": {"ID": service_id}}) == allocation

@@ -9,7 +9,7 @@ import pytest
 
 from obsctl.config.secrets import Secret
 from obsctl.errors import ObsctlError
-from obsctl.stack.observe import desire, marked, observe, placement_failures, registered_as
+from obsctl.stack.observe import desire, marked, observe, registered_as
 from obsctl.stack.render import Rendered, RenderedJob, render
 from tests.world import SECRET, World, config, only_job
 
@@ -124,19 +124,6 @@ def test_what_may_be_long_or_secret_is_named_but_not_shown(world: World) -> None
 
 def field(name: str, old: str, new: str) -> dict[str, str]:
     return {"Name": name, "Type": "Edited", "Old": old, "New": new}
-
-
-@pytest.mark.parametrize(
-    ("metric", "words"),
-    [
-        ({"NodesEvaluated": 0}, "no node is eligible in the job's datacenters and node pool"),
-        ({"NodesEvaluated": 2, "ConstraintFiltered": {"missing drivers": 2}}, "missing drivers (2 nodes)"),
-        ({"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}, "memory exhausted on 1 nodes"),
-        ({"NodesEvaluated": 1}, "no node can take it"),
-    ],
-)
-def test_why_nothing_can_be_placed(metric: dict[str, object], words: str) -> None:
-    assert placement_failures({"web": metric}) == (f"group web: {words}",)
 
 
 def test_the_desired_values_are_json_for_nomad_but_show_no_secret(world: World) -> None:

@@ -66,12 +66,8 @@ def test_node_that_is_not_ready(change: Json, reason: str) -> None:
 
 def test_a_plan_that_fails_says_why() -> None:
     nomad = OneNode()
-    nomad.unplaceable[PROBE_JOB["ID"]] = {
-        "probe": {"ConstraintFiltered": {"missing drivers": 1}, "DimensionExhausted": {"memory": 1}}
-    }
-    assert not_placeable(nomad, {}) == "no node takes a job: missing drivers, memory"
-    nomad.unplaceable[PROBE_JOB["ID"]] = {"probe": {}}
-    assert not_placeable(nomad, {}) == "no node takes a job: no node is available"
+    nomad.unplaceable[PROBE_JOB["ID"]] = {"probe": {"NodesEvaluated": 1, "ConstraintFiltered": {"missing drivers": 1}}}
+    assert not_placeable(nomad, {}) == "no node takes a job: group probe: missing drivers (1 nodes)"
 
 
 def test_wait_goes_on_over_refused_connections() -> None:

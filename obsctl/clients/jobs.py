@@ -1,0 +1,101 @@
+"""What Nomad's JSON says of jobs, allocations, deployments and nodes. Pure: nothing here asks a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from obsctl.model import Json, unix_time
+
+ENDED = ("successful", "failed", "cancelled")
+"""The last states of a deployment."""
+NO_NODE = "no node is eligible in the job's datacenters and node pool"
+
+
+def groups(job: Json) -> list[Json]:
+    return job.get("TaskGroups") or []
+
+
+def tasks(job: Json) -> list[Json]:
+    """The tasks of all groups."""
+    return [task for group in groups(job) for task in group.get("Tasks") or []]
+
+
+def service_names(group: Json) -> set[str]:
+    """The names under which the group and its tasks are registered in Consul."""
+    owners = [group, *(group.get("Tasks") or [])]
+    services = [service for owner in owners for service in owner.get("Services") or []]
+    return {service["Name"] for service in services if service.get("Provider", "consul") == "consul"}
+
+
+def expected_count(job: Json) -> int:
+    """How many allocations a service job should have."""
+    return sum(group.get("Count") or 0 for group in groups(job))
+
+
+def expected_instances(job: Json, service: str) -> int:
+    """How many instances of the service it should have: those of the groups that register it."""
+    return sum(group.get("Count") or 0 for group in groups(job) if service in service_names(group))
+
+
+def is_system(job: Json) -> bool:
+    """Whether it runs once on every node that can take it."""
+    return job.get("Type") == "system"
+
+
+def is_alive(allocation: Json) -> bool:
+    return allocation["ClientStatus"] in ("pending", "running")
+
+
+def may_run(allocation: Json) -> bool:
+    """Whether its tasks may be running: also when its node does not answer ("unknown")."""
+    return is_alive(allocation) or allocation["ClientStatus"] == "unknown"
+
+
+def is_running(allocation: Json) -> bool:
+    return bool(allocation["ClientStatus"] == "running")
+
+
+def of_version(allocations: Iterable[Json], job: Json) -> list[Json]:
+    """The allocations that Nomad made of this version of the job."""
+    return [allocation for allocation in allocations if allocation.get("JobVersion") == job["Version"]]
+
+
+def task_states(allocation: Json) -> dict[str, Json]:
+    """Task -> its State, Events, StartedAt and so on; a task that never began has none."""
+    return allocation.get("TaskStates") or {}
+
+
+def task_state(allocation: Json, task: str) -> str:
+    """ "pending", "running" or "dead"; "" when the task has not begun."""
+    return str((task_states(allocation).get(task) or {}).get("State", ""))
+
+
+def task_events(allocation: Json, task: str) -> list[Json]:
+    """What happened to the task, the oldest event first. Nomad keeps the last ten."""
+    return (task_states(allocation).get(task) or {}).get("Events") or []
+
+
+def finished_at(allocation: Json) -> float | None:
+    """When its last task ended, in Unix seconds; None when none has ended yet."""
+    ends = [state.get("FinishedAt") or "" for state in task_states(allocation).values()]
+    return max((unix_time(end) for end in ends if end and not end.startswith("0001-")), default=None)
+
+
+def takes_jobs(node: Json) -> bool:
+    """Whether Nomad places anything there now: the node is ready and eligible."""
+    return bool(node["Status"] == "ready" and node["SchedulingEligibility"] == "eligible")
+
+
+def placement_failures(answer: Json) -> tuple[str, ...]:
+    """Why no node can take a group, one text a group. answer: a plan or an evaluation, with its FailedTGAllocs."""
+    failed: Json = answer.get("FailedTGAllocs") or {}
+    return tuple(f"group {group}: {_reasons(metric)}" for group, metric in sorted(failed.items()))
+
+
+def _reasons(metric: Json) -> str:
+    reasons = [f"{name} ({count} nodes)" for name, count in (metric.get("ConstraintFiltered") or {}).items()]
+    exhausted = metric.get("DimensionExhausted") or {}
+    reasons += [f"{name} exhausted on {count} nodes" for name, count in exhausted.items()]
+    if not metric.get("NodesEvaluated"):
+        reasons.append(NO_NODE)
+    return "; ".join(reasons) or "no node can take it"

@@ -1,0 +1,92 @@
+"""What Nomad's JSON says."""
+
+from __future__ import annotations
+
+import pytest
+
+from obsctl.clients.jobs import (
+    expected_count,
+    expected_instances,
+    finished_at,
+    is_alive,
+    may_run,
+    of_version,
+    placement_failures,
+    service_names,
+    task_events,
+    task_state,
+    tasks,
+)
+
+API, INNER = {"Name": "api"}, {"Name": "inner", "Provider": "nomad"}
+JOB = {
+    "TaskGroups": [
+        {
+            "Name": "front",
+            "Count": 3,
+            "Services": [API, {"Name": "inner", "Provider": "nomad"}],
+            "Tasks": [{"Name": "web"}],
+        },
+        {"Name": "back", "Count": 2, "Tasks": [{"Name": "db", "Services": [API]}, {"Name": "log"}]},
+        {"Name": "batch", "Count": 4, "Services": None, "Tasks": None},
+    ]
+}
+
+
+def test_the_parts_of_a_job() -> None:
+    assert [task["Name"] for task in tasks(JOB)] == ["web", "db", "log"]
+    assert expected_count(JOB) == 9
+
+
+def test_a_service_counts_where_it_is_registered_in_consul() -> None:
+    assert [service_names(group) for group in JOB["TaskGroups"]] == [{"api"}, {"api"}, set()]
+    assert expected_instances(JOB, "api") == 5
+    assert expected_instances(JOB, "inner") == 0
+
+
+def test_a_job_without_groups_has_nothing() -> None:
+    assert (tasks({}), expected_count({"TaskGroups": None}), expected_instances({}, "api")) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "running"),
+    [("pending", True, True), ("running", True, True), ("unknown", False, True), ("complete", False, False)],
+)
+def test_which_allocations_are_alive_and_which_may_run(status: str, alive: bool, running: bool) -> None:
+    allocation = {"ClientStatus": status}
+    assert (is_alive(allocation), may_run(allocation)) == (alive, running)
+
+
+def test_allocations_of_one_version() -> None:
+    allocations = [{"ID": "a", "JobVersion": 3}, {"ID": "b", "JobVersion": 4}, {"ID": "c"}]
+    assert of_version(allocations, {"Version": 4}) == [allocations[1]]
+
+
+def test_a_task_that_has_not_begun_tells_nothing() -> None:
+    for allocation in (
+        {},
+        {"TaskStates": None},
+        {"TaskStates": {"web": None}},
+        {"TaskStates": {"web": {"Events": None}}},
+    ):
+        assert (task_state(allocation, "web"), task_events(allocation, "web")) == ("", [])
+
+
+def test_the_end_of_the_last_task() -> None:
+    states = {"a": {"FinishedAt": "1970-01-01T00:01:40Z"}, "b": {"FinishedAt": "1970-01-01T00:00:10.5Z"}}
+    unfinished = {"a": {"FinishedAt": "0001-01-01T00:00:00Z"}, "b": {"FinishedAt": None}, "c": {}}
+    assert finished_at({"TaskStates": states}) == 100
+    assert finished_at({"TaskStates": unfinished}) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ({"NodesEvaluated": 0}, "no node is eligible in the job's datacenters and node pool"),
+        ({"NodesEvaluated": 2, "ConstraintFiltered": {"missing drivers": 2}}, "missing drivers (2 nodes)"),
+        ({"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}, "memory exhausted on 1 nodes"),
+        ({"NodesEvaluated": 1}, "no node can take it"),
+    ],
+)
+def test_why_nothing_can_be_placed(metric: dict[str, object], words: str) -> None:
+    assert placement_failures({"FailedTGAllocs": {"web": metric}}) == (f"group web: {words}",)
