@@ -62,7 +62,8 @@ class Stack:
         clients, programs = self.clients, self.programs
         return World(
             stack="obs", nomad=clients.nomad, consul=clients.consul, prometheus=programs.prometheus,
-            alertmanager=programs.alertmanager, sink=programs.sink, emit=lambda _: None,
+            alertmanager=programs.alertmanager, sink=programs.sink, heartbeat=self.loaded.config.timing.heartbeat,
+            emit=lambda _: None,
         )  # fmt: skip
 
     def change(self, component: str, **keys: Any) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import yaml
 from prometheus_client import CollectorRegistry
 
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.drills import experiment, target
 from obsctl.drills.faults import FAULTS
 from obsctl.drills.forecast import forecast
@@ -189,12 +190,14 @@ class DrillWorld:
         self.alertmanager.config = yaml.safe_dump(ALERTMANAGER)
         self.events = []
         self.interrupted = False
+        self.alertmanagers = [self.alertmanager]
         self.steps = []
         self.on_step = lambda number, name: None
         self.world = World(
             stack=STACK, nomad=self.watched("nomad"), consul=self.watched("consul"), clock=self.clock,
-            prometheus=self.watched("prometheus"), alertmanager=self.watched("alertmanager"),
-            sink=self.watched("sink"), emit=self.emit, interrupted=lambda: self.interrupted,
+            prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
+            alertmanager=AlertmanagerReplicas(self.alertmanager_replicas),
+            sink=self.watched("sink"), heartbeat=10, emit=self.emit, interrupted=lambda: self.interrupted,
         )  # fmt: skip
         self.lease = Lease(self.consul.create_session("drill", ttl=10))
         self.experiment = experiment.load("stop", SERVICE)
@@ -204,6 +207,9 @@ class DrillWorld:
     def watched(self, name):
         """A server as obsctl sees it; the warden has its own connections."""
         return Watched(getattr(self, name), name, self)
+
+    def alertmanager_replicas(self):
+        return [Watched(instance, "alertmanager", self) for instance in self.alertmanagers]
 
     def emit(self, event):
         self.step(f"say.{event.subject}.{event.state}")

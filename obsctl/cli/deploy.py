@@ -102,7 +102,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
         with lease.hold(clients.consul, made.stack, "deploy") as held:
             apply(made, desired, observed, Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check))
     if not components:
-        _verify(app, rendered, clients.consul, timeout)
+        _verify(app, clients.consul, timeout)
     names = [change.name for change in made.effective]
     text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
     document = {"changes": names, "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
@@ -122,7 +122,7 @@ def _await_programs(app: App, made: Plan, desired: Desired) -> None:
         cluster.await_programs(set().union(*map(commands, jobs)), app.ui.event)
 
 
-def _verify(app: App, rendered: Rendered, consul: ConsulApi, timeout: float) -> None:
+def _verify(app: App, consul: ConsulApi, timeout: float) -> None:
     """Healthy jobs are not yet working paths: look at both as a whole."""
     from obsctl.cli import wire
     from obsctl.stack.flow import wait_flowing
@@ -130,10 +130,7 @@ def _verify(app: App, rendered: Rendered, consul: ConsulApi, timeout: float) -> 
 
     config, parts = app.loaded.config, app.loaded.config.components
     if _has_alert_path(config):
-        stack = wire.stack_clients(config, consul)
-        wait_wired(
-            config, rendered, stack.prometheus, stack.alertmanager, stack.sink, emit=app.ui.event, timeout=timeout
-        )
+        wait_wired(config, wire.stack_clients(config, consul), emit=app.ui.event, timeout=timeout)
     if parts.otel_agent.enabled:
         wait_flowing(
             wire.otel_agent(config, consul),

@@ -164,7 +164,8 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
     stack = wire.stack_clients(config, clients.consul)
     return World(
         stack=config.stack, nomad=clients.nomad, consul=clients.consul, prometheus=stack.prometheus,
-        alertmanager=stack.alertmanager, sink=stack.sink, emit=app.ui.event, interrupted=interrupted,
+        alertmanager=stack.alertmanager, sink=stack.sink, heartbeat=config.timing.heartbeat, emit=app.ui.event,
+        interrupted=interrupted,
     )  # fmt: skip
 
 

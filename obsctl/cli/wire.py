@@ -44,6 +44,7 @@ class Clients:
 class StackClients:
     """The stack's own programs, found through Consul."""
 
+    consul: ConsulApi
     prometheus: PrometheusReplicas
     alertmanager: AlertmanagerReplicas
     sink: SinkApi
@@ -59,6 +60,7 @@ def clients(config: Config) -> Clients:
 def stack_clients(config: Config, consul: ConsulApi) -> StackClients:
     """Raises ObsctlError when one of the programs is not registered in Consul."""
     found = StackClients(
+        consul=consul,
         prometheus=PrometheusReplicas(_finder(consul, config.stack, "prometheus", connect.prometheus)),
         alertmanager=AlertmanagerReplicas(_finder(consul, config.stack, "alertmanager", connect.alertmanager)),
         sink=connect.sink(_address(consul, config.stack, "alert-sink")),

@@ -13,10 +13,10 @@ from obsctl.drills.target import Target
 from obsctl.drills.world import World
 from obsctl.errors import ApiError
 from obsctl.model import Finding, Json, Severity, unix_time
+from obsctl.stack import alert_path
 
 MAX_CLOCK_OFFSET = 3.0
 """Seconds. The Date header, from which offsets are read, has a resolution of one second."""
-HEARTBEAT_LOOKBACK = 300.0
 
 
 def check(experiment: Experiment, target: Target, world: World, *, leftovers: bool = True) -> list[Finding]:
@@ -91,30 +91,15 @@ def _quiet(experiment: Experiment, world: World) -> Iterator[Finding]:
 
 
 def _path(target: Target, world: World) -> Iterator[Finding]:
-    """Prometheus knows every Alertmanager, the route ends at alert-sink, and the heartbeat arrives there."""
-    known, wanted = len(world.prometheus.alertmanagers()), target.settings.alertmanagers
-    if known < wanted:
-        yield _error("prometheus", f"it has {known} of {wanted} active Alertmanagers", "obsctl status")
-    if wanted > 1:
-        yield from _gossip(wanted, world)
+    """An alert reaches Alertmanager and alert-sink, and the route of this one ends there."""
+    counts = target.settings.prometheus, target.settings.alertmanagers
+    expected = alert_path.Expected(world.stack, *counts, heartbeat=world.heartbeat)
+    for sentence in alert_path.missing(expected, world, world.clock):
+        yield _error("alert path", sentence, "obsctl status shows what runs, obsctl deploy brings up what does not")
     if target.route is None:
         names = ", ".join(route.receiver for route in target.routes)
         hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
         yield _error("alertmanager", f"the alert goes to {names}, not to alert-sink: a delivery cannot be seen", hint)
-    since = world.clock.now() - HEARTBEAT_LOOKBACK
-    if not world.sink.notifications(since=since, alertname="Watchdog"):
-        yield _error("alert-sink", "no heartbeat (Watchdog) in the last 5 minutes", "the alert path is broken already")
-
-
-def _gossip(wanted: int, world: World) -> Iterator[Finding]:
-    """Every Alertmanager answers, knows all others, and is ready to send: else one notification may become two."""
-    clusters = world.alertmanager.gossip()
-    if len(clusters) < wanted:
-        yield _error("alertmanager", f"{len(clusters)} of {wanted} answer", "obsctl status")
-    for cluster in clusters:
-        if cluster["status"] != "ready" or len(cluster["peers"]) != wanted:
-            what = f"one is {cluster['status']} and sees {len(cluster['peers'])} of {wanted}"
-            yield _error("alertmanager", what, "they find each other within seconds of their start")
 
 
 def _clocks(world: World) -> Iterator[Finding]:

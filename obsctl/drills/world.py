@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.clients.protocols import ConsulApi, NomadApi, SinkApi
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.model import Emit
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
@@ -22,10 +23,14 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class World(Cluster):
-    """The cluster and the alert path. `interrupted` tells whether somebody asked to stop."""
+    """The cluster and the alert path.
 
-    prometheus: PrometheusApi
-    alertmanager: AlertmanagerApi
+    heartbeat: seconds between two deliveries of Watchdog. interrupted: whether somebody asked to stop.
+    """
+
+    prometheus: PrometheusReplicas
+    alertmanager: AlertmanagerReplicas
     sink: SinkApi
+    heartbeat: float
     emit: Emit
     interrupted: Callable[[], bool] = lambda: False

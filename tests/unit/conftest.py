@@ -36,7 +36,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul))
     monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
-    monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(None, None, None))  # type: ignore[arg-type]
+    monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(consul, None, None, None))  # type: ignore[arg-type]
     monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
     return world
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from obsctl.drills import gate, recipes
 from obsctl.errors import Unreachable
-from tests.drill_world import JOB, JOB_ID, LABELS, SERVICE, DrillWorld, iso
+from tests.drill_world import JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
+from tests.fakes import FakeAlertmanager
 
 ALLOCATION = "22222222-2222-2222-2222-222222222222"
 
@@ -63,12 +66,12 @@ def old_evaluation(world):
 
 
 def alert_pending(world):
-    world.prometheus.active_alerts = [{"labels": LABELS, "state": "pending"}]
+    world.prometheus.active_alerts = [{"labels": LABELS, "state": "pending", "activeAt": iso(world.clock.now())}]
 
 
 def neighbour_firing(world):
     labels = {"alertname": "HelloServiceErrors", "service": "hello"}
-    world.prometheus.active_alerts = [{"labels": labels, "state": "firing"}]
+    world.prometheus.active_alerts = [{"labels": labels, "state": "firing", "activeAt": iso(world.clock.now())}]
 
 
 def held_by_alertmanager(world):
@@ -120,7 +123,7 @@ def nomad_away(world):
         (neighbour_firing, "alert HelloServiceErrors: it is firing already"),
         (held_by_alertmanager, "Alertmanager still holds it"),
         (silenced, "silence abc covers the alert"),
-        (no_alertmanager, "0 of 1 active Alertmanagers"),
+        (no_alertmanager, "Prometheus has 0 of 1 active Alertmanagers"),
         (routed_elsewhere, "the alert goes to people, not to alert-sink"),
         (no_heartbeat, "no heartbeat"),
         (slow_clock, "nomad: its clock is off by -10 s"),
@@ -187,7 +190,7 @@ def test_a_silence_counts_when_all_its_matchers_may_fit(world, matchers, covers)
 
 def test_an_alert_of_another_service_is_no_obstacle(world):
     labels = {"alertname": "DiskFull", "service": "nomad"}
-    world.prometheus.active_alerts = [{"labels": labels, "state": "firing"}]
+    world.prometheus.active_alerts = [{"labels": labels, "state": "firing", "activeAt": iso(world.clock.now())}]
     world.alertmanager.active_alerts = [{"labels": labels}]
     assert findings(world) == []
 
@@ -204,28 +207,46 @@ def test_the_gate_touches_nothing(world):
 
 
 def three_alertmanagers(world, *clusters):
-    """A stack with three of them; clusters: (status, peers) as each that answers says."""
+    """A stack with three of them; clusters: (status, peers) as each that runs says."""
     job = world.nomad.job("obs-alertmanager")
     world.nomad.register_job({**job, "TaskGroups": [{**job["TaskGroups"][0], "Count": 3}]})
     world.prometheus.alertmanager_urls = [f"http://{name}:9093" for name in "abc"]
-    world.alertmanager.gossip = lambda: [{"status": status, "peers": [{}] * peers} for status, peers in clusters]
+    world.alertmanagers = [FakeAlertmanager(world.clock) for _ in clusters]
+    for instance, (status, peers) in zip(world.alertmanagers, clusters, strict=True):
+        instance.config = world.alertmanager.config
+        instance.cluster = {"status": status, "peers": [{}] * peers}
 
 
 @pytest.mark.parametrize(
     ("clusters", "expected"),
     [
         ([("ready", 3)] * 3, []),
-        ([("ready", 3)] * 2, ["alertmanager: 2 of 3 answer"]),
-        ([("ready", 3), ("settling", 3), ("ready", 3)], ["alertmanager: one is settling and sees 3 of 3"]),
-        ([("ready", 3), ("ready", 3), ("ready", 1)], ["alertmanager: one is ready and sees 1 of 3"]),
+        ([("ready", 3)] * 2, ["2 of 3 Alertmanagers run"]),
+        ([("ready", 3), ("settling", 3), ("ready", 3)], ["is settling and sees 3 of 3 Alertmanagers"]),
+        ([("ready", 3), ("ready", 3), ("ready", 1)], ["is ready and sees 1 of 3 Alertmanagers"]),
     ],
 )
 def test_several_alertmanagers_must_all_be_ready_and_know_each_other(world, clusters, expected):
     three_alertmanagers(world, *clusters)
-    assert findings(world) == expected
+    found = findings(world)
+    assert len(found) == len(expected)
+    assert all(words in finding for words, finding in zip(expected, found, strict=True))
 
 
 def test_prometheus_must_know_all_of_them(world):
     three_alertmanagers(world, *[("ready", 3)] * 3)
     world.prometheus.alertmanager_urls.pop()
-    assert findings(world) == ["prometheus: it has 2 of 3 active Alertmanagers"]
+    assert findings(world) == ["alert path: Prometheus has 2 of 3 active Alertmanagers"]
+
+
+def test_the_rules_of_the_last_deploy_must_be_loaded(world):
+    group = {"name": "availability", "rules": [{"alert": "ServiceDown", "expr": "vector(1)"}]}
+    world.consul.put(f"obsctl/{STACK}/rules/availability", yaml.safe_dump([group]).encode())
+    assert findings(world) == ["alert path: Prometheus still has another version of the rule group availability"]
+
+
+@pytest.mark.parametrize(("heartbeat", "steady"), [(60, True), (10, False)])
+def test_a_heartbeat_is_missed_after_three_of_its_intervals(world, heartbeat, steady):
+    world.sink.received[-1]["received_at"] -= 100
+    world.world = replace(world.world, heartbeat=heartbeat)
+    assert (findings(world) == []) is steady

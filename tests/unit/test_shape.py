@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "stack": {"config", "clients", "content", "telemetry"},
     "targets": set(),
     "local": {"config", "clients"},
-    "drills": {"config", "clients"},
+    "drills": {"config", "clients", "stack"},
     "services": {"clients", "drills"},
     "demo": {"services"},
     "telemetry": {"clients"},

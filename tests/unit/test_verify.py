@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from obsctl.cli.wire import StackClients
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config, parse_duration
 from obsctl.errors import ObsctlError, Unreachable
@@ -14,7 +15,7 @@ from obsctl.model import Event
 from obsctl.stack import components
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.stack.verify import wait_wired
-from tests.fakes import FakeAlertmanager, FakeClock, FakePrometheus, FakeSink
+from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrometheus, FakeSink
 from tests.world import NOWHERE, config
 
 WANTED = config(timing="fast", services={"shop": {}})
@@ -28,24 +29,25 @@ class Wired:
         self.clock = FakeClock()
         self.prometheus, self.alertmanager = FakePrometheus(self.clock), FakeAlertmanager(self.clock)
         self.sink = FakeSink(self.clock)
-        self.prometheus.groups = [loaded(item) for item in self.rendered.content if "/rules/" in item.key]
+        self.consul = FakeConsul()
+        rules = [item for item in self.rendered.content if "/rules/" in item.key]
+        for item in rules:
+            self.consul.put(item.key, item.value.encode())
+        self.prometheus.groups = [loaded(item) for item in rules]
         self.prometheus.active_targets = [
             {"labels": {"job": spec.name}, "health": "up"} for spec in components.enabled(wanted)
         ]
         self.sink.deliver("Watchdog")
         self.events: list[Event] = []
 
-    def wait(self, timeout: float = 20, prometheus: int = 1) -> None:
-        wait_wired(
-            self.wanted,
-            self.rendered,
+    def wait(self, timeout: float = 20, prometheus: int = 1, alertmanagers: int = 1) -> None:
+        programs = StackClients(
+            self.consul,
             PrometheusReplicas(lambda: [self.prometheus] * prometheus),
-            AlertmanagerReplicas(lambda: [self.alertmanager]),
+            AlertmanagerReplicas(lambda: [self.alertmanager] * alertmanagers),
             self.sink,
-            emit=self.events.append,
-            timeout=timeout,
-            clock=self.clock,
         )
+        wait_wired(self.wanted, programs, emit=self.events.append, timeout=timeout, clock=self.clock)
 
 
 def loaded(content: Content) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def go_away(wired: Wired) -> None:
         (lose_group, "Prometheus has not loaded the rule group availability"),
         (lose_target, "Prometheus does not scrape alert-sink successfully"),
         (lose_alertmanager, "Prometheus has 0 of 1 active Alertmanagers"),
-        (lose_heartbeat, r"alert-sink has not received the heartbeat \(the alert Watchdog\)"),
+        (lose_heartbeat, r"alert-sink has received no heartbeat \(the alert Watchdog\) for 30 s"),
         (go_away, "Prometheus: no connection"),
     ],
 )
@@ -128,18 +130,22 @@ def test_what_is_missing_at_the_end_is_named(fault: Any, words: str) -> None:
         wired.wait(timeout=5)
 
 
-def test_an_alarm_for_a_program_of_the_stack_is_waited_out() -> None:
-    wanted = config(timing="fast", services={"prometheus": {}})
-    wired = Wired(wanted)
-    labels = {"alertname": "ServiceDown", "service": "prometheus"}
-    wired.prometheus.active_alerts = [{"labels": labels, "state": "pending"}]
-    with pytest.raises(ObsctlError, match="ServiceDown is pending for prometheus"):
+def pending(alertname: str, service: str) -> dict[str, Any]:
+    labels = {"alertname": alertname, "service": service}
+    return {"labels": labels, "state": "pending", "activeAt": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("alertname", ["ServiceDown", "ComponentDown"])
+def test_an_alarm_for_a_program_of_the_stack_is_waited_out(alertname: str) -> None:
+    wired = Wired()
+    wired.prometheus.active_alerts = [pending(alertname, "prometheus")]
+    with pytest.raises(ObsctlError, match=f"{alertname} is pending for prometheus"):
         wired.wait()
 
 
 def test_an_alarm_for_something_else_is_none_of_its_business() -> None:
     wired = Wired()
-    wired.prometheus.active_alerts = [{"labels": {"alertname": "ServiceDown", "service": "shop"}, "state": "firing"}]
+    wired.prometheus.active_alerts = [pending("ServiceDown", "shop")]
     wired.wait()
 
 
@@ -154,12 +160,12 @@ def highly_available() -> Wired:
 
 def ha_missing(wired: Wired, prometheus: int = 2) -> str:
     with pytest.raises(ObsctlError) as caught:
-        wired.wait(prometheus=prometheus)
+        wired.wait(prometheus=prometheus, alertmanagers=3)
     return caught.value.message
 
 
 def test_with_several_each_must_be_wired() -> None:
-    highly_available().wait(prometheus=2)
+    highly_available().wait(prometheus=2, alertmanagers=3)
 
 
 def test_one_prometheus_of_two_is_not_enough() -> None:

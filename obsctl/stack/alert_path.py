@@ -1,0 +1,138 @@
+"""What makes the alert path work, from the rules to alert-sink. Each function yields what is missing, as a sentence.
+
+A deploy ends when nothing is missing any more, and a drill does not begin while something is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import promql_parser
+import yaml
+
+from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi
+from obsctl.clients.protocols import Program as Api
+from obsctl.clients.replicas import Replicas
+from obsctl.config.durations import parse_duration
+from obsctl.model import Json
+from obsctl.stack.render import kv_prefix
+from obsctl.wait import Clock
+
+HEARTBEATS = 3
+"""How many heartbeat intervals may pass without a Watchdog; alert-sink itself calls more than that silent."""
+
+Instance = TypeVar("Instance", bound=Api)
+
+
+class Programs(Protocol):
+    """The programs that a notification passes through, and Consul, which holds the rules."""
+
+    @property
+    def consul(self) -> ConsulApi: ...
+    @property
+    def prometheus(self) -> Replicas[PrometheusApi]: ...
+    @property
+    def alertmanager(self) -> Replicas[AlertmanagerApi]: ...
+    @property
+    def sink(self) -> SinkApi: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """prometheus, alertmanagers: how many there should be. heartbeat: seconds between two deliveries of Watchdog."""
+
+    stack: str
+    prometheus: int
+    alertmanagers: int
+    heartbeat: float
+
+
+def missing(expected: Expected, programs: Programs, clock: Clock) -> Iterator[str]:
+    """Everything that keeps an alert from being delivered."""
+    groups = _expected_groups(expected.stack, programs.consul)
+    yield from _running("Prometheus", expected.prometheus, programs.prometheus)
+    yield from _running("Alertmanagers", expected.alertmanagers, programs.alertmanager)
+    yield from of_each(programs.prometheus, lambda one: _rules(groups, one))
+    yield from of_each(programs.prometheus, lambda one: _alertmanagers(expected.alertmanagers, one))
+    yield from _gossip(expected.alertmanagers, programs.alertmanager)
+    yield from _heartbeat(expected.heartbeat, programs.sink, clock)
+
+
+def _running(name: str, count: int, replicas: Replicas[Instance]) -> Iterator[str]:
+    running = len(replicas.each())
+    if running < count:
+        yield f"{running} of {count} {name} run"
+
+
+def of_each(replicas: Replicas[Instance], look: Callable[[Instance], Iterator[str]]) -> Iterator[str]:
+    """What each instance lacks; where there are several, with its address."""
+    instances = replicas.each()
+    for instance in instances:
+        where = f" ({instance.address})" if len(instances) > 1 else ""
+        yield from (f"{sentence}{where}" for sentence in look(instance))
+
+
+def _expected_groups(stack: str, consul: ConsulApi) -> dict[str, Json]:
+    """The rule groups by name, as the last deploy wrote them for Prometheus."""
+    entries = consul.entries(f"{kv_prefix(stack)}/rules/")
+    return {group["name"]: group for entry in entries for group in yaml.safe_load(entry.value)}
+
+
+def _rules(groups: dict[str, Json], prometheus: PrometheusApi) -> Iterator[str]:
+    loaded = {group["name"]: group for group in prometheus.rule_groups()}
+    for name, group in groups.items():
+        if name not in loaded:
+            yield f"Prometheus has not loaded the rule group {name}"
+        elif [_written(rule) for rule in group["rules"]] != [_loaded(rule) for rule in loaded[name]["rules"]]:
+            yield f"Prometheus still has another version of the rule group {name}"
+
+
+def _written(rule: Json) -> tuple[object, ...]:
+    pending = str(rule.get("for", "0s"))
+    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
+    name = rule.get("alert") or rule.get("record")
+    return name, _canonical(rule["expr"]), 0.0 if pending == "0" else parse_duration(pending), *details
+
+
+def _loaded(rule: Json) -> tuple[object, ...]:
+    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
+    return rule["name"], _canonical(rule["query"]), float(rule.get("duration", 0)), *details
+
+
+def _as_text(labels: Json | None) -> dict[str, str]:
+    """Prometheus has text where a rule file may have a number."""
+    return {name: str(value) for name, value in (labels or {}).items()}
+
+
+def _canonical(expression: object) -> str:
+    """The same text for expressions that mean the same: Prometheus shows a rule in its own layout.
+
+    "" for what only a newer Prometheus understands: such an expression is not compared.
+    """
+    try:
+        return str(promql_parser.parse(str(expression)).prettify())
+    except ValueError:
+        return ""
+
+
+def _alertmanagers(count: int, prometheus: PrometheusApi) -> Iterator[str]:
+    known = len(prometheus.alertmanagers())
+    if known < count:
+        yield f"Prometheus has {known} of {count} active Alertmanagers"
+
+
+def _gossip(count: int, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str]:
+    """Several are a cluster: each knows all others and is ready to send, else one notification may become two."""
+    for instance in alertmanager.each() if count > 1 else ():
+        for cluster in instance.gossip():
+            if cluster["status"] != "ready" or len(cluster["peers"]) != count:
+                peers = f"{len(cluster['peers'])} of {count} Alertmanagers"
+                yield f"Alertmanager at {instance.address} is {cluster['status']} and sees {peers}"
+
+
+def _heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:
+    seconds = HEARTBEATS * interval
+    if not sink.notifications(since=clock.now() - seconds, alertname="Watchdog"):
+        yield f"alert-sink has received no heartbeat (the alert Watchdog) for {seconds:g} s"
