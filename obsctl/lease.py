@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from obsctl import names
 from obsctl.clients.protocols import ConsulApi
 from obsctl.errors import ApiError, Conflict, DeadlineExceeded, NotFound, ObsctlError
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
@@ -61,10 +62,6 @@ class Lease:
             )
 
 
-def lock_key(stack: str) -> str:
-    return f"obsctl/{stack}/lock"
-
-
 @contextmanager
 def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Lease]:
     """Hold the stack's lock while the block runs. Raises Locked when somebody else has it."""
@@ -86,7 +83,7 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
 
 def holder(consul: ConsulApi, stack: str) -> Holder | None:
     """Who holds the lock now."""
-    entry = consul.get(lock_key(stack))
+    entry = consul.get(names.lock_key(stack))
     if entry is None or not entry.session:
         return None
     try:
@@ -105,7 +102,7 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: C
     )
 
     def acquired() -> bool:
-        if consul.acquire(lock_key(stack), json.dumps(asdict(me)).encode(), session):
+        if consul.acquire(names.lock_key(stack), json.dumps(asdict(me)).encode(), session):
             return True
         other = holder(consul, stack)
         if other is not None:
@@ -119,14 +116,14 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: C
         wait_until(acquired, timeout=DELAY_AFTER_DEATH, what="", hint="", clock=clock)
     except DeadlineExceeded:
         raise Locked(
-            f"stack {stack} is locked, but nobody holds the lock {lock_key(stack)} in Consul",
+            f"stack {stack} is locked, but nobody holds the lock {names.lock_key(stack)} in Consul",
             hint="its last holder died a moment ago: try again",
         ) from None
 
 
 def _release(consul: ConsulApi, stack: str, session: str) -> None:
     """Delete the key before the session: a session that ends with its lock makes Consul delay the next holder."""
-    entry = consul.get(lock_key(stack))
+    entry = consul.get(names.lock_key(stack))
     if entry is not None and entry.session == session:
         with suppress(Conflict):
             consul.delete(entry.key, cas=entry.modify_index)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from obsctl import names
 from obsctl.cli.app import App
 from obsctl.cli.options import as_fields, as_seconds, as_trace_id
 from obsctl.errors import NotFound, ObsctlError
@@ -80,7 +81,7 @@ def _job(config: Config, clients: Clients, name: str) -> str:
 
     known = [spec.name for spec in components.ALL]
     if name in known:
-        return components.job_id(config.stack, name)
+        return names.job_id(config.stack, name)
     try:
         return str(clients.nomad.job(name)["ID"])
     except NotFound:

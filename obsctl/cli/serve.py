@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from obsctl import names
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _consul(address: str, ca_file: str | None) -> Consul:
     return Consul(url.rstrip("/"), token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
 
 
-@serve.command("alert-sink")
+@serve.command(names.ALERT_SINK)
 @listens(8099)
 @click.option(
     "--data-dir",
@@ -114,7 +115,7 @@ def alert_sink(bind: str, port: int, data_dir: Path, heartbeat: float) -> None:
     service.run(bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat)
 
 
-@serve.command("hello-service")
+@serve.command(names.HELLO_SERVICE)
 @listens(5050)
 @reads_consul
 def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None) -> None:
@@ -127,7 +128,7 @@ def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str
     hello.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file))
 
 
-@serve.command("response-service")
+@serve.command(names.RESPONSE_SERVICE)
 @listens(6060)
 @reads_consul
 @click.option("--fixed", is_flag=True, help="Without the planted bug of docs/tutorial-find-the-bug.md.")
@@ -184,7 +185,7 @@ def _nomad(address: str, namespace: str) -> NomadApi:
     return connect.nomad(server, token=os.environ.get("NOMAD_TOKEN"))
 
 
-@serve.command("log-links")
+@serve.command(names.LOG_LINKS)
 @listens(8097)
 @reads_nomad
 @click.option("--node", "node_id", required=True, envvar="NODE_ID", help="The id of the Nomad node it runs on.")

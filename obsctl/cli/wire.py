@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from obsctl import names
 from obsctl.clients import connect
 from obsctl.clients.instances import of_stack, passes, url
 from obsctl.clients.protocols import ConsulApi, JaegerApi, LogsApi, NomadApi, OtlpApi, RegistryApi, SinkApi
@@ -61,9 +62,9 @@ def stack_clients(config: Config, consul: ConsulApi) -> StackClients:
     """Raises ObsctlError when one of the programs is not registered in Consul."""
     found = StackClients(
         consul=consul,
-        prometheus=PrometheusReplicas(_finder(consul, config.stack, "prometheus", connect.prometheus)),
-        alertmanager=AlertmanagerReplicas(_finder(consul, config.stack, "alertmanager", connect.alertmanager)),
-        sink=connect.sink(_address(consul, config.stack, "alert-sink")),
+        prometheus=PrometheusReplicas(_finder(consul, config.stack, names.PROMETHEUS, connect.prometheus)),
+        alertmanager=AlertmanagerReplicas(_finder(consul, config.stack, names.ALERTMANAGER, connect.alertmanager)),
+        sink=connect.sink(_address(consul, config.stack, names.ALERT_SINK)),
     )
     found.prometheus.each()
     found.alertmanager.each()
@@ -72,17 +73,17 @@ def stack_clients(config: Config, consul: ConsulApi) -> StackClients:
 
 def hello_service(config: Config, consul: ConsulApi) -> str:
     """The demo's base URL. Raises ObsctlError when it is not registered in Consul."""
-    return _address(consul, config.stack, "hello-service", hint="obsctl demo up brings it up")
+    return _address(consul, config.stack, names.HELLO_SERVICE, hint="obsctl demo up brings it up")
 
 
 def otel_agent(config: Config, consul: ConsulApi) -> OtlpApi:
     """One of the agents, a healthy one if there is any. Raises ObsctlError when none is registered in Consul."""
-    return connect.otlp(_address(consul, config.stack, "otel-agent"))
+    return connect.otlp(_address(consul, config.stack, names.OTEL_AGENT))
 
 
 def jaeger(config: Config, consul: ConsulApi) -> JaegerApi:
     """Raises ObsctlError when it is not registered in Consul."""
-    return connect.jaeger(_address(consul, config.stack, "jaeger"))
+    return connect.jaeger(_address(consul, config.stack, names.JAEGER))
 
 
 def logs(config: Config, consul: ConsulApi) -> LogsApi:
@@ -90,7 +91,7 @@ def logs(config: Config, consul: ConsulApi) -> LogsApi:
     if config.logs.endpoint:
         hint = "look there or in Grafana; obsctl logs COMPONENT reads what Nomad has"
         raise ObsctlError(f"lines go to {config.logs.endpoint}, from which obsctl cannot read", hint=hint)
-    return connect.logs(_address(consul, config.stack, "victorialogs"))
+    return connect.logs(_address(consul, config.stack, names.VICTORIALOGS))
 
 
 def registries(config: Config) -> Callable[[str], RegistryApi]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from obsctl import names
 from obsctl.clients.alertmanager_api import AlertmanagerClient
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.grafana_api import GrafanaClient
@@ -47,31 +48,31 @@ def consul(server: ConsulServer, *, token: str | None = None) -> ConsulApi:
 
 
 def prometheus(address: str, *, timeout: float = 10.0) -> PrometheusApi:
-    return PrometheusClient(_own("Prometheus", "prometheus", address, timeout))
+    return PrometheusClient(_own("Prometheus", names.PROMETHEUS, address, timeout))
 
 
 def alertmanager(address: str, *, timeout: float = 10.0) -> AlertmanagerApi:
-    return AlertmanagerClient(_own("Alertmanager", "alertmanager", address, timeout))
+    return AlertmanagerClient(_own("Alertmanager", names.ALERTMANAGER, address, timeout))
 
 
 def sink(address: str, *, timeout: float = 10.0) -> SinkApi:
-    return SinkClient(_own("alert-sink", "alert-sink", address, timeout))
+    return SinkClient(_own(names.ALERT_SINK, names.ALERT_SINK, address, timeout))
 
 
 def otlp(address: str) -> OtlpApi:
-    return OtlpClient(_own("otel-agent", "otel-agent", address, 10.0))
+    return OtlpClient(_own(names.OTEL_AGENT, names.OTEL_AGENT, address, 10.0))
 
 
 def grafana(address: str) -> GrafanaApi:
-    return GrafanaClient(_own("Grafana", "grafana", address, 10.0))
+    return GrafanaClient(_own("Grafana", names.GRAFANA, address, 10.0))
 
 
 def jaeger(address: str) -> JaegerApi:
-    return JaegerClient(_own("Jaeger", "jaeger", address, _SEARCH_TIMEOUT))
+    return JaegerClient(_own("Jaeger", names.JAEGER, address, _SEARCH_TIMEOUT))
 
 
 def logs(address: str) -> LogsApi:
-    return LogsClient(_own("VictoriaLogs", "victorialogs", address, _SEARCH_TIMEOUT))
+    return LogsClient(_own("VictoriaLogs", names.VICTORIALOGS, address, _SEARCH_TIMEOUT))
 
 
 def _configured(

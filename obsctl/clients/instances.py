@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from obsctl import names
 from obsctl.model import Json
 
 _OF_NOMAD = re.compile(r"_nomad-task-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-")
@@ -30,7 +31,7 @@ def of_stack(instances: Iterable[Json], stack: str) -> list[Json]:
 
 def owner(instance: Json) -> str:
     """The stack that runs it; "" when none does."""
-    return str((instance["Service"].get("Meta") or {}).get("obsctl_stack", ""))
+    return str((instance["Service"].get("Meta") or {}).get(names.STACK_META, ""))
 
 
 def allocation_id(instance: Json) -> str:

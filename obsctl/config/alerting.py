@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from obsctl import names
 from obsctl.config.durations import Duration
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Clash, LabelName, Misfit, Name, Severity, Strict, Text
 
-OWN_RECEIVERS = ("alert-sink", "heartbeat")
+OWN_RECEIVERS = (names.SINK_RECEIVER, names.HEARTBEAT_RECEIVER)
 CHANNELS = ("webhook", "slack", "pagerduty", "email")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from obsctl import names
 from obsctl.config import versions
 from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
 from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
@@ -139,7 +140,7 @@ class Config(Strict):
 
     def watched_services(self) -> dict[str, str]:
         """Service name -> Nomad job, of everything that gets availability rules; the demo's that are on, too."""
-        services = {"hello-service": self.demo.hello_service, "response-service": self.demo.response_service}
+        services = {names.HELLO_SERVICE: self.demo.hello_service, names.RESPONSE_SERVICE: self.demo.response_service}
         ours = {name: f"{self.stack}-{name}" for name, its in services.items() if self.demo.enabled and its.enabled}
         return {**ours, **{name: service.job or name for name, service in self.services.items()}}
 
@@ -222,9 +223,9 @@ class Config(Strict):
         """Without alert-sink the heartbeat goes nowhere and a drill sees no delivery; an agent has only the gateway."""
         parts = self.components
         if parts.alertmanager.enabled and not parts.alert_sink.enabled:
-            raise _left_out("alert-sink", "alertmanager delivers to alert-sink", "alertmanager")
+            raise _left_out(names.ALERT_SINK, "alertmanager delivers to alert-sink", names.ALERTMANAGER)
         if parts.otel_agent.enabled and not parts.otel_gateway.enabled:
-            raise _left_out("otel-gateway", "otel-agent sends to otel-gateway", "otel-agent")
+            raise _left_out(names.OTEL_GATEWAY, "otel-agent sends to otel-gateway", names.OTEL_AGENT)
         return self
 
     def running(self) -> Iterator[tuple[KeyPath, Component]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from obsctl import names
 from obsctl.model import Finding, Severity
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _identities(config: Config) -> Iterator[KeyPath]:
 
 def _system_jobs(config: Config) -> Iterator[KeyPath]:
     if config.components.otel_agent.enabled:
-        yield "components", "otel-agent", "enabled"
+        yield "components", names.OTEL_AGENT, "enabled"
 
 
 @dataclass(frozen=True, slots=True)

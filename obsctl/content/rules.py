@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from obsctl import names
 from obsctl.config.schema import PROFILES, Config, RuleOverride, Timing, format_duration, parse_duration
 from obsctl.content import dashboards
 from obsctl.errors import ObsctlError
@@ -16,7 +17,7 @@ from obsctl.errors import ObsctlError
 Rule = dict[str, Any]
 _STANDARD = Timing.model_validate("standard")
 _WINDOW = f"[{PROFILES['standard']['window']}]"
-_ALERT_PATH = {"prometheus", "alertmanager", "alert-sink", "warden"}
+_ALERT_PATH = {names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK, names.WARDEN}
 AVAILABILITY = "availability"
 """The group that tells when a watched service, or an instance of a component, is not there."""
 
@@ -62,12 +63,14 @@ def availability_group(config: Config) -> Rule:
 
 def _service_down(service: str, severity: str, timing: Timing) -> Rule:
     summary = f"No instance of {service} answers: it is gone, down or unreachable."
-    return _availability("ServiceDown", service, severity, _absent(service), summary, timing)
+    return _availability(names.SERVICE_DOWN, service, severity, _absent(service), summary, timing)
 
 
 def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
     expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
-    return _availability("JobNotRunning", service, "warning", expr, f"Nomad runs no allocation of job {job}.", timing)
+    return _availability(
+        names.JOB_NOT_RUNNING, service, "warning", expr, f"Nomad runs no allocation of job {job}.", timing
+    )
 
 
 def _counts(config: Config) -> Iterator[tuple[str, int]]:
@@ -82,12 +85,12 @@ def _replica_missing(component: str, count: int, timing: Timing) -> Rule:
     """Not true when there is none at all: before a component is deployed for the first time that is no fault."""
     expr = f'count(up{{job="{component}"}} == 1) < {count}'
     summary = f"{{{{ $value }}}} of {count} instances of {component} answer."
-    return _availability("ReplicaMissing", component, "warning", expr, summary, timing)
+    return _availability(names.REPLICA_MISSING, component, "warning", expr, summary, timing)
 
 
 def _component_down(component: str, timing: Timing) -> Rule:
     summary = f"No {component} answers: what it keeps cannot be seen, and what should come to it waits."
-    return _availability("ComponentDown", component, "warning", _absent(component), summary, timing)
+    return _availability(names.COMPONENT_DOWN, component, "warning", _absent(component), summary, timing)
 
 
 def _absent(service: str) -> str:

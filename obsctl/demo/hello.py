@@ -8,7 +8,8 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry
 
-from obsctl.demo import response, telemetry
+from obsctl import names
+from obsctl.demo import telemetry
 from obsctl.demo.calls import Caller
 from obsctl.demo.discovery import READ_TIMEOUT, Consul, Discovery, get
 from obsctl.demo.metrics import RequestMetrics
@@ -16,7 +17,6 @@ from obsctl.errors import ServerFailed
 from obsctl.services.web import Server
 from obsctl.services.web import create_app as create_web_app
 
-NAME = "hello-service"
 VERSION = "1.0.0"
 
 
@@ -26,7 +26,7 @@ def create_app(discovery: Discovery, registry: CollectorRegistry) -> Flask:
     app = create_web_app(registry)
     telemetry.observe(app)
     metrics = RequestMetrics("hello_service", registry)
-    caller = Caller(response.NAME, registry, "hello_service")
+    caller = Caller(names.RESPONSE_SERVICE, registry, "hello_service")
 
     @app.get("/hello")
     @metrics.measured
@@ -42,7 +42,7 @@ def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
 
     Raises Unreachable, TimedOut or ServerFailed.
     """
-    url = f"{discovery.pick(response.NAME)}/phrase"
+    url = f"{discovery.pick(names.RESPONSE_SERVICE)}/phrase"
     answer = get(url, read_timeout=min(seconds, READ_TIMEOUT))
     try:
         body: Any = answer.json()
@@ -56,6 +56,6 @@ def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
 
 def run(*, bind: str, port: int, consul: Consul) -> None:
     """Serve until SIGTERM or SIGINT."""
-    with telemetry.running(NAME, VERSION):
+    with telemetry.running(names.HELLO_SERVICE, VERSION):
         app = create_app(Discovery(consul), CollectorRegistry())
         Server(app, bind=bind, port=port).run_until_signalled()

@@ -15,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from prometheus_client import CollectorRegistry
 
+from obsctl import names
 from obsctl.demo import telemetry
 from obsctl.demo.discovery import Consul
 from obsctl.demo.metrics import RequestMetrics
@@ -22,9 +23,7 @@ from obsctl.errors import NotFound, ObsctlError
 from obsctl.services.web import Server
 from obsctl.services.web import create_app as create_web_app
 
-NAME = "response-service"
 VERSION, FIXED_VERSION = "1.0.0", "1.0.1"
-PHRASES_KEY = "minion_phrases"
 # What the bug reads: nobody has written it.
 SONGS_KEY = "minion_songs"
 SONG_EVERY = 5
@@ -42,7 +41,7 @@ class Phrases:
     def next(self) -> str:
         """The next answer. Raises ObsctlError when there is none to be had."""
         if self._fixed or next(self._requests) % SONG_EVERY:
-            return self._pick(PHRASES_KEY)
+            return self._pick(names.DEMO_PHRASES)
         return self._song()
 
     def _song(self) -> str:
@@ -75,7 +74,7 @@ def create_app(consul: Consul, registry: CollectorRegistry, *, fixed: bool = Fal
     return app
 
 
-def read_phrases(consul: Consul, key: str = PHRASES_KEY) -> list[str]:
+def read_phrases(consul: Consul, key: str = names.DEMO_PHRASES) -> list[str]:
     """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none to be had."""
     try:
         phrases = json.loads(consul.value(key))
@@ -99,6 +98,6 @@ def _why_no_phrases(consul: Consul) -> str:
 
 def run(*, bind: str, port: int, consul: Consul, fixed: bool) -> None:
     """Serve until SIGTERM or SIGINT. fixed: without the planted bug."""
-    with telemetry.running(NAME, FIXED_VERSION if fixed else VERSION):
+    with telemetry.running(names.RESPONSE_SERVICE, FIXED_VERSION if fixed else VERSION):
         app = create_app(consul, CollectorRegistry(), fixed=fixed)
         Server(app, bind=bind, port=port).run_until_signalled()

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter
 
-from obsctl.demo import hello, response, telemetry
+from obsctl import names
+from obsctl.demo import telemetry
 from obsctl.demo.discovery import Consul, Discovery
 from obsctl.demo.visits import OUTCOMES, visit
 from obsctl.services.web import Server, create_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-NAME = "traffic"
 VERSION = "1.0.0"
 # Several senders take turns, so that slow answers do not lower the rate; few enough for one hello-service.
 MAX_SENDERS = 16
@@ -41,7 +41,7 @@ class Traffic:
     def send(self) -> str:
         """Send one request; returns its outcome."""
         with _tracer.start_as_current_span("send request"):
-            made = visit(lambda: self._discovery.pick(hello.NAME))
+            made = visit(lambda: self._discovery.pick(names.HELLO_SERVICE))
             level = logging.INFO if made.outcome == "ok" else logging.WARNING
             _log.log(level, "hello-service: %s in %.0f ms: %s", made.outcome, made.seconds * 1000, made.answer)
         self._requests.labels(made.outcome).inc()
@@ -53,7 +53,7 @@ class Traffic:
         A first deploy starts all at once, and what fails meanwhile is nobody's bug.
         """
         end = self._clock.monotonic() + STARTING_SECONDS
-        while not all(self._discovery.has(service) for service in (hello.NAME, response.NAME)):
+        while not all(self._discovery.has(service) for service in (names.HELLO_SERVICE, names.RESPONSE_SERVICE)):
             if self._clock.monotonic() >= end or stop.wait(0.2):
                 return
 
@@ -104,7 +104,7 @@ def _send(traffic: Traffic, stop: threading.Event, *, first: float, interval: fl
 def run(*, bind: str, port: int, consul: Consul, rate: float) -> None:
     """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    with telemetry.running(NAME, VERSION):
+    with telemetry.running(names.TRAFFIC, VERSION):
         server = Server(create_app(registry), bind=bind, port=port)
         with sending(Traffic(Discovery(consul), registry), rate):
             server.run_until_signalled()

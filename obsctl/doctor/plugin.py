@@ -8,12 +8,12 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from obsctl import names
 from obsctl.clients import instances
 from obsctl.config.components import Driver, Grafana
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity
-from obsctl.stack.components import job_id
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """What Python calls this machine's -> what Go does."""
@@ -21,12 +21,12 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 def log_plugin(site: Site) -> Iterator[Finding]:
     """A running Grafana tells what it has loaded. Before that a folder of this machine can be looked at."""
-    parts, job = site.config.components, job_id(site.config.stack, "grafana")
+    parts, job = site.config.components, names.job_id(site.config.stack, names.GRAFANA)
     if not (parts.grafana.enabled and parts.victorialogs.enabled):
         return
     running = [
         entry
-        for entry in instances.of_stack(site.consul.health("grafana"), site.config.stack)
+        for entry in instances.of_stack(site.consul.health(names.GRAFANA), site.config.stack)
         if instances.passes(entry)
     ]
     for entry in running:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from obsctl import names
 from obsctl.clients import connect
 from obsctl.clients.jobs import is_alive
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
 from obsctl.stack import storage
-from obsctl.stack.components import job_id
 from obsctl.stack.observe import Desired, Resolve, desire
 from obsctl.stack.render import Rendered, render
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -85,4 +85,4 @@ class Site:
 
     def component_of(self, job: Json) -> str:
         """The component's name, as it stands in obsctl.yaml."""
-        return str(job["ID"]).removeprefix(job_id(self.config.stack, ""))
+        return str(job["ID"]).removeprefix(names.job_id(self.config.stack, ""))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from obsctl import names
 from obsctl.config.versions import parse, written
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, ServerFailed
 from obsctl.model import Finding, Severity
-from obsctl.stack.render import kv_prefix
 
 NEVER = 2**62
 """A check-and-set that expects this index always loses; the rights are looked at before."""
@@ -53,7 +53,7 @@ def _nomad_rights(site: Site) -> Iterator[Tried]:
 
 
 def _consul_rights(site: Site) -> Iterator[Tried]:
-    consul, prefix = site.consul, f"{kv_prefix(site.config.stack)}/"
+    consul, prefix = site.consul, f"{names.kv_prefix(site.config.stack)}/"
     keys = f'key_prefix "{prefix}" {{ policy = "write" }}'
     catalog = 'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
     yield f"read {prefix}", partial(consul.entries, prefix), keys

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from obsctl import names
 from obsctl.clients.jobs import is_system
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import components, storage
-from obsctl.stack.components import job_id
 
 _OF_THE_NODE = {
-    "obsctl-nomad-alloc": "with the client's alloc_dir as path",
-    "obsctl-host-root": "with / as path",
+    names.ALLOC_VOLUME: "with the client's alloc_dir as path",
+    names.ROOT_VOLUME: "with / as path",
 }
 """The host volumes through which an agent in a container sees the logs of all allocations, and the node's disks."""
 
@@ -56,7 +56,7 @@ def _folders(site: Site) -> Iterator[Finding]:
     """With raw_exec data lies below a folder that the node names."""
     jobs = {job["ID"]: job for job in site.jobs}
     keeping = [
-        jobs[job_id(site.config.stack, spec.name)]
+        jobs[names.job_id(site.config.stack, spec.name)]
         for spec in components.enabled(site.config)
         if (kept := storage.storage_of(site.config, spec)) and kept.kind == "host" and spec.owner(site.config) is None
     ]
@@ -64,11 +64,11 @@ def _folders(site: Site) -> Iterator[Finding]:
         node["ID"]
         for job in keeping
         for node in site.homes(job)
-        if not (site.details[node["ID"]].get("Meta") or {}).get("obsctl_volumes")
+        if not (site.details[node["ID"]].get("Meta") or {}).get(names.VOLUMES_META)
     }
     if lacking:
-        what = f"{site.names(list(lacking))} names no folder for data (the meta obsctl_volumes)"
-        hint = 'client { meta { obsctl_volumes = "/some/folder" } } in the configuration of the Nomad client'
+        what = f"{site.names(list(lacking))} names no folder for data (the meta {names.VOLUMES_META})"
+        hint = f'client {{ meta {{ {names.VOLUMES_META} = "/some/folder" }} }} in the configuration of the Nomad client'
         yield Finding(Severity.ERROR, "raw_exec", what, hint)
 
 

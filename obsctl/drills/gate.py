@@ -13,6 +13,7 @@ from obsctl.drills.target import Target
 from obsctl.drills.world import World
 from obsctl.errors import ApiError
 from obsctl.model import Finding, Json, Severity, unix_time
+from obsctl.names import ALERT_SINK
 from obsctl.stack import alert_path
 
 MAX_CLOCK_OFFSET = 3.0
@@ -106,7 +107,7 @@ def _clocks(world: World) -> Iterator[Finding]:
     """Times of five programs are compared, so their clocks must agree."""
     servers: dict[str, Any] = {
         "nomad": world.nomad, "prometheus": world.prometheus, "alertmanager": world.alertmanager,
-        "alert-sink": world.sink,
+        ALERT_SINK: world.sink,
     }  # fmt: skip
     for name, server in servers.items():
         offset = server.server_time() - world.clock.now()

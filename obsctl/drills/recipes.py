@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from obsctl import names
 from obsctl.clients.protocols import ConsulApi, KvPair
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
@@ -64,7 +65,7 @@ class Entry:
 
 
 def folder(stack: str) -> str:
-    return f"obsctl/{stack}/drills/"
+    return f"{names.drills_folder(stack)}/"
 
 
 def key(stack: str, drill: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from obsctl import names
 from obsctl.clients.protocols import ConsulApi
 from obsctl.config.durations import parse_duration
 from obsctl.drills import routing
@@ -90,7 +91,7 @@ def _rule(experiment: Experiment, world: World) -> tuple[Json, Json]:
 
 def _ends_at_sink(alertmanager: Json, route: Route) -> bool:
     """obsctl's own receiver; its address is in a file, so it is known by its name."""
-    return route.receiver == "alert-sink" and routing.receives_webhook(alertmanager, route.receiver)
+    return route.receiver == names.SINK_RECEIVER and routing.receives_webhook(alertmanager, route.receiver)
 
 
 def _settings(
@@ -102,7 +103,8 @@ def _settings(
     )
     if target is None:
         raise ObsctlError(
-            f"Prometheus does not scrape {experiment.service}", hint="give the service the Consul tag obsctl.scrape"
+            f"Prometheus does not scrape {experiment.service}",
+            hint=f"give the service the Consul tag {names.SCRAPE_TAG}",
         )
     alertmanagers, peer_timeout = _turns(world)
     return Settings(
@@ -114,7 +116,7 @@ def _settings(
         group_wait=route.group_wait if route else 0.0,
         group_interval=route.group_interval if route else 0.0,
         refresh_interval=_refresh_interval(prometheus, target["scrapePool"]),
-        prometheus=_group(world, "prometheus")["Count"],
+        prometheus=_group(world, names.PROMETHEUS)["Count"],
         alertmanagers=alertmanagers,
         peer_timeout=peer_timeout,
     )
@@ -123,7 +125,7 @@ def _settings(
 def _turns(world: World) -> tuple[int, float]:
     """How many Alertmanagers there are, and how many seconds each waits for the one before it: a flag of its job, since
     its API does not tell."""
-    group = _group(world, "alertmanager")
+    group = _group(world, names.ALERTMANAGER)
     flags = dict(flag.split("=", 1) for flag in group["Tasks"][0]["Config"]["args"] if "=" in flag)
     return group["Count"], parse_duration(flags.get("--cluster.peer-timeout", "0s"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from obsctl import names
 from obsctl.config.versions import REJOIN_AGE, Version
 from obsctl.local.ports import LOOPBACK, Ports
 from obsctl.model import Json
@@ -21,8 +22,6 @@ CONSUL = "consul"
 SERVER = "nomad-server"
 CLIENT = "nomad-client"
 AGENTS = (CONSUL, SERVER, CLIENT)
-ALLOC_VOLUME = "obsctl-nomad-alloc"
-ROOT_VOLUME = "obsctl-host-root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +127,11 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             "max_dynamic_port": ports.tasks_last,
             # Short, so that the Task API's socket below it fits into a socket's path.
             "alloc_dir": str(state / "alloc"),
-            "meta": {"obsctl_volumes": str(state / "volumes")},
+            "meta": {names.VOLUMES_META: str(state / "volumes")},
             # Where a collector in a container of its own finds the logs of all tasks, and the node's disks.
             "host_volume": {
-                ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True},
-                ROOT_VOLUME: {"path": "/", "read_only": True},
+                names.ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True},
+                names.ROOT_VOLUME: {"path": "/", "read_only": True},
             },
             # They ask for metadata that only a cloud has; that takes time and can keep the agent from starting.
             "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from obsctl import names
 from obsctl.model import Json
 from obsctl.services.notifications import Notification
-from obsctl.services.watchdog import ALERTNAME, Heartbeat
+from obsctl.services.watchdog import Heartbeat
 
 MAX_NOTIFICATIONS = 200
 MAX_ALERTS = 20
@@ -58,7 +59,7 @@ class Page:
 
 def page(found: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Page:
     """The page over `found` (oldest first). The Watchdog's own deliveries are left out unless asked for."""
-    alerts = found if with_heartbeats else [one for one in found if one.alertnames != {ALERTNAME}]
+    alerts = found if with_heartbeats else [one for one in found if one.alertnames != {names.WATCHDOG}]
     state, text = _watchdog(heartbeat, now)
     return Page(
         watchdog=state,

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from obsctl import names
 from obsctl.errors import ObsctlError
 from obsctl.services.alert_page import page
 from obsctl.services.notifications import (
@@ -22,7 +23,7 @@ from obsctl.services.notifications import (
     make_notification,
     parse_webhook,
 )
-from obsctl.services.watchdog import ALERTNAME, Watchdog, is_heartbeat
+from obsctl.services.watchdog import Watchdog, is_heartbeat
 from obsctl.services.web import Server
 from obsctl.services.web import create_app as create_web_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -153,5 +154,5 @@ def run(*, bind: str, port: int, data_dir: Path, heartbeat: float) -> None:
 
 
 def _last_heartbeat(log: NotificationLog) -> float | None:
-    newest_first = reversed(log.find(alertname=ALERTNAME))
+    newest_first = reversed(log.find(alertname=names.WATCHDOG))
     return next((one.received_at for one in newest_first if is_heartbeat(one.payload)), None)

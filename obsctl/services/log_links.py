@@ -18,11 +18,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from obsctl.clients.protocols import NomadApi
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
+from obsctl.names import LOGS_META
 from obsctl.services import turns
 from obsctl.services.turns import Turns
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-META = "obsctl_logs"
 """The key of a job's meta that says which streams are collected."""
 STREAMS = ("all", "stderr", "none")
 
@@ -92,9 +92,9 @@ def path_of(alloc: Json) -> Path | None:
     The job is the parent of a dispatched or periodic one: those have a name of their own for each run.
     """
     job = alloc["Job"]
-    streams = (job.get("Meta") or {}).get(META, "all")
+    streams = (job.get("Meta") or {}).get(LOGS_META, "all")
     if streams not in STREAMS:
-        _log.warning("job %s: meta %s is %r, not one of %s", job["ID"], META, streams, ", ".join(STREAMS))
+        _log.warning("job %s: meta %s is %r, not one of %s", job["ID"], LOGS_META, streams, ", ".join(STREAMS))
         streams = "all"
     if streams == "none":
         return None

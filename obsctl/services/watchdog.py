@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from obsctl import names
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-ALERTNAME = "Watchdog"
 MISSED_BEATS = 3
 
 
@@ -33,7 +33,8 @@ class Heartbeat:
 def is_heartbeat(payload: Json) -> bool:
     """Whether a webhook carries a firing Watchdog."""
     return any(
-        alert["labels"].get("alertname") == ALERTNAME and alert.get("status") == "firing" for alert in payload["alerts"]
+        alert["labels"].get("alertname") == names.WATCHDOG and alert.get("status") == "firing"
+        for alert in payload["alerts"]
     )
 
 

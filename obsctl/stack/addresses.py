@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from obsctl import names
 from obsctl.clients.instances import failing, of_stack, owner, url
 from obsctl.clients.protocols import ConsulApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
 from obsctl.stack import components
 
-SCRAPED = "obsctl.scrape"
-"""The Consul tag by which a service is scraped."""
-
 # What there is to see, and under which path. What is not here is shown at its root.
 _PAGES = {
-    "alert-sink": ("the notifications that were delivered", "/"),
-    "alertmanager": ("alerts and silences", "/"),
-    "grafana": ("dashboards", "/"),
-    "hello-service": ("demo: asks response-service for a phrase", "/hello"),
-    "jaeger": ("traces; in the terminal: obsctl trace", "/"),
-    "victorialogs": ("log lines; in the terminal: obsctl logs", "/select/vmui/"),
-    "otel-agent": ("takes OTLP from the applications of its node", "/"),
-    "otel-gateway": ("takes OTLP from the agents", "/"),
-    "prometheus": ("metrics, targets and rules", "/"),
-    "response-service": ("demo: gives a phrase", "/phrase"),
-    "traffic": ("demo: calls hello-service", "/health"),
-    "warden": ("puts back what a drill left behind", "/health"),
+    names.ALERT_SINK: ("the notifications that were delivered", "/"),
+    names.ALERTMANAGER: ("alerts and silences", "/"),
+    names.GRAFANA: ("dashboards", "/"),
+    names.HELLO_SERVICE: ("demo: asks response-service for a phrase", "/hello"),
+    names.JAEGER: ("traces; in the terminal: obsctl trace", "/"),
+    names.VICTORIALOGS: ("log lines; in the terminal: obsctl logs", "/select/vmui/"),
+    names.OTEL_AGENT: ("takes OTLP from the applications of its node", "/"),
+    names.OTEL_GATEWAY: ("takes OTLP from the agents", "/"),
+    names.PROMETHEUS: ("metrics, targets and rules", "/"),
+    names.RESPONSE_SERVICE: ("demo: gives a phrase", "/phrase"),
+    names.TRAFFIC: ("demo: calls hello-service", "/health"),
+    names.WARDEN: ("puts back what a drill left behind", "/health"),
 }
 
 
@@ -50,7 +48,9 @@ def addresses(config: Config, consul: ConsulApi) -> list[Address]:
     specs = components.enabled(config)
     found = [address for spec in specs for address in _component(config, spec.name, consul)]
     others = sorted(
-        name for name, tags in consul.services().items() if SCRAPED in tags and name not in {s.name for s in specs}
+        name
+        for name, tags in consul.services().items()
+        if names.SCRAPE_TAG in tags and name not in {s.name for s in specs}
     )
     found += [address for name in others for address in _other(config, name, consul)]
     return [*found, *_servers(config)]
@@ -61,7 +61,7 @@ def _component(config: Config, name: str, consul: ConsulApi) -> Iterator[Address
     instances, root_url = of_stack(consul.health(name), config.stack), config.components.grafana.root_url
     for instance in instances:
         found = _address(name, what, path, instance)
-        yield replace(found, url=root_url) if name == "grafana" and root_url else found
+        yield replace(found, url=root_url) if name == names.GRAFANA and root_url else found
     if not instances:
         yield Address(name, what, "", "not running", f"obsctl status says why; obsctl deploy {name} brings it up")
 

@@ -12,12 +12,12 @@ from typing import Protocol, TypeVar
 import promql_parser
 import yaml
 
+from obsctl import names
 from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi
 from obsctl.clients.protocols import Program as Api
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
 from obsctl.model import Json
-from obsctl.stack.render import kv_prefix
 from obsctl.wait import Clock
 
 HEARTBEATS = 3
@@ -76,7 +76,7 @@ def of_each(replicas: Replicas[Instance], look: Callable[[Instance], Iterator[st
 
 def _expected_groups(stack: str, consul: ConsulApi) -> dict[str, Json]:
     """The rule groups by name, as the last deploy wrote them for Prometheus."""
-    entries = consul.entries(f"{kv_prefix(stack)}/rules/")
+    entries = consul.entries(f"{names.rules_folder(stack)}/")
     return {group["name"]: group for entry in entries for group in yaml.safe_load(entry.value)}
 
 
@@ -134,5 +134,5 @@ def _gossip(count: int, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str
 
 def _heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:
     seconds = HEARTBEATS * interval
-    if not sink.notifications(since=clock.now() - seconds, alertname="Watchdog"):
-        yield f"alert-sink has received no heartbeat (the alert Watchdog) for {seconds:g} s"
+    if not sink.notifications(since=clock.now() - seconds, alertname=names.WATCHDOG):
+        yield f"alert-sink has received no heartbeat (the alert {names.WATCHDOG}) for {seconds:g} s"

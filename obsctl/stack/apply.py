@@ -13,16 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 
+from obsctl import names
 from obsctl.clients.jobs import is_alive
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, Interrupted, ObsctlError
 from obsctl.model import Emit, Event
-from obsctl.stack.components import job_id, named
+from obsctl.stack.components import named
 from obsctl.stack.health import wait_healthy
 from obsctl.stack.observe import Desired, DesiredJob, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
 from obsctl.stack.reload import readers, wait_reloaded
-from obsctl.stack.render import kv_prefix
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 _POLL = 0.2  # seconds
@@ -173,11 +173,11 @@ class _Work:
             tools.consul.delete(key, cas=change.index)
             return
         content = self._content_of[key]
-        job = job_id(self._stack, content.component)
+        job = names.job_id(self._stack, content.component)
         reading = readers(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
         tools.consul.put(key, content.value.encode(), cas=change.index)
         if reading and reading.tasks:
-            name = key.removeprefix(f"{kv_prefix(self._stack)}/")
+            name = key.removeprefix(f"{names.kv_prefix(self._stack)}/")
             tools.emit(Event(key, "progress", f"waiting until {job} runs with it"))
             wait_reloaded(
                 tools.nomad,
@@ -237,7 +237,7 @@ class _Work:
 
     def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
         """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""
-        needs = [job_id(self._stack, need) for need in named(job.component).needs]
+        needs = [names.job_id(self._stack, need) for need in named(job.component).needs]
         errors = {need: self._end_of(need) for need in needs if need in self.gates}
         failed = [getattr(error, "roots", (need,)) for need, error in errors.items() if error]
         roots = tuple(dict.fromkeys(chain(*failed)))

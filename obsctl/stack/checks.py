@@ -13,10 +13,11 @@ from pathlib import Path
 import promql_parser
 import yaml
 
+from obsctl import names
 from obsctl.model import Finding, Severity
 from obsctl.stack.approved import Approvals
 from obsctl.stack.images import LOCK_FILE
-from obsctl.stack.render import Rendered, kv_prefix
+from obsctl.stack.render import Rendered
 
 TIMEOUT = 30.0
 NONE_KEPT = Approvals()
@@ -44,7 +45,7 @@ def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Appro
     is parsed here at least. A collector's file is looked at by itself, without the addresses that its job adds.
     approvals: what they have approved before, and need not look at again.
     """
-    content = {item.key.removeprefix(kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
+    content = {item.key.removeprefix(names.kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
     rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
     texts = {"alert rules": rules, **{key.removeprefix("config/"): value for key, value in content.items()}}
     by_tool = [each for each in _BY_TOOL if each[0] in texts]  # a component that is not enabled has no file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from obsctl import names
 from obsctl.config.schema import Component, Config, Driver
 
 NOBODY = 65534  # whom Nomad's exec driver runs tasks as, and the official images of Prometheus and Alertmanager
@@ -57,10 +58,10 @@ class ComponentSpec:
 
 
 ALL = (
-    ComponentSpec("alert-sink", "alert-sink.nomad.hcl.j2", OWN_UID),
+    ComponentSpec(names.ALERT_SINK, "alert-sink.nomad.hcl.j2", OWN_UID),
     ComponentSpec("warden", "warden.nomad.hcl.j2", OWN_UID, reads_consul=True, asks_nomad=True),
     ComponentSpec(
-        "alertmanager", "alertmanager.nomad.hcl.j2", NOBODY, needs=("alert-sink",), files=("alertmanager.yml",)
+        "alertmanager", "alertmanager.nomad.hcl.j2", NOBODY, needs=(names.ALERT_SINK,), files=("alertmanager.yml",)
     ),
     ComponentSpec(
         "prometheus",
@@ -73,17 +74,17 @@ ALL = (
     ComponentSpec("victorialogs", "victorialogs.nomad.hcl.j2", ROOT, generates=("maintenance_key",)),
     ComponentSpec("jaeger", "jaeger.nomad.hcl.j2", OWN_UID, files=("jaeger.yml",)),
     ComponentSpec(
-        "otel-gateway",
+        names.OTEL_GATEWAY,
         "otel-gateway.nomad.hcl.j2",
         OWN_UID,
         needs=("victorialogs", "jaeger"),
         files=("otel-gateway.yml",),
     ),
     ComponentSpec(
-        "otel-agent",
+        names.OTEL_AGENT,
         "otel-agent.nomad.hcl.j2",
         OWN_UID,
-        needs=("otel-gateway",),
+        needs=(names.OTEL_GATEWAY,),
         files=("otel-agent.yml",),
         asks_nomad=True,
     ),
@@ -97,23 +98,23 @@ ALL = (
         generates=("admin_password", "secret_key"),
     ),
     ComponentSpec(
-        "response-service",
+        names.RESPONSE_SERVICE,
         "demo/response-service.nomad.hcl.j2",
         OWN_UID,
-        needs=("otel-agent",),
+        needs=(names.OTEL_AGENT,),
         demo=True,
         reads_consul=True,
     ),
     ComponentSpec(
-        "hello-service",
+        names.HELLO_SERVICE,
         "demo/hello-service.nomad.hcl.j2",
         OWN_UID,
-        needs=("response-service",),
+        needs=(names.RESPONSE_SERVICE,),
         demo=True,
         reads_consul=True,
     ),
     ComponentSpec(
-        "traffic", "demo/traffic.nomad.hcl.j2", OWN_UID, needs=("hello-service",), demo=True, reads_consul=True
+        "traffic", "demo/traffic.nomad.hcl.j2", OWN_UID, needs=(names.HELLO_SERVICE,), demo=True, reads_consul=True
     ),
 )
 
@@ -125,12 +126,3 @@ def enabled(config: Config) -> tuple[ComponentSpec, ...]:
 
 def named(name: str) -> ComponentSpec:
     return next(spec for spec in ALL if spec.name == name)
-
-
-def job_id(stack: str, component: str) -> str:
-    return f"{stack}-{component}"
-
-
-def variable_path(job: str) -> str:
-    """The Nomad Variable that a job may read without more ado."""
-    return f"nomad/jobs/{job}"

@@ -11,18 +11,15 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from obsctl import __version__
+from obsctl import __version__, names
 from obsctl.clients.jobs import ENDED, placement_failures
 from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
 from obsctl.config.secrets import Secret, generate
 from obsctl.errors import Forbidden, ObsctlError, Rejected
 from obsctl.model import Json
-from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems, kv_prefix
+from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems
 from obsctl.stack.storage import Volume
 
-STACK, COMPONENT, SPEC, VERSION = "obsctl.stack", "obsctl.component", "obsctl.spec", "obsctl.version"
-RETRY = "obsctl.retry"
-"""Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
 Resolve = Callable[[str, str], Secret]
 Given = TypeVar("Given")
 Got = TypeVar("Got")
@@ -71,11 +68,11 @@ class ObservedJob:
     @property
     def owner(self) -> str | None:
         """The stack whose mark it carries."""
-        return self.meta.get(STACK)
+        return self.meta.get(names.STACK_MARK)
 
     @property
     def spec(self) -> str | None:
-        return self.meta.get(SPEC)
+        return self.meta.get(names.SPEC_MARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,12 @@ def digest(value: bytes) -> str:
 
 def marked(job: Json, *, stack: str, component: str, spec: str, version: str = __version__) -> Json:
     """The job with the marks by which obsctl knows its own."""
-    marks = {STACK: stack, COMPONENT: component, SPEC: spec, VERSION: version}
+    marks = {
+        names.STACK_MARK: stack,
+        names.COMPONENT_MARK: component,
+        names.SPEC_MARK: spec,
+        names.VERSION_MARK: version,
+    }
     return {**job, "Meta": {**(job.get("Meta") or {}), **marks}}
 
 
@@ -209,8 +211,8 @@ def registered_as(seen: ObservedJob, desired: DesiredJob) -> Json:
     """
     if seen.spec != desired.spec:
         return desired.job
-    kept = {name: seen.meta[name] for name in (VERSION, RETRY) if name in seen.meta}
-    retry = {RETRY: str(seen.index)} if seen.failed else {}
+    kept = {name: seen.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in seen.meta}
+    retry = {names.RETRY_MARK: str(seen.index)} if seen.failed else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
 
 
@@ -219,7 +221,7 @@ def _differences(diff: Json, path: str = "") -> list[str]:
     if diff.get("Type") in (None, "None"):
         return []
     fields = [item for item in diff.get("Fields") or [] if item["Type"] != "None"]
-    lines = [_field(path, item) for item in fields if not item["Name"].startswith("Meta[obsctl.")]
+    lines = [_field(path, item) for item in fields if not item["Name"].startswith(f"Meta[{names.MARK_PREFIX}")]
     for kind in ("TaskGroups", "Tasks", "Objects"):
         for child in diff.get(kind) or []:
             lines += _differences(child, f"{path}{child.get('Name', kind)}.")
@@ -235,9 +237,9 @@ def _field(path: str, item: Json) -> str:
 
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:
-    prefix = kv_prefix(desired.stack)
-    folders = [f"{prefix}/{part}/" for part in ("config", "dashboards", "rules")]
-    pairs = list(chain(*_at_once(consul.entries, folders)))
+    stack = desired.stack
+    folders = (names.config_folder(stack), names.dashboards_folder(stack), names.rules_folder(stack))
+    pairs = list(chain(*_at_once(consul.entries, [f"{folder}/" for folder in folders])))
     for seed in (content.key for content in desired.content if content.seed):
         pair = consul.get(seed)
         pairs += [pair] if pair else []

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from obsctl import names
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json
 from obsctl.stack import storage
-from obsctl.stack.components import variable_path
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
 from obsctl.stack.storage import Volume
 
@@ -131,7 +131,7 @@ def _order(change: Change) -> tuple[int, int, str]:
 def _of(components: frozenset[str], desired: Desired) -> Desired:
     """What these components are to have."""
     jobs = tuple(job for job in desired.jobs if job.component in components)
-    paths = {variable_path(job.job_id) for job in jobs}
+    paths = {names.variable_path(job.job_id) for job in jobs}
     return replace(
         desired,
         jobs=jobs,

@@ -13,14 +13,14 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
-from obsctl import assets
+from obsctl import assets, names
 from obsctl.config.schema import Config, ConsulServer, NomadServer, format_duration
 from obsctl.config.secrets import SecretRef
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
 from obsctl.stack import components
-from obsctl.stack.components import ComponentSpec, job_id, variable_path
+from obsctl.stack.components import ComponentSpec
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
 
@@ -116,11 +116,6 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     )
 
 
-def kv_prefix(stack: str) -> str:
-    """Below this Consul KV prefix everything belongs to the stack."""
-    return f"obsctl/{stack}"
-
-
 def receiver_secrets(config: Config) -> dict[str, SecretRef]:
     """Item of Alertmanager's Nomad Variable (and name of its file) -> reference."""
     found: dict[str, SecretRef | None] = {}
@@ -141,18 +136,18 @@ def log_headers(config: Config) -> dict[str, SecretRef]:
 
 def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
     """What the component's Nomad Variable is to hold; None when it needs none."""
-    theirs = {"alertmanager": receiver_secrets, "otel-gateway": log_headers}
+    theirs = {names.ALERTMANAGER: receiver_secrets, names.OTEL_GATEWAY: log_headers}
     items = theirs[spec.name](config) if spec.name in theirs else {}
     if config.consul.token and spec.reads_consul:
         items["consul_token"] = config.consul.token
     if config.nomad.token and spec.asks_nomad:
         items["nomad_token"] = config.nomad.token
-    path = variable_path(job_id(config.stack, spec.name))
+    path = names.variable_path(names.job_id(config.stack, spec.name))
     return SecretItems(path, items, spec.generates) if items or spec.generates else None
 
 
 def _job(config: Config, environment: Environment, spec: ComponentSpec) -> RenderedJob:
-    name = job_id(config.stack, spec.name)
+    name = names.job_id(config.stack, spec.name)
     values = {
         "job": name,
         "owner": spec.owner(config),
@@ -165,24 +160,25 @@ def _job(config: Config, environment: Environment, spec: ComponentSpec) -> Rende
 
 
 def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
-    prefix = kv_prefix(config.stack)
     found = [
-        Content(f"{prefix}/config/{file}", _text(environment, f"{spec.name}/{file}.j2"), spec.name)
+        Content(f"{names.config_folder(config.stack)}/{file}", _text(environment, f"{spec.name}/{file}.j2"), spec.name)
         for spec in components.enabled(config)
         for file in spec.files
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
-        key = f"{prefix}/rules/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
-        found.append(Content(key, text, "prometheus", after_jobs=name == rules.AVAILABILITY))
+        key = f"{names.rules_folder(config.stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
+        found.append(Content(key, text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY))
     if config.demo.enabled:
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
-        found.append(Content("minion_phrases", phrases, "response-service", seed=True))
+        found.append(Content(names.DEMO_PHRASES, phrases, names.RESPONSE_SERVICE, seed=True))
     return found
 
 
 def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
     """Grafana reads a file a dashboard, so each is a value of its own: a changed one touches nothing else."""
-    return [Content(f"{kv_prefix(config.stack)}/{_board_key(board)}", board.text, "grafana") for board in boards]
+    return [
+        Content(f"{names.kv_prefix(config.stack)}/{_board_key(board)}", board.text, names.GRAFANA) for board in boards
+    ]
 
 
 def _board_key(board: Dashboard) -> str:
@@ -257,7 +253,8 @@ def _environment(
 def _values(config: Config) -> dict[str, Any]:
     return {
         "stack": config.stack,
-        "prefix": kv_prefix(config.stack),
+        "names": names,
+        "prefix": names.kv_prefix(config.stack),
         "timing": config.timing,
         "components": config.components,
         "demo": config.demo,

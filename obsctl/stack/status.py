@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from obsctl import names
 from obsctl.clients.instances import failing, of_stack, url
 from obsctl.clients.jobs import expected_count, is_running, is_system
 from obsctl.clients.protocols import ConsulApi, NomadApi
@@ -11,8 +12,6 @@ from obsctl.config.schema import Config
 from obsctl.errors import NotFound
 from obsctl.model import Json
 from obsctl.stack import components
-from obsctl.stack.components import job_id
-from obsctl.stack.observe import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def status(config: Config, nomad: NomadApi, consul: ConsulApi) -> list[Component
 
 
 def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) -> ComponentStatus:
-    job_name = job_id(config.stack, name)
+    job_name = names.job_id(config.stack, name)
     try:
         job = nomad.job(job_name)
     except NotFound:
@@ -43,7 +42,7 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     allocations = nomad.job_allocations(job_name)
     wanted = _expected(job, allocations)
     running = sum(map(is_running, allocations))
-    version = (job.get("Meta") or {}).get(VERSION, "")
+    version = (job.get("Meta") or {}).get(names.VERSION_MARK, "")
     instances = of_stack(consul.health(name), config.stack)
     address = url(instances[0]) if instances else ""
     if job.get("Stop"):

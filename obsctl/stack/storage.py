@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from obsctl import names
 from obsctl.clients.jobs import is_system, takes_jobs, tasks
 from obsctl.config.schema import Config, Storage
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import components
-from obsctl.stack.components import ComponentSpec, job_id
+from obsctl.stack.components import ComponentSpec
 
 PLUGIN = "mkdir"
 """The plugin that every Nomad client has built in: a volume is a folder below the client's `host_volumes_dir`."""
@@ -51,7 +52,7 @@ def storage_of(config: Config, spec: ComponentSpec) -> Storage | None:
 def source_of(config: Config, spec: ComponentSpec) -> str:
     """The name of the component's host volume."""
     storage = storage_of(config, spec)
-    return (storage.source if storage else None) or job_id(config.stack, spec.name)
+    return (storage.source if storage else None) or names.job_id(config.stack, spec.name)
 
 
 def volumes(config: Config) -> tuple[Volume, ...]:
@@ -135,7 +136,7 @@ def losses(
     wanted = {job["ID"]: job for job in jobs}
     found: list[Finding] = []
     for spec in components.ALL:
-        name, storage = job_id(config.stack, spec.name), storage_of(config, spec)
+        name, storage = names.job_id(config.stack, spec.name), storage_of(config, spec)
         if storage and (name in wanted or name in stopped):
             found += _loss(config, spec, storage, replaced, wanted.get(name), nodes)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from obsctl import names
 from obsctl.clients.protocols import PrometheusApi
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
@@ -15,7 +16,7 @@ from obsctl.model import Emit, Event
 from obsctl.stack import alert_path, components
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
-_WAITED_OUT = ("ServiceDown", "ComponentDown")
+_WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
 
 
 def wait_wired(

@@ -11,10 +11,8 @@ import pytest
 from obsctl.config.versions import Version
 from obsctl.local.agents import (
     AGENTS,
-    ALLOC_VOLUME,
     CLIENT,
     CONSUL,
-    ROOT_VOLUME,
     SERVER,
     Addresses,
     command,
@@ -22,6 +20,7 @@ from obsctl.local.agents import (
     uses_of,
 )
 from obsctl.local.ports import Ports
+from obsctl.names import ALLOC_VOLUME, ROOT_VOLUME
 
 STATE = Path("/state")
 PORTS = Ports(*range(11000, 11007), tasks_first=11010, tasks_last=11199)

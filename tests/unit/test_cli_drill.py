@@ -14,7 +14,8 @@ from obsctl.drills import recipes
 from obsctl.drills import world as drill_world
 from obsctl.drills.world import World
 from obsctl.errors import Interrupted, ObsctlError
-from obsctl.lease import Locked, lock_key
+from obsctl.lease import Locked
+from obsctl.names import lock_key
 from obsctl.ui import Ui
 from tests.drill_world import JOB_ID, SERVICE, STACK, DrillWorld
 

@@ -10,6 +10,7 @@ import pytest
 
 from obsctl import lease
 from obsctl.errors import ApiError, ObsctlError, Unreachable
+from obsctl.names import lock_key
 from tests.fakes import FakeClock, FakeConsul
 
 UNREACHABLE = Unreachable("no connection", hint="")
@@ -109,12 +110,12 @@ def test_the_lock_of_a_holder_that_died_is_waited_for(consul: FakeConsul) -> Non
 
 @pytest.mark.parametrize("value", [b"not json", b'{"pid": 1}', b"[]"])
 def test_a_holder_that_writes_something_else_is_still_a_holder(consul: FakeConsul, value: bytes) -> None:
-    consul.acquire(lease.lock_key("obs"), value, consul.create_session("x", ttl=10))
+    consul.acquire(lock_key("obs"), value, consul.create_session("x", ttl=10))
     assert "an unknown command" in str(lease.holder(consul, "obs"))
 
 
 def test_a_lock_key_that_nobody_holds_has_no_holder(consul: FakeConsul) -> None:
-    consul.put(lease.lock_key("obs"), json.dumps({"command": "x"}).encode())
+    consul.put(lock_key("obs"), json.dumps({"command": "x"}).encode())
     assert lease.holder(consul, "obs") is None
 
 
@@ -138,7 +139,7 @@ class TestKeeping:
         with lease.hold(consul, "obs", "deploy") as held:
             consul.expire(held.session)
             assert held.lost.wait(timeout=10)
-            consul.acquire(lease.lock_key("obs"), b"{}", consul.create_session("next", ttl=10))
+            consul.acquire(lock_key("obs"), b"{}", consul.create_session("next", ttl=10))
         assert lease.holder(consul, "obs") is not None
 
     def test_it_survives_an_outage_that_is_shorter_than_its_life(self, consul: FakeConsul) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from obsctl import names
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "obsctl"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -139,6 +141,51 @@ def calls(name: str) -> set[str]:
 def test_only_the_ui_prints_and_only_wait_sleeps() -> None:
     assert calls("print") == {"obsctl/ui.py"}
     assert calls("time.sleep") == {"obsctl/wait.py"}
+
+
+UNMISTAKABLE = {
+    *(names.STACK_MARK, names.COMPONENT_MARK, names.SPEC_MARK, names.VERSION_MARK, names.RETRY_MARK),
+    *(names.SCRAPE_TAG, names.STACK_META, names.LOGS_META, names.VOLUMES_META, names.ALLOC_VOLUME, names.ROOT_VOLUME),
+    *(names.DEMO_PHRASES, names.variable_path("")),
+}
+"""Not even as a part of a text, such as a message."""
+ALERTS = {names.WATCHDOG, names.SERVICE_DOWN, names.JOB_NOT_RUNNING, names.REPLICA_MISSING, names.COMPONENT_DOWN}
+WORDS = ALERTS | {name for key, name in vars(names).items() if key.isupper() and "-" in name}
+"""Messages use these as words. Components without a dash are left out: they are also commands and formats."""
+
+
+def texts(file: Path) -> Iterator[tuple[int, str]]:
+    """Each text in the code of a file with its line, docstrings and keys of obsctl.yaml left out."""
+    left_out = {
+        id(node.value)
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    left_out |= {
+        id(node.value) for node in ast.walk(tree(file)) if isinstance(node, ast.keyword) and node.arg == "alias"
+    }
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left_out:
+            yield node.lineno, node.value
+
+
+def test_a_name_on_the_cluster_is_spelled_in_one_place() -> None:
+    again = [
+        f"{relative(file)}:{line}: {text}"
+        for file in FILES
+        if NAMES[file] != "obsctl.names"
+        for line, text in texts(file)
+        if text in WORDS or any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\.?\w)", text) for name in UNMISTAKABLE)
+    ]
+    assert again == []
+
+
+def test_templates_spell_no_name_of_the_cluster_themselves() -> None:
+    texts = {
+        file: file.read_text(encoding="utf-8") for kind in ("jobs", "templates") for file in (ROOT / kind).rglob("*.j2")
+    }
+    assert texts
+    assert [(file.name, name) for file, text in texts.items() for name in UNMISTAKABLE if name in text] == []
 
 
 def classes(file: Path) -> dict[str, set[str]]:

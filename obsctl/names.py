@@ -1,0 +1,86 @@
+"""The names by which obsctl finds things on the cluster, each spelled here alone. Templates see them as `names`."""
+
+from __future__ import annotations
+
+# In the meta of a Nomad job: the marks of obsctl.
+MARK_PREFIX = "obsctl."
+STACK_MARK = f"{MARK_PREFIX}stack"
+COMPONENT_MARK = f"{MARK_PREFIX}component"
+SPEC_MARK = f"{MARK_PREFIX}spec"
+VERSION_MARK = f"{MARK_PREFIX}version"
+RETRY_MARK = f"{MARK_PREFIX}retry"
+"""Set when a job whose deployment failed is registered again: Nomad does nothing for a job that is the same."""
+
+# In the meta of a Nomad job or task: which of its output files are collected. In the meta of a node: its data folder.
+LOGS_META = "obsctl_logs"
+VOLUMES_META = "obsctl_volumes"
+# Host volumes of a Nomad client that the log collector reads.
+ALLOC_VOLUME = "obsctl-nomad-alloc"
+ROOT_VOLUME = "obsctl-host-root"
+
+# In Consul: the tag by which a service is scraped, and the meta that says which stack runs it.
+SCRAPE_TAG = "obsctl.scrape"
+STACK_META = "obsctl_stack"
+
+# Components and services, as Consul and obsctl.yaml call them.
+ALERT_SINK = "alert-sink"
+ALERTMANAGER = "alertmanager"
+GRAFANA = "grafana"
+HELLO_SERVICE = "hello-service"
+JAEGER = "jaeger"
+LOG_LINKS = "log-links"
+OTEL_AGENT = "otel-agent"
+OTEL_GATEWAY = "otel-gateway"
+PROMETHEUS = "prometheus"
+RESPONSE_SERVICE = "response-service"
+TRAFFIC = "traffic"
+VICTORIALOGS = "victorialogs"
+WARDEN = "warden"
+
+# Receivers of Alertmanager that are obsctl's own; the first is the program of that name.
+SINK_RECEIVER = ALERT_SINK
+HEARTBEAT_RECEIVER = "heartbeat"
+
+# Alerts.
+WATCHDOG = "Watchdog"
+SERVICE_DOWN = "ServiceDown"
+JOB_NOT_RUNNING = "JobNotRunning"
+REPLICA_MISSING = "ReplicaMissing"
+COMPONENT_DOWN = "ComponentDown"
+
+DEMO_PHRASES = "minion_phrases"
+"""The Consul key that response-service reads."""
+
+
+def job_id(stack: str, component: str) -> str:
+    return f"{stack}-{component}"
+
+
+def variable_path(job: str) -> str:
+    """The Nomad Variable that a job may read without a policy."""
+    return f"nomad/jobs/{job}"
+
+
+def kv_prefix(stack: str) -> str:
+    """Below this Consul KV prefix everything belongs to the stack."""
+    return f"obsctl/{stack}"
+
+
+def config_folder(stack: str) -> str:
+    return f"{kv_prefix(stack)}/config"
+
+
+def rules_folder(stack: str) -> str:
+    return f"{kv_prefix(stack)}/rules"
+
+
+def dashboards_folder(stack: str) -> str:
+    return f"{kv_prefix(stack)}/dashboards"
+
+
+def drills_folder(stack: str) -> str:
+    return f"{kv_prefix(stack)}/drills"
+
+
+def lock_key(stack: str) -> str:
+    return f"{kv_prefix(stack)}/lock"
