@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
 from obsctl.config.secrets import Secret, generate
 from obsctl.errors import Forbidden, ObsctlError, Rejected
 from obsctl.model import Json
+from obsctl.stack.drift import differences, spec_of
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems
 from obsctl.stack.storage import Volume
 
@@ -27,7 +27,7 @@ Got = TypeVar("Got")
 
 @dataclass(frozen=True, slots=True)
 class DesiredJob:
-    """A job as it should be registered, marks included. `spec` is the hash of the canonical job without them."""
+    """A job as it should be registered, marks included. `spec` is the mark that says from which text it was made."""
 
     component: str
     job_id: str
@@ -71,8 +71,8 @@ class ObservedJob:
         return self.meta.get(names.STACK_MARK)
 
     @property
-    def spec(self) -> str | None:
-        return self.meta.get(names.SPEC_MARK)
+    def spec(self) -> str:
+        return self.meta.get(names.SPEC_MARK, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _parsed(nomad: NomadApi, rendered: RenderedJob) -> Json | Rejected:
 
 
 def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
-    spec = digest(json.dumps(job, sort_keys=True).encode())
+    spec = spec_of(rendered.hcl)
     whole = marked(job, stack=stack, component=rendered.component, spec=spec)
     return DesiredJob(rendered.component, rendered.job_id, spec, whole)
 
@@ -177,7 +177,7 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
         seen,
         failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
         unfinished=deployment["JobSpecModifyIndex"] == seen.index and not ended,
-        differences=tuple(_differences(answer.get("Diff") or {})),
+        differences=tuple(differences(answer.get("Diff") or {}, desired.job, nomad)),
         placement=placement_failures(answer),
         replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
     )
@@ -214,26 +214,6 @@ def registered_as(seen: ObservedJob, desired: DesiredJob) -> Json:
     kept = {name: seen.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in seen.meta}
     retry = {names.RETRY_MARK: str(seen.index)} if seen.failed else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
-
-
-def _differences(diff: Json, path: str = "") -> list[str]:
-    """Nomad's nested diff as lines, without our own marks."""
-    if diff.get("Type") in (None, "None"):
-        return []
-    fields = [item for item in diff.get("Fields") or [] if item["Type"] != "None"]
-    lines = [_field(path, item) for item in fields if not item["Name"].startswith(f"Meta[{names.MARK_PREFIX}")]
-    for kind in ("TaskGroups", "Tasks", "Objects"):
-        for child in diff.get(kind) or []:
-            lines += _differences(child, f"{path}{child.get('Name', kind)}.")
-    return lines
-
-
-def _field(path: str, item: Json) -> str:
-    """The name alone for what may be long or secret (templates, env)."""
-    name = f"{path}{item['Name']}"
-    if any(part in name for part in ("Env", "Template", "EmbeddedTmpl")):
-        return f"{name} changed"
-    return f"{name}: {item.get('Old') or '(none)'} → {item.get('New') or '(none)'}"
 
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:

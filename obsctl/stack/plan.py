@@ -13,6 +13,7 @@ from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json
 from obsctl.stack import storage
+from obsctl.stack.drift import is_another
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
 from obsctl.stack.storage import Volume
 
@@ -200,8 +201,11 @@ def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
         return Change("job", job.job_id, Action.CREATE, "does not exist", Step.JOBS, 0, job.spec)
     reasons = (
         (seen.stopped, "it was stopped"),
-        (seen.spec != job.spec, "the configuration changed"),
-        (bool(seen.differences), "it was changed outside obsctl"),
+        (is_another(seen.spec, job.spec), "the configuration changed"),
+        (
+            bool(seen.differences),
+            "it was changed outside obsctl" if seen.spec == job.spec else "it is not as configured",
+        ),
         (seen.failed, "its last deployment failed"),
         (seen.unfinished, "its last deployment has not ended"),
     )

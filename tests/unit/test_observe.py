@@ -100,32 +100,6 @@ def test_a_newer_obsctl_alone_is_no_difference(world: World) -> None:
     assert registered["Meta"]["obsctl.version"] == "0.0.1"
 
 
-def test_what_may_be_long_or_secret_is_named_but_not_shown(world: World) -> None:
-    world.deploy(SMALL)
-    template = {"Name": "Template", "Type": "Edited", "Fields": [field("EmbeddedTmpl", "old", SECRET)]}
-    task = {
-        "Name": "warden",
-        "Type": "Edited",
-        "Fields": [field("Env[A]", "", SECRET), field("Driver", "docker", "exec")],
-    }
-    mark = field("Meta[obsctl.spec]", "1", "2")
-    group = {"Name": "warden", "Type": "Edited", "Fields": [mark], "Tasks": [{**task, "Objects": [template]}]}
-    world.nomad.plan_job = lambda job: {  # type: ignore[method-assign]
-        "JobModifyIndex": 1,
-        "Diff": {"Type": "Edited", "TaskGroups": [group]},
-    }
-    _, observed = world.seen(SMALL)
-    assert observed.jobs["obs-warden"].differences == (
-        "warden.warden.Env[A] changed",
-        "warden.warden.Driver: docker → exec",
-        "warden.warden.Template.EmbeddedTmpl changed",
-    )
-
-
-def field(name: str, old: str, new: str) -> dict[str, str]:
-    return {"Name": name, "Type": "Edited", "Old": old, "New": new}
-
-
 def test_the_desired_values_are_json_for_nomad_but_show_no_secret(world: World) -> None:
     desired = world.desire(config(consul={"token": "env:CONSUL"}))
     assert SECRET not in json.dumps([job.job for job in desired.jobs]) + repr(desired)

@@ -1,0 +1,115 @@
+"""Has a job changed? Its mark tells of a changed configuration, Nomad's plan diff of a change on the cluster.
+
+The mark is made of the text that obsctl rendered: a hash of the job as Nomad parses it would be another one after every
+upgrade of Nomad, and would restart the whole stack.
+
+Nomad adds to every job that it registers: defaults, and constraints that follow from the job ("the node has Consul
+1.8 or newer"). Another version of Nomad adds other things, so after an upgrade its plan shows differences that nobody
+made (1.6.1 to 2.0.5: `Service.Cluster`, and the constraint on Consul's version).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from obsctl import names
+from obsctl.clients.protocols import NomadApi
+from obsctl.model import Json
+
+SPEC_KIND = "hcl-"
+"""How the mark of a rendered text begins. One without it was written by an older obsctl, and is not comparable."""
+_HEREDOC = re.compile(r"<<-?(\w+)$")
+_Constraint = tuple[str, ...]
+_FIELDS = ("LTarget", "Operand", "RTarget")
+
+
+def spec_of(hcl: str) -> str:
+    """The mark of a job with this text."""
+    return SPEC_KIND + hashlib.sha256("\n".join(_significant_lines(hcl)).encode()).hexdigest()[:16]
+
+
+def is_another(spec: str, desired_spec: str) -> bool:
+    """Whether a job with this mark was made from another text. Of an old kind of mark nobody can say."""
+    return spec.startswith(SPEC_KIND) and spec != desired_spec
+
+
+def _significant_lines(hcl: str) -> Iterator[str]:
+    """Without indentation, blank lines and comments, which mean nothing to Nomad. Heredocs stay as they are."""
+    heredoc_end = ""
+    for line in hcl.splitlines():
+        text = line.strip()
+        if heredoc_end:
+            yield line
+            heredoc_end = "" if text == heredoc_end else heredoc_end
+        elif text and not text.startswith("#"):
+            yield text
+            heredoc = _HEREDOC.search(text)
+            heredoc_end = heredoc[1] if heredoc else ""
+
+
+def differences(diff: Json, job: Json, nomad: NomadApi) -> list[str]:
+    """One short line for each difference between the registered job and `job`.
+
+    diff: Nomad's plan diff for `job`. When it is not empty, Nomad is asked what it would change in the registered job
+    as it is: that part comes from the server itself.
+    """
+    lines = list(_lines(_without_implied_constraints(diff, set(_constraints(job)))))
+    if not lines:
+        return []
+    of_the_server = Counter(_lines(nomad.plan_job(nomad.job(job["ID"])).get("Diff") or {}))
+    return list((Counter(lines) - of_the_server).elements())
+
+
+def _lines(diff: Json, path: str = "") -> Iterator[str]:
+    """Nomad's nested diff as lines, without obsctl's own marks."""
+    if diff.get("Type") in (None, "None"):
+        return
+    for field in diff.get("Fields") or []:
+        if field["Type"] != "None" and not field["Name"].startswith(f"Meta[{names.MARK_PREFIX}"):
+            yield _line(path, field)
+    for kind in ("TaskGroups", "Tasks", "Objects"):
+        for child in diff.get(kind) or []:
+            yield from _lines(child, f"{path}{child.get('Name', kind)}.")
+
+
+def _line(path: str, field: Json) -> str:
+    """The name alone for what may be long or secret (templates, env)."""
+    name = f"{path}{field['Name']}"
+    if any(part in name for part in ("Env", "Template", "EmbeddedTmpl")):
+        return f"{name} changed"
+    return f"{name}: {field.get('Old') or '(none)'} → {field.get('New') or '(none)'}"
+
+
+def _without_implied_constraints(diff: Json, own: set[_Constraint]) -> Json:
+    """The diff without the constraints that the server adds, and without those that they replace.
+
+    own: the constraints of the job itself. What appears in the diff as new and is not among them, the server added.
+    """
+    groups = [{**group, "Objects": _without(group.get("Objects") or [], own)} for group in diff.get("TaskGroups") or []]
+    return {**diff, "Objects": _without(diff.get("Objects") or [], own), "TaskGroups": groups}
+
+
+def _without(objects: list[Json], own: set[_Constraint]) -> list[Json]:
+    constraints = [item for item in objects if item["Name"] == "Constraint"]
+    added = [_values(item, "New") for item in constraints if item["Type"] == "Added"]
+    implied = {values[:2] for values in added if values not in own}
+    return [item for item in objects if item not in constraints or _values(item, _side(item))[:2] not in implied]
+
+
+def _side(constraint: Json) -> str:
+    return "Old" if constraint["Type"] == "Deleted" else "New"
+
+
+def _values(constraint: Json, side: str) -> _Constraint:
+    fields = {field["Name"]: field[side] for field in constraint["Fields"]}
+    return tuple(fields.get(name, "") for name in _FIELDS)
+
+
+def _constraints(job: Json) -> Iterator[_Constraint]:
+    groups = job.get("TaskGroups") or []
+    for owner in (job, *groups, *(task for group in groups for task in group.get("Tasks") or [])):
+        for constraint in owner.get("Constraints") or []:
+            yield tuple(constraint.get(name, "") for name in _FIELDS)
