@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.errors import ApiError
 from obsctl.local import binaries
 from obsctl.wait import wait_until
@@ -85,7 +85,7 @@ def guarded_consul(folder: Path, token: str) -> Iterator[str]:
     (folder / "agent.json").write_text(json.dumps({"ports": ports, "acl": acl}))
     address = f"http://127.0.0.1:{ports['http']}"
     with running([program("consul"), "agent", "-dev", "-bind=127.0.0.1", "-config-file=agent.json"], folder):
-        session = Session(Server("Consul", address, down="wait", token=token, token_header="X-Consul-Token"))
+        session = Session(Endpoint("Consul", address, down="wait", token=token, token_header="X-Consul-Token"))
         until_it_answers(lambda: session.get("/v1/catalog/nodes").json(), folder)
         yield address
 
@@ -106,6 +106,6 @@ def guarded_nomad(folder: Path, token: str) -> Iterator[str]:
     (folder / "agent.json").write_text(json.dumps(config))
     address = f"http://127.0.0.1:{ports['http']}"
     with running([program("nomad"), "agent", "-config=agent.json"], folder):
-        session = Session(Server("Nomad", address, down="wait"))
+        session = Session(Endpoint("Nomad", address, down="wait"))
         until_it_answers(lambda: session.post("/v1/acl/bootstrap", json={"BootstrapSecret": token}).ok, folder)
         yield address

@@ -15,7 +15,8 @@ from typing import Any
 import requests
 
 from obsctl.cli import wire
-from obsctl.cli.wire import Clients, StackClients
+from obsctl.cli.wire import Clients
+from obsctl.clients.programs import Programs
 from obsctl.config.load import Loaded, load
 from obsctl.config.schema import Components, Demo
 from obsctl.drills import experiment, gate, journal, target
@@ -54,8 +55,8 @@ class Stack:
         return wire.clients(self.loaded.config)
 
     @property
-    def programs(self) -> StackClients:
-        return wire.stack_clients(self.loaded.config, self.clients.consul)
+    def programs(self) -> Programs:
+        return self.clients.programs
 
     @property
     def world(self) -> World:

@@ -9,8 +9,8 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.model import Json
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -80,14 +80,14 @@ def records(resource: dict[str, str], *lines: tuple[int, str, dict[str, str]]) -
 
 def send_spans(address: str, spans: Iterable[Json]) -> None:
     """To an OTLP/HTTP receiver."""
-    Session(Server("OTLP", address, down="")).post("/v1/traces", json={"resourceSpans": list(spans)})
+    Session(Endpoint("OTLP", address, down="")).post("/v1/traces", json={"resourceSpans": list(spans)})
 
 
 def send_logs(address: str, logs: Iterable[Json], *, path: str = "/v1/logs", **headers: str) -> None:
     """To whatever takes OTLP over HTTP. As protobuf, since not everybody takes JSON."""
     request = ParseDict({"resourceLogs": [_with_ids_in_base64(each) for each in logs]}, ExportLogsServiceRequest())
     headers = {"Content-Type": "application/x-protobuf", **headers}
-    session = Session(Server("OTLP", address, down=""))
+    session = Session(Endpoint("OTLP", address, down=""))
     session.post(path, data=request.SerializeToString(), headers=headers, text=True)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from obsctl.clients import connect
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.logs_api import LogsClient
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi, LogsApi
 from tests.agents import listens, program, running, until_it_answers
 from tests.ports import free_port
@@ -38,7 +40,7 @@ def running_jaeger(folder: Path, storage: str, protocol: str = "http") -> Iterat
     config = JAEGER.format(http=http, grpc=grpc, otlp=otlp, protocol=protocol, storage=STORAGES[storage])
     (folder / "jaeger.yml").write_text(config)
     with running([program("jaeger"), "--config=jaeger.yml"], folder, OTEL_TRACES_SAMPLER="always_off"):
-        jaeger = connect.jaeger(f"http://127.0.0.1:{http}")
+        jaeger = JaegerClient(endpoint("jaeger", f"http://127.0.0.1:{http}"))
         until_it_answers(lambda: jaeger.services() is not None, folder)
         until_it_answers(lambda: listens(otlp), folder)  # the receivers start last
         yield jaeger, f"http://127.0.0.1:{otlp}"
@@ -50,6 +52,6 @@ def running_logs(folder: Path) -> Iterator[LogsApi]:
     http = free_port()
     argv = [program("victoria-logs"), f"-httpListenAddr=127.0.0.1:{http}", "-storageDataPath=data", "-defaultMsgValue="]
     with running(argv, folder):
-        logs = connect.logs(f"http://127.0.0.1:{http}")
+        logs = LogsClient(endpoint("victorialogs", f"http://127.0.0.1:{http}"))
         until_it_answers(logs.ready, folder)
         yield logs

@@ -15,7 +15,7 @@ from obsctl.stack.apply import Applied, Tools, apply
 from obsctl.stack.observe import Desired, DesiredJob, Observed, desire, observe
 from obsctl.stack.plan import Plan, plan
 from obsctl.stack.render import render
-from tests.fakes import FakeClock, FakeConsul, FakeNomad
+from tests.fakes import FakeClock, FakeConsul, FakeNomad, FakePrograms
 
 NOWHERE = Path("/nonexistent")
 SECRET = "s3cr3t-value"  # what every reference resolves to
@@ -53,15 +53,17 @@ def grafana_datasources(**keys: Any) -> dict[str, Any]:
 
 @dataclass
 class World:
-    """Nomad, Consul and a clock, all fake. Every secret is SECRET."""
+    """Nomad, Consul, the stack's programs and a clock, all fake. Every secret is SECRET."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     consul: FakeConsul = field(default_factory=FakeConsul)
     nomad: FakeNomad = field(init=False)
+    programs: FakePrograms = field(init=False)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.nomad = FakeNomad(consul=self.consul, clock=self.clock)
+        self.programs = FakePrograms(self.consul)
 
     def desire(self, wanted: Config) -> Desired:
         return desire(render(wanted, NOWHERE), self.nomad, lambda _, key: Secret(SECRET))

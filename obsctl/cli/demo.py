@@ -81,7 +81,7 @@ def traffic(app: App, number: int, rate: float) -> int:
     from obsctl.demo.visits import OUTCOMES, visits
 
     config = app.loaded.config
-    address = wire.hello_service(config, wire.clients(config).consul)
+    address = wire.clients(config).programs.hello_service
     made = list(visits(lambda: address, number=number, rate=rate))
     outcomes = {outcome: sum(visit.outcome == outcome for visit in made) for outcome in OUTCOMES}
     answers = _answers(made)

@@ -17,7 +17,7 @@ from obsctl.model import Finding, Severity
 
 if TYPE_CHECKING:
     from obsctl.cli.wire import Clients
-    from obsctl.clients.protocols import ConsulApi
+    from obsctl.clients.programs import Programs
     from obsctl.config.schema import Config
     from obsctl.stack.observe import Desired, Observed
     from obsctl.stack.plan import Plan
@@ -102,7 +102,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
         with lease.hold(clients.consul, made.stack, "deploy") as held:
             apply(made, desired, observed, Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check))
     if not components:
-        _verify(app, clients.consul, timeout)
+        _verify(app, clients.programs, timeout)
     names = [change.name for change in made.effective]
     text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
     document = {"changes": names, "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
@@ -122,20 +122,19 @@ def _await_programs(app: App, made: Plan, desired: Desired) -> None:
         cluster.await_programs(set().union(*map(commands, jobs)), app.ui.event)
 
 
-def _verify(app: App, consul: ConsulApi, timeout: float) -> None:
+def _verify(app: App, programs: Programs, timeout: float) -> None:
     """Healthy jobs are not yet working paths: look at both as a whole."""
-    from obsctl.cli import wire
     from obsctl.stack.flow import wait_flowing
     from obsctl.stack.verify import wait_wired
 
     config, parts = app.loaded.config, app.loaded.config.components
     if _has_alert_path(config):
-        wait_wired(config, wire.stack_clients(config, consul), emit=app.ui.event, timeout=timeout)
+        wait_wired(config, programs, emit=app.ui.event, timeout=timeout)
     if parts.otel_agent.enabled:
         wait_flowing(
-            wire.otel_agent(config, consul),
-            wire.jaeger(config, consul) if parts.jaeger.enabled else None,
-            wire.logs(config, consul) if parts.victorialogs.enabled else None,
+            programs.otel_agent,
+            programs.jaeger if parts.jaeger.enabled else None,
+            programs.logs if parts.victorialogs.enabled else None,
             emit=app.ui.event,
             timeout=timeout,
         )

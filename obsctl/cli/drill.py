@@ -161,10 +161,10 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
     config = app.loaded.config
     clients = wire.clients(config)
-    stack = wire.stack_clients(config, clients.consul)
+    programs = clients.programs
     return World(
-        stack=config.stack, nomad=clients.nomad, consul=clients.consul, prometheus=stack.prometheus,
-        alertmanager=stack.alertmanager, sink=stack.sink, heartbeat=config.timing.heartbeat, emit=app.ui.event,
+        stack=config.stack, nomad=clients.nomad, consul=clients.consul, prometheus=programs.prometheus,
+        alertmanager=programs.alertmanager, sink=programs.sink, heartbeat=config.timing.heartbeat, emit=app.ui.event,
         interrupted=interrupted,
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:
     from obsctl.cli import wire
     from obsctl.telemetry.logs import from_either, from_nomad, from_store
 
-    store = partial(wire.logs, config, clients.consul)
+    store = partial(wire.log_store, config, clients.programs)
     if source == "nomad" and not query.job_id:
         raise click.UsageError("Nomad has lines of one job at a time: name a COMPONENT")
     if source == "nomad" and query.where:

@@ -59,7 +59,7 @@ def trace(app: App, /, trace_id: str, last: bool, with_logs: bool, wait: float, 
     _refuse_half(trace_id, last, **search)
     config = app.loaded.config
     clients = wire.clients(config)
-    jaeger = wire.jaeger(config, clients.consul)
+    jaeger = clients.programs.jaeger
     found = _by_id(jaeger, trace_id, wait) if trace_id else _newest(jaeger, Search(**search), wait)
     lines = _lines(app, config, clients, found) if with_logs else []
     app.ui.result("trace", _document(found, lines, jaeger), _text(app, found, lines, jaeger))
@@ -135,7 +135,9 @@ def _lines(app: App, config: Config, clients: Clients, found: Trace) -> list[Lin
     from obsctl.telemetry.stored_logs import of_trace
 
     try:
-        return of_trace(wire.logs(config, clients.consul), found.trace_id, found.start, found.end, limit=MOST_LINES)
+        return of_trace(
+            wire.log_store(config, clients.programs), found.trace_id, found.start, found.end, limit=MOST_LINES
+        )
     except ObsctlError as error:
         app.ui.aside(f"no log lines: {error.message}")
         return []

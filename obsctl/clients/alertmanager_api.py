@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from obsctl.clients.http import Session
-from obsctl.clients.server import Server
+from obsctl.clients.http import Client
 from obsctl.model import Json
 
 
-class AlertmanagerClient:
+class AlertmanagerClient(Client):
     """AlertmanagerApi over HTTP."""
 
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._session = Session(server)
-
-    def ready(self) -> bool:
-        return self._session.answers("/-/ready")
-
     def server_time(self) -> float:
-        return self._session.server_time("/-/healthy")
+        return self.session.server_time("/-/healthy")
 
     def status(self) -> Json:
         return dict(self._get("status"))
@@ -36,4 +28,4 @@ class AlertmanagerClient:
         return [silence for silence in self._get("silences") if silence["status"]["state"] == "active"]
 
     def _get(self, path: str) -> Any:
-        return self._session.request("GET", f"/api/v2/{path}").json()
+        return self.session.request("GET", f"/api/v2/{path}").json()

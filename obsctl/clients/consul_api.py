@@ -9,24 +9,22 @@ from urllib.parse import quote
 
 import consul
 
-from obsctl.clients import blocking
-from obsctl.clients.http import Session
+from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.http import Client
 from obsctl.clients.protocols import KvPair
-from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 
 
-class ConsulClient:
+class ConsulClient(Client):
     """ConsulApi over HTTP. The session adds token and datacenter to every call."""
 
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._session = Session(server)
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         # Host and port keep py-consul from reading CONSUL_HTTP_ADDR; what counts is base_uri and our session.
         self._consul = consul.Consul(host="127.0.0.1", port=8500)
-        self._consul.http.base_uri = server.address.rstrip("/")
-        self._consul.http.session = self._session
+        self._consul.http.base_uri = endpoint.address.rstrip("/")
+        self._consul.http.session = self.session
 
     def leader(self) -> str:
         return str(self._consul.status.leader())
@@ -35,10 +33,10 @@ class ConsulClient:
         return str(self._consul.agent.self()["Config"]["Version"])
 
     def server_time(self) -> float:
-        return self._session.server_time("/v1/status/leader")
+        return self.session.server_time("/v1/status/leader")
 
     def metrics(self) -> str:
-        answer = self._session.request("GET", "/v1/agent/metrics", params={"format": "prometheus"}, text=True)
+        answer = self.session.request("GET", "/v1/agent/metrics", params={"format": "prometheus"}, text=True)
         if not answer.text:  # it means 415, and sends 200 (Consul 1.21)
             reason = answer.headers.get("X-Consul-Reason", "it has none")
             raise Rejected(f"Consul at {self.address} tells no metrics: {reason}", hint="set its retention time")
@@ -58,14 +56,12 @@ class ConsulClient:
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
-        params = {"recurse": "", **blocking.query(index, wait)}
-        path = f"/v1/kv/{quote(prefix)}"
-        answer = self._session.request("GET", path, params=params, wait=blocking.longest(wait), accept={404})
-        if "X-Consul-Index" not in answer.headers:
-            raise self._not_consul()
+        following, answer = self.session.watch(
+            f"/v1/kv/{quote(prefix)}", "X-Consul-Index", index=index, wait=wait, params={"recurse": ""}, accept={404}
+        )
         entries = answer.json() if answer.ok else []
         pairs = [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
-        return blocking.next_index(index, answer.headers["X-Consul-Index"]), pairs
+        return following, pairs
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         if not self._consul.kv.put(key, value, cas=cas):
@@ -74,9 +70,6 @@ class ConsulClient:
     def delete(self, key: str, *, cas: int | None = None) -> None:
         if not self._consul.kv.delete(key, cas=cas):
             raise self._lost(key)
-
-    def delete_tree(self, prefix: str) -> None:
-        self._consul.kv.delete(prefix, recurse=True)
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
         created = self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete")
@@ -110,13 +103,7 @@ class ConsulClient:
         try:
             return call(*args, **kwargs)[1]
         except consul.ConsulException:  # what the session let pass is an answer without X-Consul-Index
-            raise self._not_consul() from None
-
-    def _not_consul(self) -> ServerFailed:
-        return ServerFailed(
-            f"Consul at {self.address} gave an answer without an index",
-            hint="is that address really Consul's? Check consul.address in obsctl.yaml",
-        )
+            raise self.session.no_index() from None
 
     def _lost(self, key: str) -> Conflict:
         return Conflict(

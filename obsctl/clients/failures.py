@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
-from obsctl.clients.server import Server
+from obsctl.clients.endpoint import Endpoint
 from obsctl.errors import (
     ApiError,
     Conflict,
@@ -22,7 +22,6 @@ from obsctl.errors import (
     Unreachable,
 )
 
-CONNECT_TIMEOUT = 5.0
 NOT_FOUND = 404
 _QUOTED_CHARACTERS = 300
 _BY_STATUS = {401: Forbidden, 403: Forbidden, NOT_FOUND: NotFound, 409: Conflict}
@@ -43,7 +42,7 @@ def is_dropped(error: requests.RequestException) -> bool:
 class Call:
     """One request, and how to say what went wrong with it."""
 
-    server: Server
+    endpoint: Endpoint
     method: str
     path: str
     timeout: float
@@ -52,7 +51,7 @@ class Call:
     def check(self, response: requests.Response, *, text: bool, accept: Container[int] = ()) -> None:
         """Raise unless this is a 2xx answer, or an accepted one, of the expected form."""
         status = response.status_code
-        if _is_hidden(response, self.server):
+        if _is_hidden(response, self.endpoint):
             raise self._error(Forbidden, "hides what was asked for, because of its ACLs")
         if status in accept:
             return
@@ -69,7 +68,7 @@ class Call:
             response.json()
         except (ValueError, RecursionError):
             text_instead = f"answered something that is not JSON{self._words(response)}"
-            raise self._error(ServerFailed, text_instead, self.server.down) from None
+            raise self._error(ServerFailed, text_instead, self.endpoint.down) from None
 
     def failure(self, error: requests.RequestException) -> ApiError:
         """The ApiError for a request that got no whole answer."""
@@ -77,7 +76,9 @@ class Call:
         if isinstance(error, requests.ReadTimeout) or isinstance(cause, ReadTimeoutError):
             return self._error(TimedOut, f"did not answer within {self.timeout:g} s{self._doubt()}")
         if isinstance(error, requests.ConnectTimeout):
-            return self._error(Unreachable, f"cannot be reached: no connection within {CONNECT_TIMEOUT:g} s")
+            return self._error(
+                Unreachable, f"cannot be reached: no connection within {self.endpoint.connect_timeout:g} s"
+            )
         if isinstance(error, requests.exceptions.SSLError):
             text = f"cannot be reached: TLS failed: {_reason(cause)}"
             return self._error(Unreachable, text, self._tls_hint())
@@ -90,7 +91,7 @@ class Call:
         return self._error(Unreachable, f"cannot be reached: {error}", self._tls_hint())
 
     def _error(self, kind: type[ApiError], text: str, hint: str = "") -> ApiError:
-        return kind(f"{self.server} {text} ({self.method} {self.path})", hint=hint or self._hint(kind))
+        return kind(f"{self.endpoint} {text} ({self.method} {self.path})", hint=hint or self._hint(kind))
 
     def _doubt(self) -> str:
         """What nobody can know about a write whose answer never came."""
@@ -99,26 +100,26 @@ class Call:
     def _words(self, response: requests.Response) -> str:
         """The server's own words, short and on one line."""
         words = " ".join(_said(response).split()) if self.quote else ""
-        if self.server.token:
-            words = words.replace(self.server.token, "***")
+        if self.endpoint.token:
+            words = words.replace(self.endpoint.token, "***")
         return f": {words[:_QUOTED_CHARACTERS]}" if words else ""
 
     def _hint(self, kind: type[ApiError]) -> str:
-        key, name = self.server.key, self.server.name
+        key, name = self.endpoint.key, self.endpoint.name
         if kind is Forbidden and key:
             given = f"{key}.token is unknown to {name}, or its policies do not allow this"
-            return given if self.server.token else f"{name} wants a token: set {key}.token in obsctl.yaml"
+            return given if self.endpoint.token else f"{name} wants a token: set {key}.token in obsctl.yaml"
         if kind is TimedOut and key:
             return f"if {name} is only slow, raise {key}.timeout in obsctl.yaml"
         if kind in _HINTS:
             return _HINTS[kind].format(name=name)
-        return self.server.down
+        return self.endpoint.down
 
     def _tls_hint(self) -> str:
-        if not self.server.key:
-            return self.server.down
+        if not self.endpoint.key:
+            return self.endpoint.down
         return (
-            f"check {self.server.key}.tls.ca_file (the CA that signed the server's certificate), "
+            f"check {self.endpoint.key}.tls.ca_file (the CA that signed the server's certificate), "
             f"cert_file and key_file in obsctl.yaml"
         )
 
@@ -132,7 +133,7 @@ def _said(response: requests.Response) -> str:
     return str(answer.get("error") or answer) if isinstance(answer, dict) else str(answer)
 
 
-def _is_hidden(response: requests.Response, server: Server) -> bool:
+def _is_hidden(response: requests.Response, endpoint: Endpoint) -> bool:
     """Whether Consul answered with nothing because the token may not see it: it calls that success, not 403.
 
     Taken at its word, a service would be down and a session gone that are only hidden. Of the anonymous token
@@ -142,7 +143,7 @@ def _is_hidden(response: requests.Response, server: Server) -> bool:
         return False
     filtered = response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
     denied = response.headers.get("X-Consul-Default-ACL-Policy") == "deny"
-    return filtered or (denied and not server.token)
+    return filtered or (denied and not endpoint.token)
 
 
 def _target(response: requests.Response) -> str:

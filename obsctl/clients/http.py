@@ -22,10 +22,12 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import InsecureRequestWarning
 
 from obsctl import __version__
-from obsctl.clients.failures import CONNECT_TIMEOUT, Call, is_dropped
-from obsctl.clients.server import Server
-from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
+from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.failures import Call, is_dropped
+from obsctl.errors import ObsctlError, ServerFailed
 
+LONGEST_WAIT = 25.0
+"""Seconds of a blocking query: newer Consul servers cut an answer that takes 30 s."""
 _TOKEN_HEADERS = {"authorization", "x-nomad-token", "x-consul-token"}
 _Send = Callable[[], requests.Response]
 
@@ -37,18 +39,18 @@ class Session(requests.Session):
     nothing else is repeated. Safe to share between threads.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
-        self.server = server
+        self.endpoint = endpoint
         # As many connections as threads ask at once; those beyond would be closed after each answer, with a warning.
-        self.mount(server.address, HTTPAdapter(pool_maxsize=64))
+        self.mount(endpoint.address, HTTPAdapter(pool_maxsize=64))
         # No netrc, nothing of the environment; of proxies see _enforced.
         self.trust_env = False
         self.headers["User-Agent"] = f"obsctl/{__version__}"
-        self._verify: bool | str = server.verify and (server.ca_file or _trust_store())
-        if server.token:
-            self.headers[server.token_header] = _checked(server.token, server.key)
-        if not server.verify:
+        self._verify: bool | str = endpoint.verify and (endpoint.ca_file or _trust_store())
+        if endpoint.token:
+            self.headers[endpoint.token_header] = _checked(endpoint.token, endpoint.key)
+        if not endpoint.verify:
             urllib3.disable_warnings(InsecureRequestWarning)
 
     def request(
@@ -70,20 +72,12 @@ class Session(requests.Session):
         accept: statuses that are an answer here and no error.
         """
         verb, path = str(method).upper(), urlsplit(str(url)).path
-        call = Call(self.server, verb, path, self.server.timeout + wait, quote)
+        call = Call(self.endpoint, verb, path, self.endpoint.timeout + wait, quote)
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}
-        send = partial(super().request, method, _absolute(self.server.address, str(url)), *args, **options)
+        send = partial(super().request, method, _absolute(self.endpoint.address, str(url)), *args, **options)
         response = _try(send, call, retry=verb == "GET")
         call.check(response, text=text, accept=accept)
         return response
-
-    def answers(self, path: str) -> bool:
-        """Whether there is a 2xx answer; False when the server is down, silent, or says 5xx."""
-        try:
-            self.request("GET", path, text=True)
-        except (Unreachable, TimedOut, ServerFailed):
-            return False
-        return True
 
     def server_time(self, path: str) -> float:
         """The server's clock, from the Date header of a cheap answer: Unix seconds, whole ones."""
@@ -91,25 +85,63 @@ class Session(requests.Session):
         try:
             return parsedate_to_datetime(date).timestamp()
         except ValueError:
-            raise ServerFailed(f"{self.server} gave no usable Date header: {date!r}", hint=self.server.down) from None
+            what = f"{self.endpoint} gave no usable Date header: {date!r}"
+            raise ServerFailed(what, hint=self.endpoint.down) from None
+
+    def watch(
+        self,
+        path: str,
+        index_header: str,
+        *,
+        index: int,
+        wait: float,
+        params: Mapping[str, str] | None = None,
+        accept: Container[int] = (),
+    ) -> tuple[int, requests.Response]:
+        """A blocking query: answered at once when something changed after `index`, else after `wait` seconds.
+
+        Returns the index of the next query and the answer. That index starts over when the server's went backwards, and
+        is never 0, which would not block.
+        """
+        wait = min(wait, LONGEST_WAIT)
+        query = {**(params or {}), "index": index, "wait": f"{wait * 1000:.0f}ms"}
+        # The server adds up to a sixteenth to the wait, so that not all answers come at once.
+        answer = self.request("GET", path, params=query, wait=wait * 17 / 16, accept=accept)
+        if index_header not in answer.headers:
+            raise self.no_index()
+        newest = int(answer.headers[index_header])
+        return max(newest, 1) if newest >= index else 1, answer
+
+    def no_index(self) -> ServerFailed:
+        """The error for an answer that the expected server would not give."""
+        return ServerFailed(f"{self.endpoint} gave an answer without an index", hint=self.endpoint.down)
 
     def _enforced(self, given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """What the configuration decides, over whatever a library passed."""
-        server = self.server
+        endpoint = self.endpoint
         headers = {
             name: value for name, value in (given.get("headers") or {}).items() if name.lower() not in _TOKEN_HEADERS
         }
-        certificate = (server.cert_file, server.key_file) if server.cert_file else None
+        certificate = (endpoint.cert_file, endpoint.key_file) if endpoint.cert_file else None
         return {
             "headers": headers,
-            "params": {**(given.get("params") or {}), **server.params},
-            "timeout": (CONNECT_TIMEOUT, timeout),
+            "params": {**(given.get("params") or {}), **endpoint.params},
+            "timeout": (endpoint.connect_timeout, timeout),
             "verify": self._verify,
             "cert": certificate,
             # A server on 127.0.0.1 is never behind a proxy.
-            "proxies": get_environ_proxies(server.address) if server.outside else None,
+            "proxies": get_environ_proxies(endpoint.address) if endpoint.outside else None,
             "allow_redirects": False,  # a token must not follow one to another server
         }
+
+
+class Client:
+    """What every client of a server has."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.address = endpoint.address
+        self.session = Session(endpoint)
 
 
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from obsctl.clients.http import Session
-from obsctl.clients.server import Server
+from obsctl.clients.http import Client
 from obsctl.errors import NotFound
 from obsctl.model import Json
 
@@ -14,19 +13,15 @@ BADGER_END = timedelta(microseconds=1)
 one byte ff (scanIndexKeys in its reader.go, 1.62), which leaves out ids from ff on in the end's own microsecond."""
 
 
-class JaegerClient:
+class JaegerClient(Client):
     """JaegerApi over HTTP.
 
     Parameters are written in snake_case, which 2.0 knows and later versions still accept. The number of traces was
     renamed meanwhile, so it is sent under both names; what a version does not know, it ignores.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._session = Session(server)
-
     def services(self) -> list[str]:
-        return sorted(self._session.request("GET", "/api/v3/services").json().get("services") or [])
+        return sorted(self.session.request("GET", "/api/v3/services").json().get("services") or [])
 
     def trace(self, trace_id: str) -> list[Json]:
         return self._spans(f"/api/v3/traces/{trace_id}", {})
@@ -46,7 +41,7 @@ class JaegerClient:
 
     def _spans(self, path: str, params: dict[str, str]) -> list[Json]:
         try:
-            answer = self._session.request("GET", path, params=params).json()
+            answer = self.session.request("GET", path, params=params).json()
         except NotFound:  # newer versions say so when a search finds nothing, too
             return []
         return list(answer["result"].get("resourceSpans") or [])

@@ -6,22 +6,13 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from obsctl.clients.http import Session
-from obsctl.clients.server import Server
+from obsctl.clients.http import Client
 from obsctl.errors import ServerFailed
 from obsctl.model import Json
 
 
-class LogsClient:
+class LogsClient(Client):
     """LogsApi over HTTP."""
-
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._server = server
-        self._session = Session(server)
-
-    def ready(self) -> bool:
-        return self._session.answers("/health")
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         query = logsql if newest else f"{logsql} | sort by (_time)"
@@ -37,7 +28,7 @@ class LogsClient:
 
     def _query(self, *needed: str, **form: str | int) -> list[Json]:
         """Each line an object of texts that has the fields `needed`."""
-        answer = self._session.request("POST", "/select/logsql/query", data=form, text=True)
+        answer = self.session.request("POST", "/select/logsql/query", data=form, text=True)
         try:
             # By its bytes: what others call a line break may stand in a line, and what is no UTF-8, too.
             found = [json.loads(line.decode(errors="replace")) for line in answer.content.split(b"\n") if line]
@@ -47,8 +38,8 @@ class LogsClient:
             raise self._odd(f"fields of text with {' and '.join(needed)}")
         return found
 
-    def _odd(self, wanted: str) -> ServerFailed:
-        return ServerFailed(f"{self._server} answered something that is not {wanted}", hint=self._server.down)
+    def _odd(self, expected: str) -> ServerFailed:
+        return ServerFailed(f"{self.endpoint} answered something that is not {expected}", hint=self.endpoint.down)
 
 
 def _is_of_texts(entry: object, needed: Iterable[str]) -> bool:

@@ -10,24 +10,22 @@ from urllib.parse import quote
 
 import nomad
 
-from obsctl.clients import blocking
-from obsctl.clients.http import Session
+from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.http import Client
 from obsctl.clients.protocols import Variable
-from obsctl.clients.server import Server
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 
 _LOGS = "alloc/logs"
 
 
-class NomadClient:
+class NomadClient(Client):
     """NomadApi over HTTP. The session adds token, namespace and region to every call."""
 
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._session = Session(server)
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         # python-nomad reads NOMAD_* from the environment; the session overrules it all.
-        self._nomad = nomad.Nomad(address=server.address, session=self._session)
+        self._nomad = nomad.Nomad(address=endpoint.address, session=self.session)
 
     def leader(self) -> str:
         try:
@@ -41,7 +39,7 @@ class NomadClient:
         return str(self._nomad.agent.get_agent()["config"]["Version"]["Version"])
 
     def server_time(self) -> float:
-        return self._session.server_time("/v1/status/peers")
+        return self.session.server_time("/v1/status/peers")
 
     def parse_job(self, hcl: str) -> Json:
         return _object(self._nomad.jobs.parse(hcl, canonicalize=True))
@@ -95,14 +93,14 @@ class NomadClient:
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         params = {"task": task, "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
         try:
-            answer = self._session.request("GET", f"/v1/client/fs/logs/{alloc_id}", params=params, text=True)
+            answer = self.session.request("GET", f"/v1/client/fs/logs/{alloc_id}", params=params, text=True)
         except NotFound:
             return ""  # the allocation, or its log, is gone or was never there
         return answer.content.decode(errors="replace")
 
     def log_files(self, alloc_id: str) -> dict[str, int]:
         try:
-            found = self._session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
+            found = self.session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
         except NotFound:
             return {}
         # Beside them lie the pipes through which the tasks write, hidden files.
@@ -112,7 +110,7 @@ class NomadClient:
         # Not fs/readat, which answers 200 with the words of an error where the file is gone.
         params = {"path": f"{_LOGS}/{name}", "offset": offset, "follow": "false"}
         try:
-            answer = self._session.request("GET", f"/v1/client/fs/stream/{alloc_id}", params=params, text=True)
+            answer = self.session.request("GET", f"/v1/client/fs/stream/{alloc_id}", params=params, text=True)
         except NotFound:
             return b""
         except Rejected as error:
@@ -130,19 +128,18 @@ class NomadClient:
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.
         path = f"/v1/node/{quote(node_id, safe='')}/allocations"
-        params = blocking.query(index, wait)
-        answer = self._session.request("GET", path, params=params, wait=blocking.longest(wait))
-        return blocking.next_index(index, answer.headers["X-Nomad-Index"]), list(answer.json())
+        following, answer = self.session.watch(path, "X-Nomad-Index", index=index, wait=wait)
+        return following, list(answer.json())
 
     def metrics(self) -> str:
-        return self._session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
+        return self.session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
 
     def volumes(self) -> list[Json]:
-        answer = self._session.request("GET", "/v1/volumes", params={"type": "host"})
+        answer = self.session.request("GET", "/v1/volumes", params={"type": "host"})
         return list(answer.json()) if answer.text else []  # before 1.10 Nomad knows none, and says nothing
 
     def create_volume(self, volume: Json) -> str:
-        answer = self._session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})
+        answer = self.session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})
         return str(answer.json()["Volume"]["ID"])
 
     # Variables go past python-nomad: the answer to a lost check-and-set holds the other side's secrets, so no
@@ -150,17 +147,14 @@ class NomadClient:
 
     def variable(self, path: str) -> Variable | None:
         try:
-            found = self._session.request("GET", _variable(path), quote=False).json()
+            found = self.session.request("GET", _variable(path), quote=False).json()
         except NotFound:
             return None
         return Variable(found["Path"], found["Items"], found["ModifyIndex"])
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         body = {"Path": path, "Items": items}
-        self._session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
-
-    def delete_variable(self, path: str) -> None:
-        self._session.request("DELETE", _variable(path), quote=False)
+        self.session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
 
 
 def _id(name: str) -> str:

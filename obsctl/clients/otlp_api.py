@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from obsctl.clients.http import Session
-from obsctl.clients.server import Server
+from obsctl.clients.http import Client
 from obsctl.model import Json
 
 _INTERNAL_SPAN = 1
 _INFO = 9
 
 
-class OtlpClient:
+class OtlpClient(Client):
     """OtlpApi over HTTP."""
-
-    def __init__(self, server: Server) -> None:
-        self.address = server.address
-        self._session = Session(server)
 
     def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
         time = _nanoseconds(at)
@@ -42,7 +37,7 @@ class OtlpClient:
 
     def _send(self, path: str, kind: str, service: str, content: Json) -> None:
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
-        self._session.request("POST", path, json={kind: [{"resource": resource, **content}]})
+        self.session.request("POST", path, json={kind: [{"resource": resource, **content}]})
 
 
 def _nanoseconds(unix: float) -> str:

@@ -118,8 +118,6 @@ class NomadApi(Protocol):
         """With `cas` only if the variable's ModifyIndex is that one (0: only if there is none), else
         Conflict."""
 
-    def delete_variable(self, path: str) -> None: ...
-
 
 class ConsulApi(Protocol):
     """The Consul calls obsctl needs."""
@@ -153,8 +151,6 @@ class ConsulApi(Protocol):
     def delete(self, key: str, *, cas: int | None = None) -> None:
         """Deleting what is not there is fine; with `cas`, an entry with another ModifyIndex is a Conflict."""
 
-    def delete_tree(self, prefix: str) -> None: ...
-
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
         """A session whose locks are deleted with it. ttl: seconds, 10..86400, a lower bound: Consul may let a
         session live up to twice as long."""
@@ -177,22 +173,17 @@ class ConsulApi(Protocol):
         """All instances of a service with Node, Service and Checks, healthy or not."""
 
 
-class Program(Protocol):
-    """What every program of the stack tells."""
+class StackProgram(Protocol):
+    """What a drill asks of every program of the stack."""
 
     @property
     def address(self) -> str: ...
 
-    def ready(self) -> bool:
-        """False when it answers that it is not ready or does not answer at all."""
-
     def server_time(self) -> float: ...
 
 
-class PrometheusApi(Program, Protocol):
+class PrometheusApi(StackProgram, Protocol):
     """The Prometheus calls obsctl needs. Raises Unreachable and so on; an API error is Rejected."""
-
-    def version(self) -> str: ...
 
     def query(self, promql: str) -> list[Json]:
         """The instant vector: [{"metric": {...}, "value": [unix, "1"]}]."""
@@ -210,7 +201,7 @@ class PrometheusApi(Program, Protocol):
     def config_yaml(self) -> str: ...
 
 
-class AlertmanagerApi(Program, Protocol):
+class AlertmanagerApi(StackProgram, Protocol):
     """The Alertmanager calls obsctl needs."""
 
     def status(self) -> Json:
@@ -235,7 +226,7 @@ class RegistryApi(Protocol):
         """
 
 
-class SinkApi(Program, Protocol):
+class SinkApi(StackProgram, Protocol):
     """alert-sink, the receiver that obsctl ships."""
 
     def notifications(self, *, since: float, alertname: str | None = None) -> Sequence[Json]:
@@ -283,9 +274,6 @@ class LogsApi(Protocol):
     """The VictoriaLogs calls obsctl needs. A query that it does not understand is Rejected, with its own words."""
 
     address: str
-
-    def ready(self) -> bool:
-        """False when it answers that it is not ready or does not answer at all."""
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         """At most `limit` lines of start <= time < end (Unix nanoseconds): the newest, or else the oldest of them.

@@ -7,8 +7,8 @@ from base64 import b64encode
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.errors import Forbidden, NotFound, ServerFailed
 
 DOCKER_HUB = "docker.io"
@@ -45,9 +45,9 @@ def parts_of(mirror: str) -> tuple[str, str]:
 class RegistryClient:
     """RegistryApi over HTTP. What wants authorization says in its first answer who gives it."""
 
-    def __init__(self, server: Server, login: tuple[str, str] | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, login: tuple[str, str] | None = None) -> None:
         """login: user name and password."""
-        self._server = server
+        self._endpoint = endpoint
         self._basic = "Basic " + b64encode(":".join(login).encode()).decode() if login else None
 
     def digest(self, repository: str, tag: str) -> str:
@@ -56,22 +56,22 @@ class RegistryClient:
             digest = self._asked(f"/v2/{repository}/manifests/{tag}")
         except NotFound:
             hint = "check the image's name and tag in obsctl.yaml"
-            raise NotFound(f"{self._server} has no image {image}", hint=hint) from None
+            raise NotFound(f"{self._endpoint} has no image {image}", hint=hint) from None
         except Forbidden:
             who = "with this login" if self._basic else "without a login"
             hint = "there may be no such image; a private one needs images.username and images.password in obsctl.yaml"
-            raise Forbidden(f"{self._server} does not give {image} {who}", hint=hint) from None
+            raise Forbidden(f"{self._endpoint} does not give {image} {who}", hint=hint) from None
         if not DIGEST.fullmatch(digest):
-            raise ServerFailed(f"{self._server} tells no digest of {image}: {digest!r}", hint=self._server.down)
+            raise ServerFailed(f"{self._endpoint} tells no digest of {image}: {digest!r}", hint=self._endpoint.down)
         return digest
 
     def _asked(self, path: str) -> str:
         """The digest that the registry tells, "" if it tells none."""
         headers = {"Accept": _ACCEPT}
-        response = Session(self._server).request("HEAD", path, accept={UNAUTHORIZED}, headers=headers)
+        response = Session(self._endpoint).request("HEAD", path, accept={UNAUTHORIZED}, headers=headers)
         if response.status_code == UNAUTHORIZED:
-            server = replace(self._server, token=self._authorization(response.headers.get("WWW-Authenticate", "")))
-            response = Session(server).request("HEAD", path, headers=headers)
+            endpoint = replace(self._endpoint, token=self._authorization(response.headers.get("WWW-Authenticate", "")))
+            response = Session(endpoint).request("HEAD", path, headers=headers)
         return str(response.headers.get("Docker-Content-Digest", ""))
 
     def _authorization(self, challenge: str) -> str:
@@ -81,19 +81,21 @@ class RegistryClient:
             return f"Bearer {self._token(dict(_QUOTED.findall(rest)))}"
         if scheme.lower() == "basic" and self._basic:
             return self._basic
-        raise Forbidden(f"{self._server} wants a login", hint="set images.username and images.password in obsctl.yaml")
+        raise Forbidden(
+            f"{self._endpoint} wants a login", hint="set images.username and images.password in obsctl.yaml"
+        )
 
     def _token(self, challenge: dict[str, str]) -> str:
         url = urlsplit(challenge.get("realm", ""))
-        if self._server.address.startswith("https:") and url.scheme != "https":
-            what = f"{self._server} sends to {url.geturl() or 'nobody'} for a token, without TLS"
-            raise ServerFailed(what, hint=self._server.down)
+        if self._endpoint.address.startswith("https:") and url.scheme != "https":
+            what = f"{self._endpoint} sends to {url.geturl() or 'nobody'} for a token, without TLS"
+            raise ServerFailed(what, hint=self._endpoint.down)
         giver = replace(
-            self._server, name="the token server", address=f"{url.scheme}://{url.netloc}", token=self._basic
+            self._endpoint, name="the token server", address=f"{url.scheme}://{url.netloc}", token=self._basic
         )
         wanted = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         answer = Session(giver).request("GET", url.path, params=wanted, quote=False).json()
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise ServerFailed(f"{giver} gave no token", hint=self._server.down)
+            raise ServerFailed(f"{giver} gave no token", hint=self._endpoint.down)
         return str(token)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from obsctl.clients.protocols import AlertmanagerApi, Program, PrometheusApi
+from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, StackProgram
 from obsctl.errors import ApiError, TimedOut, Unreachable
 from obsctl.model import Json, unix_time
 
-Api = TypeVar("Api", bound=Program)
+Api = TypeVar("Api", bound=StackProgram)
 Answer = TypeVar("Answer")
 
 
@@ -26,9 +26,6 @@ class Replicas(Generic[Api]):
     @property
     def address(self) -> str:
         return self._find()[0].address
-
-    def ready(self) -> bool:
-        return any(self._all(lambda one: one.ready()))
 
     def server_time(self) -> float:
         return self._any(lambda one: one.server_time())
@@ -61,9 +58,6 @@ class Replicas(Generic[Api]):
 class PrometheusReplicas(Replicas[PrometheusApi]):
     """PrometheusApi of all instances. They scrape and evaluate alike, so one speaks for all; but an alert begins and
     ends at its own moment in each."""
-
-    def version(self) -> str:
-        return self._any(lambda one: one.version())
 
     def query(self, promql: str) -> list[Json]:
         return self._any(lambda one: one.query(promql))

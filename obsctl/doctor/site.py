@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from obsctl import names
-from obsctl.clients import connect
+from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.jobs import is_alive
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
@@ -38,7 +39,7 @@ class Site:
     agent: Callable[[str], NomadApi]
     state: Path
     path: str | None = None
-    grafana: Callable[[str], GrafanaApi] = connect.grafana
+    grafana: Callable[[str], GrafanaApi] = lambda address: GrafanaClient(endpoint(names.GRAFANA, address))
     clock: Clock = SYSTEM_CLOCK
 
     @cached_property

@@ -13,8 +13,7 @@ import promql_parser
 import yaml
 
 from obsctl import names
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi
-from obsctl.clients.protocols import Program as Api
+from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
 from obsctl.model import Json
@@ -23,7 +22,7 @@ from obsctl.wait import Clock
 HEARTBEATS = 3
 """How many heartbeat intervals may pass without a Watchdog; alert-sink itself calls more than that silent."""
 
-Instance = TypeVar("Instance", bound=Api)
+Instance = TypeVar("Instance", bound=StackProgram)
 
 
 class Programs(Protocol):

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.agents import guarded_nomad, program, running, until_it_answers
@@ -47,7 +47,7 @@ class GuardedConsul:
     def token_for(self, rules: str) -> str:
         """A token that may do only this."""
         address = f"http://127.0.0.1:{self.http}"
-        session = Session(Server("Consul", address, down="", token=TOKEN, token_header="X-Consul-Token"))
+        session = Session(Endpoint("Consul", address, down="", token=TOKEN, token_header="X-Consul-Token"))
         policy = session.put("/v1/acl/policy", json={"Name": f"test-{uuid4()}", "Rules": rules}).json()
         token = session.put("/v1/acl/token", json={"Policies": [{"ID": policy["ID"]}]}).json()
         return str(token["SecretID"])
@@ -142,7 +142,7 @@ class TestTokens:
                 call()
         assert client.entries("mine/") == []
         consul.client().destroy_session(session)
-        consul.client().delete_tree("hidden/")
+        consul.client().delete("hidden/a")
 
     @pytest.mark.parametrize(("token", "hint"), [(None, "set nomad.token"), (WRONG, "nomad.token is unknown")])
     def test_nomad_without_or_with_a_wrong_one(self, nomad_address: str, token: str | None, hint: str) -> None:

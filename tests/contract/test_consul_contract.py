@@ -29,7 +29,8 @@ def prefix(consul: ConsulApi) -> Iterator[str]:
     """A part of the key space that no other test uses."""
     prefix = f"contract/{uuid4()}/"
     yield prefix
-    consul.delete_tree(prefix)
+    for pair in consul.entries(prefix):
+        consul.delete(pair.key)
 
 
 @pytest.fixture
@@ -100,12 +101,6 @@ class TestKeys:
         assert consul.get(key) is None
         consul.delete(key)
         consul.delete(key, cas=5)
-
-    def test_delete_tree(self, consul: ConsulApi, prefix: str) -> None:
-        for name in ("in/a", "in/b/c", "out"):
-            consul.put(prefix + name, b"")
-        consul.delete_tree(f"{prefix}in/")
-        assert [pair.key for pair in consul.entries(prefix)] == [f"{prefix}out"]
 
 
 class TestWatch:

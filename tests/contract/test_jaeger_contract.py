@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi
 from obsctl.errors import Unreachable
 from obsctl.model import Json
@@ -151,5 +152,5 @@ def test_the_newest_failed_trace_is_found_behind_many_good_ones(
 
 def test_one_that_is_away_says_what_to_do() -> None:
     with pytest.raises(Unreachable, match="Jaeger at http://127") as caught:
-        connect.jaeger(f"http://127.0.0.1:{free_port()}").services()
+        JaegerClient(endpoint("jaeger", f"http://127.0.0.1:{free_port()}")).services()
     assert caught.value.hint == "`obsctl status` shows whether jaeger runs, and why not"

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients.logs_api import LogsClient
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import LogsApi
 from obsctl.errors import Rejected, ServerFailed, Unreachable
 from obsctl.telemetry import stored_logs
@@ -87,10 +88,6 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         return Subject(fake, _received(fake))
     store = request.getfixturevalue("server")
     return Subject(store, _sent(store))
-
-
-def test_it_is_ready(subject: Subject) -> None:
-    assert subject.store.ready()
 
 
 def test_a_line_has_all_that_is_known_of_it(subject: Subject) -> None:
@@ -283,8 +280,7 @@ def test_a_message_of_fields_alone_is_shown(server: LogsApi) -> None:
 
 
 def test_one_that_is_away_says_what_to_do() -> None:
-    store = connect.logs(f"http://127.0.0.1:{free_port()}")
-    assert not store.ready()
+    store = LogsClient(endpoint("victorialogs", f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(Unreachable, match="VictoriaLogs at http://127") as caught:
         store.lines("*", start=0, end=1, limit=1)
     assert caught.value.hint == "`obsctl status` shows whether victorialogs runs, and why not"
@@ -294,7 +290,7 @@ def test_one_that_breaks_off_with_words_of_its_own_is_told_of() -> None:
     with stub_server() as server:
         server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a"}\ncannot execute query')]
         with pytest.raises(ServerFailed, match="is not lines of JSON"):
-            connect.logs(server.address).lines("*", start=0, end=1, limit=1)
+            LogsClient(endpoint("victorialogs", server.address)).lines("*", start=0, end=1, limit=1)
 
 
 TIME = b'"_time":"2026-01-01T00:00:00Z"'
@@ -310,7 +306,7 @@ TIME = b'"_time":"2026-01-01T00:00:00Z"'
 def test_lines_that_are_none_are_an_error_in_words(odd: bytes) -> None:
     with stub_server() as server:
         server.answers = [Answer(body=odd)] * 2
-        store = connect.logs(server.address)
+        store = LogsClient(endpoint("victorialogs", server.address))
         with pytest.raises(ServerFailed, match="answered something that is not"):
             store.lines("*", start=0, end=1, limit=1)
         with pytest.raises(ServerFailed, match="answered something that is not"):
@@ -321,7 +317,7 @@ def test_lines_that_are_none_are_an_error_in_words(odd: bytes) -> None:
 def test_counts_that_are_none_are_an_error_in_words(odd: bytes) -> None:
     with stub_server() as server:
         server.answers = [Answer(body=b"{" + TIME + b"," + odd + b"}"), Answer(body=b'{"_time":"x","lines":"1"}')]
-        store = connect.logs(server.address)
+        store = LogsClient(endpoint("victorialogs", server.address))
         for _ in server.answers.copy():
             with pytest.raises(ServerFailed, match="answered something that is not"):
                 store.counts("*", start=0, end=1, step=1)
@@ -330,5 +326,5 @@ def test_counts_that_are_none_are_an_error_in_words(odd: bytes) -> None:
 def test_what_is_no_utf8_is_shown_all_the_same() -> None:
     with stub_server() as server:
         server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a\xff\xe2\x80\xa8b"}\n')]
-        [line] = from_store(connect.logs(server.address).lines("*", start=0, end=1, limit=1))
+        [line] = from_store(LogsClient(endpoint("victorialogs", server.address)).lines("*", start=0, end=1, limit=1))
     assert line.text == "a\ufffd\u2028b"

@@ -427,23 +427,18 @@ class TestVolumes:
 
 class TestVariables:
     @pytest.fixture
-    def path(self, nomad: NomadApi) -> Iterator[str]:
-        path = f"contract/{uuid4()}"
-        yield path
-        nomad.delete_variable(path)
+    def path(self) -> str:
+        return f"contract/{uuid4()}"
 
     def test_what_is_not_there(self, nomad: NomadApi, path: str) -> None:
         assert nomad.variable(path) is None
-        nomad.delete_variable(path)
 
-    def test_put_and_delete(self, nomad: NomadApi, path: str) -> None:
+    def test_put(self, nomad: NomadApi, path: str) -> None:
         nomad.put_variable(path, {"password": "hunter2"})
         variable = nomad.variable(path)
         assert variable
         assert (variable.path, variable.items) == (path, {"password": "hunter2"})
         assert "hunter2" not in repr(variable)
-        nomad.delete_variable(path)
-        assert nomad.variable(path) is None
 
     def test_check_and_set(self, nomad: NomadApi, path: str) -> None:
         with pytest.raises(Conflict):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CONSUL
@@ -41,7 +41,7 @@ def guarded(agent: str, *more: Any) -> str:
 
 def trust_nomad(consul: str, nomad: str) -> None:
     """What `nomad setup consul` makes: whoever has an identity of this Nomad may read, and register its service."""
-    session = Session(Server("Consul", consul, down="", token=TOKEN, token_header="X-Consul-Token"))
+    session = Session(Endpoint("Consul", consul, down="", token=TOKEN, token_header="X-Consul-Token"))
     claims = ("nomad_namespace", "nomad_job_id", "nomad_task", "nomad_service")
     method = {
         "JWKSURL": f"{nomad}/.well-known/jwks.json",

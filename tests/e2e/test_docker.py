@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.config.schema import Config
 from obsctl.local.agents import CLIENT
 from obsctl.stack import components, storage
@@ -159,7 +159,7 @@ def test_a_drill_proves_the_alert_path(stack: Stack) -> None:
 
 def test_data_survives_a_restart_of_the_jobs(stack: Stack) -> None:
     address = f"http://127.0.0.1:{stack.loaded.config.components.alertmanager.port}"
-    alertmanager = Session(Server("Alertmanager", address, down=""))
+    alertmanager = Session(Endpoint("Alertmanager", address, down=""))
     now, moment = datetime.now(UTC), SYSTEM_CLOCK.now()
     silence = {
         "matchers": [{"name": "alertname", "value": "Nothing", "isRegex": False}],

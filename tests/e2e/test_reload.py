@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from obsctl import assets
-from obsctl.clients import connect
 from obsctl.clients.instances import url
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.programs import endpoint
 from obsctl.wait import wait_until
 from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster
@@ -40,7 +41,7 @@ def kept(stack: Stack) -> int:
     They come one after the other: of those that come together any may be the first to go.
     """
     addresses = (url(stack.clients.consul.health(name)[0]) for name in ("otel-gateway", "jaeger"))
-    gateway, jaeger = next(addresses), connect.jaeger(next(addresses))
+    gateway, jaeger = next(addresses), JaegerClient(endpoint("jaeger", next(addresses)))
     trace_ids = [uuid4().hex for _ in range(4)]
     for each in trace_ids:
         send_spans(gateway, [span("web", "GET", "1", trace_id=each, start=time.time_ns())])

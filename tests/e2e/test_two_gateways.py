@@ -18,7 +18,6 @@ import psutil
 import pytest
 import requests
 
-from obsctl.cli import wire
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import ALERT_PATH, Stack, write_config
@@ -65,8 +64,7 @@ def test_both_are_scraped_and_so_are_the_metrics_that_they_make(deployed: Stack)
 def test_a_span_that_was_sent_while_its_gateway_is_frozen_goes_through_the_other(deployed: Stack) -> None:
     node_id = deployed.clients.nomad.nodes()[0]["ID"]
     own = gateways(deployed)[zlib.adler32(node_id.encode()) % 2]
-    config, consul = deployed.loaded.config, deployed.clients.consul
-    agent, jaeger = wire.otel_agent(config, consul), wire.jaeger(config, consul)
+    agent, jaeger = deployed.programs.otel_agent, deployed.programs.jaeger
 
     with frozen(own["Port"]):
         trace_id = secrets.token_hex(16)
@@ -99,7 +97,7 @@ def test_each_trace_comes_to_one_gateway_whole_and_both_have_their_share(samplin
         lambda: sum(judged(sampling)) - sum(before) >= len(failed) + len(ordinary),
         timeout=60, what="a decision on every trace", hint="",
     )  # fmt: skip
-    jaeger = wire.jaeger(sampling.loaded.config, sampling.clients.consul)
+    jaeger = sampling.programs.jaeger
     assert [jaeger.trace(trace_id) for trace_id in ordinary] == [[]] * len(ordinary)
     assert all(now > then for now, then in zip(judged(sampling), before, strict=True))
 
@@ -121,13 +119,13 @@ def trace_ids(count: int) -> list[str]:
 
 def send(stack: Stack, trace_ids: list[str], **given: str) -> None:
     """One span of each trace to the agent, each by itself."""
-    agent, now = wire.otel_agent(stack.loaded.config, stack.clients.consul).address, time.time_ns()
+    agent, now = stack.programs.otel_agent.address, time.time_ns()
     for trace_id in trace_ids:
         send_spans(agent, [span("web", "GET /", trace_id=trace_id, start=now, **given)])
 
 
 def all_whole(stack: Stack, wanted: list[str]) -> bool:
-    jaeger = wire.jaeger(stack.loaded.config, stack.clients.consul)
+    jaeger = stack.programs.jaeger
     return all(len(span_ids(jaeger.trace(trace_id))) == 2 for trace_id in wanted)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
+from obsctl.clients.programs import Programs
+from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi
 from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
@@ -12,15 +13,11 @@ from tests.fakes.clock import FakeClock
 
 
 class _Server(Breakable):
-    """A program that is ready and has a clock."""
+    """A program that has a clock."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
-        self.is_ready = True
         self.clock = clock or FakeClock()
-
-    def ready(self) -> bool:
-        return self.is_ready
 
     def server_time(self) -> float:
         return float(int(self.clock.now()))
@@ -42,9 +39,6 @@ class FakePrometheus(_Server, api=PrometheusApi):
         self.active_alerts: list[Json] = []
         self.alertmanager_urls: list[str] = ["http://alertmanager.fake:9093/api/v2/alerts"]
         self.config = "global: {}\n"
-
-    def version(self) -> str:
-        return "3.15.0"
 
     def query(self, promql: str) -> list[Json]:
         result = self.results.get(promql, [])
@@ -120,3 +114,14 @@ class FakeSink(_Server, api=SinkApi):
 
 def _names(payload: Json) -> set[str]:
     return {alert["labels"].get("alertname", "") for alert in payload["alerts"]}
+
+
+class FakePrograms(Programs):
+    """The programs that the test has put in; the real ones look for the others in Consul."""
+
+    def __init__(self, consul: ConsulApi, **programs: object) -> None:
+        super().__init__("obs", consul)
+        self.put(**programs)
+
+    def put(self, **programs: object) -> None:
+        vars(self).update(programs)

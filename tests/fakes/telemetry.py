@@ -62,11 +62,7 @@ class FakeLogs(Breakable, api=LogsApi):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_ready = True
         self.entries: list[tuple[int, dict[str, str]]] = []
-
-    def ready(self) -> bool:
-        return self.is_ready
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         found = [(at, fields) for at, fields in self._fitting(logsql) if start <= at < end]

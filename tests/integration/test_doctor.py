@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
 from obsctl.config.schema import NomadServer
 from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
@@ -169,14 +169,14 @@ def test_tokens_that_may_only_read(tmp_path: Path, makes_volumes: bool) -> None:
 
 
 def nomad_token(address: str) -> str:
-    session = Session(Server("Nomad", address, down="", token=TOKEN, token_header="X-Nomad-Token"))
+    session = Session(Endpoint("Nomad", address, down="", token=TOKEN, token_header="X-Nomad-Token"))
     session.post("/v1/acl/policy/reader", json={"Name": "reader", "Rules": NOMAD_READS})
     token = session.post("/v1/acl/token", json={"Name": "reader", "Type": "client", "Policies": ["reader"]})
     return str(token.json()["SecretID"])
 
 
 def consul_token(address: str) -> str:
-    session = Session(Server("Consul", address, down="", token=TOKEN, token_header="X-Consul-Token"))
+    session = Session(Endpoint("Consul", address, down="", token=TOKEN, token_header="X-Consul-Token"))
     policy = session.put("/v1/acl/policy", json={"Name": "reader", "Rules": CONSUL_READS}).json()
     token = session.put("/v1/acl/token", json={"Policies": [{"ID": policy["ID"]}]})
     return str(token.json()["SecretID"])

@@ -12,7 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.logs_api import LogsClient
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi, LogsApi
 from obsctl.stack.render import render
 from obsctl.telemetry.lines import SECOND
@@ -58,8 +60,8 @@ def running_road(folder: Path) -> Iterator[Road]:
         stack.enter_context(running([program("otelcol"), *flags], folder, "gateway", **gateway))
         road = Road(
             f"http://{gateway['NOMAD_ADDR_http']}",
-            connect.jaeger(f"http://{jaeger['NOMAD_ADDR_http']}"),
-            connect.logs(store),
+            JaegerClient(endpoint("jaeger", f"http://{jaeger['NOMAD_ADDR_http']}")),
+            LogsClient(endpoint("victorialogs", store)),
         )
         until_it_answers(lambda: answers(f"http://{gateway['NOMAD_ADDR_health']}"), folder)
         until_it_answers(lambda: road.jaeger.services() is not None, folder)

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import NomadApi
-from obsctl.clients.server import Server
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
@@ -89,7 +89,7 @@ def name(cluster: Cluster, nomad: NomadApi) -> Iterator[str]:
         lambda: all(alloc["ClientStatus"] == "complete" for alloc in nomad.job_allocations(name)),
         timeout=30, what="the end of the job", hint="",
     )  # fmt: skip
-    session = Session(Server("Nomad", cluster.addresses.nomad, down=""))
+    session = Session(Endpoint("Nomad", cluster.addresses.nomad, down=""))
     for volume in nomad.volumes():
         if volume["Name"] == name:
             session.delete(f"/v1/volume/host/{volume['ID']}")
@@ -115,7 +115,7 @@ def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster
 
     [volume] = [volume for volume in nomad.volumes() if volume["Name"] == name]
     folder = Path(
-        Session(Server("Nomad", cluster.addresses.nomad, down=""))
+        Session(Endpoint("Nomad", cluster.addresses.nomad, down=""))
         .get(f"/v1/volume/host/{volume['ID']}")
         .json()["HostPath"]
     )

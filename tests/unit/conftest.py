@@ -34,9 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Fakes in the place of all servers; programs that check are not there."""
     world = World()
-    monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul))
+    monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul, world.programs))
     monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
-    monkeypatch.setattr(wire, "stack_clients", lambda config, consul: wire.StackClients(consul, None, None, None))  # type: ignore[arg-type]
     monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
     return world
 

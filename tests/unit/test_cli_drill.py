@@ -18,6 +18,7 @@ from obsctl.lease import Locked
 from obsctl.names import lock_key
 from obsctl.ui import Ui
 from tests.drill_world import JOB_ID, SERVICE, STACK, DrillWorld
+from tests.fakes import FakePrograms
 
 
 class Terminal(Ui):
@@ -36,9 +37,8 @@ class Stack:
         self.config = folder / "obsctl.yaml"
         self.config.write_text(f"stack: {STACK}\ndrills: {{journal_dir: {self.journals}}}\n")
         seen = self.world.world
-        programs = wire.StackClients(seen.prometheus, seen.alertmanager, seen.sink)
-        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(seen.nomad, seen.consul))
-        monkeypatch.setattr(wire, "stack_clients", lambda config, consul: programs)
+        programs = FakePrograms(seen.consul, prometheus=seen.prometheus, alertmanager=seen.alertmanager, sink=seen.sink)
+        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(seen.nomad, seen.consul, programs))
         monkeypatch.setattr(drill_world, "World", self.on_our_clock)
 
     def on_our_clock(self, *, emit, **servers):

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from obsctl.cli import wire
 from obsctl.errors import Unreachable
 from obsctl.local import browser
 from obsctl.telemetry.lines import SECOND
@@ -20,17 +19,17 @@ pytestmark = pytest.mark.usefixtures("folder", "world")
 
 
 @pytest.fixture
-def jaeger(monkeypatch: pytest.MonkeyPatch) -> FakeJaeger:
-    found = FakeJaeger()
-    monkeypatch.setattr(wire, "jaeger", lambda config, consul: found)
-    return found
+def jaeger(world: World) -> FakeJaeger:
+    jaeger = FakeJaeger()
+    world.programs.put(jaeger=jaeger)
+    return jaeger
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> FakeLogs:
-    found = FakeLogs()
-    monkeypatch.setattr(wire, "logs", lambda config, consul: found)
-    return found
+def store(world: World) -> FakeLogs:
+    logs = FakeLogs()
+    world.programs.put(logs=logs)
+    return logs
 
 
 @pytest.fixture

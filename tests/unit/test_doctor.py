@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients.grafana_api import GrafanaClient
+from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.components import VictoriaLogs
 from obsctl.config.secrets import Secret
@@ -554,7 +555,7 @@ class TestLogPlugin:
 def test_grafana_tells_its_plugins_among_its_metrics() -> None:
     with stub_server() as server:
         server.answers = [Answer(body=METRICS, headers={"Content-Type": "text/plain"})]
-        assert connect.grafana(server.address).plugins() == {
+        assert GrafanaClient(endpoint("grafana", server.address)).plugins() == {
             "one-app": "2.0.0",
             "victoriametrics-logs-datasource": "0.30.1",
         }
@@ -566,4 +567,4 @@ def test_a_grafana_that_tells_nonsense_without_end_does_not_hold_doctor_up() -> 
     nonsense = b"grafana_plugin_build_info{" + b'a="",plugin_id="x",' * 100_000
     with stub_server() as server:
         server.answers = [Answer(body=nonsense, headers={"Content-Type": "text/plain"})]
-        assert connect.grafana(server.address).plugins() == {"x": ""}
+        assert GrafanaClient(endpoint("grafana", server.address)).plugins() == {"x": ""}

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.clients.server import Server
+from obsctl.clients.programs import endpoint
+from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import (
     ApiError,
@@ -35,8 +37,8 @@ def stub() -> Iterator[StubServer]:
         yield server
 
 
-def nomad_server(address: str, *, token: str | None = None, timeout: float = 10.0) -> Server:
-    return Server(
+def nomad_server(address: str, *, token: str | None = None, timeout: float = 10.0) -> Endpoint:
+    return Endpoint(
         name="Nomad", address=address, down="start it", key="nomad", timeout=timeout, token=token,
         token_header="X-Nomad-Token", params={"namespace": "team", "region": None},
     )  # fmt: skip
@@ -124,8 +126,7 @@ class TestWhatIsSent:
         nomad.task_logs("a", "t")
         nomad.node("n")
         nomad.put_variable("p", {})
-        nomad.delete_variable("p")
-        assert len(stub.asked) == 12
+        assert len(stub.asked) == 11
         assert {(asked.params["namespace"], asked.params["region"]) for asked in stub.asked} == {("team", "eu")}
 
     def test_the_datacenter_is_part_of_every_consul_call(self, stub: StubServer) -> None:
@@ -207,19 +208,13 @@ class TestAnswers:
             with pytest.raises(ServerFailed, match="without an index"):
                 read()
 
-    def test_readiness_is_a_question_and_no_error(self, stub: StubServer) -> None:
-        prometheus = connect.prometheus(stub.address)
-        stub.answers = [Answer(status=503, body=b"Service Unavailable"), Answer(body=b"Prometheus is Ready.")]
-        assert [prometheus.ready(), prometheus.ready()] == [False, True]
-        assert not connect.prometheus(f"http://127.0.0.1:{free_port()}").ready()
-
     def test_the_servers_clock_is_its_date_header(self, stub: StubServer) -> None:
         stub.answers = [Answer(headers={"Date": "Fri, 13 Feb 2009 23:31:30 GMT"})]
-        assert connect.prometheus(stub.address).server_time() == 1234567890.0
+        assert PrometheusClient(endpoint("prometheus", stub.address)).server_time() == 1234567890.0
 
     def test_a_server_without_a_clock(self, stub: StubServer) -> None:
         with pytest.raises(ServerFailed, match="no usable Date header"):
-            connect.prometheus(stub.address).server_time()
+            PrometheusClient(endpoint("prometheus", stub.address)).server_time()
 
 
 class TestNoAnswer:

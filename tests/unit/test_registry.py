@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from obsctl.clients import http
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.registry_api import RegistryClient
-from obsctl.clients.server import Server
 from obsctl.errors import ApiError, Forbidden, ServerFailed
 from tests.stub_server import Answer, StubServer, stub_server
 
@@ -25,7 +25,7 @@ def stub() -> Iterator[StubServer]:
 
 
 def client(stub: StubServer, *, login: bool = False, address: str = "") -> RegistryClient:
-    server = Server("the registry", address or stub.address, "is it there?", outside=True)
+    server = Endpoint("the registry", address or stub.address, "is it there?", outside=True)
     return RegistryClient(server, ("puller", PASSWORD) if login else None)
 
 

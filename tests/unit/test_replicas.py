@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.cli import wire
+from obsctl.clients.programs import Programs
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.config.schema import Config
 from obsctl.errors import Rejected, Unreachable
 from tests.fakes import FakeAlertmanager, FakeConsul, FakePrometheus
 
@@ -34,7 +33,6 @@ def test_one_that_is_away_is_passed_over(two: list[FakePrometheus]) -> None:
     together = PrometheusReplicas(lambda: two)
     assert together.query("up")[0]["value"][1] == "1"
     assert together.alerts() == []
-    assert together.version() == "3.15.0"
 
 
 def test_when_all_are_away_that_is_said(two: list[FakePrometheus]) -> None:
@@ -83,7 +81,7 @@ def register(consul: FakeConsul, service: str, instance: str, port: int, status:
 
 
 def addresses(consul: FakeConsul) -> list[str]:
-    return [one.address for one in wire.stack_clients(Config(), consul).alertmanager.each()]
+    return [one.address for one in Programs("obs", consul).alertmanager.each()]
 
 
 def test_those_that_pass_their_checks_are_asked(consul: FakeConsul) -> None:
@@ -98,11 +96,11 @@ def test_when_none_passes_all_are_asked_for_what_they_can_say(consul: FakeConsul
 
 
 def test_one_that_has_moved_is_found_again(consul: FakeConsul) -> None:
-    found = wire.stack_clients(Config(), consul).alertmanager
+    found = Programs("obs", consul).alertmanager
     register(consul, "alertmanager", "alertmanager-0", 9999)
     assert found.address.endswith(":9999")
 
 
 def test_without_an_instance_the_stack_is_not_there() -> None:
     with pytest.raises(Unreachable, match="of stack obs is not registered in Consul"):
-        wire.stack_clients(Config(), FakeConsul())
+        Programs("obs", FakeConsul()).prometheus.alerts()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from obsctl.cli.wire import StackClients
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config, parse_duration
 from obsctl.errors import ObsctlError, Unreachable
@@ -15,7 +14,7 @@ from obsctl.model import Event
 from obsctl.stack import components
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.stack.verify import wait_wired
-from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrometheus, FakeSink
+from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrograms, FakePrometheus, FakeSink
 from tests.world import NOWHERE, config
 
 WANTED = config(timing="fast", services={"shop": {}})
@@ -41,11 +40,11 @@ class Wired:
         self.events: list[Event] = []
 
     def wait(self, timeout: float = 20, prometheus: int = 1, alertmanagers: int = 1) -> None:
-        programs = StackClients(
+        programs = FakePrograms(
             self.consul,
-            PrometheusReplicas(lambda: [self.prometheus] * prometheus),
-            AlertmanagerReplicas(lambda: [self.alertmanager] * alertmanagers),
-            self.sink,
+            prometheus=PrometheusReplicas(lambda: [self.prometheus] * prometheus),
+            alertmanager=AlertmanagerReplicas(lambda: [self.alertmanager] * alertmanagers),
+            sink=self.sink,
         )
         wait_wired(self.wanted, programs, emit=self.events.append, timeout=timeout, clock=self.clock)
 

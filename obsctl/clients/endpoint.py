@@ -1,4 +1,4 @@
-"""A server as a client needs to know it."""
+"""Where a server answers, and how a client proves who it is there."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A server as the configuration describes it.
+class Endpoint:
+    """One server's HTTP API.
 
-    key: its section in obsctl.yaml, "" for the stack's own servers, which have none.
-    down: the hint for when it does not answer.
-    timeout: seconds to wait for an answer, and between two parts of it.
+    address: URL with its scheme. down: the hint for when it does not answer.
+    key: its section in obsctl.yaml; "" for the stack's own programs, which have none.
+    timeout: seconds to wait for an answer, and between two parts of it. connect_timeout: for a connection.
     token: goes into the header `token_header` and nowhere else.
     params: query parameters of every call; None takes a parameter away, whoever set it.
     outside: whether it may lie beyond a proxy, so that HTTPS_PROXY and NO_PROXY of the environment count.
@@ -23,6 +23,7 @@ class Server:
     down: str
     key: str = ""
     timeout: float = 10.0
+    connect_timeout: float = 5.0
     token: str | None = field(default=None, repr=False)
     token_header: str = field(default="Authorization")
     ca_file: str | None = None

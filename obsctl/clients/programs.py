@@ -1,0 +1,108 @@
+"""The stack's own programs, found through Consul."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TypeVar
+
+from obsctl import names
+from obsctl.clients.alertmanager_api import AlertmanagerClient
+from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.grafana_api import GrafanaClient
+from obsctl.clients.instances import of_stack, passes, url
+from obsctl.clients.jaeger_api import JaegerClient
+from obsctl.clients.logs_api import LogsClient
+from obsctl.clients.otlp_api import OtlpClient
+from obsctl.clients.prometheus_api import PrometheusClient
+from obsctl.clients.protocols import ConsulApi, GrafanaApi, JaegerApi, LogsApi, OtlpApi, SinkApi
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
+from obsctl.clients.sink_api import SinkClient
+from obsctl.errors import Unreachable
+from obsctl.model import Json
+
+Client = TypeVar("Client")
+
+_TITLES = {
+    names.PROMETHEUS: "Prometheus",
+    names.ALERTMANAGER: "Alertmanager",
+    names.GRAFANA: "Grafana",
+    names.JAEGER: "Jaeger",
+    names.VICTORIALOGS: "VictoriaLogs",
+}
+_SEARCHED = (names.JAEGER, names.VICTORIALOGS)
+_SEARCH_TIMEOUT = 30.0  # a search reads from disk
+
+
+def endpoint(service: str, address: str) -> Endpoint:
+    """A program of the stack at this URL."""
+    down = f"`obsctl status` shows whether {service} runs, and why not"
+    timeout = _SEARCH_TIMEOUT if service in _SEARCHED else 10.0
+    return Endpoint(_TITLES.get(service, service), address, down, timeout=timeout)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of one stack.
+
+    Each is found when it is first asked for; the replicated ones anew at each call. Raises Unreachable when Consul
+    knows no instance of this stack.
+    """
+
+    stack: str
+    consul: ConsulApi
+
+    @cached_property
+    def prometheus(self) -> PrometheusReplicas:
+        return PrometheusReplicas(self._finder(names.PROMETHEUS, PrometheusClient))
+
+    @cached_property
+    def alertmanager(self) -> AlertmanagerReplicas:
+        return AlertmanagerReplicas(self._finder(names.ALERTMANAGER, AlertmanagerClient))
+
+    @cached_property
+    def sink(self) -> SinkApi:
+        return SinkClient(self._endpoint(names.ALERT_SINK))
+
+    @cached_property
+    def otel_agent(self) -> OtlpApi:
+        return OtlpClient(self._endpoint(names.OTEL_AGENT))
+
+    @cached_property
+    def jaeger(self) -> JaegerApi:
+        return JaegerClient(self._endpoint(names.JAEGER))
+
+    @cached_property
+    def logs(self) -> LogsApi:
+        return LogsClient(self._endpoint(names.VICTORIALOGS))
+
+    @cached_property
+    def grafana(self) -> GrafanaApi:
+        return GrafanaClient(self._endpoint(names.GRAFANA))
+
+    @cached_property
+    def hello_service(self) -> str:
+        """The demo's base URL."""
+        return self._endpoint(names.HELLO_SERVICE, hint="obsctl demo up brings it up").address
+
+    def _endpoint(self, service: str, *, hint: str = "obsctl deploy brings it up") -> Endpoint:
+        """An instance that passes its checks if there is one."""
+        return endpoint(service, url(self._instances(service, hint)[0]))
+
+    def _finder(self, service: str, connect: Callable[[Endpoint], Client]) -> Callable[[], Sequence[Client]]:
+        """Finds the instances that pass their checks; all of them when none does."""
+        client_at = cache(lambda address: connect(endpoint(service, address)))
+
+        def find() -> list[Client]:
+            instances = self._instances(service, "obsctl deploy brings it up")
+            return [client_at(url(entry)) for entry in list(filter(passes, instances)) or instances]
+
+        return find
+
+    def _instances(self, service: str, hint: str) -> list[Json]:
+        """At least one, those that pass their checks first."""
+        instances = of_stack(self.consul.health(service), self.stack)
+        if not instances:
+            raise Unreachable(f"{service} of stack {self.stack} is not registered in Consul", hint=hint)
+        return instances
