@@ -27,7 +27,7 @@ TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-
   $(if $(filter 0,$(shell id -u)),dockerd:docker.io)
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit real timing images push licences help-text bench clean
+.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit real timing images push licences generated bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
@@ -125,8 +125,9 @@ push:
 licences: $(INSTALLED)
 	$(BIN)/python -m toolchain.licences
 
-help-text: $(INSTALLED)
-	COLUMNS=80 $(BIN)/obsctl --help > obsctl/cli/help.txt
+# Help, the lists in documents, the example of obsctl.yaml, and every message in one place: all of it is made from code.
+generated: $(INSTALLED)
+	$(BIN)/python -m generate
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/startup.py

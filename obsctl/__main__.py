@@ -1,7 +1,7 @@
 """Where every obsctl command starts.
 
 `obsctl --help` is answered from a file: importing click alone takes five times as long as starting Python. The
-file is what click prints (`make help-text` writes it, a test compares them).
+file is what click prints (`make generated` writes it, a test compares them).
 """
 
 from __future__ import annotations
