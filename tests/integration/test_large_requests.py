@@ -65,7 +65,7 @@ def running_road(folder: Path) -> Iterator[Road]:
         )
         until_it_answers(lambda: answers(f"http://{gateway['NOMAD_ADDR_health']}"), folder)
         until_it_answers(lambda: road.jaeger.services() is not None, folder)
-        until_it_answers(road.logs.ready, folder)
+        until_it_answers(lambda: answers(f"{road.logs.address}/health"), folder)
         yield road
 
 

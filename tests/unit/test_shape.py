@@ -32,7 +32,7 @@ LAYERS: dict[str, set[str]] = {
     "local": {"config", "clients"},
     "drills": {"config", "clients", "stack"},
     "services": {"clients", "drills"},
-    "demo": {"services"},
+    "demo": {"clients", "services"},
     "telemetry": {"clients"},
     "doctor": {"config", "clients", "stack"},
     "cli": {"doctor", "config", "clients", "content", "stack", "local", "drills", "services", "demo", "telemetry"},
