@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.drills import faults, journal
+from obsctl.drills import journal
+from obsctl.drills.world import passing
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
 
@@ -66,7 +67,7 @@ def kill_a_drill(stack: Stack, record: str, delay: float = 0.0) -> bool:
 def is_back(stack: Stack) -> bool:
     """The job runs and its instance passes in Consul."""
     job = stack.clients.nomad.job("obs-response-service")
-    return not job["Stop"] and faults.passing(stack.clients.consul, "response-service") == 1
+    return not job["Stop"] and passing(stack.world, "response-service") == 1
 
 
 def only_leftovers(stack: Stack) -> bool:

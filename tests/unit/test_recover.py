@@ -1,7 +1,7 @@
 import pytest
 
 from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS
+from obsctl.drills.faults import stop
 from obsctl.drills.journal import Journal, read
 from obsctl.drills.recover import finish_books, recover
 from obsctl.errors import ObsctlError, Unreachable
@@ -15,7 +15,7 @@ def world(tmp_path):
     made.warden_lives = False
     recipe = made.recipe()
     recipes.write(made.consul, recipe)
-    FAULTS["stop"].inject(made.nomad, recipe)
+    stop.inject(made.cluster, recipe)
     made.consul.expire(made.lease.session)
     return made
 
