@@ -42,7 +42,7 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
         wait_until(
             lambda: fault.is_gone(cluster, recipe),
             timeout=TIMEOUT,
-            what=f"the return of {recipe.service}",
+            failure=f"{recipe.service} did not come back",
             hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
             clock=cluster.clock,
         )

@@ -24,10 +24,12 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
     books.note("reverting")
     books.say("reverting", "start", f"putting {recipe.service} back")
     try:
-        reverted = insist(lambda: fault.revert(world, recipe), what="the revert", timeout=TIMEOUT, clock=clock)
+        reverted = insist(
+            lambda: fault.revert(world, recipe), failure="Nomad did not accept the revert", timeout=TIMEOUT, clock=clock
+        )
         if reverted.state != "superseded":
-            what = f"the return of {recipe.service}"
-            insist(lambda: fault.is_gone(world, recipe), what=what, timeout=TIMEOUT, clock=clock)
+            absent = f"{recipe.service} did not come back"
+            insist(lambda: fault.is_gone(world, recipe), failure=absent, timeout=TIMEOUT, clock=clock)
     except ObsctlError as error:
         books.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
         books.say("reverted", "failed", f"{error.message}; the warden goes on trying")

@@ -201,7 +201,7 @@ class _Work:
         wait_until(
             ready,
             timeout=self._tools.timeout,
-            what=f"{change.name}: a volume that is ready",
+            failure=f"the volume {change.name} was not ready",
             hint=f"nomad volume status -type host {created} shows its state",
             clock=self._tools.clock,
         )
@@ -269,7 +269,7 @@ class _Work:
         wait_until(
             ended,
             timeout=self._tools.timeout,
-            what=f"{job_id}: the end of its allocations",
+            failure=f"the allocations of {job_id} did not end",
             hint=f"nomad job status {job_id} shows what still runs",
             clock=self._tools.clock,
         )

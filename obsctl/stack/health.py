@@ -54,8 +54,8 @@ def wait_healthy(
         return is_passing(consul, job, _allocations(nomad, job))
 
     try:
-        for probe, what in ((deployed, "a healthy deployment"), (passing, "passing Consul checks")):
-            wait_until(probe, timeout=timeout, what=f"{job_id}: {what}", hint=_inspect(job_id), clock=clock)
+        for probe, lack in ((deployed, "was not deployed healthy"), (passing, "did not pass its Consul checks")):
+            wait_until(probe, timeout=timeout, failure=f"{job_id} {lack}", hint=_inspect(job_id), clock=clock)
     except (Unhealthy, DeadlineExceeded) as error:
         raise Unhealthy("\n    ".join([error.message, *explain(nomad, job)]), hint=error.hint) from error
 

@@ -106,8 +106,12 @@ def wait_reloaded(
 
     hint = f"nomad job status {job_id} shows more"
     try:
-        wait_until(told, timeout=min(NOTICED, timeout), what=f"{job_id}: reading {name} anew", hint=hint, clock=clock)
-        wait_until(well, timeout=timeout, what=f"{job_id}: passing Consul checks with {name}", hint=hint, clock=clock)
+        unread, unwell = (
+            f"{job_id} did not read the new {name}",
+            f"{job_id} did not pass its checks with the new {name}",
+        )
+        wait_until(told, timeout=min(NOTICED, timeout), failure=unread, hint=hint, clock=clock)
+        wait_until(well, timeout=timeout, failure=unwell, hint=hint, clock=clock)
     except (Unhealthy, DeadlineExceeded) as error:
         raise Unhealthy("\n    ".join([error.message, *explain(nomad, reading.job)]), hint=error.hint) from error
 

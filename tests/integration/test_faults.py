@@ -76,7 +76,7 @@ class Subject:
         return self.until("the effect", lambda: stop.effect_at(self.cluster, self.recipe))
 
     def until(self, what, probe):
-        return wait_until(probe, timeout=30, interval=0.05, what=what, hint="")
+        return wait_until(probe, timeout=30, interval=0.05, failure=f"no sign of {what}", hint="")
 
     def version(self):
         return self.nomad.job(self.name)["Version"]

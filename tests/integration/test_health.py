@@ -80,7 +80,7 @@ def deploy(cluster: Cluster, nomad: NomadApi) -> Iterator[Deploy]:
     nomad.stop_job(name)
     wait_until(
         lambda: all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(name)),
-        timeout=30, what="the end of the job", hint="",
+        timeout=30, failure="no sign of the end of the job", hint="",
     )  # fmt: skip
 
 

@@ -375,7 +375,7 @@ def test_a_stop_that_does_not_end_says_so(world: World) -> None:
 
     hooked(world, before)
     world.deploy(DEMO)
-    with pytest.raises(ApplyFailed, match="obs-traffic: the end of its allocations did not happen within 60 s"):
+    with pytest.raises(ApplyFailed, match="the allocations of obs-traffic did not end within 60 s"):
         world.deploy(config(timing="fast", driver="raw_exec"))
 
 

@@ -135,7 +135,7 @@ def tree(trace_id: str, size: int) -> list[str]:
         spans = [span for span in spans if "/v1/health/" not in span.name]
         return spans if len(spans) == size else None
 
-    spans = wait_until(found, timeout=30, what=f"{size} spans", hint="", interval=0.01)
+    spans = wait_until(found, timeout=30, failure=f"no sign of {size} spans", hint="", interval=0.01)
     below: dict[int | None, list[ReadableSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start_time):
         below.setdefault(span.parent.span_id if span.parent else None, []).append(span)
@@ -189,7 +189,13 @@ def test_a_trace_begun_elsewhere_is_continued_and_named_in_the_answer(demo: Demo
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     answer = get(f"{demo.hello}/hello", traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
     assert named(answer) == trace_id
-    wait_until(lambda: len(SPANS.get_finished_spans()) >= 5, timeout=30, what="the spans", hint="", interval=0.01)
+    wait_until(
+        lambda: len(SPANS.get_finished_spans()) >= 5,
+        timeout=30,
+        failure="no sign of the spans",
+        hint="",
+        interval=0.01,
+    )
     assert {trace.format_trace_id(span.context.trace_id) for span in SPANS.get_finished_spans()} == {trace_id}
 
 

@@ -107,7 +107,7 @@ def test_a_check_that_fails_meanwhile_begins_the_wait_anew(restarted: Watched) -
 
 def test_one_that_is_never_told_is_named(restarted: Watched) -> None:
     begun = restarted.world.clock.monotonic()
-    with pytest.raises(Unhealthy, match=r"obs-web: reading config/web\.yml anew did not happen within 60 s"):
+    with pytest.raises(Unhealthy, match=r"obs-web did not read the new config/web\.yml within 60 s"):
         restarted.wait(restarted.read())
     assert restarted.world.clock.monotonic() - begun == pytest.approx(NOTICED + 1, abs=0.6)
 

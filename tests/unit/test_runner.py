@@ -54,7 +54,7 @@ def test_a_warden_that_does_not_acknowledge_stops_the_drill_before_anything_is_t
     world.warden_lives = False
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("NOT_STEADY", 20)
-    assert "the warden's word" in verdict.reason
+    assert "the warden did not confirm" in verdict.reason
     assert (world.versions(), world.entries()) == (0, [])
 
 
