@@ -16,7 +16,8 @@ from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
-from obsctl.stack.apply import Tools, apply
+from obsctl.stack.apply import apply
+from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, DesiredJob, marked, observe
 from obsctl.stack.plan import plan
 from obsctl.stack.storage import Volume

@@ -9,7 +9,6 @@ import pytest
 from obsctl.errors import NotFound, ObsctlError, Unreachable
 from obsctl.model import Json
 from obsctl.stack.health import PLACEMENT_GRACE, Unhealthy, wait_healthy
-from obsctl.stack.observe import DesiredJob
 from tests.world import World
 
 JOB = {
@@ -29,8 +28,7 @@ def world() -> World:
 
 def gate(world: World, *, timeout: float = 60, check: Callable[[], None] = lambda: None, job: Json = JOB) -> None:
     eval_id = world.nomad.register_job(job)
-    desired = DesiredJob("web", "obs-web", "spec", job)
-    wait_healthy(world.nomad, world.consul, desired, eval_id, timeout=timeout, check=check, clock=world.clock)
+    wait_healthy(world.tools(timeout=timeout, check=check), "obs-web", eval_id)
 
 
 def instance(world: World, but: str = "") -> str:

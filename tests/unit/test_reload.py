@@ -10,7 +10,7 @@ import pytest
 from obsctl.errors import Interrupted
 from obsctl.model import Json
 from obsctl.stack.health import Unhealthy
-from obsctl.stack.reload import NOTICED, Readers, readers, wait_reloaded
+from obsctl.stack.reload import NOTICED, Readers, readers_of, wait_reloaded
 from tests.world import World
 
 KEY = "obsctl/obs/config/web.yml"
@@ -50,16 +50,14 @@ class Watched:
         self.world.clock.after(seconds, lambda: self.event(kind, state))
 
     def read(self) -> Readers:
-        found = readers(self.world.nomad, "obs-web", KEY)
+        found = readers_of(self.world.nomad, "obs-web", KEY)
         self.world.clock.sleep(1)
         return found
 
     def wait(self, found: Readers, *, timeout: float = 100, check: Callable[[], None] = lambda: None) -> float:
         """Seconds that it waited."""
         world, begun = self.world, self.world.clock.monotonic()
-        wait_reloaded(
-            world.nomad, world.consul, found, "config/web.yml", timeout=timeout, check=check, clock=world.clock
-        )
+        wait_reloaded(world.tools(timeout=timeout, check=check), found, "config/web.yml")
         return world.clock.monotonic() - begun
 
 
