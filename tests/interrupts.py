@@ -13,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 import obsctl
+from obsctl.config.catalog import PROGRAMS
 from obsctl.local.build import GoBuild
-from obsctl.local.servers import SERVERS, Platform
+from obsctl.local.source import Platform
 from obsctl.model import Event
 
 MARK = "OBSCTL_TEST_LINE"
@@ -30,7 +31,7 @@ def main(folder: Path, then: int) -> None:
 def interrupted(folder: Path, name: str, lines: Iterable[int]) -> int:
     """How many lines were run until the KeyboardInterrupt that was raised at these, or after two waits."""
     environ = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", MARK: f"{folder} {name}"}
-    made = GoBuild(SERVERS["nomad"].project, Platform.current(), folder / "toolchain", environ)
+    made = GoBuild(PROGRAMS["nomad"].project, Platform.current(), folder / "toolchain", environ)
     (folder / name).mkdir()
     count = waits = 0
 

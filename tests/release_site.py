@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from obsctl.local.servers import SERVERS, Platform
+from obsctl.config.catalog import PROGRAMS
+from obsctl.local.source import Platform
 
-VERSIONS = {name: server.project.release_version for name, server in SERVERS.items()}
+VERSIONS = {name: server.project.release_version for name, server in PROGRAMS.items()}
 VERSION_LINES = {
     "nomad": f"Nomad v{VERSIONS['nomad']}\nBuildDate 2026-02-11T17:36:16Z\nRevision 0a1b2c3d",
     "consul": f"Consul v{VERSIONS['consul']}\nRevision 4e96098f\nBuild Date 2025-05-06T12:00:00Z",

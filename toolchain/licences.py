@@ -243,10 +243,10 @@ def _module(line: str) -> Module:
 
 
 def main() -> int:
-    from obsctl.local.servers import SERVERS
+    from obsctl.config.catalog import PROGRAMS
 
     faults: list[str] = []
-    for project in {server.project.name: server.project for server in SERVERS.values()}.values():
+    for project in {program.project.name: program.project for program in PROGRAMS.values()}.values():
         modules = linked(TOOLCHAIN / project.name, project.packages.values())
         write_table(TOOLCHAIN / project.name, modules, TABLES / f"{project.name}.txt")
         faults += [f"{project.name}: {fault}" for module in modules if (fault := module.fault())]

@@ -18,7 +18,6 @@ from obsctl.model import Finding, Severity
 if TYPE_CHECKING:
     from obsctl.cli.wire import Clients
     from obsctl.clients.programs import Programs
-    from obsctl.config.schema import Config
     from obsctl.stack.observe import Desired, Observed
     from obsctl.stack.plan import Plan
     from obsctl.stack.render import Rendered
@@ -89,8 +88,7 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     Example: obsctl deploy --yes
     """
     from obsctl import lease
-    from obsctl.stack.apply import apply
-    from obsctl.stack.health import Tools
+    from obsctl.stack.apply import Tools, apply
     from obsctl.stack.plan import losses
 
     rendered = _rendered(app)
@@ -129,7 +127,7 @@ def _verify(app: App, programs: Programs, timeout: float) -> None:
     from obsctl.stack.verify import wait_wired
 
     config, parts = app.loaded.config, app.loaded.config.components
-    if _has_alert_path(config):
+    if config.has_alert_path():
         wait_wired(config, programs, emit=app.ui.event, timeout=timeout)
     if parts.otel_agent.enabled:
         wait_flowing(
@@ -139,12 +137,6 @@ def _verify(app: App, programs: Programs, timeout: float) -> None:
             emit=app.ui.event,
             timeout=timeout,
         )
-
-
-def _has_alert_path(config: Config) -> bool:
-    """Whether this stack runs all that a notification passes through."""
-    parts = config.components
-    return parts.prometheus.enabled and parts.alertmanager.enabled and parts.alert_sink.enabled
 
 
 def _rendered(app: App) -> Rendered:

@@ -27,12 +27,12 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
 
     Example: obsctl dev binaries nomad consul
     """
-    from obsctl.local.binaries import SERVERS, search
+    from obsctl.local.binaries import PROGRAMS, search
 
-    unknown = sorted(set(names) - set(SERVERS))
+    unknown = sorted(set(names) - set(PROGRAMS))
     if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(SERVERS)}", param_hint="NAME")
-    wanted = names or tuple(SERVERS)
+        raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(PROGRAMS)}", param_hint="NAME")
+    wanted = names or tuple(PROGRAMS)
     configured = app.loaded.config.servers
     found = {name: search(name, configured).found for name in wanted} if check else _gathered(app, wanted)
     _show(app, found)

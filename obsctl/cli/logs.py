@@ -77,15 +77,14 @@ def _query(
 
 def _job(config: Config, clients: Clients, name: str) -> str:
     """The Nomad job behind a name."""
-    from obsctl.stack import components
+    from obsctl.config.catalog import ROWS
 
-    known = [spec.name for spec in components.ALL]
-    if name in known:
+    if name in ROWS:
         return names.job_id(config.stack, name)
     try:
         return str(clients.nomad.job(name)["ID"])
     except NotFound:
-        raise click.UsageError(f"no component and no Nomad job {name}; there are {', '.join(sorted(known))}") from None
+        raise click.UsageError(f"no component and no Nomad job {name}; there are {', '.join(sorted(ROWS))}") from None
 
 
 def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:

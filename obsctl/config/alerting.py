@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -24,38 +25,38 @@ def _not_our_own(name: str) -> str:
 class Webhook(Strict):
     """A URL that gets Alertmanager's webhook JSON."""
 
-    url: SecretRef = Field(examples=["env:ON_CALL_WEBHOOK_URL"])
+    url: SecretRef
     """Where to send it; a reference, because such URLs often hold a token."""
 
 
 class Slack(Strict):
     """An incoming webhook of Slack."""
 
-    api_url: SecretRef = Field(examples=["nomad-var:obsctl/slack#api_url"])
+    api_url: SecretRef
     """The incoming webhook's URL, as a reference."""
-    channel: Text = Field(examples=["#alerts"])
+    channel: Text
     """The channel, with its #."""
 
 
 class PagerDuty(Strict):
     """An Events API v2 integration of PagerDuty."""
 
-    routing_key: SecretRef = Field(examples=["file:/etc/obsctl/pagerduty-routing-key"])
+    routing_key: SecretRef
     """The integration key, as a reference."""
 
 
 class Email(Strict):
     """A mailbox, through an SMTP server."""
 
-    to: Text = Field(examples=["on-call@example.org"])
+    to: Text
     """The address that gets the mail."""
-    sender: Text = Field(alias="from", examples=["obsctl@example.org"])
+    sender: Text = Field(alias="from")
     """The address it comes from."""
-    smarthost: Text = Field(examples=["mail.example.org:587"])
+    smarthost: Text
     """The SMTP server as host:port."""
-    username: Text | None = Field(default=None, examples=["obsctl"])
+    username: Text | None = None
     """The user at the SMTP server."""
-    password: SecretRef | None = Field(default=None, examples=["env:SMTP_PASSWORD"])
+    password: SecretRef | None = None
     """The user's password, as a reference."""
     require_tls: bool = True
     """Send only through TLS."""
@@ -64,7 +65,7 @@ class Email(Strict):
 class Receiver(Strict):
     """One place that alerts go to; all its channels are notified."""
 
-    name: Annotated[Name, AfterValidator(_not_our_own)] = Field(examples=["on-call"])
+    name: Annotated[Name, AfterValidator(_not_our_own)]
     """What it is called in Alertmanager; not alert-sink or heartbeat, which are obsctl's own."""
     webhook: Webhook | None = None
     """Notify a webhook."""
@@ -74,7 +75,7 @@ class Receiver(Strict):
     """Notify PagerDuty."""
     email: Email | None = None
     """Notify by e-mail."""
-    severities: tuple[Severity, ...] = Field(default=(), examples=[["critical"]])
+    severities: tuple[Severity, ...] = ()
     """Only alerts with one of these severities; empty: all."""
 
     @model_validator(mode="before")
@@ -84,21 +85,34 @@ class Receiver(Strict):
             raise ValueError(f"a receiver needs at least one of {', '.join(CHANNELS)}")
         return value
 
+    @property
+    def item(self) -> str:
+        """How the items of its secrets begin: a Nomad template takes no item with a dash (`{{ .name }}`)."""
+        return self.name.replace("-", "_")
+
+    def secrets(self) -> Iterator[tuple[str, SecretRef]]:
+        if self.webhook:
+            yield f"{self.item}_webhook_url", self.webhook.url
+        if self.slack:
+            yield f"{self.item}_slack_api_url", self.slack.api_url
+        if self.pagerduty:
+            yield f"{self.item}_pagerduty_routing_key", self.pagerduty.routing_key
+        if self.email and self.email.password:
+            yield f"{self.item}_email_password", self.email.password
+
 
 class RuleOverride(Strict):
     """Changes one shipped alert without a fork of its file."""
 
     enabled: bool = True
     """false takes the alert out."""
-    pending: Duration | None = Field(default=None, alias="for", examples=["5m"])
+    pending: Duration | None = Field(default=None, alias="for")
     """How long its condition must hold, instead of timing.for."""
-    severity: Severity | None = Field(default=None, examples=["warning"])
+    severity: Severity | None = None
     """Its severity label."""
-    labels: dict[LabelName, str] = Field(default={}, examples=[{"team": "platform"}])
+    labels: dict[LabelName, str] = Field(default={})
     """Labels to add or change."""
-    annotations: dict[LabelName, str] = Field(
-        default={}, examples=[{"runbook_url": "https://example.org/runbooks/instance-down"}]
-    )
+    annotations: dict[LabelName, str] = Field(default={})
     """Annotations to add or change."""
 
 
@@ -109,10 +123,14 @@ class Alerting(Strict):
     """With none, all alerts go to alert-sink alone."""
     copy_to_sink: bool = True
     """Whether alert-sink gets what the receivers get. Without the copy a drill cannot see a delivery."""
-    rules: dict[str, RuleOverride] = Field(default={}, examples=[{"InstanceDown": {}}])
+    rules: dict[str, RuleOverride] = Field(default={})
     """Changes to shipped alerts, by alert name."""
-    rule_files: tuple[Text, ...] = Field(default=(), examples=[["my-rules/*.yml"]])
+    rule_files: tuple[Text, ...] = ()
     """Your own Prometheus rule files: globs, relative to obsctl.yaml."""
+
+    def secrets(self) -> dict[str, SecretRef]:
+        """Item of Alertmanager's Nomad Variable (and name of its file) -> reference."""
+        return dict(sorted(item for receiver in self.receivers for item in receiver.secrets()))
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Alerting:

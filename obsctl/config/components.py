@@ -1,14 +1,24 @@
-"""The programs of the stack and of the demo: image, port, resources, storage of each."""
+"""What every component has: settings in obsctl.yaml, and a row with what obsctl knows of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from obsctl.config.durations import Positive, within
-from obsctl.config.shapes import Clash, Folder, Line, Link, Misfit, Port, Strict, Word
+from obsctl import names
+from obsctl.config.releases import Project
+from obsctl.config.secrets import SecretRef
+from obsctl.config.shapes import Clash, KeyPath, Line, Misfit, Port, Strict, Word
+
+if TYPE_CHECKING:
+    from obsctl.config.schema import Config
+
+OWN_UID = 10001  # the user of obsctl's own image (see Dockerfile), and by chance of Jaeger's and the collector's
+NOBODY = 65534  # whom Nomad's exec driver runs tasks as, and the official images of Prometheus and Alertmanager
 
 
 class Driver(StrEnum):
@@ -55,6 +65,50 @@ class Storage(Strict):
         return self
 
 
+def _no_secrets(_: Config) -> dict[str, SecretRef]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What obsctl knows of a component beside its settings. The rest goes by its name: the job jobs/NAME.nomad.hcl.j2
+    (below jobs/demo/ for the demo), configuration files templates/NAME/*.j2, and alert rules alert-rules/NAME.yml.
+
+    name: its key in obsctl.yaml, its service in Consul and its job label in Prometheus.
+    uid: the user of its official image (USER in the image's Dockerfile), for whom its data must be writable.
+    shows, page: what people see there, and under which path.
+    needs: a deploy calls it done only when these are. It starts together with them, because every program here copes
+    with a neighbour that is not there yet.
+    waits: it starts after them all the same, because it reads only at its start where they are.
+    watches: it is updated before the others. If it went away together with what it watches, it would believe for
+    minutes after its return that all of that is down.
+    down_alert: the alert that fires when no instance of it answers; "" for none.
+    on_alert_path: every notification passes through it, so no alert could tell that it is down.
+    reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
+    secrets: the items of its Nomad Variable that the configuration refers to.
+    generates: the items that nobody chooses: each is made once, and stays.
+    check: the command that checks its configuration file, which comes as the last argument.
+    project: where its program comes from on a local cluster, when it is not obsctl itself.
+    """
+
+    name: str
+    shows: str
+    page: str = "/"
+    uid: int = OWN_UID
+    needs: tuple[str, ...] = ()
+    waits: bool = False
+    watches: bool = False
+    demo: bool = False
+    down_alert: str = names.COMPONENT_DOWN
+    on_alert_path: bool = False
+    reads_consul: bool = False
+    asks_nomad: bool = False
+    secrets: Callable[[Config], dict[str, SecretRef]] = _no_secrets
+    generates: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    project: Project | None = None
+
+
 Image = Annotated[Word, Field(description="The container image (docker, podman).")]
 Command = Annotated[
     Line, Field(description="The program (exec, raw_exec): a path, or a name on the PATH of the Nomad client.")
@@ -63,8 +117,9 @@ NodePort = Annotated[Port, Field(description="The port on the node.")]
 
 
 class Component(Strict):
-    """What every component of the stack has."""
+    """The settings that every component has."""
 
+    row: ClassVar[Row]
     enabled: bool = True
     """false leaves it out."""
     driver: Driver | None = None
@@ -84,6 +139,20 @@ class Component(Strict):
         usual = cls.model_fields["resources"].default
         return {**value, "resources": {**usual.model_dump(), **given}}
 
+    def key_path(self) -> KeyPath:
+        """Where it stands in obsctl.yaml."""
+        return ("demo" if self.row.demo else "components", self.row.name)
+
+    def ports(self) -> dict[str, int]:
+        """Key -> number of each port that it has on the node."""
+        keys = type(self).model_fields
+        return {key: getattr(self, key) for key in keys if key == "port" or key.endswith("_port")}
+
+    def data(self) -> Storage | None:
+        """Where it keeps its data; None when it has none."""
+        storage: Storage | None = getattr(self, "storage", None)
+        return storage
+
 
 class Replicated(Component):
     """A component that may run several times. replicas: how many are highly available."""
@@ -93,223 +162,9 @@ class Replicated(Component):
     """How many run at once; default: what the profile says."""
 
 
-class Prometheus(Replicated):
-    """Scrapes, keeps and evaluates."""
-
-    image: Image = "prom/prometheus:v3.14.0"
-    command: Command = "prometheus"
-    port: NodePort = 9090
-    resources: Resources = Resources(cpu=500, memory=1024)
-    retention: Positive = 15 * 86400.0
-    """How long samples are kept."""
-    storage: Storage = Storage()
-    """Where samples are kept."""
-
-
-class Alertmanager(Replicated):
-    """Groups, silences and sends."""
-
-    replicas: ClassVar[int] = 3
-    image: Image = "prom/alertmanager:v0.34.0"
-    command: Command = "alertmanager"
-    port: NodePort = 9093
-    cluster_port: NodePort = 9094
-    """Where several gossip (TCP and UDP)."""
-    resources: Resources = Resources(cpu=200, memory=256)
-    storage: Storage = Storage()
-    """Where silences and the notification log are kept."""
-
-
-class AlertSink(Component):
-    """Records each delivered notification, and notices when the heartbeat stops."""
-
-    image: Image = "obsctl/obsctl:0.1.0"
-    command: Command = "obsctl"
-    port: NodePort = 8099
-    resources: Resources = Resources(cpu=100, memory=128)
-    storage: Storage = Storage()
-    """Where notifications are kept."""
-
-
-class Warden(Component):
-    """Puts back what a drill left behind, when obsctl cannot."""
-
-    image: Image = "obsctl/obsctl:0.1.0"
-    command: Command = "obsctl"
-    port: NodePort = 8098
-    resources: Resources = Resources(cpu=100, memory=128)
-
-
-class VictoriaLogs(Component):
-    """Keeps logs."""
-
-    image: Image = "victoriametrics/victoria-logs:v1.52.1"
-    command: Command = "victoria-logs"
-    port: NodePort = 9428
-    resources: Resources = Resources(cpu=300, memory=256)
-    retention: Annotated[Positive, within(86400.0)] = 7 * 86400.0
-    """How long log lines are kept; at least a day."""
-    max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 50
-    """How much of its file system log lines may take: beyond it the oldest days are dropped, but for the last two."""
-    min_free_disk: Annotated[int, Field(strict=True, ge=1)] = 256
-    """MB: with less free on its file system it takes no lines, and gateways keep them."""
-    storage: Storage = Storage()
-    """Where log lines are kept."""
-
-
-class Jaeger(Component):
-    """Keeps traces."""
-
-    image: Image = "jaegertracing/jaeger:2.20.0"
-    command: Command = "jaeger"
-    port: NodePort = 16686
-    otlp_port: NodePort = 24317
-    """Where the gateway sends spans (OTLP over gRPC)."""
-    resources: Resources = Resources(cpu=300, memory=512)
-    retention: Positive = 3 * 86400.0
-    """How long spans are kept (storage of kind host)."""
-    max_traces: Annotated[int, Field(strict=True, ge=1)] = 50_000
-    """How many traces are kept (storage of kind ephemeral, which is memory)."""
-    storage: Storage = Storage()
-    """Where spans are kept."""
-
-
-_COLLECTOR = "otel/opentelemetry-collector-contrib:0.165.0"
-QueueSize = Annotated[int, Field(strict=True, ge=1)]
-
-
-class Sampling(Strict):
-    """Which traces Jaeger gets. Each trace is judged as a whole; one reason to keep it is enough."""
-
-    keep: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=100)] = 10.0
-    """Percent of the traces that nothing else keeps."""
-    errors: bool = True
-    """Keeps every trace in which a span has failed."""
-    slower_than: Positive | None = None
-    """Keeps every trace that took at least this long."""
-    wait: Annotated[Positive, within(1.0, 60.0)] = 10.0
-    """How long a trace is waited for from its first span on, until it is judged; 1s to 1m."""
-
-
-class OtelGateway(Replicated):
-    """Takes telemetry from the agents and sends it on: to Jaeger, to VictoriaLogs, and to Prometheus."""
-
-    image: Image = _COLLECTOR
-    command: Command = "otelcol"
-    port: NodePort = 14318
-    """OTLP over HTTP."""
-    grpc_port: NodePort = 14317
-    """OTLP over gRPC."""
-    resources: Resources = Resources(cpu=300, memory=512)
-    queue: QueueSize = 512
-    """MB on disk, for each backend, of what it cannot take at the moment."""
-    operations: Annotated[int, Field(strict=True, ge=10)] = 500
-    """How many operations of one program have metrics of their own, each kind and status by itself; at least 10. The
-    spans of all others are counted together."""
-    sampling: Sampling | None = None
-    """Which traces Jaeger gets; default: all of them."""
-    storage: Storage = Storage()
-    """Where queues are kept."""
-
-
-class OtelAgent(Component):
-    """Runs on every node: takes OTLP from its programs, reads the logs of its allocations, measures the host."""
-
-    image: Image = _COLLECTOR
-    command: Command = "otelcol"
-    port: NodePort = 4318
-    """OTLP over HTTP."""
-    grpc_port: NodePort = 4317
-    """OTLP over gRPC."""
-    resources: Resources = Resources(cpu=200, memory=256)
-    queue: QueueSize = 256
-    """MB on disk, for each of traces, logs and metrics, of what the gateway cannot take at the moment."""
-    disks: bool = True
-    """Whether an agent in a container sees the disks of its node, which takes the host volume obsctl-host-root."""
-    storage: Storage = Storage()
-    """Where queues are kept, and how far each log was read."""
-
-
-class Grafana(Component):
-    """Shows it all: dashboards, and the ways from a metric to a trace to a log line."""
-
-    image: Image = "grafana/grafana:13.1.3"
-    command: Command = "grafana"
-    home: Line = "/usr/share/grafana"
-    """The folder with Grafana's own `conf` and `public` (exec, raw_exec)."""
-    plugin: ClassVar[str] = "victoriametrics-logs-datasource"
-    """What reads VictoriaLogs: the id of the datasource plugin."""
-    plugin_version: ClassVar[str] = "0.30.1"
-    plugins_dir: Folder | None = None
-    """A folder that holds the plugin `victoriametrics-logs-datasource`, as Grafana sees it: of the node (raw_exec), of
-    the chroot (exec), of the image (docker, podman). Default: Grafana fetches the plugin from grafana.com."""
-    plugins_volume: Word | None = None
-    """The Nomad host volume that is mounted at plugins_dir, to be read (docker, podman, exec)."""
-    port: NodePort = 3000
-    resources: Resources = Resources(cpu=200, memory=512)
-    root_url: Link | None = None
-    """Where people open it, when that is not its port on the node: behind a proxy."""
-    anonymous: bool = False
-    """true lets everybody who reaches it look at dashboards without logging in."""
-    storage: Storage = Storage()
-    """Where users, and what they made by hand, are kept."""
-
-    @model_validator(mode="after")
-    def _a_volume_has_a_place(self) -> Grafana:
-        if self.plugins_volume is not None and self.plugins_dir is None:
-            raise Clash(Misfit(("plugins_volume",), "needs plugins_dir: where it is mounted", ("plugins_dir",)))
-        return self
-
-
-class Components(Strict):
-    """The programs of the stack."""
-
-    prometheus: Prometheus = Prometheus()
-    alertmanager: Alertmanager = Alertmanager()
-    victorialogs: VictoriaLogs = VictoriaLogs()
-    jaeger: Jaeger = Jaeger()
-    otel_gateway: OtelGateway = Field(default=OtelGateway(), alias="otel-gateway")
-    otel_agent: OtelAgent = Field(default=OtelAgent(), alias="otel-agent")
-    grafana: Grafana = Grafana()
-    alert_sink: AlertSink = Field(default=AlertSink(), alias="alert-sink")
-    warden: Warden = Warden()
-
-
-class DemoService(Component):
-    """A program of the demo."""
+class OwnProgram(Component):
+    """A program that obsctl itself is."""
 
     image: Image = "obsctl/obsctl:0.1.0"
     command: Command = "obsctl"
     resources: Resources = Resources(cpu=100, memory=128)
-
-
-class HelloService(DemoService):
-    """Answers GET /hello by asking response-service."""
-
-    port: NodePort = 5050
-
-
-class ResponseService(DemoService):
-    """Answers with a phrase from Consul KV."""
-
-    port: NodePort = 6060
-
-
-class Traffic(DemoService):
-    """Calls hello-service all the time."""
-
-    port: NodePort = 5051
-
-
-class Demo(Strict):
-    """Two small services and their traffic, to try obsctl on."""
-
-    enabled: bool = False
-    """Off unless asked for."""
-    fixed: bool = False
-    """Runs response-service without the bug that docs/tutorial-find-the-bug.md has you find."""
-    requests_per_second: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=100)] = 4.0
-    """How fast traffic calls hello-service."""
-    hello_service: HelloService = Field(default=HelloService(), alias="hello-service")
-    response_service: ResponseService = Field(default=ResponseService(), alias="response-service")
-    traffic: Traffic = Traffic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
-from obsctl.config import environment, faults
+from obsctl.config import environment, problems
 from obsctl.config.located import Located, Place, entries, merge, parse, sources
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
@@ -63,9 +63,9 @@ def load(
     root = file.parent if file else cwd
     document, findings = _documents(files, cwd)
     document, more = environment.lay_over(document, environ)
-    result = faults.validate(entries(document, Config), root)
+    result = problems.validate(entries(document, Config), root)
     if not isinstance(result, Config):
-        more += faults.findings(result, document)
+        more += problems.findings(result, document)
     if isinstance(result, Config) and not findings + more:
         return Loaded(result, file, root, tuple(sources(document)))
     raise ConfigError(findings + more)

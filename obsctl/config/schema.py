@@ -15,16 +15,17 @@ from obsctl import names
 from obsctl.config import versions
 from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
 from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
-from obsctl.config.components import Availability, Component, Components, Demo, Driver, Replicated, Resources, Storage
+from obsctl.config.catalog import PROGRAMS, Components
+from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated, Resources, Storage
+from obsctl.config.demo import Demo
 from obsctl.config.durations import Duration, format_duration, parse_duration
 from obsctl.config.images import Images
-from obsctl.config.logs import Logs
 from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
+from obsctl.config.telemetry import Logs
 from obsctl.config.timing import PROFILES, Profile, Timing
 
 __all__ = [
     "PROFILES",
-    "SERVERS",
     "Alerting",
     "Availability",
     "Component",
@@ -52,23 +53,11 @@ __all__ = [
     "parse_duration",
 ]
 
-SERVERS = (
-    "nomad",
-    "consul",
-    "prometheus",
-    "promtool",
-    "alertmanager",
-    "amtool",
-    "jaeger",
-    "victoria-logs",
-    "otelcol",
-)
-
 
 class Service(Strict):
     """A service that obsctl watches: it gets ServiceDown and JobNotRunning, and drills may stop it."""
 
-    job: Word | None = Field(default=None, examples=["shop-checkout"])
+    job: Word | None = None
     """The Nomad job that runs it; default: the job that has the service's own name."""
     severity: Severity = "critical"
     """The severity of its ServiceDown."""
@@ -77,15 +66,15 @@ class Service(Strict):
 class Drills(Strict):
     """Limits of fault injection."""
 
-    journal_dir: LocalPath | None = Field(default=None, examples=["journals"])
+    journal_dir: LocalPath | None = None
     """Where journals are kept, relative to obsctl.yaml; default: below the user's state folder."""
     margin: Duration = 30.0
     """What a drill waits beyond the forecast of each stage before it gives up."""
 
 
-def _known_server(name: str) -> str:
-    if name not in SERVERS:
-        raise ValueError(f"no such program; there are {', '.join(SERVERS)}")
+def _known_program(name: str) -> str:
+    if name not in PROGRAMS:
+        raise ValueError(f"no such program; there are {', '.join(PROGRAMS)}")
     return name
 
 
@@ -105,25 +94,45 @@ class Config(Strict):
     consul: ConsulServer = ConsulServer()
     images: Images = Images()
     components: Components = Components()
-    services: dict[ServiceName, Service] = Field(
-        default={}, examples=[{"checkout": {}}], json_schema_extra={"additionalProperties": False}
-    )
+    services: dict[ServiceName, Service] = Field(default={}, json_schema_extra={"additionalProperties": False})
     """The services to watch, by their name in Consul."""
     logs: Logs = Logs()
     alerting: Alerting = Alerting()
     drills: Drills = Drills()
     demo: Demo = Demo()
-    servers: dict[Annotated[str, AfterValidator(_known_server)], LocalPath] = Field(
-        default={},
-        examples=[{"nomad": "/usr/local/bin/nomad"}],
-        json_schema_extra={"propertyNames": {"enum": list(SERVERS)}},
+    servers: dict[Annotated[str, AfterValidator(_known_program)], LocalPath] = Field(
+        default={}, json_schema_extra={"propertyNames": {"enum": list(PROGRAMS)}}
     )
     """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool,
     jaeger, victoria-logs, otelcol. Default: found on PATH, or downloaded."""
 
+    def all_components(self) -> Iterator[Component]:
+        """Every component, in the order in which a plan starts them."""
+        for section in (self.components, self.demo):
+            for name in type(section).model_fields:
+                component = getattr(section, name)
+                if isinstance(component, Component):
+                    yield component
+
+    def enabled_components(self) -> tuple[Component, ...]:
+        """The components that this configuration asks for, in the same order."""
+        every = self.all_components()
+        return tuple(each for each in every if each.enabled and (self.demo.enabled or not each.row.demo))
+
+    def component(self, name: str) -> Component:
+        return next(component for component in self.all_components() if component.row.name == name)
+
     def driver_of(self, component: Component) -> Driver:
         """How Nomad runs the component: by its own driver, or else by the stack's."""
         return component.driver or self.driver
+
+    def owner_of(self, component: Component) -> int | None:
+        """The uid that writes its data; None with raw_exec, where that is the user whom Nomad itself runs as."""
+        return {Driver.EXEC: NOBODY, Driver.RAW_EXEC: None}.get(self.driver_of(component), component.row.uid)
+
+    def has_alert_path(self) -> bool:
+        """Whether this stack runs all that a notification passes through."""
+        return all(each.enabled for each in self.all_components() if each.row.on_alert_path)
 
     def count(self, component: Component) -> int:
         """How many instances of the component run at once."""
@@ -144,8 +153,8 @@ class Config(Strict):
 
     def watched_services(self) -> dict[str, str]:
         """Service name -> Nomad job, of everything that gets availability rules; the demo's that are on, too."""
-        services = {names.HELLO_SERVICE: self.demo.hello_service, names.RESPONSE_SERVICE: self.demo.response_service}
-        ours = {name: f"{self.stack}-{name}" for name, its in services.items() if self.demo.enabled and its.enabled}
+        rows = [component.row for component in self.enabled_components()]
+        ours = {row.name: names.job_id(self.stack, row.name) for row in rows if row.down_alert == names.SERVICE_DOWN}
         return {**ours, **{name: service.job or name for name, service in self.services.items()}}
 
     @property
@@ -180,13 +189,13 @@ class Config(Strict):
     def _volumes_can_be_mounted(self) -> Config:
         misfits = [
             Misfit(
-                (*path, "storage", "kind"),
+                (*component.key_path(), "storage", "kind"),
                 "raw_exec mounts no volumes: with kind: host its data is in a folder of the node",
-                (*path, "driver") if component.driver else ("driver",),
+                (*component.key_path(), "driver") if component.driver else ("driver",),
             )
-            for path, component in self.running()
+            for component in self.enabled_components()
             if self.driver_of(component) is Driver.RAW_EXEC
-            and (storage := getattr(component, "storage", None))
+            and (storage := component.data())
             and storage.kind == "dynamic"
         ]
         if misfits:
@@ -232,27 +241,17 @@ class Config(Strict):
             raise _left_out(names.OTEL_GATEWAY, "otel-agent sends to otel-gateway", names.OTEL_AGENT)
         return self
 
-    def running(self) -> Iterator[tuple[KeyPath, Component]]:
-        """Every component that is on, with its key path."""
-        sections: list[Components | Demo] = [self.components, *([self.demo] if self.demo.enabled else [])]
-        for section in sections:
-            above = "demo" if isinstance(section, Demo) else "components"
-            for name, field in type(section).model_fields.items():
-                component = getattr(section, name)
-                if isinstance(component, Component) and component.enabled:
-                    yield (above, field.alias or name), component
-
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
         """Ports that are given come after the defaults, for a clash to be reported where it was written."""
-        ports = [(path, component, name) for path, component in self.running() for name in _port_keys(component)]
-        for path, component, name in sorted(ports, key=lambda each: each[2] in each[1].model_fields_set):
-            yield (*path, name), getattr(component, name)
+        ports = [(each, key) for each in self.enabled_components() for key in each.ports()]
+        for component, key in sorted(ports, key=lambda port: port[1] in port[0].model_fields_set):
+            yield (*component.key_path(), key), component.ports()[key]
 
     def _volumes(self) -> Iterator[tuple[KeyPath, object]]:
-        for path, component in self.running():
-            storage = getattr(component, "storage", None)
+        for component in self.enabled_components():
+            storage = component.data()
             if storage and storage.source:
-                yield (*path, "storage", "source"), storage.source
+                yield (*component.key_path(), "storage", "source"), storage.source
 
 
 def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> Any:
@@ -268,10 +267,6 @@ def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> An
 def _left_out(receiver: str, why: str, sender: str) -> Clash:
     what = f"{why}: enable both or neither"
     return Clash(Misfit(("components", receiver, "enabled"), what, ("components", sender, "enabled")))
-
-
-def _port_keys(component: Component) -> list[str]:
-    return [name for name in type(component).model_fields if name == "port" or name.endswith("_port")]
 
 
 def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[Misfit]:

@@ -35,10 +35,10 @@ def _never(_: Config) -> Iterator[KeyPath]:
 
 
 def _dynamic_volumes(config: Config) -> Iterator[KeyPath]:
-    for path, component in config.running():
-        storage = getattr(component, "storage", None)
+    for component in config.enabled_components():
+        storage = component.data()
         if storage and storage.kind == "dynamic":
-            yield (*path, "storage", "kind")
+            yield (*component.key_path(), "storage", "kind")
 
 
 def _identities(config: Config) -> Iterator[KeyPath]:

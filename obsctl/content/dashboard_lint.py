@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import promql_parser
 
-from obsctl.config.components import Grafana
+from obsctl.config.catalog import Grafana
 from obsctl.content.dashboards import Dashboard, interpolate, objects, variables_in
 from obsctl.model import Finding, Json, Severity
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from obsctl import names
-from obsctl.config.schema import PROFILES, Config, RuleOverride, Timing, format_duration, parse_duration
+from obsctl.config.schema import PROFILES, Component, Config, RuleOverride, Timing, format_duration, parse_duration
 from obsctl.content import dashboards
 from obsctl.errors import ObsctlError
 
 Rule = dict[str, Any]
 _STANDARD = Timing.model_validate("standard")
 _WINDOW = f"[{PROFILES['standard']['window']}]"
-_ALERT_PATH = {names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK, names.WARDEN}
 AVAILABILITY = "availability"
 """The group that tells when a watched service, or an instance of a component, is not there."""
 
@@ -28,8 +27,8 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
     Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that
     names no alert.
     """
-    wanted = {"stack": True, "telemetry": config.components.otel_gateway.enabled, "demo": config.demo.enabled}
-    files = [shipped / f"{name}.yml" for name, enabled in wanted.items() if enabled]
+    owners = ["stack", *(component.row.name for component in config.enabled_components())]
+    files = [file for name in owners if (file := shipped / f"{name}.yml").is_file()]
     found = [_timed(group, config.timing) for file in files for group in _read(file)]
     found += [availability_group(config)]
     grafana = config.components.grafana
@@ -45,8 +44,8 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
 
 
 def availability_group(config: Config) -> Rule:
-    """ServiceDown and JobNotRunning for each watched service; of the components ReplicaMissing for those that are
-    several, and ComponentDown for those of telemetry: without the alert path there is nobody to tell of it.
+    """ServiceDown and JobNotRunning for each watched service, ReplicaMissing for each component that runs several
+    times, and ComponentDown for the others that are not on the alert path: without that nobody would be told.
 
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
     no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
@@ -56,9 +55,15 @@ def availability_group(config: Config) -> Rule:
         severity = config.services[service].severity if service in config.services else "critical"
         rules.append(_service_down(service, severity, config.timing))
         rules.append(_job_not_running(service, job, config.timing))
-    rules += [_replica_missing(name, count, config.timing) for name, count in _counts(config) if count > 1]
-    rules += [_component_down(name, config.timing) for name, _ in _counts(config) if name not in _ALERT_PATH]
+    components = config.enabled_components()
+    counts = {component.row.name: config.count(component) for component in components}
+    rules += [_replica_missing(name, count, config.timing) for name, count in counts.items() if count > 1]
+    rules += [_component_down(component.row.name, config.timing) for component in components if _is_watched(component)]
     return {"name": AVAILABILITY, "rules": rules}
+
+
+def _is_watched(component: Component) -> bool:
+    return component.row.down_alert == names.COMPONENT_DOWN and not component.row.on_alert_path
 
 
 def _service_down(service: str, severity: str, timing: Timing) -> Rule:
@@ -71,14 +76,6 @@ def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
     return _availability(
         names.JOB_NOT_RUNNING, service, "warning", expr, f"Nomad runs no allocation of job {job}.", timing
     )
-
-
-def _counts(config: Config) -> Iterator[tuple[str, int]]:
-    """The components that are to run, each with how many there should be."""
-    for name, field in type(config.components).model_fields.items():
-        component = getattr(config.components, name)
-        if component.enabled:
-            yield field.alias or name, config.count(component)
 
 
 def _replica_missing(component: str, count: int, timing: Timing) -> Rule:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Severity
-from obsctl.stack import components
 
 
 def certificates(site: Site) -> Iterator[Finding]:
     """What signed a server's certificate is brought to the stack's own programs; a key that is yours is not."""
     config = site.config
-    specs = components.enabled(config)
-    asks = {"nomad": [spec.name for spec in specs if spec.asks_nomad]}
-    asks["consul"] = [spec.name for spec in specs if spec.reads_consul]
+    rows = [component.row for component in config.enabled_components()]
+    asks = {
+        "nomad": [row.name for row in rows if row.asks_nomad],
+        "consul": [row.name for row in rows if row.reads_consul],
+    }
     for server, settings in (("nomad", config.nomad), ("consul", config.consul)):
         who = ", ".join(asks[server])
         if not who or not settings.address.startswith("https:"):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from obsctl import names
 from obsctl.clients import instances
-from obsctl.config.components import Driver, Grafana
+from obsctl.config.catalog import Grafana
+from obsctl.config.components import Driver
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity

@@ -10,7 +10,7 @@ from obsctl import names
 from obsctl.clients.jobs import is_system
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
-from obsctl.stack import components, storage
+from obsctl.stack import storage
 
 _OF_THE_NODE = {
     names.ALLOC_VOLUME: "with the client's alloc_dir as path",
@@ -31,8 +31,8 @@ def offered(site: Site) -> Iterator[Finding]:
 def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
     homes = site.homes(job)
     lacking = [node for node in homes if not storage.has(node, source)]
-    spec = components.named(site.component_of(job))
-    wanted = len(homes) if is_system(job) else storage.nodes_wanted(site.config, spec)
+    component = site.config.component(site.component_of(job))
+    wanted = len(homes) if is_system(job) else storage.node_count(site.config, component)
     if not lacking or len(homes) - len(lacking) >= wanted:
         return
     nodes = ", ".join(sorted(node["Name"] for node in lacking))
@@ -56,9 +56,9 @@ def _folders(site: Site) -> Iterator[Finding]:
     """With raw_exec data lies below a folder that the node names."""
     jobs = {job["ID"]: job for job in site.jobs}
     keeping = [
-        jobs[names.job_id(site.config.stack, spec.name)]
-        for spec in components.enabled(site.config)
-        if (kept := storage.storage_of(site.config, spec)) and kept.kind == "host" and spec.owner(site.config) is None
+        jobs[names.job_id(site.config.stack, component.row.name)]
+        for component in site.config.enabled_components()
+        if (kept := component.data()) and kept.kind == "host" and site.config.owner_of(component) is None
     ]
     lacking = {
         node["ID"]

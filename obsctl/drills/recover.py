@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from obsctl.drills import faults, recipes
+from obsctl.drills import recipes
+from obsctl.drills.faults import FAULTS, is_back
 from obsctl.drills.journal import Journal
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
@@ -36,14 +37,13 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
     Raises ObsctlError when it cannot be put back; the recipe then stays.
     """
     recipe = _readable(cluster, entry)
-    fault = faults.named(recipe.fault)
-    reverted = fault.revert(cluster, recipe)
+    reverted = FAULTS[recipe.fault].revert(cluster.nomad, recipe)
     if reverted.state != "superseded":
         wait_until(
-            lambda: fault.is_gone(cluster, recipe),
+            lambda: is_back(cluster.nomad, cluster.consul, recipe),
             timeout=TIMEOUT,
-            failure=f"{recipe.service} did not come back",
-            hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
+            what=f"the return of {recipe.service}",
+            hint=f"nomad job status {recipe.job_id}, then obsctl drill recover again",
             clock=cluster.clock,
         )
     recipes.remove(cluster.consul, cluster.stack, entry.drill)
@@ -66,9 +66,10 @@ def finish_books(folder: Path, done: Recovered) -> None:
 
 
 def _readable(cluster: Cluster, entry: Entry) -> Recipe:
-    if entry.recipe is not None:
+    if entry.recipe is not None and entry.recipe.fault in FAULTS:
         return entry.recipe
+    key = recipes.key(cluster.stack, entry.drill)
     raise ObsctlError(
-        f"drill {entry.drill}: {entry.unreadable}",
-        hint=f"look at the service yourself, then: consul kv delete {recipes.key(cluster.stack, entry.drill)}",
+        f"drill {entry.drill}: {entry.fault or 'its fault is not known to this obsctl'}",
+        hint=f"look at the service yourself, then: consul kv delete {key}",
     )

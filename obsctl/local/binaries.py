@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from obsctl.assets import shipped
+from obsctl.config.catalog import PROGRAMS
 from obsctl.config.environment import variable_of
+from obsctl.config.releases import Program, Project
 from obsctl.config.versions import Version, parse, written
 from obsctl.errors import ObsctlError
 from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
 from obsctl.local.download import Release
 from obsctl.local.links import leads_through_a_cluster
-from obsctl.local.servers import SERVERS, Platform, Project, Server
-from obsctl.local.source import Check, Source, SourceFailed, go_on
+from obsctl.local.source import Check, Platform, Source, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
-__all__ = ["SERVERS", "Found", "Search", "find", "obtain", "provide", "search", "version_of"]
+__all__ = ["PROGRAMS", "Found", "Search", "find", "obtain", "provide", "search", "version_of"]
 
 VERSION_TIMEOUT = 20.0  # seconds; a cold disk is slow to load 130 MB
 
@@ -66,18 +67,18 @@ def search(
     configured: the config's `servers`. environ: for OBSCTL_SERVERS__<NAME>, which wins over `configured`,
     PATH and the cache folder. Raises ObsctlError when a configured path is no program.
     """
-    server = SERVERS[name]
-    by_hand = _configured(server, configured, environ)
+    program = PROGRAMS[name]
+    by_hand = _configured(program, configured, environ)
     if by_hand.found:
         return by_hand
     remarks = list(by_hand.remarks)
     for path in _on_path(name, environ):
-        version, objection = _judge(server, path)
+        version, objection = _judge(program, path)
         if objection is None:
             return Search(Found(name, path, version, "PATH"), tuple(remarks))
         remarks.append(f"{path} is passed over: {objection}")
     cache = Cache.of(environ)
-    return Search(_cached(server, cache, _sources(server.project, environ, toolchain)), tuple(remarks))
+    return Search(_cached(program, cache, _sources(program.project, environ, toolchain)), tuple(remarks))
 
 
 def provide(
@@ -97,21 +98,21 @@ def provide(
     that were tried in vain, and why: they are not tried again, and others are added.
     Raises ObsctlError that says what was tried and why it failed.
     """
-    server = SERVERS[name]
+    program = PROGRAMS[name]
     result = search(name, configured, environ, toolchain)
     for remark in result.remarks:
         emit(Event(name, "note", remark))
     if result.found:
         return result.found
     cache = Cache.of(environ)
-    sources = _sources(server.project, environ, toolchain, check, unreachable)
-    with cache.locked(server.project.release_name, emit, check):
-        return _cached(server, cache, sources) or _get(server, cache, sources, result.remarks, emit)
+    sources = _sources(program.project, environ, toolchain, check, unreachable)
+    with cache.locked(program.project.release_name, emit, check):
+        return _cached(program, cache, sources) or _get(program, cache, sources, result.remarks, emit)
 
 
-def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search:
-    variable = variable_of(("servers", server.name))
-    key, value = f"servers.{server.name}", configured.get(server.name)
+def _configured(program: Program, configured: Mapping[str, str], environ: Mapping[str, str]) -> Search:
+    variable = variable_of(("servers", program.name))
+    key, value = f"servers.{program.name}", configured.get(program.name)
     if environ.get(variable):
         key, value = variable, environ[variable]
     if not value:
@@ -124,11 +125,11 @@ def _configured(server: Server, configured: Mapping[str, str], environ: Mapping[
         what = "is not executable" if path.is_file() else "is no file"
         raise ObsctlError(
             f"{key} names {value}, which {what}",
-            hint=f"give the path of a {server.name} program, or leave {key} out and obsctl looks for one",
+            hint=f"give the path of a {program.name} program, or leave {key} out and obsctl looks for one",
         )
-    version, objection = _judge(server, path)
+    version, objection = _judge(program, path)
     remarks = (f"{path} is used because {key} names it, but {objection}",) if objection else ()
-    return Search(Found(server.name, path, version, "configured"), remarks)
+    return Search(Found(program.name, path, version, "configured"), remarks)
 
 
 def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -140,11 +141,11 @@ def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[Path]:
             yield Path(program).absolute()
 
 
-def _judge(server: Server, path: Path) -> tuple[str, str | None]:
+def _judge(program: Program, path: Path) -> tuple[str, str | None]:
     """The program's version, "unknown" if it does not tell, and what speaks against it, if anything."""
     try:
         answer = subprocess.run(
-            [path, server.version_argument],
+            [path, program.project.version_argument],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -153,17 +154,17 @@ def _judge(server: Server, path: Path) -> tuple[str, str | None]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "unknown", f"it does not run: {error}"
-    version = server.parse_version(answer.stdout.decode(errors="replace"))
+    version = program.parse_version(answer.stdout.decode(errors="replace"))
     if version is None:
-        return "unknown", f"`{server.name} {server.version_argument}` does not tell a version"
-    if version < server.minimum:
-        return written(version), f"it is {written(version)}, older than {written(server.minimum)}"
+        return "unknown", f"`{program.name} {program.project.version_argument}` does not tell a version"
+    if version < program.project.minimum:
+        return written(version), f"it is {written(version)}, older than {written(program.project.minimum)}"
     return written(version), None
 
 
 def version_of(name: str, path: Path) -> Version:
     """The version that the program tells; () when it tells none."""
-    return parse(_judge(SERVERS[name], path)[0])
+    return parse(_judge(PROGRAMS[name], path)[0])
 
 
 def _sources(
@@ -181,49 +182,49 @@ def _sources(
     )
 
 
-def _cached(server: Server, cache: Cache, sources: Sequence[Source]) -> Found | None:
+def _cached(program: Program, cache: Cache, sources: Sequence[Source]) -> Found | None:
     for source in sources:
-        path = cache.program(source.entry, source.file(server.name))
+        path = cache.program(source.entry, source.file(program.name))
         if path is not None:
-            return Found(server.name, path, source.version, "cache")
+            return Found(program.name, path, source.version, "cache")
     return None
 
 
-def _get(server: Server, cache: Cache, sources: Sequence[Source], remarks: Sequence[str], emit: Emit) -> Found:
+def _get(program: Program, cache: Cache, sources: Sequence[Source], remarks: Sequence[str], emit: Emit) -> Found:
     """The first source that works. For the holder of the project's lock."""
-    project = server.project
-    tried = [f"PATH: {remark}" for remark in remarks] or [f"PATH: there is no {server.name} on it"]
+    project = program.project
+    tried = [f"PATH: {remark}" for remark in remarks] or [f"PATH: there is no {program.name} on it"]
     tried.append(f"cache: nothing suitable in {cache.folder}")
     for source in sources:
         try:
-            path = _make(server, cache, source, emit)
+            path = _make(program, cache, source, emit)
         except SourceFailed as failure:
             emit(Event(project.name, "note", f"{source.title}: {failure.reason}"))
             tried.append("\n      ".join([f"{source.title}: {failure.reason}", *failure.detail.splitlines()]))
             continue
         emit(Event(project.name, "ok", f"{source.version} is ready ({source.title})"))
-        return Found(server.name, path, source.version, source.title)
-    raise _none_left(server, tried)
+        return Found(program.name, path, source.version, source.title)
+    raise _none_left(program, tried)
 
 
-def _make(server: Server, cache: Cache, source: Source, emit: Emit) -> Path:
+def _make(program: Program, cache: Cache, source: Source, emit: Emit) -> Path:
     try:
-        with cache.scratch(server.project.release_name) as scratch:
+        with cache.scratch(program.project.release_name) as scratch:
             made = source.make(scratch, emit)
-            for name in server.project.packages:
-                _, objection = _judge(SERVERS[name], made / source.file(name))
+            for name in program.project.packages:
+                _, objection = _judge(PROGRAMS[name], made / source.file(name))
                 if objection:
                     raise SourceFailed(f"{name} came, but {objection}")
-            return cache.place(made, source.entry) / source.file(server.name)
+            return cache.place(made, source.entry) / source.file(program.name)
     except OSError as error:
         raise SourceFailed(error.strerror or str(error)) from error
 
 
-def _none_left(server: Server, tried: Sequence[str]) -> ObsctlError:
-    name, publisher = server.name, server.project.publisher
+def _none_left(program: Program, tried: Sequence[str]) -> ObsctlError:
+    name, publisher = program.name, program.project.publisher
     return ObsctlError(
         "\n    ".join([f"There is no {name}, and no source for it is left. Tried:", *tried]),
-        hint=f"put {name} {written(server.minimum)} or newer on PATH, or name one with "
+        hint=f"put {name} {written(program.project.minimum)} or newer on PATH, or name one with "
         f"{variable_of(('servers', name))}=/path/to/{name}, or name a mirror of {publisher.base} with "
         f"{publisher.mirror}=URL, or install Go to build it",
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from obsctl.config.releases import Project
 from obsctl.errors import DeadlineExceeded
-from obsctl.local.servers import Platform, Project
-from obsctl.local.source import Check, SourceFailed, go_on
+from obsctl.local.source import Check, Platform, SourceFailed, go_on
 from obsctl.local.supervised import supervised
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, wait_until
@@ -129,9 +129,7 @@ class GoBuild:
             return process.poll() is not None
 
         try:
-            wait_until(
-                ended, timeout=BUILD_TIMEOUT, failure="the build did not end", hint="build it by hand", interval=0.2
-            )
+            wait_until(ended, timeout=BUILD_TIMEOUT, what="the end of the build", hint="build it by hand", interval=0.2)
         except DeadlineExceeded as error:
             raise SourceFailed(error.message) from error
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from obsctl.local.servers import Platform, Project
-from obsctl.local.source import Check, SourceFailed, go_on
+from obsctl.config.releases import Project
+from obsctl.local.source import Check, Platform, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
 CHUNK = 1024 * 1024  # bytes; also how often progress is told

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from obsctl.errors import Interrupted
-from obsctl.local.binaries import SERVERS, Found, provide, search
+from obsctl.local.binaries import PROGRAMS, Found, provide, search
 from obsctl.model import Emit, Event
 
 AT_ONCE = 2
@@ -64,9 +64,9 @@ class Gathering:
         self._progress: dict[str, Event] = {}
         self._found: dict[str, Future[Found]] = {name: Future() for name in names}
         self._waiting: SimpleQueue[list[str]] = SimpleQueue()
-        projects = dict.fromkeys(SERVERS[name].project.name for name in names)
+        projects = dict.fromkeys(PROGRAMS[name].project.name for name in names)
         for project in projects:
-            self._waiting.put([name for name in self._found if SERVERS[name].project.name == project])
+            self._waiting.put([name for name in self._found if PROGRAMS[name].project.name == project])
         self._threads = [
             threading.Thread(target=self._work, name=f"obsctl-gather-{number}", daemon=True)
             for number in range(min(AT_ONCE, len(projects)))

@@ -14,7 +14,7 @@ from obsctl.model import Emit, Event
 from obsctl.wait import wait_until
 
 NEEDED = ("consul", "nomad")
-FOR_JOBS = tuple(name for name in binaries.SERVERS if name not in NEEDED)
+FOR_JOBS = tuple(name for name in binaries.PROGRAMS if name not in NEEDED)
 TIMEOUT = 7200.0  # seconds, as long as two slow builds
 
 
@@ -45,7 +45,7 @@ def wait_until_there(names: Iterable[str], path: str, folder: Folder, emit: Emit
         wait_until(
             lambda: not missing() or not folder.is_being_filled(),
             timeout=TIMEOUT,
-            failure=f"{', '.join(missing())} did not arrive",
+            what=f"the arrival of {', '.join(missing())}",
             hint="see what the other obsctl says",
             interval=0.5,
         )

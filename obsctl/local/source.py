@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +13,19 @@ from obsctl.model import Emit
 
 Check = Callable[[], None]
 """Called again and again by what takes long; raises to end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a release is built for, in Go's words: linux/amd64."""
+
+    os: str
+    arch: str
+
+    @classmethod
+    def current(cls) -> Platform:
+        machine = platform.machine().lower()
+        return cls(os=sys.platform, arch={"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
 
 
 def go_on() -> None:

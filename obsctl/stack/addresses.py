@@ -8,25 +8,8 @@ from dataclasses import dataclass, replace
 from obsctl import names
 from obsctl.clients.instances import failing, of_stack, owner, url
 from obsctl.clients.protocols import ConsulApi
-from obsctl.config.schema import Config
+from obsctl.config.schema import Component, Config
 from obsctl.model import Json
-from obsctl.stack import components
-
-# What there is to see, and under which path. What is not here is shown at its root.
-_PAGES = {
-    names.ALERT_SINK: ("the notifications that were delivered", "/"),
-    names.ALERTMANAGER: ("alerts and silences", "/"),
-    names.GRAFANA: ("dashboards", "/"),
-    names.HELLO_SERVICE: ("demo: asks response-service for a phrase", "/hello"),
-    names.JAEGER: ("traces; in the terminal: obsctl trace", "/"),
-    names.VICTORIALOGS: ("log lines; in the terminal: obsctl logs", "/select/vmui/"),
-    names.OTEL_AGENT: ("takes OTLP from the applications of its node", "/"),
-    names.OTEL_GATEWAY: ("takes OTLP from the agents", "/"),
-    names.PROMETHEUS: ("metrics, targets and rules", "/"),
-    names.RESPONSE_SERVICE: ("demo: gives a phrase", "/phrase"),
-    names.TRAFFIC: ("demo: calls hello-service", "/health"),
-    names.WARDEN: ("puts back what a drill left behind", "/health"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +28,24 @@ class Address:
 
 def addresses(config: Config, consul: ConsulApi) -> list[Address]:
     """The components in the order in which they start, then what is scraped besides, then Nomad and Consul."""
-    specs = components.enabled(config)
-    found = [address for spec in specs for address in _component(config, spec.name, consul)]
-    others = sorted(
-        name
-        for name, tags in consul.services().items()
-        if names.SCRAPE_TAG in tags and name not in {s.name for s in specs}
-    )
-    found += [address for name in others for address in _other(config, name, consul)]
+    components = config.enabled_components()
+    found = [address for component in components for address in _component(config.stack, component, consul)]
+    scraped = {name for name, tags in consul.services().items() if names.SCRAPE_TAG in tags}
+    for name in sorted(scraped - {component.row.name for component in components}):
+        found += _other(config, name, consul)
     return [*found, *_servers(config)]
 
 
-def _component(config: Config, name: str, consul: ConsulApi) -> Iterator[Address]:
-    what, path = _PAGES.get(name, ("", "/"))
-    instances, root_url = of_stack(consul.health(name), config.stack), config.components.grafana.root_url
+def _component(stack: str, component: Component, consul: ConsulApi) -> Iterator[Address]:
+    row = component.row
+    public_url = getattr(component, "root_url", None)
+    instances = of_stack(consul.health(row.name), stack)
     for instance in instances:
-        found = _address(name, what, path, instance)
-        yield replace(found, url=root_url) if name == names.GRAFANA and root_url else found
+        address = _address(row.name, row.shows, row.page, instance)
+        yield replace(address, url=public_url) if public_url else address
     if not instances:
-        yield Address(name, what, "", "not running", f"obsctl status says why; obsctl deploy {name} brings it up")
+        hint = f"obsctl status says why; obsctl deploy {row.name} brings it up"
+        yield Address(row.name, row.shows, "", "not running", hint)
 
 
 def _other(config: Config, name: str, consul: ConsulApi) -> Iterator[Address]:

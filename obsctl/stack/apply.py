@@ -7,21 +7,23 @@ A job is done when it is healthy and those are done that it needs: the order is 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, groupby
 
 from obsctl import names
 from obsctl.clients.jobs import is_alive
+from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.config.catalog import ROWS
 from obsctl.errors import Conflict, Interrupted, ObsctlError
-from obsctl.model import Event
-from obsctl.stack.components import named
-from obsctl.stack.health import Tools, wait_healthy
+from obsctl.model import Emit, Event
+from obsctl.stack.health import wait_healthy
 from obsctl.stack.observe import Desired, DesiredJob, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
-from obsctl.stack.reload import readers_of, wait_reloaded
-from obsctl.wait import wait_until
+from obsctl.stack.reload import readers, wait_reloaded
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 _POLL = 0.2  # seconds
 _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
@@ -44,6 +46,18 @@ class Applied:
     """What was done: the effective changes, in order."""
 
     changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What applying needs. `check` is called again and again and raises to stop early (the lock was lost)."""
+
+    nomad: NomadApi
+    consul: ConsulApi
+    emit: Emit
+    timeout: float
+    check: Callable[[], None] = lambda: None
+    clock: Clock = SYSTEM_CLOCK
 
 
 def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> Applied:
@@ -111,8 +125,7 @@ class _Work:
         self.cancelled = threading.Event()
         self.done: list[Change] = []
         self.gates: dict[str, Future[None]] = {}
-        self._check_lock = tools.check
-        self._tools = replace(tools, check=self._check)
+        self._tools = tools
         self._stack = desired.stack
         self._jobs = {job.job_id: job for job in desired.jobs}
         self._content_of = {content.key: content for content in desired.content}
@@ -161,12 +174,20 @@ class _Work:
             return
         content = self._content_of[key]
         job = names.job_id(self._stack, content.component)
-        readers = readers_of(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
+        reading = readers(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
         tools.consul.put(key, content.value.encode(), cas=change.index)
-        if readers and readers.tasks:
+        if reading and reading.tasks:
             name = key.removeprefix(f"{names.kv_prefix(self._stack)}/")
             tools.emit(Event(key, "progress", f"waiting until {job} runs with it"))
-            wait_reloaded(tools, readers, name)
+            wait_reloaded(
+                tools.nomad,
+                tools.consul,
+                reading,
+                name,
+                timeout=tools.timeout,
+                check=self._check,
+                clock=tools.clock,
+            )
 
     def _volume(self, change: Change) -> None:
         nomad = self._tools.nomad
@@ -180,7 +201,7 @@ class _Work:
         wait_until(
             ready,
             timeout=self._tools.timeout,
-            failure=f"the volume {change.name} was not ready",
+            what=f"{change.name}: a volume that is ready",
             hint=f"nomad volume status -type host {created} shows its state",
             clock=self._tools.clock,
         )
@@ -190,25 +211,33 @@ class _Work:
             self._stop(change.name, change.index)
             return
         tools, desired = self._tools, self._jobs[change.name]
-        if named(desired.component).waits:
+        if ROWS[desired.component].waits:
             self._wait_for_needs(desired, started=False)
         if change.replaces:
             self._wait_for_watchers(desired)
         seen = self._observed.get(change.name)
         job = registered_as(seen, desired) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
-        wait_healthy(tools, desired.job_id, eval_id)
+        wait_healthy(
+            tools.nomad,
+            tools.consul,
+            desired,
+            eval_id,
+            timeout=tools.timeout,
+            check=self._check,
+            clock=tools.clock,
+        )
         self._wait_for_needs(desired, started=True)
 
     def _wait_for_watchers(self, watched: DesiredJob) -> None:
         """Wait for the ends of those that watch, however they end."""
         for name, job in self._jobs.items():
-            if name in self.gates and job is not watched and named(job.component).watches:
+            if name in self.gates and job is not watched and ROWS[job.component].watches:
                 self._end_of(name)
 
     def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
         """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""
-        needs = [names.job_id(self._stack, need) for need in named(job.component).needs]
+        needs = [names.job_id(self._stack, need) for need in ROWS[job.component].needs]
         errors = {need: self._end_of(need) for need in needs if need in self.gates}
         failed = [getattr(error, "roots", (need,)) for need, error in errors.items() if error]
         roots = tuple(dict.fromkeys(chain(*failed)))
@@ -240,12 +269,12 @@ class _Work:
         wait_until(
             ended,
             timeout=self._tools.timeout,
-            failure=f"the allocations of {job_id} did not end",
+            what=f"{job_id}: the end of its allocations",
             hint=f"nomad job status {job_id} shows what still runs",
             clock=self._tools.clock,
         )
 
     def _check(self) -> None:
-        self._check_lock()
+        self._tools.check()
         if self.cancelled.is_set():
             raise Interrupted("interrupted", hint="obsctl deploy goes on from here")

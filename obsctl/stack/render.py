@@ -14,13 +14,11 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from obsctl import assets, names
-from obsctl.config.schema import Config, ConsulServer, NomadServer, format_duration
+from obsctl.config.schema import Component, Config, ConsulServer, NomadServer, format_duration
 from obsctl.config.secrets import SecretRef
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
-from obsctl.stack import components
-from obsctl.stack.components import ComponentSpec
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
 
@@ -97,73 +95,50 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
 
     Raises ObsctlError that names the template or rule file that is at fault.
     """
-    specs = components.enabled(config)
+    components = config.enabled_components()
     boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
     values = _values(config)
     jobs = _environment(values, boards, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
     files = _environment(values, boards, assets.search_path("templates", root), compiled)
-    rendered_jobs = tuple(_job(config, jobs, spec) for spec in specs)
+    rendered_jobs = tuple(_job(config, jobs, component) for component in components)
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
         content=tuple(sorted([*_content(config, files, root), *_boards(config, boards)], key=lambda item: item.key)),
-        secrets=tuple(item for spec in specs if (item := secret_items(config, spec)) is not None),
+        secrets=tuple(item for component in components if (item := secret_items(config, component)) is not None),
         images=tuple(sorted(pins.used)),
         unlocked=pins.unlocked(),
         volumes=volumes(config),
     )
 
 
-def receiver_secrets(config: Config) -> dict[str, SecretRef]:
-    """Item of Alertmanager's Nomad Variable (and name of its file) -> reference."""
-    found: dict[str, SecretRef | None] = {}
-    for receiver in config.alerting.receivers:
-        prefix = _item(receiver.name)
-        found[f"{prefix}_webhook_url"] = receiver.webhook.url if receiver.webhook else None
-        found[f"{prefix}_slack_api_url"] = receiver.slack.api_url if receiver.slack else None
-        found[f"{prefix}_pagerduty_routing_key"] = receiver.pagerduty.routing_key if receiver.pagerduty else None
-        found[f"{prefix}_email_password"] = receiver.email.password if receiver.email else None
-    return {item: ref for item, ref in sorted(found.items()) if ref is not None}
-
-
-def log_headers(config: Config) -> dict[str, SecretRef]:
-    """Item of the gateways' Nomad Variable -> reference, of each header in the order of their names."""
-    headers = config.logs.headers
-    return {f"logs_header_{number}": headers[name] for number, name in enumerate(sorted(headers))}
-
-
-def secret_items(config: Config, spec: ComponentSpec) -> SecretItems | None:
+def secret_items(config: Config, component: Component) -> SecretItems | None:
     """What the component's Nomad Variable is to hold; None when it needs none."""
-    theirs = {names.ALERTMANAGER: receiver_secrets, names.OTEL_GATEWAY: log_headers}
-    items = theirs[spec.name](config) if spec.name in theirs else {}
-    if config.consul.token and spec.reads_consul:
+    row = component.row
+    items = row.secrets(config)
+    if config.consul.token and row.reads_consul:
         items["consul_token"] = config.consul.token
-    if config.nomad.token and spec.asks_nomad:
+    if config.nomad.token and row.asks_nomad:
         items["nomad_token"] = config.nomad.token
-    path = names.variable_path(names.job_id(config.stack, spec.name))
-    return SecretItems(path, items, spec.generates) if items or spec.generates else None
+    path = names.variable_path(names.job_id(config.stack, row.name))
+    return SecretItems(path, items, row.generates) if items or row.generates else None
 
 
-def _job(config: Config, environment: Environment, spec: ComponentSpec) -> RenderedJob:
-    name = names.job_id(config.stack, spec.name)
-    values = {
-        "job": name,
-        "owner": spec.owner(config),
-        "receiver_secrets": sorted(receiver_secrets(config)),
-        "log_headers": sorted(log_headers(config)),
-        "generated": spec.generates,
-    }
-    hcl = _text(environment, spec.template, **values)
-    return RenderedJob(component=spec.name, job_id=name, hcl=hcl)
+def _job(config: Config, environment: Environment, component: Component) -> RenderedJob:
+    row = component.row
+    job = names.job_id(config.stack, row.name)
+    values = {"job": job, "owner": config.owner_of(component), "secrets": sorted(row.secrets(config))}
+    template = f"{'demo/' if row.demo else ''}{row.name}.nomad.hcl.j2"
+    return RenderedJob(row.name, job, _text(environment, template, **values, generated=row.generates))
 
 
 def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
     found = [
-        Content(f"{names.config_folder(config.stack)}/{file}", _text(environment, f"{spec.name}/{file}.j2"), spec.name)
-        for spec in components.enabled(config)
-        for file in spec.files
+        Content(f"{names.config_folder(config.stack)}/{file}", _text(environment, f"{name}/{file}.j2"), name)
+        for name in (component.row.name for component in config.enabled_components())
+        for file in config_files(name)
     ]
     for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
         key = f"{names.rules_folder(config.stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
@@ -172,6 +147,12 @@ def _content(config: Config, environment: Environment, root: Path) -> list[Conte
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
         found.append(Content(names.DEMO_PHRASES, phrases, names.RESPONSE_SERVICE, seed=True))
     return found
+
+
+def config_files(component: str) -> list[str]:
+    """The configuration files that ship for a component; a template that begins with _ is a part of another."""
+    templates = (assets.shipped() / "templates" / component).glob("[!_]*.j2")
+    return sorted(file.name.removesuffix(".j2") for file in templates)
 
 
 def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
@@ -242,7 +223,7 @@ def _environment(
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701  HCL and YAML, never HTML
     )
-    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "item": _item, "ottl": _ottl_string}
+    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "ottl": _ottl_string}
     environment.globals |= values
     environment.globals["dashboards"] = [
         {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
@@ -315,8 +296,3 @@ def _hcl_string(text: str) -> str:
 def _ottl_string(text: str) -> str:
     """A quoted string of the collector's statements, in whose configuration `$$` is a dollar."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
-
-
-def _item(name: str) -> str:
-    """A receiver's name as part of a Variable's item: `{{ .name }}` in a Nomad template allows no dash."""
-    return name.replace("-", "_")

@@ -8,7 +8,6 @@ from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret
 from obsctl.errors import Forbidden, NotFound
-from obsctl.stack import components
 from obsctl.stack.render import secret_items
 
 
@@ -25,9 +24,9 @@ class StoredSecret:
 def stored(config: Config) -> tuple[StoredSecret, ...]:
     """Every secret that this config puts into Nomad Variables."""
     return tuple(
-        StoredSecret(_name(spec.name, item), kept.path, item, origin)
-        for spec in components.enabled(config)
-        if (kept := secret_items(config, spec)) is not None
+        StoredSecret(_name(component.row.name, item), kept.path, item, origin)
+        for component in config.enabled_components()
+        if (kept := secret_items(config, component)) is not None
         for item, origin in [*dict.fromkeys(kept.generated, "generated").items(), *kept.items.items()]
     )
 

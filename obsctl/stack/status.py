@@ -11,7 +11,6 @@ from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.errors import NotFound
 from obsctl.model import Json
-from obsctl.stack import components
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class ComponentStatus:
 
 def status(config: Config, nomad: NomadApi, consul: ConsulApi) -> list[ComponentStatus]:
     """One line a component that the config asks for, in the order in which they start."""
-    return [_component(config, spec.name, nomad, consul) for spec in components.enabled(config)]
+    return [_component(config, component.row.name, nomad, consul) for component in config.enabled_components()]
 
 
 def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) -> ComponentStatus:

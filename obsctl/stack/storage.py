@@ -8,11 +8,9 @@ from fnmatch import fnmatchcase
 
 from obsctl import names
 from obsctl.clients.jobs import is_system, takes_jobs, tasks
-from obsctl.config.schema import Config, Storage
+from obsctl.config.schema import Component, Config, Storage
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity
-from obsctl.stack import components
-from obsctl.stack.components import ComponentSpec
 
 PLUGIN = "mkdir"
 """The plugin that every Nomad client has built in: a volume is a folder below the client's `host_volumes_dir`."""
@@ -43,16 +41,10 @@ class Volume:
         }
 
 
-def storage_of(config: Config, spec: ComponentSpec) -> Storage | None:
-    """Where the component keeps its data; None when it has none."""
-    storage: Storage | None = getattr(spec.settings(config), "storage", None)
-    return storage
-
-
-def source_of(config: Config, spec: ComponentSpec) -> str:
+def source_of(config: Config, component: Component) -> str:
     """The name of the component's host volume."""
-    storage = storage_of(config, spec)
-    return (storage.source if storage else None) or names.job_id(config.stack, spec.name)
+    storage = component.data()
+    return (storage.source if storage else None) or names.job_id(config.stack, component.row.name)
 
 
 def volumes(config: Config) -> tuple[Volume, ...]:
@@ -66,16 +58,15 @@ def host_volumes(config: Config) -> dict[str, int]:
 
 
 def _volumes(config: Config, kind: str) -> Iterator[Volume]:
-    for spec in components.enabled(config):
-        storage, uid = storage_of(config, spec), spec.owner(config)
+    for component in config.enabled_components():
+        storage, uid = component.data(), config.owner_of(component)
         if storage and storage.kind == kind and uid is not None:
-            yield Volume(source_of(config, spec), spec.name, uid, nodes_wanted(config, spec))
+            yield Volume(source_of(config, component), component.row.name, uid, node_count(config, component))
 
 
-def nodes_wanted(config: Config, spec: ComponentSpec) -> int:
+def node_count(config: Config, component: Component) -> int:
     """On how many nodes the component runs, if it is no system job."""
-    settings = spec.settings(config)
-    return 1 if config.shares_node(settings) else config.count(settings)
+    return 1 if config.shares_node(component) else config.count(component)
 
 
 def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
@@ -135,17 +126,17 @@ def losses(
     """
     wanted = {job["ID"]: job for job in jobs}
     found: list[Finding] = []
-    for spec in components.ALL:
-        name, storage = names.job_id(config.stack, spec.name), storage_of(config, spec)
+    for component in config.all_components():
+        name, storage = names.job_id(config.stack, component.row.name), component.data()
         if storage and (name in wanted or name in stopped):
-            found += _loss(config, spec, storage, replaced, wanted.get(name), nodes)
+            found += _loss(config, component, storage, replaced, wanted.get(name), nodes)
     return found
 
 
 def _loss(
-    config: Config, spec: ComponentSpec, storage: Storage, replaced: set[str], job: Json | None, nodes: Sequence[Json]
+    config: Config, component: Component, storage: Storage, replaced: set[str], job: Json | None, nodes: Sequence[Json]
 ) -> Iterator[Finding]:
-    raw_exec = spec.owner(config) is None
+    name, raw_exec = component.row.name, config.owner_of(component) is None
     if storage.kind == "ephemeral":
         now = job is None or job["ID"] in replaced
         what = (
@@ -153,15 +144,15 @@ def _loss(
             if now
             else "its data is lost when its allocation is replaced or rescheduled"
         )
-        hint = f"components.{spec.name}.storage.kind: {'host' if raw_exec else 'dynamic'} keeps it"
-        yield Finding(Severity.WARNING, spec.name, f"{what} (storage: ephemeral)", hint)
+        hint = f"components.{name}.storage.kind: {'host' if raw_exec else 'dynamic'} keeps it"
+        yield Finding(Severity.WARNING, name, f"{what} (storage: ephemeral)", hint)
     elif storage.kind == "host" and job and not is_system(job):
-        able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, spec))]
-        if len(able) > nodes_wanted(config, spec):
+        able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, component))]
+        if len(able) > node_count(config, component):
             what = (
                 f"any of {len(able)} nodes may take it, and on another one it starts without its data (storage: host)"
             )
             hint = "narrow nomad.datacenters" + (
-                "" if raw_exec else f", or set components.{spec.name}.storage.kind: dynamic"
+                "" if raw_exec else f", or set components.{name}.storage.kind: dynamic"
             )
-            yield Finding(Severity.WARNING, spec.name, what, hint)
+            yield Finding(Severity.WARNING, name, what, hint)

@@ -13,7 +13,7 @@ from obsctl.clients.protocols import PrometheusApi
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Emit, Event
-from obsctl.stack import alert_path, components
+from obsctl.stack import alert_path
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 _WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
@@ -61,7 +61,7 @@ def wait_complete(
     emit(Event(path, "start", f"waiting {what}"))
     started = clock.monotonic()
     try:
-        wait_until(complete, timeout=timeout, failure="", hint="", interval=0.5, clock=clock)
+        wait_until(complete, timeout=timeout, what="", hint="", interval=0.5, clock=clock)
     except DeadlineExceeded:
         lines = "\n  ".join(missing)
         raise ObsctlError(
@@ -74,7 +74,7 @@ def wait_complete(
 def _components(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
     """Every instance of each is scraped. While the stack starts some are absent for a moment; that has to be over."""
     up = Counter(target["labels"].get("job") for target in prometheus.targets() if target["health"] == "up")
-    counts = {spec.name: config.count(spec.settings(config)) for spec in components.enabled(config)}
+    counts = {component.row.name: config.count(component) for component in config.enabled_components()}
     for name, count in counts.items():
         if up[name] < count:
             scraped = f" ({up[name]} of {count} instances)" if count > 1 else ""

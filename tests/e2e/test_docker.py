@@ -19,7 +19,7 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.config.schema import Config
 from obsctl.local.agents import CLIENT
-from obsctl.stack import components, storage
+from obsctl.stack import storage
 from obsctl.stack.render import render
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests import docker_images, needs
@@ -81,29 +81,28 @@ def healthy(stack: Stack) -> bool:
 
 
 def test_each_component_runs_in_its_image_as_the_user_of_the_image(stack: Stack, docker: Docker) -> None:
-    specs = components.enabled(stack.loaded.config)
+    components = stack.loaded.config.enabled_components()
     containers = running(docker)
     sidecar = containers.pop("log-links")
     assert sidecar["Config"]["User"] == "10001:10001"
-    assert sorted(containers) == sorted(spec.name for spec in specs)
-    for spec in specs:
-        container = containers[spec.name]
-        assert container["Config"]["Image"] == spec.settings(Config()).image
+    assert sorted(containers) == sorted(component.row.name for component in components)
+    for component in components:
+        name = component.row.name
+        container = containers[name]
+        assert container["Config"]["Image"] == component.image
         assert not container["HostConfig"]["Privileged"]
         assert container["HostConfig"]["NetworkMode"] == "host"
         uids = psutil.Process(container["State"]["Pid"]).uids()
-        assert set(uids) == {spec.uid}, f"{spec.name} runs as {uids}"
+        assert set(uids) == {component.row.uid}, f"{name} runs as {uids}"
 
 
 def test_everything_is_scraped(stack: Stack) -> None:
-    wanted = {spec.service for spec in components.enabled(stack.loaded.config)}
+    wanted = {component.row.name for component in stack.loaded.config.enabled_components()}
 
     def up() -> set[str]:
         return {row["metric"]["job"] for row in stack.programs.prometheus.query("up == 1")}
 
-    wait_until(
-        lambda: wanted <= up() and not stack.not_up(), timeout=30, failure="no sign of a scrape of each", hint=""
-    )
+    wait_until(lambda: wanted <= up() and not stack.not_up(), timeout=30, what="a scrape of each", hint="")
 
 
 def test_a_request_is_found_as_trace_and_log_lines(stack: Stack) -> None:
@@ -115,14 +114,14 @@ def test_a_request_is_found_as_trace_and_log_lines(stack: Stack) -> None:
         lines = {service for service, found in telemetry.log_traces(since) if found == trace}
         return services >= set(SERVICES) and lines >= set(SERVICES)
 
-    wait_until(seen, timeout=60, failure=f"no sign of trace {trace} of both services and their lines", hint="")
+    wait_until(seen, timeout=60, what=f"trace {trace} of both services and their lines", hint="")
 
 
 def test_the_agent_reads_the_logs_of_other_containers_from_nomads_folder(stack: Stack) -> None:
     """Alertmanager speaks of its start, and sends nothing by OTLP."""
     telemetry, since = Telemetry(stack), SYSTEM_CLOCK.now() - 3600
     query = '{"nomad.job"="obs-alertmanager"}'
-    wait_until(lambda: telemetry.lines(query, since), timeout=60, failure="no sign of lines of Alertmanager", hint="")
+    wait_until(lambda: telemetry.lines(query, since), timeout=60, what="lines of Alertmanager", hint="")
 
 
 def test_the_agent_sees_the_nodes_disks_by_their_names_there(stack: Stack) -> None:
@@ -187,14 +186,14 @@ def test_data_is_in_host_volumes_and_belongs_to_the_user_of_the_image(stack: Sta
 
 @pytest.mark.needs(**DYNAMIC)
 def test_what_nomad_made_for_the_logs_belongs_to_the_user_of_the_image(stack: Stack) -> None:
-    assert owners_below(stack.cluster.folder.path / "data" / CLIENT / "host_volumes") == {components.ROOT}
+    assert owners_below(stack.cluster.folder.path / "data" / CLIENT / "host_volumes") == {0}
 
 
 def test_the_stack_goes_and_comes_with_the_cluster(stack: Stack, docker: Docker) -> None:
     stack.cluster.down()
     assert docker.containers() == []
     stack.cluster.up()
-    wait_until(lambda: healthy(stack), timeout=120, interval=2, failure="no sign of every component", hint="")
+    wait_until(lambda: healthy(stack), timeout=120, interval=2, what="every component", hint="")
 
 
 def test_make_push_puts_the_image_where_it_is_told(docker: Docker, tmp_path: Path) -> None:

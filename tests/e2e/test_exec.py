@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from obsctl import assets
+from obsctl.config.components import NOBODY
 from obsctl.local import members
-from obsctl.stack import components, storage
+from obsctl.stack import storage
 from tests.agents import program
 from tests.chroots import chroots_with
 from tests.deployed import Stack, node_disks, owners_below, write_config
@@ -63,7 +64,7 @@ def test_programs_run_as_nobody_with_a_root_of_their_own(stack: Stack) -> None:
     found = [process for process in members.members(stack.cluster.folder.path) if process.name() in PROGRAMS]
     assert sorted(process.name() for process in found) == sorted(RUN)
     for process in found:
-        assert set(process.uids()) == {components.NOBODY}, f"{process.name()} runs as {process.uids()}"
+        assert set(process.uids()) == {NOBODY}, f"{process.name()} runs as {process.uids()}"
         root = Path(f"/proc/{process.pid}/root")
         assert {path.name for path in (root / "usr" / "bin").iterdir()} == set(PROGRAMS), "it sees the node's files"
 
@@ -72,4 +73,4 @@ def test_data_is_in_host_volumes_and_belongs_to_nobody(stack: Stack) -> None:
     stack.clients.nomad.stop_job("obs-alertmanager")  # it writes when it ends
     stack.run("deploy", "--yes")
     for path in stack.cluster.folder.host_volumes():
-        assert owners_below(path) == {components.NOBODY}, f"{path.name}: its files, of which there are some"
+        assert owners_below(path) == {NOBODY}, f"{path.name}: its files, of which there are some"

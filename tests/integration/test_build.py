@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import SERVERS, provide
+from obsctl.local.binaries import PROGRAMS, provide
 from obsctl.model import Event
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -46,7 +46,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def test_go_builds_what_a_release_does_not_give(toolchain: Path, environ: dict[str, str]) -> None:
     events: list[Event] = []
     found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
-    assert (found.source, found.version) == ("Go build", SERVERS["nomad"].project.built_version)
+    assert (found.source, found.version) == ("Go build", PROGRAMS["nomad"].project.built_version)
     assert found.path.read_bytes().startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe"))
     assert [event.text for event in events if event.state == "note"] == ["release: 127.0.0.1:1: Connection refused"]
     assert sorted(path.name for path in toolchain.glob("nomad/*")) == ["go.mod", "main.go"]
@@ -58,8 +58,8 @@ def test_a_build_that_fails_shows_the_compilers_words(toolchain: Path, environ: 
         provide("nomad", {}, emit=lambda event: None, environ=environ, toolchain=toolchain)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_every_server_can_be_had(name: str) -> None:
     found = provide(name, {}, emit=lambda event: None)
     assert found.path.is_file()
-    assert tuple(int(part) for part in found.version.split(".")) >= SERVERS[name].minimum
+    assert tuple(int(part) for part in found.version.split(".")) >= PROGRAMS[name].project.minimum

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from obsctl import __version__, assets
+from obsctl.config.catalog import ROWS
 from obsctl.config.schema import Config
-from obsctl.stack.components import ALL, enabled
 from tests.goldens import FOLDER, rendered
 
 pytestmark = pytest.mark.real  # it asks the package index for what obsctl depends on
@@ -62,10 +62,10 @@ def test_it_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     assert __version__ in call(installed, "--version", cwd=tmp_path)
     call(installed, "init", cwd=tmp_path)
     assert (tmp_path / "obsctl.yaml").is_file()
-    assert f"valid: {len(enabled(Config()))} jobs" in call(installed, "validate", cwd=tmp_path)
+    assert f"valid: {len(Config().enabled_components())} jobs" in call(installed, "validate", cwd=tmp_path)
     call(installed, "render", "-o", "out", cwd=tmp_path)
     jobs = {file.name for file in (tmp_path / "out" / "jobs").iterdir()}
-    assert jobs == {f"obs-{spec.name}.nomad.hcl" for spec in ALL if not spec.demo}
+    assert jobs == {f"obs-{row.name}.nomad.hcl" for row in ROWS.values() if not row.demo}
 
 
 def test_what_it_renders_is_what_the_checkout_renders(installed: Path, tmp_path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from obsctl.config.catalog import ROWS
 from obsctl.config.schema import Config
-from obsctl.stack import components
 from obsctl.stack.addresses import addresses
 from tests.world import World, config
 
 
 def test_everything_that_can_be_had_has_a_line_that_says_what_it_is() -> None:
     found = addresses(Config.model_validate({"demo": {"enabled": True}}), World().consul)
-    assert [item.name for item in found] == [*(spec.name for spec in components.ALL), "nomad", "consul"]
+    assert [item.name for item in found] == [*ROWS, "nomad", "consul"]
     assert [item.name for item in found if not item.what] == []
 
 

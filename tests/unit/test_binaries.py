@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import SERVERS, Search, find, obtain, provide, search
+from obsctl.local.binaries import PROGRAMS, Search, find, obtain, provide, search
 from obsctl.local.folder import Folder
 from obsctl.model import Event
 from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, VERSIONS, ReleaseSite, install
@@ -33,7 +33,7 @@ def environ(tmp_path: Path, site: ReleaseSite) -> dict[str, str]:
     return {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        **{server.project.publisher.mirror: site.url for server in SERVERS.values()},
+        **{server.project.publisher.mirror: site.url for server in PROGRAMS.values()},
     }
 
 
@@ -72,7 +72,7 @@ def with_fake_go(tmp_path: Path) -> Path:
     ],
 )
 def test_version_as_programs_tell_it(name: str, output: str, version: tuple[int, int, int] | None) -> None:
-    assert SERVERS[name].parse_version(output) == version
+    assert PROGRAMS[name].parse_version(output) == version
 
 
 def test_configured_path_comes_first(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -245,7 +245,7 @@ def test_without_a_release_go_builds(tmp_path: Path, environ: dict[str, str], si
     toolchain = with_fake_go(tmp_path)
     events = Events()
     found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
-    assert (found.source, found.version) == ("Go build", SERVERS["nomad"].project.built_version)
+    assert (found.source, found.version) == ("Go build", PROGRAMS["nomad"].project.built_version)
     assert events.notes() == [f"release: {site.url}/{NOMAD_SUMS} answers 404 Not Found"]
     assert find_again(environ, toolchain) == ("cache", found.path)
 

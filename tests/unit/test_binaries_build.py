@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.local.build import GoBuild
 from obsctl.local.processes import is_alive
-from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
 from obsctl.local.supervised import supervised
 from obsctl.model import Event
@@ -41,7 +41,7 @@ def build(tmp_path: Path, name: str, go: str) -> GoBuild:
     modules.mkdir(parents=True)
     (modules / "go.mod").write_text("module x\n")
     environ = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
-    return GoBuild(SERVERS[name].project, PLATFORM, tmp_path / "toolchain", environ)
+    return GoBuild(PROGRAMS[name].project, PLATFORM, tmp_path / "toolchain", environ)
 
 
 def scratch(tmp_path: Path) -> Path:
@@ -59,7 +59,7 @@ def test_what_go_is_told(tmp_path: Path) -> None:
         "-buildvcs=false",
         "-trimpath",
         "-ldflags",
-        f"-s -w -X github.com/prometheus/common/version.Version={SERVERS['prometheus'].project.built_version}",
+        f"-s -w -X github.com/prometheus/common/version.Version={PROGRAMS['prometheus'].project.built_version}",
         "-o",
         f"{programs}/",
         "github.com/prometheus/prometheus/cmd/prometheus",
@@ -121,7 +121,7 @@ def test_without_go(tmp_path: Path) -> None:
 
 
 def test_without_modules(tmp_path: Path) -> None:
-    made = GoBuild(SERVERS["nomad"].project, PLATFORM, tmp_path, {"PATH": "/usr/bin"})
+    made = GoBuild(PROGRAMS["nomad"].project, PLATFORM, tmp_path, {"PATH": "/usr/bin"})
     with pytest.raises(SourceFailed, match="this installation has no "):
         made.make(scratch(tmp_path), lambda event: None)
 
@@ -130,7 +130,7 @@ def test_it_says_how_long_it_has_been_at_it(tmp_path: Path) -> None:
     events: list[Event] = []
     build(tmp_path, "nomad", "#!/bin/sh\n").make(scratch(tmp_path), events.append)
     assert [event.state for event in events][:2] == ["start", "progress"]
-    assert f"a first build takes about {SERVERS['nomad'].project.build_time}" in events[0].text
+    assert f"a first build takes about {PROGRAMS['nomad'].project.build_time}" in events[0].text
     assert events[1].text == "building, 0 s"
 
 
@@ -144,7 +144,7 @@ def start_slow_build(tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil
         "OBSCTL_RELEASES_HASHICORP": "http://127.0.0.1:1",
     }
     obsctl = start_provide("nomad", environ, made.toolchain)
-    wait_until(pids.exists, timeout=30, failure="no sign of the start of go", hint="", interval=0.02)
+    wait_until(pids.exists, timeout=30, what="the start of go", hint="", interval=0.02)
     return obsctl, [psutil.Process(int(pid)) for pid in pids.read_text().split()]
 
 
@@ -176,9 +176,9 @@ def test_an_interrupt_while_go_is_being_started_ends_it_too(
 
     def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         started.append(popen(*arguments, **options))
-        wait_until((tmp_path / "pids").exists, timeout=30, failure="no sign of the start of go", hint="", interval=0.02)
+        wait_until((tmp_path / "pids").exists, timeout=30, what="the start of go", hint="", interval=0.02)
         signal.pthread_kill(other_thread.ident or 0, signal.SIGINT)
-        wait_until(lambda: False, timeout=30, failure="no sign of KeyboardInterrupt", hint="", interval=0.02)
+        wait_until(lambda: False, timeout=30, what="KeyboardInterrupt", hint="", interval=0.02)
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
@@ -202,13 +202,7 @@ def test_an_interrupt_at_any_line_leaves_nothing_running(tmp_path: Path, then: s
     command = [sys.executable, "-m", "tests.interrupts", str(tmp_path), then]
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert (ended.returncode, int(ended.stdout or 0) > 20) == (0, True), ended.stderr
-    wait_until(
-        lambda: not lines_alive(str(tmp_path)),
-        timeout=10,
-        failure="no sign of the end of all",
-        hint="",
-        interval=0.05,
-    )
+    wait_until(lambda: not lines_alive(str(tmp_path)), timeout=10, what="the end of all", hint="", interval=0.05)
 
 
 def lines_alive(mark: str) -> list[str]:
@@ -242,7 +236,7 @@ def wait_for_end(process: psutil.Process) -> None:
     wait_until(
         lambda: not is_alive(process),
         timeout=10,
-        failure=f"no sign of the end of {process}",
+        what=f"the end of {process}",
         hint="",
         interval=0.02,
     )

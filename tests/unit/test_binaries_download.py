@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import Interrupted
 from obsctl.local.download import CHUNK, Release, Timeouts
-from obsctl.local.servers import SERVERS
 from obsctl.local.source import SourceFailed
 from obsctl.model import Event
 from tests.ports import free_port
@@ -40,7 +40,7 @@ def site() -> Iterator[ReleaseSite]:
 
 
 def release(base: str, name: str = "nomad", read: float = 30.0) -> Release:
-    return Release(SERVERS[name].project, PLATFORM, base, Timeouts(connect=5.0, read=read))
+    return Release(PROGRAMS[name].project, PLATFORM, base, Timeouts(connect=5.0, read=read))
 
 
 def failure(release: Release, scratch: Path) -> str:

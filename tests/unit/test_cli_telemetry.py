@@ -54,7 +54,7 @@ class TestOpen:
         ran = obsctl("open")
         assert ran.code == 0
         assert [line.split("  ")[0] for line in ran.out.splitlines()] == [
-            "COMPONENT", "alert-sink", "warden", "alertmanager", "prometheus", "checkout", "otlp-metrics",
+            "COMPONENT", "alert-sink", "warden", "prometheus", "alertmanager", "checkout", "otlp-metrics",
             "nomad", "consul",
         ]  # fmt: skip
         assert "prometheus    http://127.0.0.1:9090/        passing      metrics, targets and rules" in ran.out

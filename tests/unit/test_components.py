@@ -8,35 +8,39 @@ import pytest
 
 from obsctl import __version__
 from obsctl.assets import shipped
-from obsctl.stack import components, storage
+from obsctl.config.catalog import ROWS, Components
+from obsctl.config.components import OWN_UID
+from obsctl.config.demo import Demo
+from obsctl.stack import storage
 from tests.world import DEMO, config
-
-
-def names(specs: tuple[components.ComponentSpec, ...]) -> list[str]:
-    return [spec.name for spec in specs]
 
 
 def test_one_service_of_the_demo_can_be_left_out() -> None:
     without = config(demo={"enabled": True, "traffic": {"enabled": False}})
-    assert "traffic" not in names(components.enabled(without))
+    assert "traffic" not in {component.row.name for component in without.enabled_components()}
+
+
+def test_the_key_of_each_is_the_name_in_its_row() -> None:
+    keys = {field.alias or name for name, field in Components.model_fields.items()}
+    keys |= {field.alias or name for name, field in Demo.model_fields.items()}
+    assert keys >= set(ROWS)
 
 
 def test_each_is_listed_after_what_it_needs_and_has_a_template() -> None:
     """So a plan shows them in this order, and none waits for one that waits for it."""
     seen: set[str] = set()
-    for spec in components.ALL:
-        assert set(spec.needs) <= seen
-        assert (shipped() / "jobs" / spec.template).is_file()
-        seen.add(spec.name)
+    for row in ROWS.values():
+        assert set(row.needs) <= seen
+        assert (shipped() / "jobs" / ("demo" if row.demo else "") / f"{row.name}.nomad.hcl.j2").is_file()
+        seen.add(row.name)
 
 
 @pytest.mark.parametrize(
     ("driver", "owner"), [("docker", 10001), ("podman", 10001), ("exec", 65534), ("raw_exec", None)]
 )
 def test_who_writes_its_data(driver: str, owner: int | None) -> None:
-    sink = components.named("alert-sink")
-    assert sink.owner(config(driver=driver)) == owner
-    assert sink.owner(config(components={"alert-sink": {"driver": driver}})) == owner
+    for wanted in (config(driver=driver), config(components={"alert-sink": {"driver": driver}})):
+        assert wanted.owner_of(wanted.components.alert_sink) == owner
 
 
 def test_host_volumes_are_those_of_components_with_data_that_are_no_programs_of_the_node() -> None:
@@ -50,12 +54,12 @@ def test_host_volumes_are_those_of_components_with_data_that_are_no_programs_of_
 
 
 def test_each_has_settings_of_its_own() -> None:
-    assert len({spec.settings(DEMO).port for spec in components.ALL}) == len(components.ALL)
+    assert len({component.port for component in DEMO.all_components()}) == len(ROWS)
 
 
 def test_obsctls_own_image_is_the_one_that_make_images_builds() -> None:
     root = Path(__file__).parents[2]
-    assert f"USER {components.OWN_UID}:{components.OWN_UID}" in (root / "Dockerfile").read_text().splitlines()
+    assert f"USER {OWN_UID}:{OWN_UID}" in (root / "Dockerfile").read_text().splitlines()
     assert "IMAGE := obsctl/obsctl:$(VERSION)" in (root / "Makefile").read_text().splitlines()
-    own = {image for spec in components.ALL if "obsctl/" in (image := spec.settings(DEMO).image)}
+    own = {component.image for component in DEMO.all_components() if component.command == "obsctl"}
     assert own == {f"obsctl/obsctl:{__version__}"}

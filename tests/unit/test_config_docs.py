@@ -10,9 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from obsctl.config import keys
-from obsctl.config.components import Component, Replicated, Sampling
+from obsctl.config.components import Component, Replicated
 from obsctl.config.durations import format_duration
 from obsctl.config.schema import PROFILES, Config
+from obsctl.config.telemetry import Sampling
 from obsctl.config.timing import Timing
 from obsctl.config.written import as_document
 

@@ -9,11 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.config.durations import format_duration
-from obsctl.config.faults import validate
 from obsctl.config.keys import ANY, kind_at, paths
 from obsctl.config.located import Located, Place, entries, merge, nearest, parse
-from obsctl.config.schema import SERVERS, Config
+from obsctl.config.problems import validate
+from obsctl.config.schema import Config
 from obsctl.config.written import as_document, as_yaml
 
 ROOT = Path("/root-of-config")
@@ -139,7 +140,7 @@ configs = some(
     ),
     drills=some(margin=durations, journal_dir=texts),
     demo=some(enabled=st.booleans(), requests_per_second=st.floats(0.1, 100)),
-    servers=st.dictionaries(st.sampled_from(SERVERS), texts),
+    servers=st.dictionaries(st.sampled_from(list(PROGRAMS)), texts),
 )
 
 

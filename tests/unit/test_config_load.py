@@ -247,7 +247,7 @@ servers: {promethius: x}
         "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
         'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',
         "obsctl.yaml:22 servers.promethius: no such program; there are nomad, consul, prometheus, promtool, "
-        "alertmanager, amtool, jaeger, victoria-logs, otelcol",
+        "otelcol, jaeger, alertmanager, amtool, victoria-logs",
     ]
 
 

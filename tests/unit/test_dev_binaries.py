@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from obsctl.cli.app import App
 from obsctl.cli.dev_binaries import binaries
+from obsctl.config.catalog import PROGRAMS
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
-from obsctl.local.servers import SERVERS
 from obsctl.ui import Ui
 from tests.release_site import VERSION_LINES, VERSIONS, install
 
@@ -24,7 +24,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for server in SERVERS.values():
+    for server in PROGRAMS.values():
         monkeypatch.setenv(server.project.publisher.mirror, "http://127.0.0.1:1")
 
 
@@ -56,9 +56,9 @@ def test_check_lists_all_and_fails_for_what_is_missing(tmp_path: Path) -> None:
         {"name": "nomad", "path": str(tmp_path / "bin" / "nomad"), "version": VERSIONS["nomad"], "source": "PATH"},
         {"name": "consul", "path": None, "version": None, "source": None},
     ]
-    assert [server["name"] for server in document["servers"]] == list(SERVERS)
+    assert [server["name"] for server in document["servers"]] == list(PROGRAMS)
     assert result.return_value == 1
-    assert f"Not there yet: {', '.join(name for name in SERVERS if name != 'nomad')}" in result.stderr
+    assert f"Not there yet: {', '.join(name for name in PROGRAMS if name != 'nomad')}" in result.stderr
     assert not (tmp_path / "cache").exists()
 
 

@@ -17,7 +17,7 @@ import pytest
 from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.components import VictoriaLogs
+from obsctl.config.catalog import VictoriaLogs
 from obsctl.config.secrets import Secret
 from obsctl.doctor import volumes
 from obsctl.doctor.checks import CHECKS, examine

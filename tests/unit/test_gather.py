@@ -15,14 +15,14 @@ import pytest
 import requests
 
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import SERVERS
+from obsctl.local.binaries import PROGRAMS
 from obsctl.local.gather import gathering
 from obsctl.local.processes import is_alive
 from obsctl.model import Event
 from obsctl.wait import wait_until
 from tests.release_site import VERSION_LINES, install
 
-NAMES = tuple(SERVERS)
+NAMES = tuple(PROGRAMS)
 MARK = "OBSCTL_TEST_GATHER"
 # Builds a project when it is told to go on, and writes down in which order it was asked.
 GO = """#!/bin/sh
@@ -40,7 +40,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """One that reaches no release, has no server, and whose go builds a project when told to."""
     install(tmp_path / "bin", "go", "").write_text(GO.format(folder=tmp_path))
     (tmp_path / "order").touch()
-    for server in SERVERS.values():
+    for server in PROGRAMS.values():
         project = server.project
         install(tmp_path / "programs" / project.name, server.name, VERSION_LINES[server.name])
         (tmp_path / "toolchain" / project.name).mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         MARK: str(tmp_path),
-        **{server.project.publisher.mirror: "http://127.0.0.1:1" for server in SERVERS.values()},
+        **{server.project.publisher.mirror: "http://127.0.0.1:1" for server in PROGRAMS.values()},
     }
 
 
@@ -68,7 +68,7 @@ def alive(tmp_path: Path) -> list[psutil.Process]:
 
 
 def wait_for(probe: object, what: str) -> None:
-    wait_until(probe, timeout=30, failure=f"no sign of {what}", hint="", interval=0.02)  # type: ignore[arg-type]
+    wait_until(probe, timeout=30, what=what, hint="", interval=0.02)  # type: ignore[arg-type]
 
 
 def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, machine: dict[str, str]) -> None:
@@ -81,9 +81,9 @@ def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, m
         assert coming.found("nomad").path.name == "nomad"
         assert coming.found("consul").source == "Go build"
         wait_for(lambda: len(begun(tmp_path)) == 4, "the next two")
-        let(tmp_path, *(server.project.name for server in SERVERS.values()))
+        let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
         assert {coming.found(name).path.name for name in NAMES} == set(NAMES)
-    assert len(begun(tmp_path)) == len({server.project.name for server in SERVERS.values()})
+    assert len(begun(tmp_path)) == len({server.project.name for server in PROGRAMS.values()})
 
 
 def test_what_is_not_there_at_the_end_of_the_block_is_given_up(tmp_path: Path, machine: dict[str, str]) -> None:
@@ -132,7 +132,7 @@ def test_a_host_that_cannot_be_reached_is_not_tried_for_each_project(
         return get(url, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(requests, "get", counted)
-    let(tmp_path, *(server.project.name for server in SERVERS.values()))
+    let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
     with gathering(NAMES, {}, emit=print, environ=machine, toolchain=tmp_path / "toolchain") as coming:
         for name in NAMES:
             coming.found(name)
@@ -160,6 +160,6 @@ def test_an_interrupt_at_any_moment_leaves_nothing(
         wait_until(
             lambda: not any(is_alive(process) for process in alive(tmp_path)),
             timeout=5,
-            failure=f"no sign of the end of all after an interrupt at {moment:.2f} s",
+            what=f"the end of all after an interrupt at {moment:.2f} s",
             hint="",
         )

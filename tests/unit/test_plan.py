@@ -34,7 +34,7 @@ def test_the_order_is_variables_content_then_jobs_each_after_what_it_needs(world
     kinds = [change.kind for change in made.changes]
     assert kinds == sorted(kinds, key=["variable", "content", "job"].index)
     jobs = [change.name for change in made.changes if change.step is Step.JOBS]
-    assert jobs == ["obs-alert-sink", "obs-warden", "obs-alertmanager", "obs-prometheus"]
+    assert jobs == ["obs-alert-sink", "obs-warden", "obs-prometheus", "obs-alertmanager"]
 
 
 def test_rules_that_watch_the_jobs_come_after_them_and_go_before_anything_is_stopped(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from obsctl.errors import ObsctlError
-from obsctl.stack.render import Content, Rendered, receiver_secrets, render
+from obsctl.stack.render import Content, Rendered, render
 from obsctl.state import private_cache
 from tests.world import DEMO, NOWHERE, config
 
@@ -35,8 +35,8 @@ def test_it_renders_jobs_content_and_secrets_in_a_fixed_order() -> None:
     assert [job.job_id for job in rendered.jobs] == [
         "obs-alert-sink",
         "obs-warden",
-        "obs-alertmanager",
         "obs-prometheus",
+        "obs-alertmanager",
     ]
     keys = [item.key for item in rendered.content]
     assert keys == sorted(keys)
@@ -129,7 +129,7 @@ def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> No
 def test_each_receiver_has_a_file_for_each_of_its_secrets() -> None:
     chat = {"name": "team-chat", "slack": {"api_url": "env:S", "channel": "#a"}, "webhook": {"url": "env:W"}}
     wanted = config(alerting={"receivers": [chat]})
-    assert receiver_secrets(wanted) == {"team_chat_slack_api_url": "env:S", "team_chat_webhook_url": "env:W"}
+    assert wanted.alerting.secrets() == {"team_chat_slack_api_url": "env:S", "team_chat_webhook_url": "env:W"}
     rendered = render(wanted, NOWHERE)
     settings = yaml.safe_load(content(rendered, "obsctl/obs/config/alertmanager.yml"))
     receiver = next(each for each in settings["receivers"] if each["name"] == "team-chat")

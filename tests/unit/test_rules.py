@@ -50,7 +50,7 @@ def test_a_profile_scales_what_is_written_for_standard(profile: str, pending: st
 
 
 def test_the_standard_profile_changes_nothing() -> None:
-    kept = yaml.safe_load((SHIPPED / "demo.yml").read_text())["groups"][0]
+    kept = yaml.safe_load((SHIPPED / "hello-service.yml").read_text())["groups"][0]
     assert groups(config(demo={"enabled": True}))["demo"] == kept
 
 

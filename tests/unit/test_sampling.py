@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from obsctl.config.components import Sampling
+from obsctl.config.telemetry import Sampling
 from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
 from tests.world import NOWHERE, config

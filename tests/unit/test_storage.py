@@ -75,7 +75,9 @@ class TestDynamicVolumes:
 
     def test_one_that_never_becomes_ready_is_told(self, world: World) -> None:
         world.nomad.volumes = lambda: []  # type: ignore[method-assign]
-        with pytest.raises(ApplyFailed, match="the volume obs-prometheus on node-1 was not ready within") as caught:
+        with pytest.raises(
+            ApplyFailed, match="obs-prometheus on node-1: a volume that is ready did not happen"
+        ) as caught:
             world.deploy(DYNAMIC)
         assert "nomad volume status -type host" in caught.value.hint
 
@@ -101,8 +103,8 @@ class TestDynamicVolumes:
         both = {name: {"storage": {"kind": "dynamic"}} for name in ("prometheus", "alertmanager", "alert-sink")}
         assert set(volumes(world, config(components=both))) == {
             "obs-alert-sink on node-1",
-            "obs-alertmanager on node-2",
-            "obs-prometheus on node-1",
+            "obs-alertmanager on node-1",
+            "obs-prometheus on node-2",
         }
 
     def test_with_only_some_components_no_other_volume_is_made(self, world: World) -> None:

@@ -11,7 +11,6 @@ from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config, parse_duration
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
-from obsctl.stack import components
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.stack.verify import wait_wired
 from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrograms, FakePrometheus, FakeSink
@@ -34,7 +33,7 @@ class Wired:
             self.consul.put(item.key, item.value.encode())
         self.prometheus.groups = [loaded(item) for item in rules]
         self.prometheus.active_targets = [
-            {"labels": {"job": spec.name}, "health": "up"} for spec in components.enabled(wanted)
+            {"labels": {"job": component.row.name}, "health": "up"} for component in wanted.enabled_components()
         ]
         self.sink.deliver("Watchdog")
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""What becomes of log lines on their way, and a store for them that is there already."""
+"""What becomes of log lines and traces on their way, and a store for lines that is there already."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from obsctl.config.durations import Positive, within
 from obsctl.config.patterns import Pattern
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Clash, Misfit, Shape, Strict
@@ -25,15 +26,19 @@ DatasourceUid = Annotated[str, Shape(r"[^\s\"'\\$]+", "must be one word without 
 class Logs(Strict):
     """What becomes of log lines on their way."""
 
-    endpoint: Endpoint | None = Field(default=None, examples=["https://loki.example.org/otlp"])
+    endpoint: Endpoint | None = None
     """A log store that is there already, instead of VictoriaLogs: gateways send lines to `/v1/logs` below this address,
     by OTLP over HTTP."""
-    headers: dict[HeaderName, SecretRef] = Field(default={}, examples=[{"X-Scope-OrgID": "env:LOGS_TENANT"}])
+    headers: dict[HeaderName, SecretRef] = Field(default={})
     """Headers of these requests, such as a tenant or a token; the values as references."""
-    grafana_datasource: DatasourceUid | None = Field(default=None, examples=["loki"])
+    grafana_datasource: DatasourceUid | None = None
     """The uid of the datasource that reads that store in Grafana, for the way from a trace to its lines."""
-    redact: tuple[Pattern, ...] = Field(default=(), examples=[[r"password=\S+"]])
+    redact: tuple[Pattern, ...] = ()
     """Patterns (RE2) of what no line may hold: each agent puts *** in its place before a line leaves the node."""
+
+    def secrets(self) -> dict[str, SecretRef]:
+        """Item of the gateways' Nomad Variable -> reference, of each header in the order of their names."""
+        return {f"logs_header_{number}": self.headers[name] for number, name in enumerate(sorted(self.headers))}
 
     @model_validator(mode="after")
     def _is_of_another_store(self) -> Logs:
@@ -41,3 +46,16 @@ class Logs(Strict):
         if given and self.endpoint is None:
             raise Clash(*(Misfit((name,), "is of the store at logs.endpoint, and there is none") for name in given))
         return self
+
+
+class Sampling(Strict):
+    """Which traces Jaeger gets. Each trace is judged as a whole; one reason to keep it is enough."""
+
+    keep: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=100)] = 10.0
+    """Percent of the traces that nothing else keeps."""
+    errors: bool = True
+    """Keeps every trace in which a span has failed."""
+    slower_than: Positive | None = None
+    """Keeps every trace that took at least this long."""
+    wait: Annotated[Positive, within(1.0, 60.0)] = 10.0
+    """How long a trace is waited for from its first span on, until it is judged; 1s to 1m."""

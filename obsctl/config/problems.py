@@ -18,7 +18,7 @@ from obsctl.model import Finding, Severity
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-Fault = tuple[KeyPath, str]
+Problem = tuple[KeyPath, str]
 _WORDS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -39,28 +39,28 @@ _WORDS = {
 }
 
 
-def validate(document: Mapping[str, object], root: Path) -> Config | list[Fault]:
-    """The config, or every fault. root: the folder of obsctl.yaml.
+def validate(document: Mapping[str, object], root: Path) -> Config | list[Problem]:
+    """The config, or every problem. root: the folder of obsctl.yaml.
 
-    Values that do not fit together are looked for also where others are at fault: these are left out then, and
+    Values that do not fit together are looked for also where others are wrong: these are left out then, and
     what would not fit to their defaults is not counted.
     """
     try:
         return Config.model_validate(document, context={"root": str(root)})
     except ValidationError as error:
-        faults = list(_alone(error)) + [(misfit.path, misfit.words) for misfit in _misfits(error)]
-    at_fault = {path[:2] for path, _ in faults}
+        problems = list(_alone(error)) + [(misfit.path, misfit.words) for misfit in _misfits(error)]
+    wrong = {path[:2] for path, _ in problems}
     try:
-        Config.model_validate(_without(document, at_fault), context={"root": str(root)})
+        Config.model_validate(_without(document, wrong), context={"root": str(root)})
     except ValidationError as error:
-        more = [misfit for misfit in _misfits(error) if not {misfit.path[:2], misfit.other[:2]} & at_fault]
-        faults += [(misfit.path, misfit.words) for misfit in more]
-    return faults
+        more = [misfit for misfit in _misfits(error) if not {misfit.path[:2], misfit.other[:2]} & wrong]
+        problems += [(misfit.path, misfit.words) for misfit in more]
+    return problems
 
 
-def findings(faults: Iterable[Fault], document: Located) -> list[Finding]:
-    """Each fault with the file and line, or the variable, that it came from; in the order of the lines."""
-    placed = [(nearest(document, path), path, words) for path, words in faults]
+def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
+    """Each problem with the file and line, or the variable, that it came from; in the order of the lines."""
+    placed = [(nearest(document, path), path, words) for path, words in problems]
     placed.sort(key=lambda each: (each[0].source, each[0].line or 0))
     return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
 
@@ -77,7 +77,7 @@ def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, A
     return kept
 
 
-def _alone(error: ValidationError) -> Iterator[Fault]:
+def _alone(error: ValidationError) -> Iterator[Problem]:
     """The values that are wrong by themselves."""
     for details in _details(error):
         if not isinstance(_cause(details), Clash):
@@ -101,7 +101,7 @@ def _cause(details: ErrorDetails) -> object:
 
 
 def _path(details: ErrorDetails) -> KeyPath:
-    """A free key that is itself at fault is reported by pydantic one step below it."""
+    """A free key that is itself wrong is reported by pydantic one step below it."""
     path = details["loc"]
     return path[:-1] if path and path[-1] == "[key]" else path
 
