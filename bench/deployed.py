@@ -87,7 +87,7 @@ class Deployed:
             return not left
 
         try:
-            wait_until(all_hold, timeout=180, what=what, hint="")
+            wait_until(all_hold, timeout=180, failure=f"no sign of {what}", hint="")
         except DeadlineExceeded as error:
             sys.exit(f"{error.message}: {', '.join(left)}")
 

@@ -87,7 +87,7 @@ def _rate(program: Path, line: str, config: dict[str, Any]) -> float:
         environ = {**os.environ, **TASK, "NOMAD_ALLOC_DIR": name, "DATA_DIR": f"{name}/data"}
         process = subprocess.Popen([program, f"--config={folder}/agent.yml"], env=environ, stderr=subprocess.DEVNULL)
         try:
-            wait_until(lambda: _read() >= LINES, timeout=300, what="every line", hint="", interval=0.1)
+            wait_until(lambda: _read() >= LINES, timeout=300, failure="no sign of every line", hint="", interval=0.1)
             spent = psutil.Process(process.pid).cpu_times()
         finally:
             process.terminate()

@@ -113,7 +113,7 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: C
         return False
 
     try:
-        wait_until(acquired, timeout=DELAY_AFTER_DEATH, what="", hint="", clock=clock)
+        wait_until(acquired, timeout=DELAY_AFTER_DEATH, failure="", hint="", clock=clock)
     except DeadlineExceeded:
         raise Locked(
             f"stack {stack} is locked, but nobody holds the lock {names.lock_key(stack)} in Consul",

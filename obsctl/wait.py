@@ -41,7 +41,7 @@ def wait_until(
     probe: Callable[[], T | None],
     *,
     timeout: float,
-    what: str,
+    failure: str,
     hint: str,
     interval: float = 0.25,
     clock: Clock = SYSTEM_CLOCK,
@@ -49,8 +49,8 @@ def wait_until(
     """Call `probe` every `interval` seconds until it returns something true, and return that.
 
     timeout: seconds. The probe is called at least once, and once more at the deadline itself.
-    Raises DeadlineExceeded("{what} ... within N s"); what the probe raises passes through, which is
-    also how a caller stops the wait early.
+    failure: what to say when it does not, as the beginning of a sentence: "Nomad did not answer" (within 60 s).
+    Raises DeadlineExceeded with that sentence. What the probe raises passes through, so a probe can end the wait.
     """
     deadline = clock.monotonic() + timeout
     while True:
@@ -59,5 +59,5 @@ def wait_until(
             return value
         remaining = deadline - clock.monotonic()
         if remaining <= 0:
-            raise DeadlineExceeded(f"{what} did not happen within {timeout:g} s", hint=hint)
+            raise DeadlineExceeded(f"{failure} within {timeout:g} s", hint=hint)
         clock.sleep(min(interval, remaining))

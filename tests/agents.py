@@ -58,7 +58,13 @@ def until_it_answers(probe: Callable[[], object], folder: Path) -> None:
         except ApiError:
             return False
 
-    wait_until(answers, timeout=30, interval=0.1, what="the program's first answer", hint=f"read the log in {folder}")
+    wait_until(
+        answers,
+        timeout=30,
+        interval=0.1,
+        failure="no sign of the program's first answer",
+        hint=f"read the log in {folder}",
+    )
 
 
 def answers(page: str) -> bool:

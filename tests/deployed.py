@@ -96,7 +96,13 @@ class Stack:
         for old in self._journals():
             old.unlink()
         process = self.start("drill", "stop", "response-service", "--yes", *options)
-        wait_until(lambda: until in self._recorded(), timeout=120, interval=0.02, what=f"the record {until}", hint="")
+        wait_until(
+            lambda: until in self._recorded(),
+            timeout=120,
+            interval=0.02,
+            failure=f"no sign of the record {until}",
+            hint="",
+        )
         return process
 
     def _journals(self) -> list[Path]:
@@ -135,7 +141,9 @@ class Stack:
         return [f"{finding.where}: {finding.what}" for finding in found]
 
     def wait_steady(self, service: str = "response-service") -> None:
-        wait_until(lambda: not self.not_steady(service), timeout=90, what="the stack to be steady", hint="")
+        wait_until(
+            lambda: not self.not_steady(service), timeout=90, failure="no sign of the stack to be steady", hint=""
+        )
 
 
 def write_config(
@@ -182,4 +190,4 @@ def node_disks(stack: Stack) -> dict[str, float]:
         text = requests.get(page, timeout=10).text
         return {name: float(used) for name, used in re.findall(_USED, text)}
 
-    return wait_until(found, timeout=60, what="the node's disks in the metrics", hint="")
+    return wait_until(found, timeout=60, failure="no sign of the node's disks in the metrics", hint="")

@@ -85,7 +85,9 @@ def running_daemon(argv: list[str], folder: Path, docker: Docker) -> Iterator[No
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
-        wait_until(lambda: _check(process, folder) and docker.answers(), timeout=60, what="dockerd", hint="")
+        wait_until(
+            lambda: _check(process, folder) and docker.answers(), timeout=60, failure="no sign of dockerd", hint=""
+        )
         yield
     finally:
         if process.poll() is None:
@@ -94,7 +96,9 @@ def running_daemon(argv: list[str], folder: Path, docker: Docker) -> Iterator[No
                 docker.run("rm", "--force", "--volumes", container, code=None)
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
-        wait_until(lambda: not _processes(folder), timeout=30, what="the end of Docker's processes", hint="")
+        wait_until(
+            lambda: not _processes(folder), timeout=30, failure="no sign of the end of Docker's processes", hint=""
+        )
         for partition in psutil.disk_partitions(all=True):  # the network namespace of containers that use the host's
             if Path(partition.mountpoint).is_relative_to(folder):
                 subprocess.run(["umount", partition.mountpoint], check=True)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.drills import experiment, target
-from obsctl.drills.faults import FAULTS
+from obsctl.drills.faults import Scrape
 from obsctl.drills.forecast import forecast
 from obsctl.drills.journal import Journal, read
 from obsctl.drills.recipes import Recipe
@@ -199,6 +199,7 @@ class DrillWorld:
             alertmanager=AlertmanagerReplicas(self.alertmanager_replicas),
             sink=self.watched("sink"), heartbeat=10, emit=self.emit, interrupted=lambda: self.interrupted,
         )  # fmt: skip
+        self.cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
         self.lease = Lease(self.consul.create_session("drill", ttl=10))
         self.experiment = experiment.load("stop", SERVICE)
         self.journal = None
@@ -222,8 +223,7 @@ class DrillWorld:
 
     def start_warden(self):
         self.registry = CollectorRegistry()
-        cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
-        self.warden = Warden(cluster, self.registry)
+        self.warden = Warden(self.cluster, self.registry)
         self.warden_lives = True
         self.clock.after(1, self._warden_turn)
 
@@ -239,7 +239,7 @@ class DrillWorld:
     def drill(self, **options):
         """A drill with its journal, ready to run."""
         found = self.target()
-        prediction = forecast(found.settings, vanishes=FAULTS["stop"].vanishes)
+        prediction = forecast(found.settings, Scrape.VANISHES)
         flags = os.O_CREAT | os.O_EXCL
         self.journal = WatchedJournal(self.folder / f"{DRILL_ID}.jsonl", flags, [], self.clock)
         self.journal.world = self
@@ -259,8 +259,8 @@ class DrillWorld:
         """A revert recipe for the job as it runs, held by our session."""
         job, now = self.nomad.job(JOB_ID), self.clock.now()
         made = Recipe(
-            drill=DRILL_ID, stack=STACK, fault="stop", service=SERVICE, job_id=JOB_ID, version=job["Version"], job=job,
-            session=self.lease.session, created_at=now, deadline=now + 120,
+            drill=DRILL_ID, stack=STACK, fault="stop", service=SERVICE, session=self.lease.session, created_at=now,
+            deadline=now + 120, data={"job": job},
         )  # fmt: skip
         return replace(made, **changes)
 

@@ -47,7 +47,7 @@ class Program:
             assert self.process.poll() is None, self.log.read_text()
             return answers(self.url + path)
 
-        wait_until(answered, timeout=30, what=f"{self.url}{path}", hint=str(self.log), interval=0.05)
+        wait_until(answered, timeout=30, failure=f"no sign of {self.url}{path}", hint=str(self.log), interval=0.05)
 
     def get(self, path):
         return requests.get(self.url + path, timeout=10)

@@ -10,7 +10,7 @@ from obsctl.clients.jaeger_api import JaegerClient
 from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi, LogsApi
-from tests.agents import listens, program, running, until_it_answers
+from tests.agents import answers, listens, program, running, until_it_answers
 from tests.ports import free_port
 
 JAEGER = """
@@ -53,5 +53,5 @@ def running_logs(folder: Path) -> Iterator[LogsApi]:
     argv = [program("victoria-logs"), f"-httpListenAddr=127.0.0.1:{http}", "-storageDataPath=data", "-defaultMsgValue="]
     with running(argv, folder):
         logs = LogsClient(endpoint("victorialogs", f"http://127.0.0.1:{http}"))
-        until_it_answers(logs.ready, folder)
+        until_it_answers(lambda: answers(f"{logs.address}/health"), folder)
         yield logs

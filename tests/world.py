@@ -11,7 +11,8 @@ import yaml
 from obsctl.config.schema import Components, Config
 from obsctl.config.secrets import Secret
 from obsctl.model import Event
-from obsctl.stack.apply import Applied, Tools, apply
+from obsctl.stack.apply import Applied, apply
+from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, DesiredJob, Observed, desire, observe
 from obsctl.stack.plan import Plan, plan
 from obsctl.stack.render import render

@@ -88,7 +88,8 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     Example: obsctl deploy --yes
     """
     from obsctl import lease
-    from obsctl.stack.apply import Tools, apply
+    from obsctl.stack.apply import apply
+    from obsctl.stack.health import Tools
     from obsctl.stack.plan import losses
 
     rendered = _rendered(app)

@@ -24,7 +24,21 @@ if TYPE_CHECKING:
     from obsctl.drills.world import World
 
 
-@click.group()
+class Drills(click.Group):
+    """The commands below, and one for each fault."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from obsctl.drills import faults
+
+        return [*faults.NAMES, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from obsctl.drills import faults
+
+        return _command(cmd_name) if cmd_name in faults.NAMES else super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Drills)
 def drill() -> None:
     """Inject a real fault, watch the alert go pending, firing, delivered, resolved, and put everything back.
 
@@ -35,30 +49,26 @@ def drill() -> None:
     """
 
 
-@drill.command()
-@click.argument("service")
-@click.option(
-    "--hold",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    help="Keep the fault for so long after the delivery.",
-    metavar="SECONDS",
-)
-@click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
-              help="After so long the warden puts things back, come what may; default: from the forecast.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-def stop(app: App, service: str, hold: float, deadline: float | None, dry_run: bool, yes: bool) -> int:
-    """Stop the Nomad job of SERVICE, as nomad job stop does.
-
-    Example: obsctl drill stop response-service --yes
-    """
+def _command(fault: str) -> click.Command:
+    """The command that injects this fault."""
     from obsctl.drills import experiment
-    from obsctl.drills.runner import Options
 
-    options = Options(hold=hold, margin=app.loaded.config.drills.margin, deadline=deadline)
-    return _run(app, experiment.load("stop", service), options, dry_run=dry_run, yes=yes)
+    @click.command(fault, help=f"{experiment.help_text(fault)}\n\nExample: obsctl drill {fault} response-service --yes")
+    @click.argument("service")
+    @click.option("--hold", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+                  help="Keep the fault for so long after the delivery.")  # fmt: skip
+    @click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
+                  help="After so long the warden puts things back anyway; default: from the forecast.")  # fmt: skip
+    @click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
+    @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+    @click.pass_obj
+    def command(app: App, service: str, hold: float, deadline: float | None, dry_run: bool, yes: bool) -> int:
+        from obsctl.drills.runner import Options
+
+        options = Options(hold=hold, margin=app.loaded.config.drills.margin, deadline=deadline)
+        return _run(app, experiment.load(fault, service), options, dry_run=dry_run, yes=yes)
+
+    return command
 
 
 @drill.command()
@@ -115,7 +125,7 @@ def report(app: App, drill_id: str) -> None:
 def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:
     from obsctl import lease
     from obsctl.drills import journal, report, target
-    from obsctl.drills.faults import FAULTS
+    from obsctl.drills.faults import named
     from obsctl.drills.forecast import forecast as make_forecast
     from obsctl.drills.runner import Drill
     from obsctl.drills.verdict import judge
@@ -123,15 +133,15 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
     asked_to_stop: list[int] = []
     world = _world(app, lambda: bool(asked_to_stop))
     found = target.find(experiment, world)
-    prediction = make_forecast(found.settings, vanishes=FAULTS[experiment.fault].vanishes)
+    prediction = make_forecast(found.settings, named(experiment.fault).SCRAPE)
     app.ui.say(f"{experiment.title} ({found.job_id}). Forecast from the live configuration:")
     app.ui.say(report.forecast_table(prediction))
     if dry_run:
         return _dry(app, experiment, found, prediction, world)
-    _confirm(app, found.job_id, options.total(prediction), yes)
-    command = f"drill {experiment.name} {experiment.service}"
+    _confirm(app, experiment.question, options.total(prediction), yes)
+    command = f"drill {experiment.fault} {experiment.service}"
     with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, command) as held:
-        drill_id = journal.new_id(experiment.name, experiment.service)
+        drill_id = journal.new_id(experiment.fault, experiment.service)
         book = journal.Journal.create(journal_folder(app.loaded.config), drill_id)
         try:
             Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
@@ -188,12 +198,12 @@ def _signals(app: App, received: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _confirm(app: App, job_id: str, seconds: float, yes: bool) -> None:
+def _confirm(app: App, question: str, seconds: float, yes: bool) -> None:
     if yes:
         return
     if not app.ui.is_interactive():
-        raise ObsctlError(f"this would stop {job_id}, and nobody can be asked", hint="add --yes")
-    if not click.confirm(f"Stop {job_id} for at most {seconds:.0f} s?", err=True):
+        raise ObsctlError(f"this needs an answer, and nobody can be asked: {question}", hint="add --yes")
+    if not click.confirm(f"The fault lasts at most {seconds:.0f} s. {question}", err=True):
         raise ObsctlError("not confirmed; nothing was touched", hint="run it again and answer y, or add --yes")
 
 

@@ -15,8 +15,7 @@ from obsctl import names
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.clients.protocols import NomadApi
-    from obsctl.demo.discovery import Consul
+    from obsctl.clients.protocols import ConsulApi, NomadApi
 
 Command = Callable[..., Any]
 NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
@@ -80,11 +79,11 @@ def reads_consul(command: Command) -> Command:
     )(command)
 
 
-def _consul(address: str, ca_file: str | None) -> Consul:
-    from obsctl.demo.discovery import Consul
+def _consul(address: str, ca_file: str | None) -> ConsulApi:
+    from obsctl.demo.discovery import consul_at
 
     url = address if "://" in address else f"http://{address}"
-    return Consul(url.rstrip("/"), token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
+    return consul_at(url, token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
 
 
 @serve.command(names.ALERT_SINK)

@@ -96,7 +96,7 @@ def _newest(jaeger: JaegerApi, search: Search, wait: float) -> Trace:
         return found
 
     try:
-        found = wait_until(probe, timeout=wait, what="a trace that fits", hint=_ARRIVES, interval=1.0)
+        found = wait_until(probe, timeout=wait, failure="no such trace arrived", hint=_ARRIVES, interval=1.0)
     except DeadlineExceeded:
         raise _none(jaeger, search, looked_at) from None
     return by_id(jaeger, found.trace_id, wait=wait) or found  # the newest of all is often not complete yet

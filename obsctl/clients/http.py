@@ -163,10 +163,9 @@ def _checked(token: str, key: str) -> str:
     """The token, unless it could not be sent; checked here because requests would repeat it in its error."""
     if token.isascii() and token.isprintable():
         return token
-    raise ObsctlError(
-        f"{key}.token holds characters that no token has, such as a line break",
-        hint=f"look at what {key}.token refers to",
-    )
+    name = f"{key}.token" if key else "the token"
+    what = f"{name} holds characters that no token has, such as a line break"
+    raise ObsctlError(what, hint=f"look at where {name} comes from")
 
 
 def _trust_store() -> str | bool:

@@ -25,38 +25,38 @@ def _not_our_own(name: str) -> str:
 class Webhook(Strict):
     """A URL that gets Alertmanager's webhook JSON."""
 
-    url: SecretRef
+    url: SecretRef = Field(examples=["env:ON_CALL_WEBHOOK_URL"])
     """Where to send it; a reference, because such URLs often hold a token."""
 
 
 class Slack(Strict):
     """An incoming webhook of Slack."""
 
-    api_url: SecretRef
+    api_url: SecretRef = Field(examples=["nomad-var:obsctl/slack#api_url"])
     """The incoming webhook's URL, as a reference."""
-    channel: Text
+    channel: Text = Field(examples=["#alerts"])
     """The channel, with its #."""
 
 
 class PagerDuty(Strict):
     """An Events API v2 integration of PagerDuty."""
 
-    routing_key: SecretRef
+    routing_key: SecretRef = Field(examples=["file:/etc/obsctl/pagerduty-routing-key"])
     """The integration key, as a reference."""
 
 
 class Email(Strict):
     """A mailbox, through an SMTP server."""
 
-    to: Text
+    to: Text = Field(examples=["on-call@example.org"])
     """The address that gets the mail."""
-    sender: Text = Field(alias="from")
+    sender: Text = Field(alias="from", examples=["obsctl@example.org"])
     """The address it comes from."""
-    smarthost: Text
+    smarthost: Text = Field(examples=["mail.example.org:587"])
     """The SMTP server as host:port."""
-    username: Text | None = None
+    username: Text | None = Field(default=None, examples=["obsctl"])
     """The user at the SMTP server."""
-    password: SecretRef | None = None
+    password: SecretRef | None = Field(default=None, examples=["env:SMTP_PASSWORD"])
     """The user's password, as a reference."""
     require_tls: bool = True
     """Send only through TLS."""
@@ -65,7 +65,7 @@ class Email(Strict):
 class Receiver(Strict):
     """One place that alerts go to; all its channels are notified."""
 
-    name: Annotated[Name, AfterValidator(_not_our_own)]
+    name: Annotated[Name, AfterValidator(_not_our_own)] = Field(examples=["on-call"])
     """What it is called in Alertmanager; not alert-sink or heartbeat, which are obsctl's own."""
     webhook: Webhook | None = None
     """Notify a webhook."""
@@ -75,7 +75,7 @@ class Receiver(Strict):
     """Notify PagerDuty."""
     email: Email | None = None
     """Notify by e-mail."""
-    severities: tuple[Severity, ...] = ()
+    severities: tuple[Severity, ...] = Field(default=(), examples=[["critical"]])
     """Only alerts with one of these severities; empty: all."""
 
     @model_validator(mode="before")
@@ -106,13 +106,15 @@ class RuleOverride(Strict):
 
     enabled: bool = True
     """false takes the alert out."""
-    pending: Duration | None = Field(default=None, alias="for")
+    pending: Duration | None = Field(default=None, alias="for", examples=["5m"])
     """How long its condition must hold, instead of timing.for."""
-    severity: Severity | None = None
+    severity: Severity | None = Field(default=None, examples=["warning"])
     """Its severity label."""
-    labels: dict[LabelName, str] = Field(default={})
+    labels: dict[LabelName, str] = Field(default={}, examples=[{"team": "platform"}])
     """Labels to add or change."""
-    annotations: dict[LabelName, str] = Field(default={})
+    annotations: dict[LabelName, str] = Field(
+        default={}, examples=[{"runbook_url": "https://example.org/runbooks/instance-down"}]
+    )
     """Annotations to add or change."""
 
 
@@ -123,9 +125,9 @@ class Alerting(Strict):
     """With none, all alerts go to alert-sink alone."""
     copy_to_sink: bool = True
     """Whether alert-sink gets what the receivers get. Without the copy a drill cannot see a delivery."""
-    rules: dict[str, RuleOverride] = Field(default={})
+    rules: dict[str, RuleOverride] = Field(default={}, examples=[{"InstanceDown": {}}])
     """Changes to shipped alerts, by alert name."""
-    rule_files: tuple[Text, ...] = ()
+    rule_files: tuple[Text, ...] = Field(default=(), examples=[["my-rules/*.yml"]])
     """Your own Prometheus rule files: globs, relative to obsctl.yaml."""
 
     def secrets(self) -> dict[str, SecretRef]:

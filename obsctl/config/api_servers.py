@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from obsctl.config.durations import Positive
 from obsctl.config.secrets import SecretRef
@@ -16,11 +16,11 @@ from obsctl.config.versions import SUPPORTED, parse, title
 class Tls(Strict):
     """TLS of a server's API. Paths are relative to obsctl.yaml."""
 
-    ca_file: LocalPath | None = None
+    ca_file: LocalPath | None = Field(default=None, examples=["tls/ca.pem"])
     """Certificates to trust, instead of the system's; the stack's own programs get them too."""
-    cert_file: LocalPath | None = None
+    cert_file: LocalPath | None = Field(default=None, examples=["tls/cli.pem"])
     """The client certificate."""
-    key_file: LocalPath | None = None
+    key_file: LocalPath | None = Field(default=None, examples=["tls/cli-key.pem"])
     """The client certificate's key."""
     verify: bool = True
     """false is for laboratories alone: anybody on the way can then read the token."""
@@ -63,19 +63,19 @@ class NomadServer(Strict):
 
     address: Address = "http://127.0.0.1:4646"
     """Of any Nomad server or client."""
-    region: Word | None = None
+    region: Word | None = Field(default=None, examples=["global"])
     """Default: the region of that server."""
     namespace: Word = "default"
     """Where the stack's jobs run."""
     datacenters: tuple[Word, ...] = ("*",)
     """Where they may be placed; `*` means everywhere."""
-    token: Token | None = None
+    token: Token | None = Field(default=None, examples=["env:NOMAD_TOKEN"])
     """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()
     """TLS of Nomad's API."""
     timeout: Positive = 10.0
     """How long one call may take."""
-    version: NomadVersion | None = None
+    version: NomadVersion | None = Field(default=None, examples=["1.6"])
     """The oldest Nomad of the cluster, in quotes: what it cannot do is refused without asking it."""
 
 
@@ -84,15 +84,15 @@ class ConsulServer(Strict):
 
     address: Address = "http://127.0.0.1:8500"
     """Of any Consul agent."""
-    datacenter: Word | None = None
+    datacenter: Word | None = Field(default=None, examples=["dc1"])
     """Default: the datacenter of that agent."""
-    token: Token | None = None
+    token: Token | None = Field(default=None, examples=["env:CONSUL_HTTP_TOKEN"])
     """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()
     """TLS of Consul's API."""
     timeout: Positive = 10.0
     """How long one call may take."""
-    version: ConsulVersion | None = None
+    version: ConsulVersion | None = Field(default=None, examples=["1.14"])
     """The oldest Consul of the cluster, in quotes: what it cannot do is refused without asking it."""
     workload_identity: bool = False
     """true: each task reads Consul with a token of its own, which Nomad gets for it (its workload identity)."""

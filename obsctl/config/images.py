@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from obsctl.config.api_servers import Token
 from obsctl.config.shapes import Clash, Misfit, Shape, Strict, Word
@@ -21,11 +21,11 @@ Registry = Annotated[
 class Images(Strict):
     """Where container images come from (docker, podman)."""
 
-    registry: Registry | None = None
+    registry: Registry | None = Field(default=None, examples=["mirror.example.org:5000"])
     """A mirror in the place of Docker Hub, a path within it included. Images that name a registry keep theirs."""
-    username: Word | None = None
+    username: Word | None = Field(default=None, examples=["obsctl"])
     """Whom `obsctl lock` logs in as, there or at Docker Hub; the nodes have credentials of their own."""
-    password: Token | None = None
+    password: Token | None = Field(default=None, examples=["env:REGISTRY_PASSWORD"])
     """The password or access token of `username`, as a reference (env: or file:)."""
 
     @model_validator(mode="after")

@@ -46,14 +46,15 @@ def python_names(kind: Any) -> dict[str, str]:
 @cache
 def descriptions(section: type[BaseModel]) -> dict[str, str]:
     """Field -> what describes it: the text below it, as it stands in the source of its class or one above that."""
-    found = {name: field.description for name, field in section.model_fields.items() if field.description}
+    found: dict[str, str] = {}
     for kind in section.__mro__:
         if kind is not BaseModel and issubclass(kind, BaseModel):
             for field, below in pairwise(_body(kind)):
                 match field, below:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
                         found.setdefault(name, inspect.cleandoc(text))
-    return {name: text for name, text in found.items() if name in section.model_fields}
+    usual = {name: field.description for name, field in section.model_fields.items() if field.description}
+    return {**usual, **{name: text for name, text in found.items() if name in section.model_fields}}
 
 
 def _body(kind: type) -> list[ast.stmt]:

@@ -57,7 +57,7 @@ __all__ = [
 class Service(Strict):
     """A service that obsctl watches: it gets ServiceDown and JobNotRunning, and drills may stop it."""
 
-    job: Word | None = None
+    job: Word | None = Field(default=None, examples=["shop-checkout"])
     """The Nomad job that runs it; default: the job that has the service's own name."""
     severity: Severity = "critical"
     """The severity of its ServiceDown."""
@@ -66,7 +66,7 @@ class Service(Strict):
 class Drills(Strict):
     """Limits of fault injection."""
 
-    journal_dir: LocalPath | None = None
+    journal_dir: LocalPath | None = Field(default=None, examples=["journals"])
     """Where journals are kept, relative to obsctl.yaml; default: below the user's state folder."""
     margin: Duration = 30.0
     """What a drill waits beyond the forecast of each stage before it gives up."""
@@ -94,14 +94,18 @@ class Config(Strict):
     consul: ConsulServer = ConsulServer()
     images: Images = Images()
     components: Components = Components()
-    services: dict[ServiceName, Service] = Field(default={}, json_schema_extra={"additionalProperties": False})
+    services: dict[ServiceName, Service] = Field(
+        default={}, examples=[{"checkout": {}}], json_schema_extra={"additionalProperties": False}
+    )
     """The services to watch, by their name in Consul."""
     logs: Logs = Logs()
     alerting: Alerting = Alerting()
     drills: Drills = Drills()
     demo: Demo = Demo()
     servers: dict[Annotated[str, AfterValidator(_known_program)], LocalPath] = Field(
-        default={}, json_schema_extra={"propertyNames": {"enum": list(PROGRAMS)}}
+        default={},
+        examples=[{"nomad": "/usr/local/bin/nomad"}],
+        json_schema_extra={"propertyNames": {"enum": list(PROGRAMS)}},
     )
     """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool,
     jaeger, victoria-logs, otelcol. Default: found on PATH, or downloaded."""

@@ -26,14 +26,14 @@ DatasourceUid = Annotated[str, Shape(r"[^\s\"'\\$]+", "must be one word without 
 class Logs(Strict):
     """What becomes of log lines on their way."""
 
-    endpoint: Endpoint | None = None
+    endpoint: Endpoint | None = Field(default=None, examples=["https://loki.example.org/otlp"])
     """A log store that is there already, instead of VictoriaLogs: gateways send lines to `/v1/logs` below this address,
     by OTLP over HTTP."""
-    headers: dict[HeaderName, SecretRef] = Field(default={})
+    headers: dict[HeaderName, SecretRef] = Field(default={}, examples=[{"X-Scope-OrgID": "env:LOGS_TENANT"}])
     """Headers of these requests, such as a tenant or a token; the values as references."""
-    grafana_datasource: DatasourceUid | None = None
+    grafana_datasource: DatasourceUid | None = Field(default=None, examples=["loki"])
     """The uid of the datasource that reads that store in Grafana, for the way from a trace to its lines."""
-    redact: tuple[Pattern, ...] = ()
+    redact: tuple[Pattern, ...] = Field(default=(), examples=[[r"password=\S+"]])
     """Patterns (RE2) of what no line may hold: each agent puts *** in its place before a line leaves the node."""
 
     def secrets(self) -> dict[str, SecretRef]:

@@ -1,16 +1,19 @@
-"""How the demo programs read Consul: healthy instances of a service, and one key. Every call has its timeouts."""
+"""How the demo programs find each other through Consul, and how they call an instance. Every call has its timeouts."""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from dataclasses import dataclass, field
-from urllib.parse import quote
+from contextlib import suppress
 
 import requests
 
-from obsctl.errors import Forbidden, NotFound, Rejected, ServerFailed, TimedOut, Unreachable
+from obsctl.clients.consul_api import ConsulClient
+from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.instances import passes, url
+from obsctl.clients.protocols import ConsulApi
+from obsctl.errors import ApiError, ServerFailed, TimedOut, Unreachable
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 CONNECT_TIMEOUT = 1.0
@@ -19,77 +22,45 @@ CACHE_SECONDS = 1.0
 # What hello-service takes for all attempts to get one phrase.
 CALL_SECONDS = 3.0
 
+_HEADER = "X-Consul-Token"
 _log = logging.getLogger("obsctl")
 
 
-def get(
-    url: str,
-    *,
-    headers: dict[str, str] | None = None,
-    read_timeout: float = READ_TIMEOUT,
-    verify: bool | str = True,
-) -> requests.Response:
-    """GET, whatever the status of the answer. Raises Unreachable or TimedOut."""
+def consul_at(address: str, *, token: str | None = None, ca_file: str | None = None) -> ConsulApi:
+    """Consul, with timeouts that suit a request which has to wait for its answer."""
+    return ConsulClient(
+        Endpoint(
+            name="Consul",
+            address=address,
+            down="see that --consul names a Consul agent that runs, and that CONSUL_HTTP_TOKEN may read this",
+            timeout=READ_TIMEOUT,
+            connect_timeout=CONNECT_TIMEOUT,
+            token=token,
+            token_header=_HEADER,
+            ca_file=ca_file,
+        )
+    )
+
+
+def get(url: str, *, read_timeout: float = READ_TIMEOUT) -> requests.Response:
+    """GET from an instance, whatever the status of its answer. Raises Unreachable or TimedOut."""
     try:
         with requests.Session() as session:
             session.trust_env = False  # instances are called directly, not through a proxy of the environment
-            timeout = (CONNECT_TIMEOUT, read_timeout)
-            return session.get(url, headers=headers, timeout=timeout, verify=verify, allow_redirects=False)
+            return session.get(url, timeout=(CONNECT_TIMEOUT, read_timeout), allow_redirects=False)
     except requests.Timeout as error:
         raise TimedOut(f"{url} did not answer in time", hint="look at that program's log") from error
     except requests.RequestException as error:
         raise Unreachable(f"{url} cannot be reached", hint="see whether that program runs") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Consul:
-    """A Consul agent's HTTP API. ca_file: what signed its certificate, if not a public authority."""
-
-    address: str
-    token: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-
-    def passing(self, service: str) -> tuple[str, ...]:
-        """Base URLs of the instances whose checks all pass."""
-        answer = self._get(f"/v1/health/service/{quote(service, safe='')}?passing=1")
-        try:
-            return tuple(_base_url(instance) for instance in answer.json())
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServerFailed(
-                f"{self.address} did not answer like Consul", hint="see that --consul names a Consul agent"
-            ) from error
-
-    def value(self, key: str) -> bytes:
-        """The value of a KV entry. Raises NotFound when there is none."""
-        return self._get(f"/v1/kv/{quote(key)}?raw").content
-
-    def _get(self, path: str) -> requests.Response:
-        headers = {"X-Consul-Token": self.token} if self.token else None
-        answer = get(self.address + path, headers=headers, verify=self.ca_file or True)
-        what = f"Consul at {self.address} answered {answer.status_code} to GET {path}"
-        if answer.status_code == 404:
-            raise NotFound(what, hint="consul kv put creates a key")
-        if answer.status_code in (401, 403):
-            raise Forbidden(what, hint="give a token that may read this in CONSUL_HTTP_TOKEN")
-        if answer.status_code >= 500:
-            raise ServerFailed(what, hint="see that Consul has a leader: consul operator raft list-peers")
-        if answer.status_code != 200:
-            raise Rejected(what, hint="see that --consul names a Consul agent")
-        return answer
-
-
-def _base_url(instance: dict[str, dict[str, object]]) -> str:
-    host = str(instance["Service"]["Address"] or instance["Node"]["Address"])
-    return f"http://{f'[{host}]' if ':' in host else host}:{instance['Service']['Port']}"
-
-
 class Discovery:
-    """Picks an instance of a service, asking Consul at most once a second for each service.
+    """Picks an instance of a service. It asks Consul at most once a second for each service.
 
-    When Consul does not answer, the last instances it named are used.
+    When Consul does not answer, it uses the last instances that Consul named.
     """
 
-    def __init__(self, consul: Consul, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, consul: ConsulApi, clock: Clock = SYSTEM_CLOCK) -> None:
         self._consul = consul
         self._clock = clock
         self._lock = threading.Lock()
@@ -105,8 +76,10 @@ class Discovery:
         return random.choice(instances)
 
     def has(self, service: str) -> bool:
-        """Whether there is a healthy instance."""
-        return bool(self._instances(service))
+        """Whether Consul knows a healthy instance."""
+        with suppress(ApiError):
+            return bool(self._instances(service))
+        return False
 
     def _instances(self, service: str) -> tuple[str, ...]:
         with self._lock:
@@ -118,7 +91,7 @@ class Discovery:
 
     def _ask(self, service: str, known: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return self._consul.passing(service)
+            return tuple(url(instance) for instance in self._consul.health(service) if passes(instance))
         except (Unreachable, TimedOut, ServerFailed) as error:
             _log.warning("%s; the last known instances of %s are used", error.message, service)
             return known

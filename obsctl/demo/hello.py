@@ -9,9 +9,10 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry
 
 from obsctl import names
+from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
 from obsctl.demo.calls import Caller
-from obsctl.demo.discovery import READ_TIMEOUT, Consul, Discovery, get
+from obsctl.demo.discovery import READ_TIMEOUT, Discovery, get
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import ServerFailed
 from obsctl.services.web import Server
@@ -54,7 +55,7 @@ def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
     raise ServerFailed(f"{url} answered {answer.status_code}: {reason}", hint="look at response-service's log")
 
 
-def run(*, bind: str, port: int, consul: Consul) -> None:
+def run(*, bind: str, port: int, consul: ConsulApi) -> None:
     """Serve until SIGTERM or SIGINT."""
     with telemetry.running(names.HELLO_SERVICE, VERSION):
         app = create_app(Discovery(consul), CollectorRegistry())

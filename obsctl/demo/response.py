@@ -16,8 +16,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from prometheus_client import CollectorRegistry
 
 from obsctl import names
+from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
-from obsctl.demo.discovery import Consul
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import NotFound, ObsctlError
 from obsctl.services.web import Server
@@ -33,7 +33,7 @@ _HINT = """consul kv put {key} '["Bello!", "Poopaye!"]'"""
 class Phrases:
     """Where answers come from. fixed: without the planted bug."""
 
-    def __init__(self, consul: Consul, *, fixed: bool) -> None:
+    def __init__(self, consul: ConsulApi, *, fixed: bool) -> None:
         self._consul = consul
         self._fixed = fixed
         self._requests = count(1)
@@ -59,7 +59,7 @@ class Phrases:
         return random.choice(read_phrases(self._consul, key))
 
 
-def create_app(consul: Consul, registry: CollectorRegistry, *, fixed: bool = False) -> Flask:
+def create_app(consul: ConsulApi, registry: CollectorRegistry, *, fixed: bool = False) -> Flask:
     """The service. It is ready while the phrases can be read."""
     app = create_web_app(registry, why_not_ready=lambda: _why_no_phrases(consul))
     telemetry.observe(app)
@@ -74,12 +74,13 @@ def create_app(consul: Consul, registry: CollectorRegistry, *, fixed: bool = Fal
     return app
 
 
-def read_phrases(consul: Consul, key: str = names.DEMO_PHRASES) -> list[str]:
+def read_phrases(consul: ConsulApi, key: str = names.DEMO_PHRASES) -> list[str]:
     """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none to be had."""
+    pair = consul.get(key)
+    if pair is None:
+        raise NotFound(f"Consul has no key {key}", hint=_HINT.format(key=key))
     try:
-        phrases = json.loads(consul.value(key))
-    except NotFound as error:
-        raise NotFound(f"Consul has no key {key}", hint=_HINT.format(key=key)) from error
+        phrases = json.loads(pair.value)
     except (ValueError, RecursionError):
         phrases = None
     if not isinstance(phrases, list) or not phrases or not all(isinstance(one, str) for one in phrases):
@@ -87,7 +88,7 @@ def read_phrases(consul: Consul, key: str = names.DEMO_PHRASES) -> list[str]:
     return phrases
 
 
-def _why_no_phrases(consul: Consul) -> str:
+def _why_no_phrases(consul: ConsulApi) -> str:
     try:
         with suppress_instrumentation():  # a probe is no request, and its reading no trace
             read_phrases(consul)
@@ -96,7 +97,7 @@ def _why_no_phrases(consul: Consul) -> str:
     return ""
 
 
-def run(*, bind: str, port: int, consul: Consul, fixed: bool) -> None:
+def run(*, bind: str, port: int, consul: ConsulApi, fixed: bool) -> None:
     """Serve until SIGTERM or SIGINT. fixed: without the planted bug."""
     with telemetry.running(names.RESPONSE_SERVICE, FIXED_VERSION if fixed else VERSION):
         app = create_app(consul, CollectorRegistry(), fixed=fixed)

@@ -12,8 +12,9 @@ from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter
 
 from obsctl import names
+from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
-from obsctl.demo.discovery import Consul, Discovery
+from obsctl.demo.discovery import Discovery
 from obsctl.demo.visits import OUTCOMES, visit
 from obsctl.services.web import Server, create_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -101,7 +102,7 @@ def _send(traffic: Traffic, stop: threading.Event, *, first: float, interval: fl
     traffic.keep_sending(first=first, interval=interval, stop=stop)
 
 
-def run(*, bind: str, port: int, consul: Consul, rate: float) -> None:
+def run(*, bind: str, port: int, consul: ConsulApi, rate: float) -> None:
     """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
     with telemetry.running(names.TRAFFIC, VERSION):

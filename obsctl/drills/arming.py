@@ -41,7 +41,7 @@ def disarm(world: World, books: Books, recipe: Recipe) -> None:
         return True
 
     try:
-        insist(removed, what="the removal of the recipe", timeout=DISARM_TIMEOUT, clock=world.clock)
+        insist(removed, failure="Consul did not remove the recipe", timeout=DISARM_TIMEOUT, clock=world.clock)
     except ObsctlError as error:
         books.say("recipe", "failed", f"{error.message}; when Consul is back: obsctl drill recover")
 
@@ -55,7 +55,7 @@ def _acknowledgement(world: World, guard: Guard, recipe: Recipe) -> Json:
     return wait_until(
         ack,
         timeout=ACK_TIMEOUT,
-        what="the warden's word that it has the recipe and may act on it",
+        failure="the warden did not confirm that it has the recipe and may act on it",
         hint="obsctl status shows the warden, and its log what keeps it",
         clock=world.clock,
     )

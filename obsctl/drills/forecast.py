@@ -22,6 +22,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from obsctl.drills.faults import Scrape
+
 DISCOVERY_MEAN, DISCOVERY_MAX = 0.1, 5.0
 """D, seconds: Prometheus' discovery manager waits 0.1 s, and up to 5 s when changes come in a row (3.12 and later)."""
 RELOAD_MAX = 5.0
@@ -89,28 +91,28 @@ class Forecast:
         return Forecast(Settings(**data["settings"]), tuple(Band(**band) for band in data["bands"]))
 
 
-def forecast(settings: Settings, *, vanishes: bool) -> Forecast:
+def forecast(settings: Settings, scrape: Scrape) -> Forecast:
     """Bands of pending, firing, delivered (since the fault) and cleared, resolved (since the revert).
 
-    vanishes: the target leaves service discovery, as with a stopped job.
+    scrape: what Prometheus meets at the target during the fault.
     """
-    pending = _pending(settings, vanishes=vanishes)
+    pending = _pending(settings, scrape)
     wait = settings.evaluation_interval * math.ceil(settings.pending / settings.evaluation_interval)
     firing = _later(pending, "firing", wait, wait, wait)
     # The alert of an earlier drill ended before this fault: with a long `for` its group is gone when this one fires.
     waits = (settings.group_wait, 0.0, settings.group_interval) if wait < GROUP_LIFE else (settings.group_wait,)
     delivered = _later(firing, "delivered", min(waits), settings.group_wait + TRANSPORT_MEAN,
                        max(waits) + settings.turns + TRANSPORT_MAX)  # fmt: skip
-    cleared = _cleared(settings, vanishes=vanishes)
+    cleared = _cleared(settings, scrape)
     resolved = _later(cleared, "resolved", 0.0, settings.group_interval / 2 + TRANSPORT_MEAN,
                       settings.group_interval + settings.turns + TRANSPORT_MAX)  # fmt: skip
     return Forecast(settings, (pending, firing, delivered, cleared, resolved))
 
 
-def _pending(settings: Settings, *, vanishes: bool) -> Band:
+def _pending(settings: Settings, scrape: Scrape) -> Band:
     s, e = settings.scrape_interval, settings.evaluation_interval
-    if not vanishes:
-        fails = settings.scrape_timeout
+    if scrape is not Scrape.VANISHES:
+        fails = settings.scrape_timeout if scrape is Scrape.FAILS else 0.0
         return Band("pending", 0.0, _mean_of_first(settings), s + fails + e, "fault")
     mean = _mean_of_first(settings) + STALENESS * s * _removal_first(s)
     return Band("pending", 0.0, mean, s + STALENESS * s + e, "fault")
@@ -134,10 +136,10 @@ def _removal_first(scrape_interval: float) -> float:
     return max(0.0, 1 - DISCOVERY_MEAN / scrape_interval)
 
 
-def _cleared(settings: Settings, *, vanishes: bool) -> Band:
+def _cleared(settings: Settings, scrape: Scrape) -> Band:
     s, e = settings.scrape_interval, settings.evaluation_interval
     keep = settings.keep_firing
-    if not vanishes:
+    if scrape is not Scrape.VANISHES:
         return Band("cleared", 0.0, keep + (s + e) / 2, keep + s + settings.scrape_timeout + e, "revert")
     slowest = settings.refresh_interval + DISCOVERY_MAX + RELOAD_MAX
     return Band("cleared", 0.0, keep + DISCOVERY_MEAN + (s + e) / 2, keep + slowest + s + e, "revert")

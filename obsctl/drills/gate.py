@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from obsctl.clients import jobs
 from obsctl.drills import faults, recipes
 from obsctl.drills.experiment import Experiment
+from obsctl.drills.faults import Scrape
 from obsctl.drills.routing import matches_regex
 from obsctl.drills.rulecheck import sees_vanished_target
 from obsctl.drills.target import Target
-from obsctl.drills.world import World
+from obsctl.drills.world import World, passing
 from obsctl.errors import ApiError
 from obsctl.model import Finding, Json, Severity, unix_time
 from obsctl.names import ALERT_SINK
@@ -43,29 +45,29 @@ def _guarded(one: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 def _service(experiment: Experiment, target: Target, world: World) -> Iterator[Finding]:
     """The target runs as wanted, is healthy, is scraped, and nobody deploys it."""
-    wanted = faults.wanted_instances(target.job, experiment.service) or faults.wanted_count(target.job)
+    wanted = jobs.expected_instances(target.job, experiment.service) or jobs.expected_count(target.job)
     where = f"service {experiment.service}"
     if target.job.get("Stop") or not wanted:
         yield _error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")
         return
-    passing = faults.passing(world.consul, experiment.service)
-    if passing < wanted:
+    healthy = passing(world, experiment.service)
+    if healthy < wanted:
         hint = f"nomad job status {target.job_id}"
-        yield _error(where, f"{passing} of {wanted} instances pass their Consul checks", hint)
+        yield _error(where, f"{healthy} of {wanted} instances pass their Consul checks", hint)
     up = world.prometheus.query(f'up{{job="{experiment.service}"}} == 1')
     if len(up) < wanted:
         yield _error(where, f"{len(up)} of {wanted} instances are up in Prometheus", "look at its targets page")
     deployment = world.nomad.job_deployment(target.job_id)
-    if deployment and deployment["Status"] not in ("successful", "failed", "cancelled"):
+    if deployment and deployment["Status"] not in jobs.ENDED:
         yield _error(where, f"a deployment is {deployment['Status']}", "wait for its end")
 
 
 def _rule(experiment: Experiment, target: Target, world: World) -> Iterator[Finding]:
     """The rule can fire for this fault, is healthy, and is being evaluated."""
     where = f"rule {target.rule['name']}"
-    vanishes = faults.FAULTS[experiment.fault].vanishes
+    vanishes = faults.named(experiment.fault).SCRAPE is Scrape.VANISHES
     if vanishes and not sees_vanished_target(target.rule["query"]):
-        what = f"it can never fire: {target.rule['query']} needs the target, and a stopped job leaves Consul"
+        what = f"it can never fire: {target.rule['query']} needs the target, and this fault takes it out of Consul"
         yield _error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
     if target.rule["health"] != "ok":
         yield _error(where, f"Prometheus cannot evaluate it: {target.rule.get('lastError')}", "correct the rule")

@@ -17,7 +17,7 @@ OUTAGE = 10.0
 """Seconds for which the servers that are watched may be away before the drill is given up."""
 
 
-def insist(call: Callable[[], T], *, what: str, timeout: float, clock: Clock) -> T:
+def insist(call: Callable[[], T], *, failure: str, timeout: float, clock: Clock) -> T:
     """The call's first true value. Whatever goes wrong, it is tried again: there is nothing better to do.
 
     Raises ObsctlError with the last failure when that has not helped for `timeout` seconds.
@@ -33,7 +33,7 @@ def insist(call: Callable[[], T], *, what: str, timeout: float, clock: Clock) ->
             return None
 
     try:
-        return wait_until(attempt, timeout=timeout, what=what, hint="", clock=clock)
+        return wait_until(attempt, timeout=timeout, failure=failure, hint="", clock=clock)
     except DeadlineExceeded as error:
         raise ObsctlError(f"{error.message}{last}", hint="") from error
 
@@ -72,7 +72,7 @@ class Guard:
 
         timeout = max(0.0, until - self._world.clock.now())
         try:
-            return wait_until(guarded, timeout=timeout, what="", hint="", clock=self._world.clock)
+            return wait_until(guarded, timeout=timeout, failure="", hint="", clock=self._world.clock)
         except DeadlineExceeded:
             if self._last_error is not None:  # nobody looked when it counted: that is no proof of absence
                 raise self._blind(self._last_error) from None

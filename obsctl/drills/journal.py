@@ -18,6 +18,9 @@ from typing import Any
 from obsctl.errors import ObsctlError
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
+FORMAT = 2
+"""What the records of a drill say; the first of them tells it. Another number is another set of facts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

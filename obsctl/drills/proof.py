@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TypeVar
 
-from obsctl.drills import gate, watch
+from obsctl.drills import faults, gate, watch
 from obsctl.drills.books import Books
 from obsctl.drills.experiment import Experiment
 from obsctl.drills.forecast import Forecast
 from obsctl.drills.guard import Guard
+from obsctl.drills.recipes import Recipe
 from obsctl.drills.target import find as find_target
 from obsctl.drills.watch import Sighting
 from obsctl.drills.world import World
@@ -48,12 +49,12 @@ class Proof:
         }
         return all(self._saw(stage, guard, effect, probe) for stage, probe in probes.items())
 
-    def of_recovery(self, guard: Guard, *, asked: float, back: float) -> None:
+    def of_recovery(self, guard: Guard, recipe: Recipe, *, asked: float, back: float) -> None:
         """The alert ends because the service is back, its end is delivered, and all is steady again.
 
         asked: when the revert was asked for; back: when the service was back.
         """
-        if self._recovered(guard, asked, back) and self._books.has_stage("delivered"):
+        if self._recovered(guard, recipe, asked, back) and self._books.has_stage("delivered"):
             self._resolved(guard, back)
         self._steady_again(guard)
 
@@ -68,9 +69,10 @@ class Proof:
             self._write(watch.from_alert("firing", alert["startsAt"], alert), None)
         return True
 
-    def _recovered(self, guard: Guard, asked: float, back: float) -> bool:
+    def _recovered(self, guard: Guard, recipe: Recipe, asked: float, back: float) -> bool:
         latest = self._latest("cleared", back)
-        up = guard.wait_for(lambda: watch.recovered(self._experiment, self._world, since=asked), until=latest)
+        fault = faults.named(recipe.fault)
+        up = guard.wait_for(lambda: fault.recovered(self._world, recipe, asked), until=latest)
         if up is None:
             self._missed("recovered")
             return False

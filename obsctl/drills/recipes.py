@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from obsctl import names
 from obsctl.clients.protocols import ConsulApi, KvPair
+from obsctl.drills import faults
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
@@ -30,28 +30,26 @@ MAX_RECIPE_BYTES = 500_000
 class Recipe:
     """All that is needed to put a service back, without obsctl alive.
 
-    job: the job as it ran. version: its Version then. session: the Consul session whose end means that obsctl
-    is gone. deadline: Unix seconds after which the warden reverts, whoever is alive.
+    session: the Consul session whose end means that obsctl is gone. deadline: Unix seconds after which the warden
+    reverts, whoever is alive. data: what the fault has written down for its revert.
     """
 
     drill: str
     stack: str
     fault: str
     service: str
-    job_id: str
-    version: int
-    job: Json
     session: str
     created_at: float
     deadline: float
+    data: Json
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What Consul holds about one drill. `recipe` is None when its text cannot be read: `fault` says why.
+    """What Consul holds about one drill. `recipe` is None when nobody here can act on it: `unreadable` says why.
 
     modify_index: of the KV entry; what the warden adds counts only while nobody else has changed it.
     """
@@ -61,7 +59,7 @@ class Entry:
     ack: Json | None
     outcome: Json | None
     modify_index: int
-    fault: str = ""
+    unreadable: str = ""
 
 
 def folder(stack: str) -> str:
@@ -77,8 +75,8 @@ def write(consul: ConsulApi, recipe: Recipe) -> None:
     value = _value(recipe)
     if len(value) > MAX_RECIPE_BYTES:
         raise ObsctlError(
-            f"the job {recipe.job_id} is too large ({len(value)} bytes) to keep its revert recipe in Consul",
-            hint="a drill without a recipe does not start; move large templates out of the job",
+            f"the recipe to put {recipe.service} back is too large for Consul ({len(value)} bytes)",
+            hint="no drill starts without a recipe; move large templates out of the service's job",
         )
     consul.put(key(recipe.stack, recipe.drill), value, cas=0)
 
@@ -107,9 +105,12 @@ def _entry(drill: str, pair: KvPair) -> Entry:
     try:
         parts = json.loads(pair.value)
         recipe = Recipe(**parts["recipe"])
-        return Entry(drill, recipe, parts.get("ack"), parts.get("outcome"), pair.modify_index)
+        if recipe.fault in faults.NAMES:
+            return Entry(drill, recipe, parts.get("ack"), parts.get("outcome"), pair.modify_index)
+        reason = f"this obsctl does not know the fault {recipe.fault}"
     except (AttributeError, KeyError, ValueError, TypeError) as error:
-        return Entry(drill, None, None, None, pair.modify_index, fault=f"its recipe cannot be read ({error!r})")
+        reason = f"its recipe cannot be read ({error!r})"
+    return Entry(drill, None, None, None, pair.modify_index, unreadable=reason)
 
 
 def _value(recipe: Recipe, *, ack: Json | None = None, outcome: Json | None = None) -> bytes:

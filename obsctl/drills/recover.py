@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS, is_back
+from obsctl.drills import faults, recipes
 from obsctl.drills.journal import Journal
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
@@ -37,13 +36,14 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
     Raises ObsctlError when it cannot be put back; the recipe then stays.
     """
     recipe = _readable(cluster, entry)
-    reverted = FAULTS[recipe.fault].revert(cluster.nomad, recipe)
+    fault = faults.named(recipe.fault)
+    reverted = fault.revert(cluster, recipe)
     if reverted.state != "superseded":
         wait_until(
-            lambda: is_back(cluster.nomad, cluster.consul, recipe),
+            lambda: fault.is_gone(cluster, recipe),
             timeout=TIMEOUT,
-            what=f"the return of {recipe.service}",
-            hint=f"nomad job status {recipe.job_id}, then obsctl drill recover again",
+            failure=f"{recipe.service} did not come back",
+            hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
             clock=cluster.clock,
         )
     recipes.remove(cluster.consul, cluster.stack, entry.drill)
@@ -66,10 +66,9 @@ def finish_books(folder: Path, done: Recovered) -> None:
 
 
 def _readable(cluster: Cluster, entry: Entry) -> Recipe:
-    if entry.recipe is not None and entry.recipe.fault in FAULTS:
+    if entry.recipe is not None:
         return entry.recipe
-    key = recipes.key(cluster.stack, entry.drill)
     raise ObsctlError(
-        f"drill {entry.drill}: {entry.fault or 'its fault is not known to this obsctl'}",
-        hint=f"look at the service yourself, then: consul kv delete {key}",
+        f"drill {entry.drill}: {entry.unreadable}",
+        hint=f"look at the service yourself, then: consul kv delete {recipes.key(cluster.stack, entry.drill)}",
     )

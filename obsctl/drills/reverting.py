@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from obsctl.drills import faults
 from obsctl.drills.arming import disarm
 from obsctl.drills.books import Books
-from obsctl.drills.faults import FAULTS, is_back
 from obsctl.drills.guard import insist
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import World
@@ -19,24 +19,22 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
 
     Returns when the service was back (Unix seconds); None when it is not, or when somebody else took over.
     """
-    requested = world.clock.now()
+    fault, clock = faults.named(recipe.fault), world.clock
+    requested = clock.now()
     books.note("reverting")
-    books.say("reverting", "start", f"starting {recipe.job_id} again")
+    books.say("reverting", "start", f"putting {recipe.service} back")
     try:
         reverted = insist(
-            lambda: FAULTS[recipe.fault].revert(world.nomad, recipe),
-            what="Nomad's taking the revert", timeout=TIMEOUT, clock=world.clock,
-        )  # fmt: skip
+            lambda: fault.revert(world, recipe), failure="Nomad did not accept the revert", timeout=TIMEOUT, clock=clock
+        )
         if reverted.state != "superseded":
-            insist(
-                lambda: is_back(world.nomad, world.consul, recipe),
-                what=f"the return of {recipe.service}", timeout=TIMEOUT, clock=world.clock,
-            )  # fmt: skip
+            absent = f"{recipe.service} did not come back"
+            insist(lambda: fault.is_gone(world, recipe), failure=absent, timeout=TIMEOUT, clock=clock)
     except ObsctlError as error:
-        books.note("revert_failed", reason=error.message, commands=manual_revert(recipe))
+        books.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
         books.say("reverted", "failed", f"{error.message}; the warden goes on trying")
         return None
-    back = world.clock.now()
+    back = clock.now()
     books.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
     disarm(world, books, recipe)
     if reverted.state == "superseded":
@@ -44,8 +42,3 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
         return None
     books.say("reverted", "ok", f"{reverted.detail}; healthy after {back - requested:.1f} s")
     return back
-
-
-def manual_revert(recipe: Recipe) -> list[str]:
-    """What a person types when nothing else has worked."""
-    return [f"nomad job start {recipe.job_id}", "obsctl drill recover"]

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from obsctl import __version__
-from obsctl.drills import gate, watch
+from obsctl.drills import faults, gate, watch
 from obsctl.drills.arming import ACK_TIMEOUT, arm
 from obsctl.drills.books import Books
 from obsctl.drills.experiment import Experiment
-from obsctl.drills.faults import FAULTS
 from obsctl.drills.forecast import Forecast
 from obsctl.drills.guard import Guard
-from obsctl.drills.journal import Journal
+from obsctl.drills.journal import FORMAT, Journal
 from obsctl.drills.proof import Proof
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.reverting import put_back
@@ -65,7 +64,7 @@ class Drill:
 
         Raises ObsctlError only before anything was armed (a full disk, say), and what is a bug, after the revert.
         """
-        self._books.write("started", drill=self._drill_id, version=__version__,
+        self._books.write("started", format=FORMAT, drill=self._drill_id, version=__version__,
                           experiment=self._experiment.to_dict(), forecast=self._forecast.to_dict())  # fmt: skip
         if not self._is_steady():
             return
@@ -82,7 +81,7 @@ class Drill:
             back = put_back(self._world, self._books, recipe)
         if back is not None and self._books.has("injected") and not self._books.has("aborted"):
             after = Guard(self._world, self._lease)
-            self._until_failure(lambda: proof.of_recovery(after, asked=asked, back=back))
+            self._until_failure(lambda: proof.of_recovery(after, recipe, asked=asked, back=back))
         self._books.note("finished")
 
     def _is_steady(self) -> bool:
@@ -100,12 +99,10 @@ class Drill:
             stack=self._world.stack,
             fault=self._experiment.fault,
             service=self._experiment.service,
-            job_id=self._target.job_id,
-            version=self._target.job["Version"],
-            job=self._target.job,
             session=self._lease.session,
             created_at=now,
             deadline=now + self._options.total(self._forecast),
+            data=self._target.undo,
         )
 
     def _until_failure(self, work: Callable[[], None]) -> None:
@@ -129,12 +126,12 @@ class Drill:
 
     def _inject(self, guard: Guard, recipe: Recipe) -> float | None:
         """Returns when the effect was there (Unix seconds), None when it never came."""
-        world, fault, doubt = self._world, FAULTS[recipe.fault], ""
+        world, fault, doubt = self._world, faults.named(recipe.fault), ""
         self._books.write("injecting")
         guard.check_lock()
         requested = world.clock.now()
         try:
-            fault.inject(world.nomad, recipe)
+            fault.inject(world, recipe)
         except (TimedOut, ServerFailed) as error:  # it may have been done all the same, now or in a while
             doubt = f": {error.message}"
         except ApiError as error:
@@ -143,14 +140,14 @@ class Drill:
 
         def effect_at() -> float | None:
             guard.check_lock()  # a process that stood still since the last look may have injected unprotected
-            return fault.effect_at(world.nomad, world.consul, recipe)
+            return fault.effect_at(world, recipe)
 
         effect = guard.wait_for(effect_at, until=requested + INJECT_TIMEOUT)
         if effect is None:
             self._not_injected(f"no effect was seen within {INJECT_TIMEOUT:g} s{doubt}")
             return None
         self._books.write("injected", requested_at=requested, effect_at=effect)
-        self._books.say("injected", "ok", f"{recipe.job_id} stopped, gone after {effect - requested:.1f} s")
+        self._books.say("injected", "ok", f"the fault took effect after {effect - requested:.1f} s")
         return effect
 
     def _not_injected(self, reason: str) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import yaml
 
 from obsctl import names
-from obsctl.clients.protocols import ConsulApi
+from obsctl.clients.instances import allocation_id
 from obsctl.config.durations import parse_duration
-from obsctl.drills import routing
+from obsctl.drills import faults, routing
 from obsctl.drills.experiment import Experiment, matches
 from obsctl.drills.forecast import Settings
 from obsctl.drills.routing import Route
@@ -18,15 +17,13 @@ from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
-_ALLOCATION = re.compile(r"_nomad-task-([0-9a-f-]{36})-")
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """The service under test and the path of its alert.
 
     job: as Nomad has it. rule: the alerting rule of /api/v1/rules. routes: all that Alertmanager takes for it;
-    route: the one that ends at alert-sink, None when there is none.
+    route: the one that ends at alert-sink, None when there is none. undo: what the fault needs for its revert.
     """
 
     job: Json
@@ -35,6 +32,7 @@ class Target:
     routes: tuple[Route, ...]
     route: Route | None
     settings: Settings
+    undo: Json
 
     @property
     def job_id(self) -> str:
@@ -42,7 +40,7 @@ class Target:
 
 
 def find(experiment: Experiment, world: World) -> Target:
-    """Raises ObsctlError when the service, its job or its rule is not there."""
+    """Raises ObsctlError when the service, its job or its rule is not there, or does not suit the fault."""
     job = world.nomad.job(_job_of(experiment.service, world))
     group, rule = _rule(experiment, world)
     prometheus = yaml.safe_load(world.prometheus.config_yaml())
@@ -51,7 +49,9 @@ def find(experiment: Experiment, world: World) -> Target:
     alertmanager = yaml.safe_load(world.alertmanager.status()["config"]["original"])
     routes = tuple(routing.routes(alertmanager, labels))
     route = next((found for found in routes if _ends_at_sink(alertmanager, found)), None)
-    return Target(job, rule, labels, routes, route, _settings(experiment, world, prometheus, (group, rule), route))
+    settings = _settings(experiment, world, prometheus, (group, rule), route)
+    undo = faults.named(experiment.fault).prepare(world, experiment.service, job)
+    return Target(job, rule, labels, routes, route, settings, undo)
 
 
 def active_rules(world: World) -> list[tuple[Json, Json]]:
@@ -60,18 +60,12 @@ def active_rules(world: World) -> list[tuple[Json, Json]]:
             if rule.get("type") == "alerting"]  # fmt: skip
 
 
-def instances(consul: ConsulApi, service: str) -> list[Json]:
-    return [entry["Service"] for entry in consul.health(service)]
-
-
 def _job_of(service: str, world: World) -> str:
     """The Nomad job behind a Consul service: Nomad writes the allocation's id into the service's id."""
-    found = instances(world.consul, service)
-    for instance in found:
-        allocation = _ALLOCATION.match(instance["ID"])
-        if allocation:
-            return str(world.nomad.allocation(allocation.group(1))["JobID"])
-    if found:
+    instances = world.consul.health(service)
+    for allocation in filter(None, map(allocation_id, instances)):
+        return str(world.nomad.allocation(allocation)["JobID"])
+    if instances:
         raise ObsctlError(f"{service} is in Consul, but no Nomad job registered it", hint="drills act on Nomad jobs")
     raise ObsctlError(
         f"there is no service {service} in Consul", hint="obsctl deploy, or see the names with: consul catalog services"

@@ -9,7 +9,9 @@ from typing import Any
 
 from obsctl.drills.experiment import Experiment
 from obsctl.drills.forecast import Band, Forecast
-from obsctl.drills.journal import Record
+from obsctl.drills.journal import FORMAT, Record
+from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
 CLOCK_TOLERANCE = 0.25
 """Seconds by which a stage may lie outside its band: the clocks of several programs are compared."""
@@ -76,7 +78,11 @@ class Verdict:
 
 
 def judge(records: Sequence[Record]) -> Verdict:
-    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen in time."""
+    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen in time.
+
+    Raises ObsctlError when they were written by an obsctl that wrote other facts.
+    """
+    _refuse_other_format(records[0].data)
     facts = _Facts(records)
     stages = tuple(_stages(facts))
     for outcome, test in _TESTS:
@@ -84,6 +90,14 @@ def judge(records: Sequence[Record]) -> Verdict:
         if reason:
             return Verdict(outcome, reason, stages)
     return Verdict(Outcome.PROVEN, _proof(stages), stages)
+
+
+def _refuse_other_format(started: Json) -> None:
+    if started.get("format") != FORMAT:
+        raise ObsctlError(
+            f"the journal of {started['drill']} was written by another version of obsctl, which noted other facts",
+            hint="make its report with the obsctl that ran the drill; its lines are JSON that anybody can read",
+        )
 
 
 class _Facts:

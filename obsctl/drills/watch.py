@@ -54,11 +54,11 @@ def cleared(experiment: Experiment, world: World) -> bool:
     return not any(matches(experiment.expect, alert["labels"]) for alert in world.prometheus.alerts())
 
 
-def recovered(experiment: Experiment, world: World, *, since: float) -> Sighting | None:
-    """Prometheus scraped the service successfully after `since`: the first `up == 1`."""
-    found = world.prometheus.query(f'timestamp(up{{job="{experiment.service}"}} == 1) > {since:.3f}')
-    times = [float(sample["value"][1]) for sample in found]
-    return Sighting("recovered", min(times), "timestamp(up == 1)", {"up": found}) if times else None
+def scraped(world: World, service: str, *, since: float) -> Sighting | None:
+    """Prometheus has scraped the service successfully after `since`: the first `up == 1`."""
+    samples = world.prometheus.query(f'timestamp(up{{job="{service}"}} == 1) > {since:.3f}')
+    times = [float(sample["value"][1]) for sample in samples]
+    return Sighting("recovered", min(times), "timestamp(up == 1)", {"up": samples}) if times else None
 
 
 def from_alert(stage: str, timestamp: str, alert: Json) -> Sighting:

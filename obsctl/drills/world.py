@@ -1,19 +1,22 @@
-"""What a drill sees and touches."""
+"""What a drill sees and touches, and when a service counts as healthy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from obsctl.clients import jobs
+from obsctl.clients.instances import passes
 from obsctl.clients.protocols import ConsulApi, NomadApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
+from obsctl.errors import NotFound
 from obsctl.model import Emit
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where faults are injected and taken back: enough for a revert."""
+    """Where faults are injected and put back: all that a revert needs."""
 
     stack: str
     nomad: NomadApi
@@ -34,3 +37,20 @@ class World(Cluster):
     heartbeat: float
     emit: Emit
     interrupted: Callable[[], bool] = lambda: False
+
+
+def is_healthy(cluster: Cluster, service: str, job_id: str) -> bool:
+    """Whether the job runs with all its allocations, and each of its instances of the service passes in Consul."""
+    try:
+        job = cluster.nomad.job(job_id)
+    except NotFound:
+        return False
+    current = jobs.of_version(cluster.nomad.job_allocations(job_id), job)
+    if job.get("Stop") or sum(map(jobs.is_running, current)) < jobs.expected_count(job):
+        return False
+    return passing(cluster, service) >= max(1, jobs.expected_instances(job, service))
+
+
+def passing(cluster: Cluster, service: str) -> int:
+    """How many instances of the service pass all their checks."""
+    return sum(map(passes, cluster.consul.health(service)))

@@ -129,7 +129,9 @@ class GoBuild:
             return process.poll() is not None
 
         try:
-            wait_until(ended, timeout=BUILD_TIMEOUT, what="the end of the build", hint="build it by hand", interval=0.2)
+            wait_until(
+                ended, timeout=BUILD_TIMEOUT, failure="the build did not end", hint="build it by hand", interval=0.2
+            )
         except DeadlineExceeded as error:
             raise SourceFailed(error.message) from error
 

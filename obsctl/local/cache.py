@@ -57,7 +57,7 @@ class Cache:
                 wait_until(
                     taken,
                     timeout=LOCK_TIMEOUT,
-                    what=f"the end of the other obsctl's work on {project} (process {holder})",
+                    failure=f"another obsctl (process {holder}) did not finish {project}",
                     hint=f"look at what process {holder} does, or end it, and try again",
                 )
             lock.truncate(0)

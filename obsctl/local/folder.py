@@ -219,7 +219,13 @@ def _try_lock(descriptor: int) -> bool:
 
 def _wait_for_lock(descriptor: int, folder: Path) -> None:
     try:
-        wait_until(lambda: _try_lock(descriptor), timeout=LOCK_TIMEOUT, what="the lock", hint="", interval=0.2)
+        wait_until(
+            lambda: _try_lock(descriptor),
+            timeout=LOCK_TIMEOUT,
+            failure="the lock was not released",
+            hint="",
+            interval=0.2,
+        )
     except DeadlineExceeded:
         raise ObsctlError(
             f"another obsctl has held {folder / 'lock'} for {LOCK_TIMEOUT:g} s",

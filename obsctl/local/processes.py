@@ -145,7 +145,7 @@ def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psuti
         wait_until(
             lambda: not any(is_alive(process) for process in processes),
             timeout=seconds,
-            what="the end of the processes",
+            failure="the processes did not end",
             hint="",
             interval=0.05,
         )

@@ -45,7 +45,7 @@ def wait_until_there(names: Iterable[str], path: str, folder: Folder, emit: Emit
         wait_until(
             lambda: not missing() or not folder.is_being_filled(),
             timeout=TIMEOUT,
-            what=f"the arrival of {', '.join(missing())}",
+            failure=f"{', '.join(missing())} did not arrive",
             hint="see what the other obsctl says",
             interval=0.5,
         )

@@ -50,7 +50,7 @@ def wait_ready(
         return not reason
 
     try:
-        wait_until(ready, timeout=TIMEOUT, what=name, hint="", interval=0.1, clock=clock)
+        wait_until(ready, timeout=TIMEOUT, failure=f"{name} was not ready", hint="", interval=0.1, clock=clock)
     except DeadlineExceeded:
         raise ObsctlError(
             f"{name} runs but is not ready after {TIMEOUT:g} s: {reason}",

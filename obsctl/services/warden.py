@@ -12,8 +12,7 @@ import socket
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS, is_back
+from obsctl.drills import faults, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict, ObsctlError
@@ -61,15 +60,15 @@ class Warden:
 
     def _look_after(self, entry: Entry) -> None:
         recipe = entry.recipe
-        if recipe is None or recipe.fault not in FAULTS:
-            _log.error("drill %s: %s", entry.drill, entry.fault or "its fault is not known here")
+        if recipe is None:
+            _log.error("drill %s: %s", entry.drill, entry.unreadable)
             self._failures.inc()
         elif self._is_abandoned(recipe):
             self._put_back(entry, recipe)
         elif entry.ack is None:
-            FAULTS[recipe.fault].rehearse(self._cluster.nomad, recipe)  # no promise that cannot be kept
+            faults.named(recipe.fault).rehearse(self._cluster, recipe)  # no promise that cannot be kept
             recipes.amend(self._cluster.consul, recipe, entry, ack=self._signature(), outcome=None)
-            _log.info("drill %s: have its recipe for %s", entry.drill, recipe.job_id)
+            _log.info("drill %s: have its recipe for %s", entry.drill, recipe.service)
 
     def _is_abandoned(self, recipe: Recipe) -> bool:
         overdue = self._cluster.clock.now() > recipe.deadline
@@ -81,13 +80,14 @@ class Warden:
         outcome = entry.outcome
         if outcome and outcome.get("healthy") and self._cluster.clock.now() > recipe.deadline:
             return
-        reverted = FAULTS[recipe.fault].revert(self._cluster.nomad, recipe)
+        fault = faults.named(recipe.fault)
+        reverted = fault.revert(self._cluster, recipe)
         if reverted.state == "reverted":
             self._reverts.inc()
-            _log.warning("drill %s: its holder is gone; put %s back: %s", recipe.drill, recipe.job_id, reverted.detail)
+            _log.warning("drill %s: its holder is gone; put %s back: %s", recipe.drill, recipe.service, reverted.detail)
         if outcome is None or reverted.state == "reverted":
             self._record(entry, recipe, reverted.state, reverted.detail, healthy=False)
-        elif not outcome.get("healthy") and is_back(self._cluster.nomad, self._cluster.consul, recipe):
+        elif not outcome.get("healthy") and fault.is_gone(self._cluster, recipe):
             _log.info("drill %s: %s is back", recipe.drill, recipe.service)
             self._record(entry, recipe, outcome["state"], outcome["detail"], healthy=True)
 

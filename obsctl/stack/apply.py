@@ -7,23 +7,21 @@ A job is done when it is healthy and those are done that it needs: the order is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 
 from obsctl import names
 from obsctl.clients.jobs import is_alive
-from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.catalog import ROWS
 from obsctl.errors import Conflict, Interrupted, ObsctlError
-from obsctl.model import Emit, Event
-from obsctl.stack.health import wait_healthy
+from obsctl.model import Event
+from obsctl.stack.health import Tools, wait_healthy
 from obsctl.stack.observe import Desired, DesiredJob, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
-from obsctl.stack.reload import readers, wait_reloaded
-from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+from obsctl.stack.reload import readers_of, wait_reloaded
+from obsctl.wait import wait_until
 
 _POLL = 0.2  # seconds
 _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
@@ -46,18 +44,6 @@ class Applied:
     """What was done: the effective changes, in order."""
 
     changes: tuple[Change, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What applying needs. `check` is called again and again and raises to stop early (the lock was lost)."""
-
-    nomad: NomadApi
-    consul: ConsulApi
-    emit: Emit
-    timeout: float
-    check: Callable[[], None] = lambda: None
-    clock: Clock = SYSTEM_CLOCK
 
 
 def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> Applied:
@@ -125,7 +111,8 @@ class _Work:
         self.cancelled = threading.Event()
         self.done: list[Change] = []
         self.gates: dict[str, Future[None]] = {}
-        self._tools = tools
+        self._check_lock = tools.check
+        self._tools = replace(tools, check=self._check)
         self._stack = desired.stack
         self._jobs = {job.job_id: job for job in desired.jobs}
         self._content_of = {content.key: content for content in desired.content}
@@ -174,20 +161,12 @@ class _Work:
             return
         content = self._content_of[key]
         job = names.job_id(self._stack, content.component)
-        reading = readers(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
+        readers = readers_of(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
         tools.consul.put(key, content.value.encode(), cas=change.index)
-        if reading and reading.tasks:
+        if readers and readers.tasks:
             name = key.removeprefix(f"{names.kv_prefix(self._stack)}/")
             tools.emit(Event(key, "progress", f"waiting until {job} runs with it"))
-            wait_reloaded(
-                tools.nomad,
-                tools.consul,
-                reading,
-                name,
-                timeout=tools.timeout,
-                check=self._check,
-                clock=tools.clock,
-            )
+            wait_reloaded(tools, readers, name)
 
     def _volume(self, change: Change) -> None:
         nomad = self._tools.nomad
@@ -201,7 +180,7 @@ class _Work:
         wait_until(
             ready,
             timeout=self._tools.timeout,
-            what=f"{change.name}: a volume that is ready",
+            failure=f"the volume {change.name} was not ready",
             hint=f"nomad volume status -type host {created} shows its state",
             clock=self._tools.clock,
         )
@@ -218,15 +197,7 @@ class _Work:
         seen = self._observed.get(change.name)
         job = registered_as(seen, desired) if seen else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
-        wait_healthy(
-            tools.nomad,
-            tools.consul,
-            desired,
-            eval_id,
-            timeout=tools.timeout,
-            check=self._check,
-            clock=tools.clock,
-        )
+        wait_healthy(tools, desired.job_id, eval_id)
         self._wait_for_needs(desired, started=True)
 
     def _wait_for_watchers(self, watched: DesiredJob) -> None:
@@ -269,12 +240,12 @@ class _Work:
         wait_until(
             ended,
             timeout=self._tools.timeout,
-            what=f"{job_id}: the end of its allocations",
+            failure=f"the allocations of {job_id} did not end",
             hint=f"nomad job status {job_id} shows what still runs",
             clock=self._tools.clock,
         )
 
     def _check(self) -> None:
-        self._tools.check()
+        self._check_lock()
         if self.cancelled.is_set():
             raise Interrupted("interrupted", hint="obsctl deploy goes on from here")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, passes
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
-from obsctl.model import Json
-from obsctl.stack.observe import DesiredJob
-from obsctl.wait import Clock, wait_until
+from obsctl.model import Emit, Json
+from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 PLACEMENT_GRACE = 15.0
 """Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
@@ -21,27 +22,31 @@ class Unhealthy(ObsctlError):
     """A job did not become what it should. The message has the reasons that Nomad and the task's log give."""
 
 
-def wait_healthy(
-    nomad: NomadApi,
-    consul: ConsulApi,
-    desired: DesiredJob,
-    eval_id: str,
-    *,
-    timeout: float,
-    check: Callable[[], None],
-    clock: Clock,
-) -> None:
-    """Wait until the job is deployed and its Consul checks pass; `timeout` is for each of the two.
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a deploy works with. timeout: seconds for each job. `check` is called again and again, and raises to stop
+    early (the lock was lost)."""
+
+    nomad: NomadApi
+    consul: ConsulApi
+    emit: Emit
+    timeout: float
+    check: Callable[[], None] = lambda: None
+    clock: Clock = SYSTEM_CLOCK
+
+
+def wait_healthy(tools: Tools, job_id: str, eval_id: str) -> None:
+    """Wait until the job is deployed and its Consul checks pass; the timeout is for each of the two.
 
     The check is the program's own ready endpoint, so passing means that the program says so itself.
-    Raises Unhealthy, and what `check` raises to end the wait early.
+    Raises Unhealthy, and what `tools.check` raises.
     """
-    job_id = desired.job_id
+    nomad, clock = tools.nomad, tools.clock
     job = nomad.job(job_id)
     placed_by = clock.monotonic() + PLACEMENT_GRACE
 
-    def deployed() -> bool:
-        check()
+    def is_deployed() -> bool:
+        tools.check()
         if _is_deployed(nomad, job, eval_id):
             return True
         _refuse_failed(nomad, job)
@@ -49,15 +54,23 @@ def wait_healthy(
             _refuse_unplaced(nomad, job, eval_id)
         return False
 
-    def passing() -> bool:
-        check()
-        return is_passing(consul, job, _allocations(nomad, job))
+    def passes() -> bool:
+        tools.check()
+        return is_passing(tools.consul, job, _allocations(nomad, job))
 
+    with explained(nomad, job):
+        for probe, lack in ((is_deployed, "was not deployed healthy"), (passes, "did not pass its Consul checks")):
+            failure = f"{job_id} {lack}"
+            wait_until(probe, timeout=tools.timeout, failure=failure, hint=_inspect(job_id), clock=clock)
+
+
+@contextmanager
+def explained(nomad: NomadApi, job: Json) -> Iterator[None]:
+    """Turns the end of a wait into Unhealthy, with what happened to the job's newest allocation."""
     try:
-        for probe, what in ((deployed, "a healthy deployment"), (passing, "passing Consul checks")):
-            wait_until(probe, timeout=timeout, what=f"{job_id}: {what}", hint=_inspect(job_id), clock=clock)
+        yield
     except (Unhealthy, DeadlineExceeded) as error:
-        raise Unhealthy("\n    ".join([error.message, *explain(nomad, job)]), hint=error.hint) from error
+        raise Unhealthy("\n    ".join([error.message, *_history(nomad, job)]), hint=error.hint) from error
 
 
 def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
@@ -74,7 +87,7 @@ def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
     return all(_passes(alloc, health[name]) for alloc in live for name in services[alloc["TaskGroup"]])
 
 
-def explain(nomad: NomadApi, job: Json) -> list[str]:
+def _history(nomad: NomadApi, job: Json) -> list[str]:
     """Lines that say what happened to the newest allocation of this version: task events, last log lines.
 
     Rather one that failed than what Nomad has put in its place since.

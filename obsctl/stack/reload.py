@@ -6,15 +6,14 @@ deployment of it, so without this nothing would be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from obsctl.clients import jobs
-from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.errors import DeadlineExceeded
+from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
-from obsctl.stack.health import Unhealthy, explain, is_passing
-from obsctl.wait import Clock, wait_until
+from obsctl.stack.health import Tools, Unhealthy, explained, is_passing
+from obsctl.wait import wait_until
 
 NOTICED = 60.0
 """Seconds in which Nomad must have acted. It waits up to ten for further changes (template wait and splay)."""
@@ -48,8 +47,8 @@ class Readers:
         ]
 
 
-def readers(nomad: NomadApi, job_id: str, key: str) -> Readers:
-    """Who in the job is told when this key of Consul KV changes."""
+def readers_of(nomad: NomadApi, job_id: str, key: str) -> Readers:
+    """The tasks of the job that are told when this key of Consul KV changes."""
     job = nomad.job(job_id)
     tasks = {
         task["Name"]: _TOLD[template["ChangeMode"]]
@@ -67,70 +66,61 @@ def readers(nomad: NomadApi, job_id: str, key: str) -> Readers:
     return Readers(job, tasks, newest, frozenset(ailing))
 
 
-def wait_reloaded(
-    nomad: NomadApi,
-    consul: ConsulApi,
-    reading: Readers,
-    name: str,
-    *,
-    timeout: float,
-    check: Callable[[], None],
-    clock: Clock,
-) -> None:
+def wait_reloaded(tools: Tools, readers: Readers, file: str) -> None:
     """Wait until Nomad has told every reader, and all have passed their checks for a while since.
 
-    name: of the file. timeout: seconds. Raises Unhealthy, and what `check` raises to end the wait early.
+    file: what it is called in messages. Raises Unhealthy, and what `tools.check` raises.
     """
-    job_id = str(reading.job["ID"])
-    patience, well_since = _patience(reading.job), float("inf")
+    job_id, clock = str(readers.job["ID"]), tools.clock
+    patience, well_since = _patience(readers.job), float("inf")
 
     def allocations() -> list[Json]:
-        check()
-        return jobs.of_version(nomad.job_allocations(job_id), reading.job)
+        tools.check()
+        return jobs.of_version(tools.nomad.job_allocations(job_id), readers.job)
 
-    def told() -> bool:
+    def are_told() -> bool:
         return all(
-            reading.since(alloc, task, event, "Started")
+            readers.since(alloc, task, event, "Started")
             for alloc in allocations()
             if jobs.is_running(alloc)
-            for task, event in reading.tasks.items()
+            for task, event in readers.tasks.items()
         )
 
-    def well() -> bool:
+    def are_well() -> bool:
         nonlocal well_since
-        found = allocations()
-        _refuse_crashed(reading, found, name)
-        passing = _all_run(reading, found) and is_passing(consul, reading.job, found)
+        current = allocations()
+        _refuse_crashed(readers, current, file)
+        passing = _all_run(readers, current) and is_passing(tools.consul, readers.job, current)
         well_since = min(well_since, clock.monotonic()) if passing else float("inf")
         return clock.monotonic() - well_since >= patience
 
-    hint = f"nomad job status {job_id} shows more"
-    try:
-        wait_until(told, timeout=min(NOTICED, timeout), what=f"{job_id}: reading {name} anew", hint=hint, clock=clock)
-        wait_until(well, timeout=timeout, what=f"{job_id}: passing Consul checks with {name}", hint=hint, clock=clock)
-    except (Unhealthy, DeadlineExceeded) as error:
-        raise Unhealthy("\n    ".join([error.message, *explain(nomad, reading.job)]), hint=error.hint) from error
+    hint, timeout = f"nomad job status {job_id} shows more", tools.timeout
+    with explained(tools.nomad, readers.job):
+        unread = f"{job_id} did not read the new {file}"
+        wait_until(are_told, timeout=min(NOTICED, timeout), failure=unread, hint=hint, clock=clock)
+        unwell = f"{job_id} did not pass its checks with the new {file}"
+        wait_until(are_well, timeout=timeout, failure=unwell, hint=hint, clock=clock)
 
 
-def _all_run(reading: Readers, allocations: list[Json]) -> bool:
+def _all_run(readers: Readers, allocations: list[Json]) -> bool:
     """Whether each task runs, and has begun anew since it was last to be restarted."""
     return all(
         jobs.task_state(alloc, task) == "running"
-        and max(reading.since(alloc, task, RESTART), default=0) <= max(reading.since(alloc, task, "Started"), default=0)
+        and max(readers.since(alloc, task, RESTART), default=0) <= max(readers.since(alloc, task, "Started"), default=0)
         for alloc in allocations
         if jobs.is_alive(alloc)
-        for task in reading.tasks
+        for task in readers.tasks
     )
 
 
-def _refuse_crashed(reading: Readers, allocations: list[Json], name: str) -> None:
-    for alloc in (alloc for alloc in allocations if alloc["ID"] not in reading.ailing):
-        for task in reading.tasks:
-            crashes = len(reading.since(alloc, task, "Restarting")) - len(reading.since(alloc, task, RESTART))
-            failed = alloc["ClientStatus"] == "failed" and reading.since(alloc, task, "Terminated", "Not Restarting")
+def _refuse_crashed(readers: Readers, allocations: list[Json], file: str) -> None:
+    for alloc in (alloc for alloc in allocations if alloc["ID"] not in readers.ailing):
+        for task in readers.tasks:
+            crashes = len(readers.since(alloc, task, "Restarting")) - len(readers.since(alloc, task, RESTART))
+            failed = alloc["ClientStatus"] == "failed" and readers.since(alloc, task, "Terminated", "Not Restarting")
             if crashes >= CRASHES or failed:
                 raise Unhealthy(
-                    f"{reading.job['ID']} does not run with the new {name}",
+                    f"{readers.job['ID']} does not run with the new {file}",
                     hint="correct it or put it back, and deploy again",
                 )
 

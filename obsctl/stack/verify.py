@@ -61,7 +61,7 @@ def wait_complete(
     emit(Event(path, "start", f"waiting {what}"))
     started = clock.monotonic()
     try:
-        wait_until(complete, timeout=timeout, what="", hint="", interval=0.5, clock=clock)
+        wait_until(complete, timeout=timeout, failure="", hint="", interval=0.5, clock=clock)
     except DeadlineExceeded:
         lines = "\n  ".join(missing)
         raise ObsctlError(

@@ -79,5 +79,5 @@ def by_id(jaeger: JaegerApi, trace_id: str, *, wait: float = 0.0, clock: Clock =
         return any(not trace.orphans or clock.now() - trace.end / 1e9 > SETTLED for trace in latest)
 
     with suppress(DeadlineExceeded):
-        wait_until(complete, timeout=wait, what="the trace", hint="", interval=INTERVAL, clock=clock)
+        wait_until(complete, timeout=wait, failure="the trace did not arrive", hint="", interval=INTERVAL, clock=clock)
     return latest[0] if latest else None

@@ -176,7 +176,7 @@ class TestSessions:
         consul.acquire(f"{prefix}lock", b"1", holder)
         consul.destroy_session(holder)
         wait_until(
-            lambda: consul.acquire(f"{prefix}lock", b"2", session), timeout=5, what="the end of the delay", hint="",
+            lambda: consul.acquire(f"{prefix}lock", b"2", session), timeout=5, failure="the delay did not end", hint="",
         )  # fmt: skip
 
     def test_a_session_that_is_gone_locks_nothing(self, consul: ConsulApi, prefix: str) -> None:

@@ -44,7 +44,7 @@ class Subject:
             error=error, exception=f"KeyError: {error}" if error else "",
         )  # fmt: skip
         self.receive([root, below])
-        wait_until(lambda: len(self.jaeger.trace(trace_id)) == 2, timeout=20, what="the trace", hint="")
+        wait_until(lambda: len(self.jaeger.trace(trace_id)) == 2, timeout=20, failure="no sign of the trace", hint="")
         return trace_id
 
     def search(self, **more: float) -> list[str]:

@@ -50,7 +50,7 @@ class Subject:
         return [line.text for line in from_store(found)]
 
     def until_there_are(self, count: int) -> None:
-        wait_until(lambda: len(self.lines()) == count, timeout=20, what=f"{count} lines", hint="")
+        wait_until(lambda: len(self.lines()) == count, timeout=20, failure=f"no sign of {count} lines", hint="")
 
 
 def _sent(store: LogsApi) -> Receive:
@@ -245,7 +245,7 @@ def test_thousands_of_lines_come_in_order(server: LogsApi) -> None:
         found.extend(tail.lines())
         return len(found) >= len(lines)
 
-    wait_until(all_of_them, timeout=20, what="the lines", hint="")
+    wait_until(all_of_them, timeout=20, failure="no sign of the lines", hint="")
     found = in_order(found)
     assert [line.text for line in found] == [f"{number}" for number in range(12_000)]
     assert [line.at for line in found] == [at for at, _, _ in lines]
@@ -275,7 +275,7 @@ def test_a_message_of_fields_alone_is_shown(server: LogsApi) -> None:
         now = time.time_ns()
         return from_store(server.lines(logsql(Query(job)), start=now - 60 * SECOND, end=now, limit=5))
 
-    [line] = wait_until(found, timeout=20, what="the line", hint="")
+    [line] = wait_until(found, timeout=20, failure="no sign of the line", hint="")
     assert line.text == "paid"
 
 

@@ -97,7 +97,7 @@ class Subject:
         return job
 
     def until(self, what: str, probe: Callable[[], bool]) -> None:
-        wait_until(probe, timeout=20, interval=0.05, what=what, hint="look into the agents' logs")
+        wait_until(probe, timeout=20, interval=0.05, failure=f"no sign of {what}", hint="look into the agents' logs")
 
     def until_deployed(self, job_id: str, status: str = "successful") -> Json:
         def deployed() -> Json | None:
@@ -105,7 +105,7 @@ class Subject:
             current = deployment and deployment["JobVersion"] == self.nomad.job(job_id)["Version"]
             return deployment if deployment and current and deployment["Status"] == status else None
 
-        return wait_until(deployed, timeout=20, interval=0.05, what=f"a {status} deployment", hint="")
+        return wait_until(deployed, timeout=20, interval=0.05, failure=f"no sign of a {status} deployment", hint="")
 
     def until_ended(self, job_id: str) -> None:
         def ended() -> bool:

@@ -108,16 +108,19 @@ class TestPrometheus:
             stack.prometheus.query(promql)
 
     def test_its_targets_and_alertmanagers(self, stack: Stack) -> None:
-        wait_until(lambda: stack.prometheus.query("up == 1"), timeout=20, what="a scrape", hint="")
+        wait_until(lambda: stack.prometheus.query("up == 1"), timeout=20, failure="no sign of a scrape", hint="")
         [target] = stack.prometheus.targets()
         assert (target["labels"]["job"], target["health"]) == ("itself", "up")
-        urls = wait_until(stack.prometheus.alertmanagers, timeout=20, what="an Alertmanager", hint="")
+        urls = wait_until(stack.prometheus.alertmanagers, timeout=20, failure="no sign of an Alertmanager", hint="")
         assert urls == [f"{stack.alertmanager.address}/api/v2/alerts"]
 
 
 def test_an_alert_arrives(stack: Stack) -> None:
     notifications = wait_until(
-        lambda: stack.sink.notifications(since=0.0, alertname="Always"), timeout=30, what="a delivery", hint=""
+        lambda: stack.sink.notifications(since=0.0, alertname="Always"),
+        timeout=30,
+        failure="no sign of a delivery",
+        hint="",
     )
     [alert] = stack.prometheus.alerts()
     assert (alert["labels"]["alertname"], alert["state"]) == ("Always", "firing")
@@ -148,5 +151,5 @@ class TestAlertmanager:
                 "comment": "test",
             }
             session.post("/api/v2/silences", json=silence)
-        wait_until(stack.alertmanager.silences, timeout=5, what="the silence", hint="")
+        wait_until(stack.alertmanager.silences, timeout=5, failure="no sign of the silence", hint="")
         assert [silence["matchers"][0]["value"] for silence in stack.alertmanager.silences()] == ["now"]

@@ -24,19 +24,26 @@ def test_a_job_stopped_by_hand_is_delivered_by_absence_and_never_by_up_equals_ze
     since = SYSTEM_CLOCK.now()
     stack.clients.nomad.stop_job("obs-response-service")
     try:
-        wait_until(lambda: notified(stack, "ServiceDown", "firing", since), timeout=60, what="the page", hint="")
+        wait_until(
+            lambda: notified(stack, "ServiceDown", "firing", since),
+            timeout=60,
+            failure="no sign of the page",
+            hint="",
+        )
         seconds = int(SYSTEM_CLOCK.now() - since) + 1
         prometheus = stack.programs.prometheus
         wait_until(
             lambda: prometheus.query('ALERTS{alertname="JobNotRunning",alertstate="firing"}'),
-            timeout=30, what="Nomad's own signal", hint="",
+            timeout=30, failure="no sign of Nomad's own signal", hint="",
         )  # fmt: skip
         down = prometheus.query(f'max_over_time(ALERTS{{alertname="InstanceDown",alertstate="firing"}}[{seconds}s])')
         assert down == [], "InstanceDown fired for a job that was stopped"
         assert prometheus.query('up{job="response-service"}') == []
     finally:
         stack.run("deploy", "--yes")
-    wait_until(lambda: notified(stack, "ServiceDown", "resolved", since), timeout=60, what="its end", hint="")
+    wait_until(
+        lambda: notified(stack, "ServiceDown", "resolved", since), timeout=60, failure="no sign of its end", hint=""
+    )
 
 
 def test_the_heartbeat_arrives_and_alert_sink_notices_when_it_stops(stack: Stack) -> None:
@@ -48,7 +55,7 @@ def test_the_heartbeat_arrives_and_alert_sink_notices_when_it_stops(stack: Stack
     assert silent() == ["0"]
     stack.clients.nomad.stop_job("obs-alertmanager")
     try:
-        wait_until(lambda: silent() == ["1"], timeout=60, what="the metric that says so", hint="")
+        wait_until(lambda: silent() == ["1"], timeout=60, failure="no sign of the metric that says so", hint="")
     finally:
         stack.run("deploy", "--yes")
 
@@ -60,4 +67,9 @@ def test_failing_requests_of_the_demo_are_counted_at_the_caller(stack: Stack) ->
     for query in queries:
         assert stack.programs.prometheus.query(query), f"no data for {query}"
     busy = "rate(hello_service_total_requests_total[10s]) > 1"  # needs two scrapes since its last start
-    wait_until(lambda: stack.programs.prometheus.query(busy), timeout=20, what="more than a request a second", hint="")
+    wait_until(
+        lambda: stack.programs.prometheus.query(busy),
+        timeout=20,
+        failure="no sign of more than a request a second",
+        hint="",
+    )

@@ -78,7 +78,7 @@ def trace_id(telemetry: Telemetry, grafana: Grafana) -> str:
         services = {process["serviceName"] for process in grafana.trace(sent).get("processes", {}).values()}
         return services >= set(SERVICES) and lines_of(grafana, sent) >= set(SERVICES)
 
-    wait_until(arrived, timeout=60, what="spans and lines of both services", hint="")
+    wait_until(arrived, timeout=60, failure="no sign of spans and lines of both services", hint="")
     return sent
 
 
@@ -100,7 +100,7 @@ def test_a_span_leads_to_the_metrics_of_its_operation(service: str, grafana: Gra
         with_data = {name for name, result in results.items() if result}
         return {"Requests per second", "95th percentile in milliseconds"} <= with_data
 
-    wait_until(found, timeout=60, what=f"metrics of {span['operationName']}", hint="")
+    wait_until(found, timeout=60, failure=f"no sign of metrics of {span['operationName']}", hint="")
     assert {sample["metric"]["service_name"] for sample in grafana.metrics(span)["Requests per second"]} == {service}
 
 
@@ -123,7 +123,7 @@ def test_a_point_of_a_histogram_leads_to_a_trace(grafana: Grafana, trace_id: str
         labels = [exemplar["labels"] for found in series for exemplar in found["exemplars"]]
         return [label[destination["name"]] for label in labels]
 
-    wait_until(traces, timeout=30, what="an exemplar", hint="")
+    wait_until(traces, timeout=30, failure="no sign of an exemplar", hint="")
     address = destination["url"].replace("${__value.raw}", traces()[-1])
     [pane] = parse_qs(urlsplit(address).query)["left"]
     assert json.loads(pane)["datasource"] == "jaeger"

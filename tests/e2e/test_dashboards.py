@@ -106,7 +106,7 @@ def wait_for_data(asked: list[Query], servers: Servers, timeout: float) -> None:
         return not left
 
     try:
-        wait_until(all_have, timeout=timeout, what="data", hint="", interval=2)
+        wait_until(all_have, timeout=timeout, failure="no sign of data", hint="", interval=2)
     finally:
         assert not left, f"no data, or a metric that does not exist: {sorted(left)}"
 

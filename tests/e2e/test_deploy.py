@@ -57,7 +57,7 @@ def test_after_a_deploy_the_doctor_finds_nothing_that_would_stop_the_next(stack:
 
 
 def test_prometheus_scrapes_everything_and_knows_where_it_runs(stack: Stack) -> None:
-    wait_until(lambda: not stack.not_up(), timeout=30, what="every target up", hint="")
+    wait_until(lambda: not stack.not_up(), timeout=30, failure="no sign of every target up", hint="")
     targets = stack.programs.prometheus.targets()
     assert {target["labels"]["job"] for target in targets} >= WANTED_TARGETS
     response = next(target["labels"] for target in targets if target["labels"]["job"] == "response-service")
@@ -73,7 +73,7 @@ def test_a_service_is_scraped_as_soon_as_it_has_the_tag(stack: Stack) -> None:
                     "Tags": ["obsctl.scrape"], "Meta": {"metrics_path": "/metrics"}}  # fmt: skip
     consul_agent(stack, "PUT", "/v1/agent/service/register", registration)
     try:
-        wait_until(lambda: is_up(stack, "outsider"), timeout=30, what="the new target", hint="")
+        wait_until(lambda: is_up(stack, "outsider"), timeout=30, failure="no sign of the new target", hint="")
     finally:
         consul_agent(stack, "PUT", "/v1/agent/service/deregister/outsider", None)
 
@@ -137,7 +137,12 @@ def test_ctrl_c_names_what_was_and_was_not_changed(stack: Stack, changed: Callab
     changed({"components": {**components, "warden": {**components["warden"], "resources": {"memory": 150}}}})
     version = stack.clients.nomad.job("obs-warden")["Version"]
     process = stack.start("deploy", "--yes")
-    wait_until(lambda: stack.clients.nomad.job("obs-warden")["Version"] > version, timeout=30, what="begun", hint="")
+    wait_until(
+        lambda: stack.clients.nomad.job("obs-warden")["Version"] > version,
+        timeout=30,
+        failure="no sign of begun",
+        hint="",
+    )
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -154,13 +159,13 @@ def test_data_of_prometheus_survives_a_restart_of_its_job(stack: Stack) -> None:
     nomad.stop_job("obs-prometheus")
     wait_until(
         lambda: nomad.job_allocations("obs-prometheus")[0]["ClientStatus"] == "complete",
-        timeout=60, what="its end", hint="",
+        timeout=60, failure="no sign of its end", hint="",
     )  # fmt: skip
     # Its own last words: under load Nomad may lose an exit code (raw_exec says -1 where it could not wait for the end).
     ended = nomad.job_allocations("obs-prometheus")[0]["ID"]
     wait_until(
         lambda: "See you next time!" in nomad.task_logs(ended, "prometheus", stream="stderr"),
-        timeout=10, what="its last words: without them it was killed", hint="",
+        timeout=10, failure="no sign of its last words: without them it was killed", hint="",
     )  # fmt: skip
 
     assert "it was stopped" in stack.run("deploy", "--yes").stdout
@@ -172,7 +177,9 @@ def oldest_sample(stack: Stack) -> str:
     """Of what the Prometheus that runs now has, as it says itself: when it begins."""
     allocation = stack.clients.nomad.job_allocations("obs-prometheus")[0]["ID"]
     query = f'prometheus_tsdb_lowest_timestamp_seconds{{allocation="{allocation}"}}'
-    found = wait_until(lambda: stack.programs.prometheus.query(query), timeout=30, what="its own scrape", hint="")
+    found = wait_until(
+        lambda: stack.programs.prometheus.query(query), timeout=30, failure="no sign of its own scrape", hint=""
+    )
     return str(found[0]["value"][1])
 
 

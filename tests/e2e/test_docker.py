@@ -102,7 +102,9 @@ def test_everything_is_scraped(stack: Stack) -> None:
     def up() -> set[str]:
         return {row["metric"]["job"] for row in stack.programs.prometheus.query("up == 1")}
 
-    wait_until(lambda: wanted <= up() and not stack.not_up(), timeout=30, what="a scrape of each", hint="")
+    wait_until(
+        lambda: wanted <= up() and not stack.not_up(), timeout=30, failure="no sign of a scrape of each", hint=""
+    )
 
 
 def test_a_request_is_found_as_trace_and_log_lines(stack: Stack) -> None:
@@ -114,14 +116,14 @@ def test_a_request_is_found_as_trace_and_log_lines(stack: Stack) -> None:
         lines = {service for service, found in telemetry.log_traces(since) if found == trace}
         return services >= set(SERVICES) and lines >= set(SERVICES)
 
-    wait_until(seen, timeout=60, what=f"trace {trace} of both services and their lines", hint="")
+    wait_until(seen, timeout=60, failure=f"no sign of trace {trace} of both services and their lines", hint="")
 
 
 def test_the_agent_reads_the_logs_of_other_containers_from_nomads_folder(stack: Stack) -> None:
     """Alertmanager speaks of its start, and sends nothing by OTLP."""
     telemetry, since = Telemetry(stack), SYSTEM_CLOCK.now() - 3600
     query = '{"nomad.job"="obs-alertmanager"}'
-    wait_until(lambda: telemetry.lines(query, since), timeout=60, what="lines of Alertmanager", hint="")
+    wait_until(lambda: telemetry.lines(query, since), timeout=60, failure="no sign of lines of Alertmanager", hint="")
 
 
 def test_the_agent_sees_the_nodes_disks_by_their_names_there(stack: Stack) -> None:
@@ -193,7 +195,7 @@ def test_the_stack_goes_and_comes_with_the_cluster(stack: Stack, docker: Docker)
     stack.cluster.down()
     assert docker.containers() == []
     stack.cluster.up()
-    wait_until(lambda: healthy(stack), timeout=120, interval=2, what="every component", hint="")
+    wait_until(lambda: healthy(stack), timeout=120, interval=2, failure="no sign of every component", hint="")
 
 
 def test_make_push_puts_the_image_where_it_is_told(docker: Docker, tmp_path: Path) -> None:

@@ -66,7 +66,12 @@ def test_a_second_drill_and_a_deploy_are_refused_while_one_runs(stack: Stack) ->
 def test_a_drill_does_not_start_when_the_service_is_already_down(stack: Stack) -> None:
     stack.clients.nomad.stop_job("obs-response-service")
     try:
-        wait_until(lambda: not stack.clients.consul.health("response-service"), timeout=20, what="gone", hint="")
+        wait_until(
+            lambda: not stack.clients.consul.health("response-service"),
+            timeout=20,
+            failure="no sign of gone",
+            hint="",
+        )
         refused = stack.run("drill", "stop", "response-service", "--yes", code=None)
         assert refused.returncode in (1, 20)
         assert stack.clients.nomad.job("obs-response-service")["Stop"] is True, "a drill must not start it"

@@ -26,8 +26,15 @@ def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) 
     process = stack.start_drill(until=record)
     freeze(process)
     try:
-        wait_until(lambda: consul.get("obsctl/obs/lock") is None, timeout=30, what="the end of the lock", hint="")
-        wait_until(lambda: is_running(stack), timeout=30, what="the service, put back by the warden", hint="")
+        wait_until(
+            lambda: consul.get("obsctl/obs/lock") is None,
+            timeout=30,
+            failure="no sign of the end of the lock",
+            hint="",
+        )
+        wait_until(
+            lambda: is_running(stack), timeout=30, failure="no sign of the service, put back by the warden", hint=""
+        )
     finally:
         process.send_signal(signal.SIGCONT)
     out, err = process.communicate(timeout=90)

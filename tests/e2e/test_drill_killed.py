@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.drills import faults, journal
+from obsctl.drills import journal
+from obsctl.drills.world import passing
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
 
@@ -27,7 +28,7 @@ def test_the_service_comes_back_without_any_command(stack: Stack, record: str, d
     was_down = kill_a_drill(stack, record, delay)
     assert was_down or record not in SURELY_DOWN_AT
 
-    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
+    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, failure="no sign of the service to be back", hint="")
 
     stack.run("drill", "recover")
     assert stack.clients.consul.entries("obsctl/obs/drills/") == []
@@ -35,8 +36,13 @@ def test_the_service_comes_back_without_any_command(stack: Stack, record: str, d
 
 def test_a_new_drill_refuses_until_the_dead_one_is_recovered(stack: Stack) -> None:
     assert kill_a_drill(stack, "injected")
-    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, what="the service to be back", hint="")
-    wait_until(lambda: only_leftovers(stack), timeout=60, what="nothing but the leftover drill in the way", hint="")
+    wait_until(lambda: is_back(stack), timeout=BACK_WITHIN, failure="no sign of the service to be back", hint="")
+    wait_until(
+        lambda: only_leftovers(stack),
+        timeout=60,
+        failure="no sign of nothing but the leftover drill in the way",
+        hint="",
+    )
 
     refused = stack.run("drill", "stop", "response-service", "--yes", code=20)
     assert "an earlier drill was not finished" in refused.stdout
@@ -58,7 +64,10 @@ def kill_a_drill(stack: Stack, record: str, delay: float = 0.0) -> bool:
     process.communicate(timeout=10)
     consul = stack.clients.consul
     wait_until(
-        lambda: consul.get("obsctl/obs/lock") is None, timeout=LEASE_ENDS_WITHIN, what="the lease's end", hint=""
+        lambda: consul.get("obsctl/obs/lock") is None,
+        timeout=LEASE_ENDS_WITHIN,
+        failure="no sign of the lease's end",
+        hint="",
     )
     return was_down
 
@@ -66,7 +75,7 @@ def kill_a_drill(stack: Stack, record: str, delay: float = 0.0) -> bool:
 def is_back(stack: Stack) -> bool:
     """The job runs and its instance passes in Consul."""
     job = stack.clients.nomad.job("obs-response-service")
-    return not job["Stop"] and faults.passing(stack.clients.consul, "response-service") == 1
+    return not job["Stop"] and passing(stack.world, "response-service") == 1
 
 
 def only_leftovers(stack: Stack) -> bool:

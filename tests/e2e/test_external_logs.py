@@ -69,7 +69,12 @@ def test_lines_come_to_it_with_its_headers(site: Site) -> None:
             for record in scope.log_records
         ]
 
-    wait_until(lambda: any("Everything is ready" in line for line in lines()), timeout=60, what="lines", hint="")
+    wait_until(
+        lambda: any("Everything is ready" in line for line in lines()),
+        timeout=60,
+        failure="no sign of lines",
+        hint="",
+    )
     assert {asked.path for asked in site.store.asked} == {"/otlp/v1/logs"}
     assert {asked.headers["x-scope-orgid"] for asked in site.store.asked} == {TENANT}
     assert {asked.headers["authorization"] for asked in site.store.asked} == {TOKEN}

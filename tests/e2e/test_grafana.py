@@ -169,7 +169,7 @@ def test_it_is_scraped(stack: Stack) -> None:
     def up() -> bool:
         return bool(stack.programs.prometheus.query('grafana_build_info{job="grafana"}'))
 
-    wait_until(up, timeout=30, what="a scrape of grafana", hint="")
+    wait_until(up, timeout=30, failure="no sign of a scrape of grafana", hint="")
 
 
 def test_a_changed_dashboard_restarts_nothing(stack: Stack) -> None:
@@ -177,27 +177,43 @@ def test_a_changed_dashboard_restarts_nothing(stack: Stack) -> None:
     own(stack, title="Changed")
     assert stack.json("deploy", "--yes")["changes"] == ["obsctl/obs/dashboards/My team =28own=29/mine"]
     name = OWN.removeprefix("dashboards/")
-    wait_until(lambda: '"Changed"' in seen(stack)["dashboards"][name], timeout=30, what="the changed file", hint="")
+    wait_until(
+        lambda: '"Changed"' in seen(stack)["dashboards"][name],
+        timeout=30,
+        failure="no sign of the changed file",
+        hint="",
+    )
     assert seen(stack)["pid"] == before
 
 
 def test_a_backend_that_moves_is_followed_and_one_that_is_away_for_a_moment_restarts_nothing(stack: Stack) -> None:
     before, nomad, consul = seen(stack), stack.clients.nomad, stack.cluster.addresses.consul
     nomad.stop_job("obs-alertmanager")
-    wait_until(lambda: not stack.clients.consul.health("alertmanager"), timeout=60, what="its end", hint="")
+    wait_until(
+        lambda: not stack.clients.consul.health("alertmanager"), timeout=60, failure="no sign of its end", hint=""
+    )
     stack.run("deploy", "--yes")
     assert seen(stack)["pid"] == before["pid"]
     nomad.stop_job("obs-alertmanager")
-    wait_until(lambda: not stack.clients.consul.health("alertmanager"), timeout=60, what="its end", hint="")
+    wait_until(
+        lambda: not stack.clients.consul.health("alertmanager"), timeout=60, failure="no sign of its end", hint=""
+    )
     elsewhere = {"ID": "elsewhere", "Name": "alertmanager", "Address": "127.0.0.2", "Port": 9999,
                  "Meta": {"obsctl_stack": "obs"}}  # fmt: skip
     requests.put(f"{consul}/v1/agent/service/register", json=elsewhere, timeout=10).raise_for_status()
     try:
-        wait_until(lambda: moved(stack, "http://127.0.0.2:9999"), timeout=120, what="the new address", hint="")
+        wait_until(
+            lambda: moved(stack, "http://127.0.0.2:9999"), timeout=120, failure="no sign of the new address", hint=""
+        )
     finally:
         requests.put(f"{consul}/v1/agent/service/deregister/elsewhere", timeout=10).raise_for_status()
     stack.run("deploy", "--yes")
-    wait_until(lambda: moved(stack, before["urls"]["ALERTMANAGER_URL"]), timeout=120, what="its old place", hint="")
+    wait_until(
+        lambda: moved(stack, before["urls"]["ALERTMANAGER_URL"]),
+        timeout=120,
+        failure="no sign of its old place",
+        hint="",
+    )
 
 
 def moved(stack: Stack, alertmanager: str) -> bool:

@@ -41,7 +41,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_each_prometheus_scrapes_every_instance_and_knows_every_alertmanager(deployed: Stack) -> None:
     both = deployed.programs.prometheus.each()
 
-    wait_until(lambda: not deployed.not_up(), timeout=30, what="every target up", hint="")
+    wait_until(lambda: not deployed.not_up(), timeout=30, failure="no sign of every target up", hint="")
     assert len(both) == 2
     for one in both:
         targets = one.targets()
@@ -103,7 +103,9 @@ def test_an_alertmanager_that_is_killed_neither_loses_nor_repeats_a_notification
 
     out, err = drill.communicate(timeout=240)
     assert drill.returncode in (0, 13), out + err  # PROVEN or LATE
-    wait_until(lambda: sends_again(victim), timeout=120, what="the killed one to take part again", hint="")
+    wait_until(
+        lambda: sends_again(victim), timeout=120, failure="no sign of the killed one to take part again", hint=""
+    )
     assert notified(deployed, since) == ["firing", "resolved"]
     assert restarts(deployed, "obs-alertmanager") >= 1
 
@@ -126,7 +128,7 @@ def kill(alertmanager: AlertmanagerApi) -> None:
     address = alertmanager.address.removeprefix("http://")
     [process] = [each for each in psutil.process_iter() if f"--web.listen-address={address}" in arguments(each)]
     process.kill()
-    wait_until(lambda: not process.is_running(), timeout=10, what="its end", hint="")
+    wait_until(lambda: not process.is_running(), timeout=10, failure="no sign of its end", hint="")
 
 
 def arguments(process: psutil.Process) -> list[str]:

@@ -85,9 +85,19 @@ def test_alerts_reach_the_users_receiver_and_its_secret_stays_in_nomad(with_rece
     assert TOKEN.encode() not in values
 
     stack.clients.nomad.stop_job("obs-response-service")
-    wait_until(lambda: ("ServiceDown", "firing") in hook.alerts(f"/{TOKEN}"), timeout=60, what="the page", hint="")
+    wait_until(
+        lambda: ("ServiceDown", "firing") in hook.alerts(f"/{TOKEN}"),
+        timeout=60,
+        failure="no sign of the page",
+        hint="",
+    )
     stack.run("deploy", "--yes", OPS_HOOK=secret)
-    wait_until(lambda: ("ServiceDown", "resolved") in hook.alerts(f"/{TOKEN}"), timeout=60, what="its end", hint="")
+    wait_until(
+        lambda: ("ServiceDown", "resolved") in hook.alerts(f"/{TOKEN}"),
+        timeout=60,
+        failure="no sign of its end",
+        hint="",
+    )
     assert not any(name == "Watchdog" for name, _ in hook.alerts(f"/{TOKEN}")), "people do not get the heartbeat"
 
 
@@ -100,6 +110,8 @@ def test_a_new_value_of_the_secret_is_used_without_a_restart(with_receiver: Stac
 
     assert "nomad/jobs/obs-alertmanager  (a value differs)" in changed.stdout
     stack.clients.nomad.stop_job("obs-response-service")
-    wait_until(lambda: ("ServiceDown", "firing") in hook.alerts("/new"), timeout=60, what="the page", hint="")
+    wait_until(
+        lambda: ("ServiceDown", "firing") in hook.alerts("/new"), timeout=60, failure="no sign of the page", hint=""
+    )
     assert stack.clients.nomad.job_allocations("obs-alertmanager")[0]["ID"] == before
     stack.run("deploy", "--yes", OPS_HOOK=f"{hook.address}/new")

@@ -45,7 +45,7 @@ def kept(stack: Stack) -> int:
     trace_ids = [uuid4().hex for _ in range(4)]
     for each in trace_ids:
         send_spans(gateway, [span("web", "GET", "1", trace_id=each, start=time.time_ns())])
-        wait_until(functools.partial(jaeger.trace, each), timeout=30, what="the newest trace", hint="")
+        wait_until(functools.partial(jaeger.trace, each), timeout=30, failure="no sign of the newest trace", hint="")
     return sum(bool(jaeger.trace(each)) for each in trace_ids)
 
 

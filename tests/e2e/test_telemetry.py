@@ -47,7 +47,7 @@ def test_one_request_is_a_trace_log_lines_an_exemplar_and_span_metrics(telemetry
 
     left = deadline - SYSTEM_CLOCK.now()
     with suppress(DeadlineExceeded):
-        wait_until(found, timeout=left, what="", hint="", interval=0.5)
+        wait_until(found, timeout=left, failure="", hint="", interval=0.5)
     assert missing == []
 
 
@@ -69,27 +69,32 @@ def test_nothing_is_lost_while_a_backend_is_away_for_a_minute(backend: str, tele
     stack, since = telemetry.stack, SYSTEM_CLOCK.now()
     counted_before = telemetry.sample(COUNTED)
     with telemetry.traffic(per_second=10) as sent, telemetry.watch_memory(*COLLECTORS) as memory:
-        wait_until(lambda: len(sent) >= 20, timeout=30, what="traffic", hint="")
+        wait_until(lambda: len(sent) >= 20, timeout=30, failure="no sign of traffic", hint="")
         stack.clients.nomad.stop_job(f"obs-{backend}")
-        wait_until(lambda: telemetry.is_gone(backend), timeout=60, what=f"the end of {backend}", hint="")
+        wait_until(lambda: telemetry.is_gone(backend), timeout=60, failure=f"no sign of the end of {backend}", hint="")
         gone = SYSTEM_CLOCK.now()
         wait_until(
             lambda: SYSTEM_CLOCK.now() - gone >= OUTAGE and len(sent) > OUTAGE * 10 / 2,
-            timeout=OUTAGE * 2, what="a minute of traffic", hint="",
+            timeout=OUTAGE * 2, failure="no sign of a minute of traffic", hint="",
         )  # fmt: skip
         during = len(sent)
         stack.run("deploy", "--yes")
-        wait_until(lambda: len(sent) >= during + 20, timeout=30, what="traffic afterwards", hint="")
+        wait_until(lambda: len(sent) >= during + 20, timeout=30, failure="no sign of traffic afterwards", hint="")
     wanted = {(service, trace_id) for trace_id in sent for service in SERVICES}
-    wait_until(lambda: wanted <= telemetry.log_traces(since), timeout=60, what="every log line", hint="")
+    wait_until(lambda: wanted <= telemetry.log_traces(since), timeout=60, failure="no sign of every log line", hint="")
     left = set(sent)
 
     def all_complete() -> bool:
         left.difference_update([each for each in left if calls_consul(telemetry.spans(each))])
         return not left
 
-    wait_until(all_complete, timeout=60, what="every trace", hint="")
-    wait_until(lambda: telemetry.sample(COUNTED) - counted_before >= len(sent), timeout=60, what="every count", hint="")
+    wait_until(all_complete, timeout=60, failure="no sign of every trace", hint="")
+    wait_until(
+        lambda: telemetry.sample(COUNTED) - counted_before >= len(sent),
+        timeout=60,
+        failure="no sign of every count",
+        hint="",
+    )
     print(f"{backend} away for {OUTAGE:g} s: {len(sent)} requests, {during} by its return; memory in MB: {memory}")
     limits = {name: telemetry.memory_limit(name) for name in COLLECTORS}
     assert all(0 < memory[name] < limits[name] for name in COLLECTORS), f"{memory} of {limits} MB"

@@ -21,21 +21,23 @@ def trace_id(telemetry: Telemetry) -> str:
     since = SYSTEM_CLOCK.now()
     found = telemetry.say_hello(telemetry.address("hello-service"))
     lines = {(service, found) for service in SERVICES}
-    wait_until(lambda: lines <= telemetry.log_traces(since), timeout=30, what="the log lines", hint="")
+    wait_until(lambda: lines <= telemetry.log_traces(since), timeout=30, failure="no sign of the log lines", hint="")
     way = {("hello-service", "GET /hello"), ("hello-service", "GET /phrase"), ("response-service", "GET /phrase")}
 
     def whole() -> bool:
         spans = telemetry.spans(found)
         return way <= set(spans) and calls_consul(spans)
 
-    wait_until(whole, timeout=30, what="the spans", hint="")
+    wait_until(whole, timeout=30, failure="no sign of the spans", hint="")
     return found
 
 
 @pytest.fixture
 def the_store_is_away(telemetry: Telemetry) -> Iterator[None]:
     telemetry.stack.clients.nomad.stop_job("obs-victorialogs")
-    wait_until(lambda: telemetry.is_gone("victorialogs"), timeout=60, what="the end of VictoriaLogs", hint="")
+    wait_until(
+        lambda: telemetry.is_gone("victorialogs"), timeout=60, failure="no sign of the end of VictoriaLogs", hint=""
+    )
     yield
     telemetry.stack.run("deploy", "victorialogs", "--yes")
 
@@ -94,7 +96,7 @@ def test_the_failed_request_behind_a_good_answer_is_found(telemetry: Telemetry) 
         shown = telemetry.stack.run("trace", "--last", "--errors", "--wait", "0s", code=None).stdout
         return shown if "✗ response-service  GET /phrase" in shown else ""  # a trace comes in parts
 
-    shown = wait_until(found, timeout=120, what="the planted bug", hint="")
+    shown = wait_until(found, timeout=120, failure="no sign of the planted bug", hint="")
     assert "Consul has no key" in shown
 
 
@@ -145,9 +147,9 @@ def test_a_log_is_followed_until_ctrl_c(telemetry: Telemetry, source: str) -> No
     seen: list[str] = []
     reader = threading.Thread(target=lambda: seen.extend(following.stdout), daemon=True)  # type: ignore[arg-type]
     reader.start()
-    wait_until(lambda: len(seen) >= 1, timeout=30, what="the last line", hint="")
+    wait_until(lambda: len(seen) >= 1, timeout=30, failure="no sign of the last line", hint="")
     telemetry.say_hello(telemetry.address("hello-service"))
-    wait_until(lambda: len(seen) >= 2, timeout=30, what="the new line", hint="")
+    wait_until(lambda: len(seen) >= 2, timeout=30, failure="no sign of the new line", hint="")
     following.send_signal(signal.SIGINT)
     assert following.wait(timeout=30) == 130
     reader.join(timeout=10)

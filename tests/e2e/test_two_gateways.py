@@ -56,7 +56,7 @@ def gateways(stack: Stack) -> list[Json]:
 
 
 def test_both_are_scraped_and_so_are_the_metrics_that_they_make(deployed: Stack) -> None:
-    wait_until(lambda: not deployed.not_up(), timeout=30, what="every target up", hint="")
+    wait_until(lambda: not deployed.not_up(), timeout=30, failure="no sign of every target up", hint="")
     jobs = [target["labels"]["job"] for target in deployed.programs.prometheus.targets()]
     assert (jobs.count("otel-gateway"), jobs.count("otlp-metrics")) == (2, 2)
 
@@ -69,7 +69,7 @@ def test_a_span_that_was_sent_while_its_gateway_is_frozen_goes_through_the_other
     with frozen(own["Port"]):
         trace_id = secrets.token_hex(16)
         agent.send_span("caller", "sent", trace_id=trace_id, span_id=secrets.token_hex(8), at=SYSTEM_CLOCK.now())
-        wait_until(lambda: jaeger.trace(trace_id), timeout=120, what="the span in Jaeger", hint="")
+        wait_until(lambda: jaeger.trace(trace_id), timeout=120, failure="no sign of the span in Jaeger", hint="")
 
     deployed.run("deploy", "--yes")  # both are scraped again, and spans arrive
 
@@ -92,10 +92,12 @@ def test_each_trace_comes_to_one_gateway_whole_and_both_have_their_share(samplin
         send(sampling, [trace_id], span_id="a2", parent="a1", error="refused")
     send(sampling, ordinary, span_id="a1")
 
-    wait_until(lambda: all_whole(sampling, failed), timeout=60, what="each trace with an error, whole", hint="")
+    wait_until(
+        lambda: all_whole(sampling, failed), timeout=60, failure="no sign of each trace with an error, whole", hint=""
+    )
     wait_until(
         lambda: sum(judged(sampling)) - sum(before) >= len(failed) + len(ordinary),
-        timeout=60, what="a decision on every trace", hint="",
+        timeout=60, failure="no sign of a decision on every trace", hint="",
     )  # fmt: skip
     jaeger = sampling.programs.jaeger
     assert [jaeger.trace(trace_id) for trace_id in ordinary] == [[]] * len(ordinary)
@@ -108,7 +110,7 @@ def test_no_span_is_lost_that_is_sent_while_a_gateway_is_frozen(sampling: Stack)
     with frozen(gateways(sampling)[0]["Port"]):
         send(sampling, failed, span_id="a1", error="refused")
         send(sampling, failed, span_id="a2", parent="a1", error="refused")
-        wait_until(lambda: all_whole(sampling, failed), timeout=120, what="every span", hint="")
+        wait_until(lambda: all_whole(sampling, failed), timeout=120, failure="no sign of every span", hint="")
 
     sampling.run("deploy", "--yes")
 

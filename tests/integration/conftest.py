@@ -28,7 +28,10 @@ def consul(tmp_path_factory):
     try:
         leader = f"{agent.url}/v1/status/leader"
         wait_until(
-            lambda: answers(leader) and requests.get(leader, timeout=5).json(), timeout=60, what="Consul", hint=""
+            lambda: answers(leader) and requests.get(leader, timeout=5).json(),
+            timeout=60,
+            failure="no sign of Consul",
+            hint="",
         )
         agent.put("kv/minion_phrases", ["Bello!"])
         yield agent

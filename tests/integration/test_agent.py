@@ -21,9 +21,16 @@ def test_allocations_whose_logs_begin_alike_are_each_read_whole(tmp_path: Path) 
     banner = ["=" * 78] * 30
     with running_agent(tmp_path, queue=64) as agent:
         agent.write("old", *banner, "the old one is ready")
-        wait_until(lambda: "the old one is ready" in agent.arrived(), timeout=30, what="the first log", hint="")
+        wait_until(
+            lambda: "the old one is ready" in agent.arrived(), timeout=30, failure="no sign of the first log", hint=""
+        )
         agent.write("new", *banner, "the new one is ready")
-        wait_until(lambda: "the new one is ready" in agent.arrived(), timeout=30, what="the second log", hint="")
+        wait_until(
+            lambda: "the new one is ready" in agent.arrived(),
+            timeout=30,
+            failure="no sign of the second log",
+            hint="",
+        )
     assert sorted(agent.arrived()) == sorted([*banner, *banner, "the old one is ready", "the new one is ready"])
 
 
@@ -32,16 +39,16 @@ def test_lines_for_which_the_queue_has_no_room_are_read_again(tmp_path: Path) ->
     with running_agent(tmp_path, queue=1) as agent:
         agent.gateway.answers = [AWAY]
         agent.write("one", *lines)
-        wait_until(lambda: agent.refused() > 0, timeout=30, what="a full queue", hint="")
+        wait_until(lambda: agent.refused() > 0, timeout=30, failure="no sign of a full queue", hint="")
         agent.gateway.asked.clear()
         agent.gateway.answers = [HERE]
-        wait_until(lambda: set(lines) <= set(agent.arrived()), timeout=60, what="every line", hint="")
+        wait_until(lambda: set(lines) <= set(agent.arrived()), timeout=60, failure="no sign of every line", hint="")
 
 
 @pytest.mark.parametrize("job", ["team/app", "50%", "..", "%2F"])
 def test_a_job_has_its_own_name_whatever_that_is(job: str, tmp_path: Path) -> None:
     with running_agent(tmp_path, queue=64) as agent:
         agent.write("one", "ready", job=job)
-        wait_until(lambda: agent.arrived() == ["ready"], timeout=30, what="the line", hint="")
+        wait_until(lambda: agent.arrived() == ["ready"], timeout=30, failure="no sign of the line", hint="")
         [(resource, _)] = agent.records()
     assert (resource["service.name"], resource["nomad.job"], resource["nomad.group"]) == (job, job, "server")

@@ -69,7 +69,7 @@ def wait_for_status(cluster: Cluster, name: str, status: str) -> Json:
         newest = next(iter(nomad(cluster).job_allocations(name)), None)
         return newest if newest and newest["ClientStatus"] == status else None
 
-    return wait_until(probe, timeout=30, what=f"{name} {status}", hint="")
+    return wait_until(probe, timeout=30, failure=f"no sign of {name} {status}", hint="")
 
 
 def task_process(cluster: Cluster, word: str) -> psutil.Process | None:
@@ -89,7 +89,7 @@ def run_sleeper(cluster: Cluster, seconds: str) -> psutil.Process:
 
 
 def wait_for_task(cluster: Cluster, word: str) -> psutil.Process:
-    return wait_until(lambda: task_process(cluster, word), timeout=30, what="the task", hint="")
+    return wait_until(lambda: task_process(cluster, word), timeout=30, failure="no sign of the task", hint="")
 
 
 def pids(cluster: Cluster) -> dict[str, int | None]:
@@ -125,7 +125,8 @@ def test_nothing_listens_beyond_loopback(cluster: Cluster) -> None:
 def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
     wait_until(
         lambda: {"consul", "nomad", "nomad-client"} <= set(consul(cluster).services()),
-        timeout=10, what="Nomad in Consul: it tries again some seconds after Consul was not there yet", hint="",
+        timeout=10,  # Nomad tries again some seconds after Consul was not there yet
+        failure="Nomad did not register in Consul", hint="",
     )  # fmt: skip
     scraped = {
         cluster.addresses.consul + "/v1/agent/metrics": "consul_raft_apply",
@@ -136,7 +137,7 @@ def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
         wait_until(
             lambda url=url, metric=metric: metric in requests.get(url, {"format": "prometheus"}, timeout=5).text,
             timeout=10,
-            what=f"{metric} at {url}",
+            failure=f"no sign of {metric} at {url}",
             hint="",
         )
 
@@ -182,7 +183,7 @@ def test_tasks_outlive_their_client(cluster: Cluster) -> None:
     wait_for_status(cluster, "sleeper", "running")
     assert processes.is_alive(task)
     nomad(cluster).stop_job("sleeper")
-    wait_until(lambda: not processes.is_alive(task), timeout=30, what="the end of the task", hint="")
+    wait_until(lambda: not processes.is_alive(task), timeout=30, failure="no sign of the end of the task", hint="")
 
 
 def test_a_new_host_volume_is_offered_at_once_and_tasks_do_not_notice(own: Cluster) -> None:
@@ -250,7 +251,7 @@ def test_down_finds_tasks_whose_client_was_killed(own: Cluster) -> None:
     own.up(auto_ports=True)
     task = run_sleeper(own, "70004")
     psutil.Process(pids(own)[CLIENT]).kill()
-    wait_until(lambda: pids(own)[CLIENT] is None, timeout=5, what="the client's end", hint="")
+    wait_until(lambda: pids(own)[CLIENT] is None, timeout=5, failure="no sign of the client's end", hint="")
     assert processes.is_alive(task)
     own.down()
     assert not processes.is_alive(task)
@@ -261,7 +262,7 @@ def test_up_starts_what_died(own: Cluster) -> None:
     own.up(auto_ports=True)
     before = pids(own)
     psutil.Process(before[SERVER]).kill()
-    wait_until(lambda: pids(own)[SERVER] is None, timeout=5, what="the server's end", hint="")
+    wait_until(lambda: pids(own)[SERVER] is None, timeout=5, failure="no sign of the server's end", hint="")
     own.up()
     after = pids(own)
     assert after[SERVER]
@@ -321,7 +322,7 @@ def test_ctrl_c_during_up_names_what_runs(own: Cluster) -> None:
         own.folder.keep_ports(ports)
     command = [sys.executable, "-m", "obsctl", "dev", "up", "--state-dir", str(own.folder.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
-        wait_until(lambda: pids(own)[CONSUL], timeout=30, what="Consul's start", hint="", interval=0.01)
+        wait_until(lambda: pids(own)[CONSUL], timeout=30, failure="no sign of Consul's start", hint="", interval=0.01)
         up.send_signal(signal.SIGINT)
         _, said = up.communicate(timeout=30)
     assert up.returncode == 130

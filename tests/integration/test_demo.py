@@ -30,7 +30,7 @@ def demo(consul, start):
         programs[name] = start(name, "--consul", consul.url).wait_alive()
         consul.register(name, programs[name])
     for name in programs:
-        wait_until(lambda name=name: consul.passing(name), timeout=30, what=f"{name} passing", hint="")
+        wait_until(lambda name=name: consul.passing(name), timeout=30, failure=f"no sign of {name} passing", hint="")
     yield programs["hello-service"], programs["response-service"]
     for name in programs:
         consul.put(f"agent/service/deregister/{name}", "")
@@ -65,8 +65,15 @@ def test_response_killed_hello_fails_counts_it_and_stays_ready(demo, consul):
     hello, response = demo
     response.end(signal.SIGKILL)
     assert hello.get("/hello").status_code == 503
-    wait_until(lambda: not consul.passing("response-service"), timeout=30, what="critical in Consul", hint="")
-    wait_until(lambda: "no healthy instance" in hello.get("/hello").text, timeout=30, what="it is noticed", hint="")
+    wait_until(
+        lambda: not consul.passing("response-service"), timeout=30, failure="no sign of critical in Consul", hint=""
+    )
+    wait_until(
+        lambda: "no healthy instance" in hello.get("/hello").text,
+        timeout=30,
+        failure="no sign of it is noticed",
+        hint="",
+    )
     assert hello.get("/health").status_code == 200
     total, successful, failed = totals(hello, "hello_service")
     assert (successful, failed) == (0, total)
@@ -99,7 +106,10 @@ def test_hello_finishes_what_it_has_begun_before_it_ends(demo):
         with ThreadPoolExecutor(1) as threads:
             call = threads.submit(hello.get, "/hello")
             wait_until(
-                lambda: hello.metric("hello_service_total_requests_total") == 1, timeout=10, what="call", hint=""
+                lambda: hello.metric("hello_service_total_requests_total") == 1,
+                timeout=10,
+                failure="no sign of call",
+                hint="",
             )
             code, _ = hello.end()
             assert call.result(timeout=30).status_code == 503
@@ -111,14 +121,25 @@ def test_hello_finishes_what_it_has_begun_before_it_ends(demo):
 def test_traffic_keeps_its_pace_counts_and_ends_on_sigterm(demo, consul, start):
     hello, response = demo
     traffic = start("traffic", "--consul", consul.url, "--rate", "20").wait_alive()
-    wait_until(lambda: traffic.metric('traffic_requests_total{outcome="ok"}') >= 10, timeout=30, what="ok", hint="")
+    wait_until(
+        lambda: traffic.metric('traffic_requests_total{outcome="ok"}') >= 10,
+        timeout=30,
+        failure="no sign of ok",
+        hint="",
+    )
     response.end(signal.SIGKILL)
     wait_until(
-        lambda: traffic.metric('traffic_requests_total{outcome="failed"}') >= 5, timeout=30, what="failed", hint=""
+        lambda: traffic.metric('traffic_requests_total{outcome="failed"}') >= 5,
+        timeout=30,
+        failure="no sign of failed",
+        hint="",
     )
     hello.end()
     wait_until(
-        lambda: traffic.metric('traffic_requests_total{outcome="unreachable"}') >= 5, timeout=30, what="gone", hint=""
+        lambda: traffic.metric('traffic_requests_total{outcome="unreachable"}') >= 5,
+        timeout=30,
+        failure="no sign of gone",
+        hint="",
     )
     assert traffic.get("/health").status_code == 200
     assert traffic.end()[0] == 0
@@ -175,7 +196,9 @@ def collector(otlp, tmp_path):
     with (tmp_path / "collector.log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        wait_until(lambda: listens(port), timeout=60, what="the collector", hint=str(tmp_path), interval=0.05)
+        wait_until(
+            lambda: listens(port), timeout=60, failure="no sign of the collector", hint=str(tmp_path), interval=0.05
+        )
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -220,7 +243,7 @@ def traced_demo(consul, start, collector):
         programs[name] = start(name, "--consul", consul.url, env=telemetry_env(collector)).wait_alive()
         consul.register(name, programs[name])
     for name in programs:
-        wait_until(lambda name=name: consul.passing(name), timeout=30, what=f"{name} passing", hint="")
+        wait_until(lambda name=name: consul.passing(name), timeout=30, failure=f"no sign of {name} passing", hint="")
     yield programs["hello-service"], programs["response-service"]
     for name in programs:
         consul.put(f"agent/service/deregister/{name}", "")
@@ -250,7 +273,7 @@ def test_a_request_reaches_the_collector_as_spans_and_lines_of_both_services(tra
     def names(of_trace):
         return {(resource["service.name"], span["name"]) for resource, span in of_trace}
 
-    of_trace, lines = wait_until(found, timeout=30, what="spans and lines", hint="")
+    of_trace, lines = wait_until(found, timeout=30, failure="no sign of spans and lines", hint="")
     assert names(of_trace) - {("hello-service", "GET /v1/health/service/response-service")} == wanted
     assert {resource["service.name"] for resource, _ in lines} == {"hello-service", "response-service"}
     for described, _ in of_trace + lines:
@@ -262,7 +285,7 @@ def test_the_fixed_version_says_so(consul, start, collector, otlp):
     response = start("response-service", "--fixed", "--consul", consul.url, env=env).wait_alive()
     assert all(response.get("/phrase").json()["phrase"] for _ in range(10))
     response.end()
-    wait_until(lambda: spans(otlp), timeout=30, what="spans", hint="")
+    wait_until(lambda: spans(otlp), timeout=30, failure="no sign of spans", hint="")
     assert {resource["service.version"] for resource, _ in spans(otlp)} == {"1.0.1"}
 
 
@@ -274,7 +297,7 @@ def test_a_collector_that_refuses_everything_costs_one_line_of_the_log(consul, s
         response.get("/phrase").raise_for_status()
         return len(otlp.asked) >= 6
 
-    wait_until(refused, timeout=60, what="six batches", hint="")
+    wait_until(refused, timeout=60, failure="no sign of six batches", hint="")
     assert response.end()[0] == 0
     lines = [json.loads(line) for line in response.log.read_text().splitlines()]
     assert len([line for line in lines if line["logger"].startswith("opentelemetry")]) == 1
@@ -284,7 +307,7 @@ def test_a_collector_that_refuses_everything_costs_one_line_of_the_log(consul, s
 def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(consul, start, otlp):
     otlp.answers = [Answer(hold=60)]
     response = start("response-service", "--consul", consul.url, env=telemetry_env(otlp.address)).wait_alive()
-    wait_until(lambda: otlp.asked, timeout=30, what="a batch under way", hint="")
+    wait_until(lambda: otlp.asked, timeout=30, failure="no sign of a batch under way", hint="")
     assert all(response.get("/phrase").status_code == 200 for _ in range(50))
     code, took = response.end()
     assert code == 0

@@ -107,7 +107,7 @@ def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
     nomad.register_job(nomad.parse_job(SQUATTER % port))
     wait_until(
         lambda: any(alloc["ClientStatus"] == "running" for alloc in nomad.job_allocations("squatter")),
-        timeout=30, what="the squatter", hint="",
+        timeout=30, failure="no sign of the squatter", hint="",
     )  # fmt: skip
 
     found = doctor(stack, config, code=1)

@@ -10,14 +10,14 @@ import requests
 from obsctl.clients import connect
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS, is_back
+from obsctl.drills.faults import stop
 from obsctl.drills.recipes import Recipe
+from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict, NotFound
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 pytestmark = pytest.mark.real
 
-STOP = FAULTS["stop"]
 JOB = """
 job "%(name)s" {
   group "main" {
@@ -56,6 +56,7 @@ class Subject:
         self.address = cluster.addresses.nomad
         self.nomad = connect.nomad(NomadServer(address=self.address))
         self.consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
+        self.cluster = Cluster(stack="faults", nomad=self.nomad, consul=self.consul)
         self.name = f"fault-{uuid4().hex[:8]}"
         self.nomad.register_job(self.nomad.parse_job(JOB % {"name": self.name}))
         self.recipe = self.made()
@@ -64,18 +65,18 @@ class Subject:
     def made(self):
         job, now = self.nomad.job(self.name), SYSTEM_CLOCK.now()
         return Recipe(
-            drill="one", stack="faults", fault="stop", service=self.name, job_id=self.name, version=job["Version"],
-            job=job, session="", created_at=now, deadline=now + 60,
+            drill="one", stack="faults", fault="stop", service=self.name, session="", created_at=now, deadline=now + 60,
+            data={"job": job},
         )  # fmt: skip
 
     def until_back(self):
-        self.until("the service to be back", lambda: is_back(self.nomad, self.consul, self.recipe))
+        self.until("the service to be back", lambda: stop.is_gone(self.cluster, self.recipe))
 
     def until_gone(self):
-        return self.until("the effect", lambda: STOP.effect_at(self.nomad, self.consul, self.recipe))
+        return self.until("the effect", lambda: stop.effect_at(self.cluster, self.recipe))
 
     def until(self, what, probe):
-        return wait_until(probe, timeout=30, interval=0.05, what=what, hint="")
+        return wait_until(probe, timeout=30, interval=0.05, failure=f"no sign of {what}", hint="")
 
     def version(self):
         return self.nomad.job(self.name)["Version"]
@@ -119,19 +120,19 @@ def test_a_stop_and_a_start_each_make_one_version_drill_after_drill(subject):
         subject.recipe = subject.made()
         assert subject.version() == 2 * round
         asked = SYSTEM_CLOCK.now()
-        STOP.inject(subject.nomad, subject.recipe)
-        assert subject.version() == subject.recipe.version + 1
+        stop.inject(subject.cluster, subject.recipe)
+        assert subject.version() == subject.recipe.data["job"]["Version"] + 1
         effect = subject.until_gone()
         assert asked - 1 < effect < SYSTEM_CLOCK.now() + 1
-        assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
-        assert subject.version() == subject.recipe.version + 2
+        assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+        assert subject.version() == subject.recipe.data["job"]["Version"] + 2
         subject.until_back()
-        assert STOP.revert(subject.nomad, subject.recipe).state == "already"
+        assert stop.revert(subject.cluster, subject.recipe).state == "already"
 
 
 def test_a_revert_right_after_the_stop_does_not_wait_for_the_tasks(subject):
-    STOP.inject(subject.nomad, subject.recipe)
-    assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
+    stop.inject(subject.cluster, subject.recipe)
+    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
     assert len(_running(subject)) == 1
 
@@ -140,74 +141,74 @@ def test_what_a_deployment_does_to_a_job_makes_no_version(subject):
     """Its marks "stable" and "status" change after the recipe was made."""
     subject.until("a stable job", lambda: subject.nomad.job(subject.name)["Stable"])
     assert subject.version() == 0
-    STOP.inject(subject.nomad, subject.recipe)
-    assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
+    stop.inject(subject.cluster, subject.recipe)
+    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
 
 
 def test_a_job_that_was_scaled_since_is_not_stopped(subject):
     subject.until("a scaling that Nomad takes", lambda: subject.scale(2).ok)  # not while it deploys
     with pytest.raises(Conflict, match="was changed"):
-        STOP.inject(subject.nomad, subject.recipe)
+        stop.inject(subject.cluster, subject.recipe)
     assert not subject.nomad.job(subject.name)["Stop"]
 
 
 def test_a_job_that_is_scaled_while_it_is_stopped_is_started_with_its_new_count(subject):
-    STOP.inject(subject.nomad, subject.recipe)
+    stop.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     assert subject.scale(2).ok
     assert subject.nomad.job(subject.name)["Stop"]
-    assert subject.version() == subject.recipe.version + 2
-    assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
+    assert subject.version() == subject.recipe.data["job"]["Version"] + 2
+    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
     assert len(_running(subject)) == 2
 
 
 def test_a_deploy_during_the_fault_is_not_overwritten(subject):
-    STOP.inject(subject.nomad, subject.recipe)
-    subject.nomad.register_job({**subject.recipe.job, "Stop": False, "Priority": 70})
-    assert STOP.revert(subject.nomad, subject.recipe).state == "already"
+    stop.inject(subject.cluster, subject.recipe)
+    subject.nomad.register_job({**subject.recipe.data["job"], "Stop": False, "Priority": 70})
+    assert stop.revert(subject.cluster, subject.recipe).state == "already"
     assert subject.nomad.job(subject.name)["Priority"] == 70
 
 
 def test_a_second_stop_by_an_operator_is_not_undone(subject):
-    STOP.inject(subject.nomad, subject.recipe)
+    stop.inject(subject.cluster, subject.recipe)
     subject.nomad.stop_job(subject.name)
-    assert STOP.revert(subject.nomad, subject.recipe).state == "superseded"
+    assert stop.revert(subject.cluster, subject.recipe).state == "superseded"
 
 
 @pytest.mark.needs(nomad="1.9")
 def test_a_version_with_a_tag_can_be_put_back(subject):
     assert subject.put("/versions/good/tag", {"Version": 0, "Description": "known good"}).ok
     subject.recipe = subject.made()
-    STOP.inject(subject.nomad, subject.recipe)
+    stop.inject(subject.cluster, subject.recipe)
     subject.until_gone()
-    assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
+    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
 
 
 def test_a_purged_job_is_registered_from_the_recipe(subject):
-    STOP.inject(subject.nomad, subject.recipe)
+    stop.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     subject.purge()
-    assert STOP.revert(subject.nomad, subject.recipe).state == "reverted"
+    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
 
 
 def test_four_reverts_at_the_same_moment_start_the_job_once(subject):
     """obsctl, the warden, and two who run obsctl drill recover. Nomad may take more than one of them."""
-    STOP.inject(subject.nomad, subject.recipe)
+    stop.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: STOP.revert(subject.nomad, subject.recipe).state, range(4)))
+        done = list(pool.map(lambda _: stop.revert(subject.cluster, subject.recipe).state, range(4)))
     assert {"reverted"} <= set(done) <= {"reverted", "already"}
     subject.until_back()
-    assert subject.nomad.job(subject.name)["TaskGroups"] == subject.recipe.job["TaskGroups"]
+    assert subject.nomad.job(subject.name)["TaskGroups"] == subject.recipe.data["job"]["TaskGroups"]
     assert len(_running(subject)) == 1
 
 
 def test_a_rehearsal_leaves_the_job_as_it_is(subject):
     before = subject.nomad.job(subject.name)
-    STOP.rehearse(subject.nomad, subject.recipe)
+    stop.rehearse(subject.cluster, subject.recipe)
     assert subject.nomad.job(subject.name) == before
 
 

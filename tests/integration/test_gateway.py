@@ -92,7 +92,7 @@ def exemplars(road: Road, service: str) -> dict[str, str]:
 
 
 def until(condition: Any, what: str) -> None:
-    wait_until(condition, timeout=60, what=what, hint="", interval=0.1)
+    wait_until(condition, timeout=60, failure=f"no sign of {what}", hint="", interval=0.1)
 
 
 def test_errors_and_slow_ones_are_kept_whole_others_not_at_all_and_every_span_counts(road: Road) -> None:

@@ -13,9 +13,8 @@ from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
-from obsctl.stack.health import Unhealthy, wait_healthy
-from obsctl.stack.observe import DesiredJob
-from obsctl.wait import SYSTEM_CLOCK, wait_until
+from obsctl.stack.health import Tools, Unhealthy, wait_healthy
+from obsctl.wait import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -73,14 +72,13 @@ def deploy(cluster: Cluster, nomad: NomadApi) -> Iterator[Deploy]:
             hcl = re.sub(r"(?s)    (?:update|service|network) {.*?\n    }\n", "", hcl)
         job: Json = {**nomad.parse_job(hcl), **keys}
         eval_id = nomad.register_job(job)
-        desired = DesiredJob(name, name, "", job)
-        wait_healthy(nomad, consul, desired, eval_id, timeout=30, check=lambda: None, clock=SYSTEM_CLOCK)
+        wait_healthy(Tools(nomad, consul, emit=lambda _: None, timeout=30), name, eval_id)
 
     yield deploy
     nomad.stop_job(name)
     wait_until(
         lambda: all(alloc["ClientStatus"] not in ("pending", "running") for alloc in nomad.job_allocations(name)),
-        timeout=30, what="the end of the job", hint="",
+        timeout=30, failure="no sign of the end of the job", hint="",
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def running_road(folder: Path) -> Iterator[Road]:
         )
         until_it_answers(lambda: answers(f"http://{gateway['NOMAD_ADDR_health']}"), folder)
         until_it_answers(lambda: road.jaeger.services() is not None, folder)
-        until_it_answers(road.logs.ready, folder)
+        until_it_answers(lambda: answers(f"{road.logs.address}/health"), folder)
         yield road
 
 
@@ -87,7 +87,7 @@ def test_a_large_request_of_spans_comes_to_jaeger_whole(road: Road) -> None:
         groups = road.jaeger.trace(trace_id)
         return sum(len(scope["spans"]) for group in groups for scope in group["scopeSpans"])
 
-    wait_until(lambda: arrived() == len(spans), timeout=30, what="every span", hint="")
+    wait_until(lambda: arrived() == len(spans), timeout=30, failure="no sign of every span", hint="")
 
 
 def lines(road: Road, service: str, since: int) -> list[str]:
@@ -102,7 +102,7 @@ def test_a_large_request_of_lines_comes_to_the_store_whole(road: Road) -> None:
     sent = [f"{n} {'x' * 16000}" for n in range(600)]
     assert sum(map(len, sent)) > 9 * MB
     send_logs(road.otlp, [records({"service_name": "web"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
-    wait_until(lambda: lines(road, "web", now) == sent, timeout=30, what="every line", hint="")
+    wait_until(lambda: lines(road, "web", now) == sent, timeout=30, failure="no sign of every line", hint="")
 
 
 def test_a_request_as_large_as_the_collector_takes_comes_whole(road: Road) -> None:
@@ -110,7 +110,7 @@ def test_a_request_as_large_as_the_collector_takes_comes_whole(road: Road) -> No
     sent = [f"{n} {'y' * 950_000}" for n in range(20)]
     assert 18 * MB < sum(map(len, sent)) < 20 * MB
     send_logs(road.otlp, [records({"service_name": "large"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
-    wait_until(lambda: lines(road, "large", now) == sent, timeout=60, what="every line", hint="")
+    wait_until(lambda: lines(road, "large", now) == sent, timeout=60, failure="no sign of every line", hint="")
 
 
 def test_a_line_that_is_too_long_is_cut_and_not_thrown_away(road: Road) -> None:
@@ -118,7 +118,7 @@ def test_a_line_that_is_too_long_is_cut_and_not_thrown_away(road: Road) -> None:
     now = time.time_ns()
     sent = ["before", "begins " + "é" * 2 * MB, "after"]
     send_logs(road.otlp, [records({"service_name": "long"}, *((now + n, text, {}) for n, text in enumerate(sent)))])
-    wait_until(lambda: lines(road, "long", now), timeout=30, what="the lines", hint="")
+    wait_until(lambda: lines(road, "long", now), timeout=30, failure="no sign of the lines", hint="")
     before, text, after = lines(road, "long", now)
     assert (before, after) == ("before", "after")
     assert text[:9] == "begins éé"

@@ -136,7 +136,9 @@ def of_job(agent: Agent, job: str) -> list[Json]:
 
 def read(agent: Agent, job: str, count: int) -> list[Json]:
     """The job's records, when there are so many."""
-    wait_until(lambda: len(of_job(agent, job)) >= count, timeout=30, what=f"{count} lines of {job}", hint="")
+    wait_until(
+        lambda: len(of_job(agent, job)) >= count, timeout=30, failure=f"no sign of {count} lines of {job}", hint=""
+    )
     return of_job(agent, job)
 
 
@@ -238,7 +240,12 @@ def test_no_line_stops_the_agent(name: str, agent: Agent) -> None:
 def test_a_line_that_is_too_long_comes_in_pieces(agent: Agent) -> None:
     line = "x" * 1_000_000
     agent.write("long", line, "the next", job="long")
-    wait_until(lambda: any(text(each) == "the next" for each in of_job(agent, "long")), timeout=30, what="it", hint="")
+    wait_until(
+        lambda: any(text(each) == "the next" for each in of_job(agent, "long")),
+        timeout=30,
+        failure="no sign of it",
+        hint="",
+    )
     pieces = [text(record) for record in of_job(agent, "long") if text(record) != "the next"]
     assert "".join(pieces) == line
     assert max(map(len, pieces)) <= 192 * 1024

@@ -76,7 +76,11 @@ def test_kill_9_amid_deliveries_loses_nothing_that_was_acknowledged(start_sink, 
     sink = start_sink()
     with Deliverers(sink.url) as deliverers:
         wait_until(
-            lambda: len(deliverers.acknowledged) >= enough, timeout=30, what="deliveries", hint="", interval=0.001
+            lambda: len(deliverers.acknowledged) >= enough,
+            timeout=30,
+            failure="no sign of deliveries",
+            hint="",
+            interval=0.001,
         )
         sink.end(signal.SIGKILL)
     again = start_sink(port=sink.port)
@@ -109,7 +113,9 @@ def test_the_watchdog_falls_silent_and_speaks_again(start_sink):
     sink = start_sink(heartbeat=1)
     requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
     assert sink.metric("alert_sink_watchdog_last_seen_timestamp_seconds") == pytest.approx(time.time(), abs=10)
-    wait_until(lambda: sink.metric("alert_sink_watchdog_silent") == 1, timeout=10, what="silence", hint="")
+    wait_until(
+        lambda: sink.metric("alert_sink_watchdog_silent") == 1, timeout=10, failure="no sign of silence", hint=""
+    )
     assert "Watchdog silent" in sink.get("/").text
     requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
     assert sink.get("/api/watchdog").json()["silent"] is False
@@ -155,7 +161,13 @@ def test_stopped_it_answers_requests_that_were_half_sent(start_sink, number):
             client.sendall(request_bytes("Half")[:80])
         sink.get("/alive")
         sink.process.send_signal(number)
-        wait_until(lambda: takes_no_more(sink.port), timeout=10, what="no new connections", hint="", interval=0.01)
+        wait_until(
+            lambda: takes_no_more(sink.port),
+            timeout=10,
+            failure="no sign of no new connections",
+            hint="",
+            interval=0.01,
+        )
         SYSTEM_CLOCK.sleep(2 * SETTLE_SECONDS)  # a client may well be slow; only idle connections are given up
         for client in clients:
             client.sendall(request_bytes("Half")[80:])

@@ -16,7 +16,8 @@ from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
-from obsctl.stack.apply import Tools, apply
+from obsctl.stack.apply import apply
+from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, DesiredJob, marked, observe
 from obsctl.stack.plan import plan
 from obsctl.stack.storage import Volume
@@ -87,7 +88,7 @@ def name(cluster: Cluster, nomad: NomadApi) -> Iterator[str]:
     nomad.stop_job(name)
     wait_until(
         lambda: all(alloc["ClientStatus"] == "complete" for alloc in nomad.job_allocations(name)),
-        timeout=30, what="the end of the job", hint="",
+        timeout=30, failure="no sign of the end of the job", hint="",
     )  # fmt: skip
     session = Session(Endpoint("Nomad", cluster.addresses.nomad, down=""))
     for volume in nomad.volumes():
@@ -121,4 +122,9 @@ def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster
     )
     assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
     both = [str(NOBODY)] * 2
-    wait_until(lambda: (folder / "writers").read_text().split() == both, timeout=10, what="the data of both", hint="")
+    wait_until(
+        lambda: (folder / "writers").read_text().split() == both,
+        timeout=10,
+        failure="no sign of the data of both",
+        hint="",
+    )

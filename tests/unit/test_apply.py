@@ -375,7 +375,7 @@ def test_a_stop_that_does_not_end_says_so(world: World) -> None:
 
     hooked(world, before)
     world.deploy(DEMO)
-    with pytest.raises(ApplyFailed, match="obs-traffic: the end of its allocations did not happen within 60 s"):
+    with pytest.raises(ApplyFailed, match="the allocations of obs-traffic did not end within 60 s"):
         world.deploy(config(timing="fast", driver="raw_exec"))
 
 
@@ -407,7 +407,7 @@ def test_who_reads_a_file_that_alone_changed_is_looked_at_and_a_job_that_changes
     def readers(nomad: FakeNomad, job_id: str, key: str) -> None:
         read.append((job_id, key))
 
-    monkeypatch.setattr("obsctl.stack.apply.readers", readers)
+    monkeypatch.setattr("obsctl.stack.apply.readers_of", readers)
     world.deploy(SMALL)
     assert read == [], "what is new has no readers yet"
     for path in ("alertmanager.yml", "prometheus.yml"):

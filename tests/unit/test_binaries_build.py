@@ -144,7 +144,7 @@ def start_slow_build(tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil
         "OBSCTL_RELEASES_HASHICORP": "http://127.0.0.1:1",
     }
     obsctl = start_provide("nomad", environ, made.toolchain)
-    wait_until(pids.exists, timeout=30, what="the start of go", hint="", interval=0.02)
+    wait_until(pids.exists, timeout=30, failure="no sign of the start of go", hint="", interval=0.02)
     return obsctl, [psutil.Process(int(pid)) for pid in pids.read_text().split()]
 
 
@@ -176,9 +176,9 @@ def test_an_interrupt_while_go_is_being_started_ends_it_too(
 
     def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         started.append(popen(*arguments, **options))
-        wait_until((tmp_path / "pids").exists, timeout=30, what="the start of go", hint="", interval=0.02)
+        wait_until((tmp_path / "pids").exists, timeout=30, failure="no sign of the start of go", hint="", interval=0.02)
         signal.pthread_kill(other_thread.ident or 0, signal.SIGINT)
-        wait_until(lambda: False, timeout=30, what="KeyboardInterrupt", hint="", interval=0.02)
+        wait_until(lambda: False, timeout=30, failure="no sign of KeyboardInterrupt", hint="", interval=0.02)
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
@@ -202,7 +202,13 @@ def test_an_interrupt_at_any_line_leaves_nothing_running(tmp_path: Path, then: s
     command = [sys.executable, "-m", "tests.interrupts", str(tmp_path), then]
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert (ended.returncode, int(ended.stdout or 0) > 20) == (0, True), ended.stderr
-    wait_until(lambda: not lines_alive(str(tmp_path)), timeout=10, what="the end of all", hint="", interval=0.05)
+    wait_until(
+        lambda: not lines_alive(str(tmp_path)),
+        timeout=10,
+        failure="no sign of the end of all",
+        hint="",
+        interval=0.05,
+    )
 
 
 def lines_alive(mark: str) -> list[str]:
@@ -236,7 +242,7 @@ def wait_for_end(process: psutil.Process) -> None:
     wait_until(
         lambda: not is_alive(process),
         timeout=10,
-        what=f"the end of {process}",
+        failure=f"no sign of the end of {process}",
         hint="",
         interval=0.02,
     )

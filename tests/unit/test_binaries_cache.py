@@ -41,7 +41,7 @@ def wait_for_half_a_download(site: ReleaseSite, folder: Path) -> None:
     wait_until(
         lambda: NOMAD in site.asked and any(folder.glob(f".nomad-*/{Path(NOMAD).name}")),
         timeout=30,
-        what="the download",
+        failure="no sign of the download",
         hint="",
         interval=0.02,
     )

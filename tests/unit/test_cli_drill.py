@@ -83,7 +83,7 @@ def test_a_drill_that_is_proven_exits_with_0(stack):
 
 def test_the_forecast_is_shown_before_anybody_is_asked(stack):
     result = stack.stop(ui=Terminal(), answer="n\n")
-    assert "delivered" in result.stdout.partition("Stop demo-response")[0]
+    assert "delivered" in result.stdout.partition("Stop the job of response?")[0]
     assert isinstance(result.exception, ObsctlError)
     assert "nothing was touched" in result.exception.message
     assert_untouched(stack)

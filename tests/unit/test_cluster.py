@@ -135,7 +135,7 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
             wait_for_jaeger = functools.partial(cluster.await_programs, ["jaeger"], waited.append)
             deploys.append(threading.Thread(target=wait_for_jaeger))
             deploys[0].start()
-            wait_until(lambda: waited, timeout=10, what="the deploy's wait", hint="", interval=0.02)
+            wait_until(lambda: waited, timeout=10, failure="no sign of the deploy's wait", hint="", interval=0.02)
             running.touch()
 
     waited: list[Event] = []

@@ -6,19 +6,27 @@ import responses
 from prometheus_client import CollectorRegistry
 
 from obsctl.demo import hello, response
-from obsctl.demo.discovery import Consul, Discovery
+from obsctl.demo.discovery import Discovery
+from obsctl.errors import Forbidden, ServerFailed, TimedOut, Unreachable
+from tests.fakes import FakeConsul
 
-CONSUL = "http://127.0.0.1:8500"
-PHRASES = f"{CONSUL}/v1/kv/minion_phrases"
-INSTANCE = {"Node": {"Address": ""}, "Service": {"Address": "10.0.0.1", "Port": 6060}}
-PHRASE = "http://10.0.0.1:6060/phrase"
+KEY = "minion_phrases"
+PHRASE = "http://127.0.0.1:6060/phrase"
 
 
 @pytest.fixture
 def http():
+    """response-service, as hello-service sees it."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        mock.get(f"{CONSUL}/v1/health/service/response-service", json=[INSTANCE])
         yield mock
+
+
+@pytest.fixture
+def consul():
+    consul = FakeConsul()
+    consul.put(KEY, b'["Bello!"]')
+    consul.register("response-service", port=6060)
+    return consul
 
 
 class Service:
@@ -39,17 +47,17 @@ class Service:
 
 
 @pytest.fixture
-def hello_service(http):
-    return Service("hello_service", lambda registry: hello.create_app(Discovery(Consul(CONSUL)), registry))
+def hello_service(consul):
+    return Service("hello_service", lambda registry: hello.create_app(Discovery(consul), registry))
 
 
 @pytest.fixture
-def response_service(http):
-    return Service("response_service", lambda registry: response.create_app(Consul(CONSUL), registry, fixed=True))
+def response_service(consul):
+    return Service("response_service", lambda registry: response.create_app(consul, registry, fixed=True))
 
 
-def test_response_answers_with_a_phrase_of_the_key(http, response_service):
-    http.get(PHRASES, json=["Bello!", "Poopaye!"])
+def test_response_answers_with_a_phrase_of_the_key(consul, response_service):
+    consul.put(KEY, b'["Bello!", "Poopaye!"]')
     phrases = {response_service.http.get("/phrase").json["phrase"] for _ in range(50)}
     assert phrases == {"Bello!", "Poopaye!"}
     assert response_service.counts() == (50, 50, 0)
@@ -59,8 +67,8 @@ def test_response_answers_with_a_phrase_of_the_key(http, response_service):
 @pytest.mark.parametrize(
     "value", ["", "Bello!", "{}", "[]", '["a", 7]', "null", "[" * 100_000], ids=lambda value: value[:9]
 )
-def test_a_key_that_is_no_list_of_strings_is_answered_500_with_what_to_do(http, response_service, value):
-    http.get(PHRASES, body=value)
+def test_a_key_that_is_no_list_of_strings_is_answered_500_with_what_to_do(consul, response_service, value):
+    consul.put(KEY, value.encode())
     answer = response_service.http.get("/phrase")
     assert answer.status_code == 500
     assert "not a JSON list of strings" in answer.json["error"]
@@ -69,17 +77,19 @@ def test_a_key_that_is_no_list_of_strings_is_answered_500_with_what_to_do(http, 
 
 
 @pytest.mark.parametrize(
-    ("consul_says", "status", "reason"),
+    ("error", "status", "reason"),
     [
-        ({"status": 404}, 500, "has no key minion_phrases"),
-        ({"status": 403}, 500, "403"),
-        ({"status": 500}, 502, "500"),
-        ({"body": requests.ConnectionError("refused")}, 503, "cannot be reached"),
-        ({"body": requests.ReadTimeout()}, 503, "did not answer in time"),
+        (None, 500, "has no key minion_phrases"),
+        (Forbidden, 500, "Consul says why"),
+        (ServerFailed, 502, "Consul says why"),
+        (Unreachable, 503, "Consul says why"),
+        (TimedOut, 503, "Consul says why"),
     ],
 )
-def test_without_phrases_response_fails_says_why_and_is_not_ready(http, response_service, consul_says, status, reason):
-    http.get(PHRASES, **consul_says)
+def test_without_phrases_response_fails_says_why_and_is_not_ready(consul, response_service, error, status, reason):
+    consul.delete(KEY)
+    if error:
+        consul.failures["get"] = error("Consul says why", hint="do something")
     answer = response_service.http.get("/phrase")
     assert answer.status_code == status
     assert reason in answer.json["error"]
@@ -117,14 +127,10 @@ def test_hello_fails_with_the_reason_and_stays_ready(http, hello_service, respon
     assert hello_service.http.get("/health").status_code == 200
 
 
-def test_every_call_has_its_timeouts(http, hello_service, response_service):
+def test_every_call_has_its_timeouts(http, hello_service):
     http.get(PHRASE, json={"phrase": "Bello!"})
-    http.get(PHRASES, json=["Bello!"])
     hello_service.http.get("/hello")
-    response_service.http.get("/phrase")
-    timeouts = [call.request.req_kwargs["timeout"] for call in http.calls]
-    assert len(timeouts) == 3
-    assert set(timeouts) == {(1.0, 2.0)}
+    assert [call.request.req_kwargs["timeout"] for call in http.calls] == [(1.0, 2.0)]
 
 
 @pytest.mark.parametrize("name", ["hello_service", "response_service"])

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
 from obsctl.demo import hello, response, telemetry
-from obsctl.demo.discovery import Consul, Discovery
+from obsctl.demo.discovery import Discovery, consul_at
 from obsctl.demo.telemetry import COMPLAIN_EVERY, JsonLines, Seldom
 from obsctl.demo.traffic import Traffic
 from obsctl.services.web import Server
@@ -66,6 +67,9 @@ def serving(app: Flask) -> Iterator[int]:
         thread.join(timeout=30)
 
 
+INDEX = {"X-Consul-Index": "1"}
+
+
 class StubConsul:
     """Knows the services that are registered here, and the phrases."""
 
@@ -78,10 +82,14 @@ class StubConsul:
 
     def instances(self, name: str) -> ResponseReturnValue:
         port = self.ports.get(name)
-        return [{"Node": {"Address": ""}, "Service": {"Address": "127.0.0.1", "Port": port}}] if port else []
+        instance = {"Node": {"Address": ""}, "Service": {"Address": "127.0.0.1", "Port": port}, "Checks": []}
+        return [instance] if port else [], INDEX
 
     def value(self, key: str) -> ResponseReturnValue:
-        return (json.dumps(self.keys[key]), 200) if key in self.keys else ("", 404)
+        if key not in self.keys:
+            return "", 404, INDEX
+        value = b64encode(json.dumps(self.keys[key]).encode()).decode()
+        return [{"Key": key, "Value": value, "ModifyIndex": 1}], INDEX
 
 
 @dataclass
@@ -97,7 +105,7 @@ def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
     """Both services, as started by Nomad. Parametrized with True: without the bug."""
     stub = StubConsul()
     with serving(stub.app) as consul_port:
-        consul = Consul(f"http://127.0.0.1:{consul_port}")
+        consul = consul_at(f"http://127.0.0.1:{consul_port}")
         answering = response.create_app(consul, CollectorRegistry(), fixed=request.param)
         greeting = hello.create_app(Discovery(consul), CollectorRegistry())
         with serving(answering) as response_port, serving(greeting) as hello_port:
@@ -127,7 +135,7 @@ def tree(trace_id: str, size: int) -> list[str]:
         spans = [span for span in spans if "/v1/health/" not in span.name]
         return spans if len(spans) == size else None
 
-    spans = wait_until(found, timeout=30, what=f"{size} spans", hint="", interval=0.01)
+    spans = wait_until(found, timeout=30, failure=f"no sign of {size} spans", hint="", interval=0.01)
     below: dict[int | None, list[ReadableSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start_time):
         below.setdefault(span.parent.span_id if span.parent else None, []).append(span)
@@ -181,7 +189,13 @@ def test_a_trace_begun_elsewhere_is_continued_and_named_in_the_answer(demo: Demo
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     answer = get(f"{demo.hello}/hello", traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
     assert named(answer) == trace_id
-    wait_until(lambda: len(SPANS.get_finished_spans()) >= 5, timeout=30, what="the spans", hint="", interval=0.01)
+    wait_until(
+        lambda: len(SPANS.get_finished_spans()) >= 5,
+        timeout=30,
+        failure="no sign of the spans",
+        hint="",
+        interval=0.01,
+    )
     assert {trace.format_trace_id(span.context.trace_id) for span in SPANS.get_finished_spans()} == {trace_id}
 
 

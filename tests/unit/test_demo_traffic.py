@@ -5,23 +5,25 @@ import requests
 import responses
 from prometheus_client import CollectorRegistry
 
-from obsctl.demo.discovery import Consul, Discovery
+from obsctl.demo.discovery import Discovery
 from obsctl.demo.traffic import Traffic, next_slot, sending
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeConsul
 
-CONSUL = "http://127.0.0.1:8500"
-INSTANCE = {"Node": {"Address": ""}, "Service": {"Address": "10.0.0.2", "Port": 5050}}
-HEALTH = f"{CONSUL}/v1/health/service/hello-service"
-RESPONSE_HEALTH = f"{CONSUL}/v1/health/service/response-service"
-HELLO = "http://10.0.0.2:5050/hello"
+HELLO = "http://127.0.0.1:5050/hello"
 
 
 @pytest.fixture
 def http():
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        mock.get(HEALTH, json=[INSTANCE])
-        mock.get(RESPONSE_HEALTH, json=[INSTANCE])
         yield mock
+
+
+@pytest.fixture
+def consul():
+    consul = FakeConsul()
+    for service in ("hello-service", "response-service"):
+        consul.register(service, port=5050)
+    return consul
 
 
 @pytest.fixture
@@ -46,16 +48,16 @@ def counts(registry):
         ({"body": requests.ReadTimeout()}, "unreachable"),
     ],
 )
-def test_each_outcome_is_counted(http, registry, hello_says, outcome):
+def test_each_outcome_is_counted(http, consul, registry, hello_says, outcome):
     http.get(HELLO, **hello_says)
-    assert Traffic(Discovery(Consul(CONSUL)), registry).send() == outcome
+    assert Traffic(Discovery(consul), registry).send() == outcome
     assert counts(registry) == {"ok": 0, "failed": 0, "unreachable": 0, outcome: 1}
 
 
-def test_without_a_healthy_instance_nothing_is_sent_anywhere(http, registry):
-    http.replace("GET", HEALTH, json=[])
-    assert Traffic(Discovery(Consul(CONSUL)), registry).send() == "unreachable"
-    assert [call.request.url for call in http.calls] == [f"{HEALTH}?passing=1"]
+def test_without_a_healthy_instance_nothing_is_sent_anywhere(http, consul, registry):
+    consul.register("hello-service", status="critical")
+    assert Traffic(Discovery(consul), registry).send() == "unreachable"
+    assert list(http.calls) == []
 
 
 @pytest.mark.parametrize(
@@ -91,28 +93,28 @@ class Script:
         self.time += self.seconds.pop(0)
 
 
-def test_the_pace_is_kept_and_there_is_no_burst_after_slow_answers(registry, monkeypatch):
+def test_the_pace_is_kept_and_there_is_no_burst_after_slow_answers(consul, registry, monkeypatch):
     script = Script(0.1, 0.1, 3.7, 0.1, 0.1)
-    traffic = Traffic(Discovery(Consul(CONSUL)), registry, clock=script)
+    traffic = Traffic(Discovery(consul), registry, clock=script)
     monkeypatch.setattr(traffic, "send", script.send)
     traffic.keep_sending(first=0.0, interval=1.0, stop=script)
     assert script.sent_at == [0.0, 1.0, 2.0, 6.0, 7.0]
 
 
-@pytest.mark.parametrize("missing", [HEALTH, RESPONSE_HEALTH])
-def test_nothing_is_sent_before_both_services_are_there(http, registry, missing):
-    http.replace("GET", missing, json=[])
+@pytest.mark.parametrize("missing", ["hello-service", "response-service"])
+def test_nothing_is_sent_before_both_services_are_there(consul, registry, missing):
+    consul.deregister(missing)
     clock = FakeClock()
-    traffic = Traffic(Discovery(Consul(CONSUL), clock), registry, clock=clock)
-    clock.after(5, lambda: http.replace("GET", missing, json=[INSTANCE]))
+    traffic = Traffic(Discovery(consul, clock), registry, clock=clock)
+    clock.after(5, lambda: consul.register(missing))
     traffic.wait_for_services(Waiting(clock))
     assert 5 <= clock.monotonic() < 7
 
 
-def test_a_service_that_never_comes_is_not_waited_for_for_ever(http, registry):
-    http.replace("GET", RESPONSE_HEALTH, json=[])
+def test_a_service_that_never_comes_is_not_waited_for_for_ever(consul, registry):
+    consul.deregister("response-service")
     clock = FakeClock()
-    Traffic(Discovery(Consul(CONSUL), clock), registry, clock=clock).wait_for_services(Waiting(clock))
+    Traffic(Discovery(consul, clock), registry, clock=clock).wait_for_services(Waiting(clock))
     assert 60 <= clock.monotonic() < 62
 
 
@@ -127,8 +129,8 @@ class Waiting:
         return False
 
 
-def test_sending_starts_within_and_ends_with_the_block(http, registry, monkeypatch):
-    traffic = Traffic(Discovery(Consul(CONSUL)), registry)
+def test_sending_starts_within_and_ends_with_the_block(consul, registry, monkeypatch):
+    traffic = Traffic(Discovery(consul), registry)
     sent = threading.Semaphore(0)
     monkeypatch.setattr(traffic, "send", sent.release)
     before = threading.active_count()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from obsctl.drills.faults import Scrape
 from obsctl.drills.forecast import DISCOVERY_MEAN, GROUP_LIFE, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
 
 STANDARD = Settings(
@@ -22,6 +23,7 @@ def seconds(least=0.0, most=600.0):
     return st.floats(least, most, allow_nan=False).map(lambda value: round(value, 3))
 
 
+any_scrape = st.sampled_from(Scrape)
 any_settings = st.builds(
     Settings, scrape_interval=seconds(0.5), scrape_timeout=seconds(0.1), evaluation_interval=seconds(0.5),
     pending=seconds(), keep_firing=seconds(), group_wait=seconds(), group_interval=seconds(),
@@ -32,33 +34,33 @@ any_settings = st.builds(
 
 def lingers(given_settings):
     """Whether the group of an alert that ended just before the fault may be there when the next one fires."""
-    made = forecast(given_settings, vanishes=False)
+    made = forecast(given_settings, Scrape.FAILS)
     return made.band("firing").minimum < GROUP_LIFE
 
 
-@given(any_settings, st.booleans())
-def test_min_is_at_most_mean_is_at_most_max(given_settings, vanishes):
-    for band in forecast(given_settings, vanishes=vanishes).bands:
+@given(any_settings, any_scrape)
+def test_min_is_at_most_mean_is_at_most_max(given_settings, scrape):
+    for band in forecast(given_settings, scrape).bands:
         assert 0 <= band.minimum <= band.mean <= band.maximum
 
 
-@given(any_settings, st.booleans())
-def test_stages_follow_each_other(given_settings, vanishes):
-    bands = {band.stage: band for band in forecast(given_settings, vanishes=vanishes).bands}
+@given(any_settings, any_scrape)
+def test_stages_follow_each_other(given_settings, scrape):
+    bands = {band.stage: band for band in forecast(given_settings, scrape).bands}
     for earlier, later in (("pending", "firing"), ("firing", "delivered"), ("cleared", "resolved")):
         assert bands[earlier].minimum <= bands[later].minimum
         assert bands[earlier].mean <= bands[later].mean
         assert bands[earlier].maximum <= bands[later].maximum
 
 
-@given(any_settings, st.booleans(), st.sampled_from(TIMES), seconds(0, 60))
+@given(any_settings, any_scrape, st.sampled_from(TIMES), seconds(0, 60))
 @settings(max_examples=400)
-def test_a_longer_setting_never_shortens_a_stage(given_settings, vanishes, name, more):
+def test_a_longer_setting_never_shortens_a_stage(given_settings, scrape, name, more):
     # For a multiple of the evaluation interval `for` waits no longer than it says; so it is kept on one.
     base = replace(given_settings, pending=0.0) if name == "evaluation_interval" else given_settings
     longer = replace(base, **{name: getattr(base, name) + more})
     assume(lingers(base) == lingers(longer))  # a group that is forgotten meanwhile has no tick to wait for
-    pairs = zip(forecast(base, vanishes=vanishes).bands, forecast(longer, vanishes=vanishes).bands, strict=True)
+    pairs = zip(forecast(base, scrape).bands, forecast(longer, scrape).bands, strict=True)
     for before, after in pairs:
         assert after.minimum >= before.minimum - 1e-6
         assert after.mean >= before.mean - 1e-6
@@ -69,14 +71,14 @@ def test_a_longer_setting_never_shortens_a_stage(given_settings, vanishes, name,
     ("pending", "evaluation", "waits"), [(30, 15, 30), (10, 15, 15), (31, 15, 45), (0, 15, 0), (2, 1, 2), (15, 15, 15)]
 )
 def test_for_is_rounded_up_to_whole_evaluations(pending, evaluation, waits):
-    made = forecast(replace(STANDARD, pending=pending, evaluation_interval=evaluation), vanishes=False)
+    made = forecast(replace(STANDARD, pending=pending, evaluation_interval=evaluation), Scrape.FAILS)
     assert made.band("firing").mean - made.band("pending").mean == pytest.approx(waits)
     assert made.band("firing").minimum == pytest.approx(waits)
 
 
 def test_a_frozen_target_with_the_usual_settings_is_delivered_after_60_to_100_seconds():
     """15/15/30/30: 60, 75, 90 s when the scrape is refused; a frozen target takes its timeout of 10 s more."""
-    band = forecast(STANDARD, vanishes=False).band("delivered")
+    band = forecast(STANDARD, Scrape.FAILS).band("delivered")
     assert band.minimum == pytest.approx(60)
     assert band.mean == pytest.approx(75, abs=0.1)
     assert band.maximum == pytest.approx(100, abs=1)
@@ -84,7 +86,7 @@ def test_a_frozen_target_with_the_usual_settings_is_delivered_after_60_to_100_se
 
 def test_a_removed_target_with_the_usual_settings_lies_between_its_two_paths():
     """15/15/30/30: a refused scrape gives 75 s on average, the removal alone 94 to 97 s and at most 117 s."""
-    band = forecast(STANDARD, vanishes=True).band("delivered")
+    band = forecast(STANDARD, Scrape.VANISHES).band("delivered")
     assert 75 < band.mean < 97
     assert band.maximum <= 117
 
@@ -98,17 +100,17 @@ def simulated(given_settings, moment, rounds=40_000):
 
 
 @pytest.mark.parametrize("reload", [0.0, RELOAD_MAX])
-@pytest.mark.parametrize("scrape", [0.05, 1, 2, 5, 5.1, 10, 15, 60])
-def test_a_removed_target_follows_the_documented_model(scrape, reload):
+@pytest.mark.parametrize("interval", [0.05, 1, 2, 5, 5.1, 10, 15, 60])
+def test_a_removed_target_follows_the_documented_model(interval, reload):
     """The ticker of the scrape manager may be late; the mean is that of a quiet one."""
-    given_settings = replace(NO_DELAY, scrape_interval=scrape)
+    given_settings = replace(NO_DELAY, scrape_interval=interval)
 
     def pending(x, y):
         removed_first = DISCOVERY_MEAN + reload < x
-        return x + y + (STALENESS * scrape if removed_first else 0.0)
+        return x + y + (STALENESS * interval if removed_first else 0.0)
 
     mean, least, most = simulated(given_settings, pending)
-    band = forecast(given_settings, vanishes=True).band("pending")
+    band = forecast(given_settings, Scrape.VANISHES).band("pending")
     assert band.minimum <= least
     assert most <= band.maximum
     if reload:
@@ -121,7 +123,7 @@ def test_a_removed_target_follows_the_documented_model(scrape, reload):
 def test_the_mean_of_a_refused_scrape_is_that_of_the_documented_model(scrape):
     given_settings = replace(NO_DELAY, scrape_interval=scrape, scrape_timeout=0)
     mean, _, most = simulated(given_settings, lambda x, y: x + y)
-    band = forecast(given_settings, vanishes=False).band("pending")
+    band = forecast(given_settings, Scrape.FAILS).band("pending")
     assert band.mean == pytest.approx(mean, rel=0.02)
     assert most <= band.maximum
 
@@ -129,13 +131,13 @@ def test_the_mean_of_a_refused_scrape_is_that_of_the_documented_model(scrape):
 def test_a_target_that_comes_back_is_found_again_before_it_is_scraped():
     given_settings = replace(NO_DELAY, scrape_interval=5, evaluation_interval=5)
     mean, _, most = simulated(given_settings, lambda x, y: DISCOVERY_MEAN + x + y)
-    band = forecast(given_settings, vanishes=True).band("cleared")
+    band = forecast(given_settings, Scrape.VANISHES).band("cleared")
     assert band.mean == pytest.approx(mean, rel=0.02)
     assert most + RELOAD_MAX <= band.maximum
 
 
 def test_the_end_waits_for_the_next_tick_of_the_group():
-    made = forecast(STANDARD, vanishes=True)
+    made = forecast(STANDARD, Scrape.VANISHES)
     assert made.band("resolved").mean - made.band("cleared").mean == pytest.approx(150, abs=0.1)
     assert made.band("resolved").maximum - made.band("cleared").maximum == pytest.approx(301)
 
@@ -143,26 +145,26 @@ def test_the_end_waits_for_the_next_tick_of_the_group():
 @pytest.mark.parametrize(("wait", "interval", "least", "most"), [(1, 2, 0, 2), (30, 10, 0, 30), (0, 0, 0, 0)])
 def test_soon_after_another_alert_of_its_group_one_waits_for_the_groups_tick(wait, interval, least, most):
     quick = replace(STANDARD, pending=15, group_wait=wait, group_interval=interval)
-    made = forecast(quick, vanishes=True)
+    made = forecast(quick, Scrape.VANISHES)
     assert made.band("delivered").minimum - made.band("firing").minimum == pytest.approx(least)
     assert made.band("delivered").maximum - made.band("firing").maximum == pytest.approx(most + 1)
 
 
 def test_with_a_long_for_the_group_is_new():
-    made = forecast(STANDARD, vanishes=True)
+    made = forecast(STANDARD, Scrape.VANISHES)
     assert made.band("delivered").minimum - made.band("firing").minimum == pytest.approx(30)
     assert made.band("delivered").maximum - made.band("firing").maximum == pytest.approx(31)
 
 
 def test_keep_firing_for_delays_the_end():
-    kept = forecast(replace(STANDARD, keep_firing=60), vanishes=True).band("cleared")
-    plain = forecast(STANDARD, vanishes=True).band("cleared")
+    kept = forecast(replace(STANDARD, keep_firing=60), Scrape.VANISHES).band("cleared")
+    plain = forecast(STANDARD, Scrape.VANISHES).band("cleared")
     assert kept.mean - plain.mean == pytest.approx(60)
 
 
-@given(any_settings, st.booleans())
-def test_a_forecast_survives_the_journal(given_settings, vanishes):
-    made = forecast(given_settings, vanishes=vanishes)
+@given(any_settings, any_scrape)
+def test_a_forecast_survives_the_journal(given_settings, scrape):
+    made = forecast(given_settings, scrape)
     assert Forecast.from_dict(made.to_dict()) == made
     assert all(math.isfinite(band.maximum) for band in made.bands)
 
@@ -180,13 +182,13 @@ def test_of_several_prometheus_the_first_to_see_it_counts(count):
         return x + y
 
     mean = sum(min(pending() for _ in range(count)) for _ in range(20_000)) / 20_000
-    assert forecast(given_settings, vanishes=False).band("pending").mean == pytest.approx(mean, rel=0.02)
+    assert forecast(given_settings, Scrape.FAILS).band("pending").mean == pytest.approx(mean, rel=0.02)
 
 
 def test_the_last_alertmanager_sends_after_the_turns_of_all_others():
     one, three = (
-        forecast(STANDARD, vanishes=True),
-        forecast(replace(STANDARD, alertmanagers=3, peer_timeout=5), vanishes=True),
+        forecast(STANDARD, Scrape.VANISHES),
+        forecast(replace(STANDARD, alertmanagers=3, peer_timeout=5), Scrape.VANISHES),
     )
     for stage in ("delivered", "resolved"):
         assert three.band(stage).maximum - one.band(stage).maximum == pytest.approx(10)

@@ -68,7 +68,7 @@ def alive(tmp_path: Path) -> list[psutil.Process]:
 
 
 def wait_for(probe: object, what: str) -> None:
-    wait_until(probe, timeout=30, what=what, hint="", interval=0.02)  # type: ignore[arg-type]
+    wait_until(probe, timeout=30, failure=f"no sign of {what}", hint="", interval=0.02)  # type: ignore[arg-type]
 
 
 def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, machine: dict[str, str]) -> None:
@@ -160,6 +160,6 @@ def test_an_interrupt_at_any_moment_leaves_nothing(
         wait_until(
             lambda: not any(is_alive(process) for process in alive(tmp_path)),
             timeout=5,
-            what=f"the end of all after an interrupt at {moment:.2f} s",
+            failure=f"no sign of the end of all after an interrupt at {moment:.2f} s",
             hint="",
         )

@@ -91,9 +91,9 @@ def test_insisting_outlasts_errors_and_bugs(world):
             raise answer
         return answer
 
-    assert insist(call, what="it", timeout=10, clock=world.clock) == "done"
+    assert insist(call, failure="the call did not succeed", timeout=10, clock=world.clock) == "done"
 
 
 def test_insisting_in_vain_tells_the_last_failure(world):
-    with pytest.raises(ObsctlError, match="it did not happen within 10 s: Prometheus is away"):
-        insist(away_until(world, 60), what="it", timeout=10, clock=world.clock)
+    with pytest.raises(ObsctlError, match="the call did not succeed within 10 s: Prometheus is away"):
+        insist(away_until(world, 60), failure="the call did not succeed", timeout=10, clock=world.clock)

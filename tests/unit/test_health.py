@@ -9,7 +9,6 @@ import pytest
 from obsctl.errors import NotFound, ObsctlError, Unreachable
 from obsctl.model import Json
 from obsctl.stack.health import PLACEMENT_GRACE, Unhealthy, wait_healthy
-from obsctl.stack.observe import DesiredJob
 from tests.world import World
 
 JOB = {
@@ -29,8 +28,7 @@ def world() -> World:
 
 def gate(world: World, *, timeout: float = 60, check: Callable[[], None] = lambda: None, job: Json = JOB) -> None:
     eval_id = world.nomad.register_job(job)
-    desired = DesiredJob("web", "obs-web", "spec", job)
-    wait_healthy(world.nomad, world.consul, desired, eval_id, timeout=timeout, check=check, clock=world.clock)
+    wait_healthy(world.tools(timeout=timeout, check=check), "obs-web", eval_id)
 
 
 def instance(world: World, but: str = "") -> str:
@@ -60,7 +58,7 @@ def test_another_ones_healthy_service_does_not_stand_in_for_ours(world: World) -
     world.consul.register("web", instance="of-another-stack")
     world.nomad.register_job(JOB)
     world.consul.deregister(instance(world, but="of-another-stack"))
-    with pytest.raises(Unhealthy, match="obs-web: passing Consul checks did not happen within 60 s"):
+    with pytest.raises(Unhealthy, match="obs-web did not pass its Consul checks within 60 s"):
         gate(world)
 
 
@@ -90,7 +88,9 @@ def test_what_cannot_be_placed_gets_some_grace_and_then_says_why(world: World) -
     assert PLACEMENT_GRACE < world.clock.monotonic() < PLACEMENT_GRACE + 1
 
 
-@pytest.mark.parametrize(("blocked", "said"), [(True, "distinct_hosts"), (False, "did not happen within 30 s")])
+@pytest.mark.parametrize(
+    ("blocked", "said"), [(True, "distinct_hosts"), (False, "was not deployed healthy within 30 s")]
+)
 def test_one_of_several_that_no_node_can_take_is_enough_to_fail(world: World, blocked: bool, said: str) -> None:
     """While Nomad waits for room; once there was room, what it said before does not matter."""
     job = {**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Count": 3}]}
@@ -107,7 +107,7 @@ def test_one_of_several_that_no_node_can_take_is_enough_to_fail(world: World, bl
 
 def test_the_deadline_is_told_with_what_was_awaited(world: World) -> None:
     world.nomad.unplaceable["obs-web"] = WAITING
-    with pytest.raises(Unhealthy, match="obs-web: a healthy deployment did not happen within 10 s"):
+    with pytest.raises(Unhealthy, match="obs-web was not deployed healthy within 10 s"):
         gate(world, timeout=10)
 
 
@@ -125,7 +125,7 @@ def test_the_deployment_of_an_earlier_version_does_not_count(world: World) -> No
     gate(world)
     earlier = world.nomad.job_deployment("obs-web")
     world.nomad.job_deployment = lambda job_id: earlier  # type: ignore[method-assign]
-    with pytest.raises(Unhealthy, match="a healthy deployment did not happen"):
+    with pytest.raises(Unhealthy, match="was not deployed healthy"):
         gate(world, timeout=10, job={**JOB, "Priority": 70})
 
 
@@ -154,14 +154,14 @@ class TestServices:
         world.nomad.register_job(more)
         [extra] = world.consul.health("web-metrics")
         world.consul.register("web-metrics", instance=extra["Service"]["ID"], status="critical")
-        with pytest.raises(Unhealthy, match="passing Consul checks did not happen within 60 s"):
+        with pytest.raises(Unhealthy, match="did not pass its Consul checks within 60 s"):
             gate(world, job=more)
 
     def test_every_allocation_must_be_registered(self, world: World) -> None:
         three = {**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Count": 3}]}  # type: ignore[dict-item]
         world.nomad.register_job(three)
         world.consul.deregister(instance(world))
-        with pytest.raises(Unhealthy, match="passing Consul checks did not happen within 60 s"):
+        with pytest.raises(Unhealthy, match="did not pass its Consul checks within 60 s"):
             gate(world, job=three)
 
     @pytest.mark.parametrize("services", [[], [{"Name": "web", "Provider": "nomad"}]])
@@ -194,7 +194,7 @@ class TestSystemJobs:
         world = nomad_of_some_age
         world.nomad.register_job(SYSTEM)
         world.consul.register("web", instance=instance(world), status="critical")
-        with pytest.raises(Unhealthy, match="passing Consul checks did not happen within 60 s"):
+        with pytest.raises(Unhealthy, match="did not pass its Consul checks within 60 s"):
             gate(world, job=SYSTEM)
 
     def test_a_task_that_exits_is_told_with_its_last_words(self, nomad_of_some_age: World) -> None:

@@ -230,7 +230,9 @@ class TestNoAnswer:
         assert type(error) is TimedOut
         assert "did not answer within 0.2 s" in error.message
         assert "nomad.timeout" in error.hint
-        wait_until(lambda: stub.asked, timeout=10, what="the request, which may still be on its way", hint="")
+        wait_until(
+            lambda: stub.asked, timeout=10, failure="no sign of the request, which may still be on its way", hint=""
+        )
         assert len(stub.asked) == 1
 
     def test_a_blocking_query_may_take_its_wait_on_top(self, stub: StubServer) -> None:

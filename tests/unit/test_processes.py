@@ -44,7 +44,7 @@ def python(launch: Launch, tmp_path: Path, code: str, **options: dict[str, str])
     ready = tmp_path / "ready"
     program = f"def ready(): open({str(ready)!r}, 'w').close()\n{code}"
     process = launch(sys.executable, "-c", program, **options)
-    wait_until(ready.exists, timeout=20, what="the program's start", hint="")
+    wait_until(ready.exists, timeout=20, failure="no sign of the program's start", hint="")
     return process
 
 
@@ -68,7 +68,7 @@ def test_ignored_signals_are_not_passed_on(launch: Launch) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     process.send_signal(signal.SIGHUP)
-    wait_until(lambda: not processes.is_alive(process), timeout=5, what="the end", hint="")
+    wait_until(lambda: not processes.is_alive(process), timeout=5, failure="no sign of the end", hint="")
 
 
 def test_program_that_is_not_there(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_ended_process_is_not_found(launch: Launch) -> None:
     record = Record(process.pid, process.create_time())
     assert processes.find(record) == process
     process.kill()
-    wait_until(lambda: processes.find(record) is None, timeout=5, what="the end", hint="")
+    wait_until(lambda: processes.find(record) is None, timeout=5, failure="no sign of the end", hint="")
 
 
 def test_process_with_a_recycled_pid_is_not_found(launch: Launch) -> None:
@@ -142,7 +142,13 @@ def test_end_names_what_it_cannot_end(launch: Launch, monkeypatch: pytest.Monkey
 def test_words_about_a_process_that_is_gone(launch: Launch) -> None:
     process = launch("/bin/sleep", "60")
     # The kernel lets go of the parent before the child's command line can be read.
-    wait_until(lambda: bool(processes.argv_of(process)), timeout=30, what="the command line", hint="", interval=0.01)
+    wait_until(
+        lambda: bool(processes.argv_of(process)),
+        timeout=30,
+        failure="no sign of the command line",
+        hint="",
+        interval=0.01,
+    )
     assert processes.argv_of(process) == ["/bin/sleep", "60"]
     assert processes.describe(process) == f"sleep (pid {process.pid})"
     processes.end([process], grace=5)

@@ -51,11 +51,11 @@ def test_a_recipe_is_never_written_over(world):
         recipes.write(world.consul, world.recipe())
 
 
-def test_a_job_too_large_for_consul_is_refused_before_anything_is_written(world):
-    huge = replace(world.recipe(), job={"Template": "x" * recipes.MAX_RECIPE_BYTES})
+def test_a_recipe_too_large_for_consul_is_refused_before_anything_is_written(world):
+    huge = replace(world.recipe(), data={"Template": "x" * recipes.MAX_RECIPE_BYTES})
     with pytest.raises(ObsctlError, match="too large") as failure:
         recipes.write(world.consul, huge)
-    assert "does not start" in failure.value.hint
+    assert "no drill starts without" in failure.value.hint
     assert world.entries() == []
 
 
@@ -68,7 +68,7 @@ def test_an_entry_that_cannot_be_read_says_so_and_hides_no_other(world, value):
     world.consul.put(recipes.key(STACK, "0-broken"), value)
     broken, sound = recipes.read(world.consul, STACK)
     assert broken.recipe is None
-    assert "cannot be read" in broken.fault
+    assert "cannot be read" in broken.unreadable
     assert sound.recipe == world.recipe()
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS
+from obsctl.drills.faults import stop
 from obsctl.drills.journal import Journal, read
 from obsctl.drills.recover import finish_books, recover
 from obsctl.errors import ObsctlError, Unreachable
@@ -15,7 +15,7 @@ def world(tmp_path):
     made.warden_lives = False
     recipe = made.recipe()
     recipes.write(made.consul, recipe)
-    FAULTS["stop"].inject(made.nomad, recipe)
+    stop.inject(made.cluster, recipe)
     made.consul.expire(made.lease.session)
     return made
 
@@ -57,7 +57,7 @@ def test_a_job_that_an_operator_stopped_since_stays_stopped(world):
 
 def test_a_service_that_does_not_come_back_keeps_its_recipe(world):
     world.nomad.exits[JOB_ID] = "boom"
-    with pytest.raises(ObsctlError, match="the return of response") as failure:
+    with pytest.raises(ObsctlError, match="response did not come back") as failure:
         recover(world.world, entry(world))
     assert "obsctl drill recover again" in failure.value.hint
     assert len(world.entries()) == 1

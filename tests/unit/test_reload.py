@@ -10,7 +10,7 @@ import pytest
 from obsctl.errors import Interrupted
 from obsctl.model import Json
 from obsctl.stack.health import Unhealthy
-from obsctl.stack.reload import NOTICED, Readers, readers, wait_reloaded
+from obsctl.stack.reload import NOTICED, Readers, readers_of, wait_reloaded
 from tests.world import World
 
 KEY = "obsctl/obs/config/web.yml"
@@ -50,16 +50,14 @@ class Watched:
         self.world.clock.after(seconds, lambda: self.event(kind, state))
 
     def read(self) -> Readers:
-        found = readers(self.world.nomad, "obs-web", KEY)
+        found = readers_of(self.world.nomad, "obs-web", KEY)
         self.world.clock.sleep(1)
         return found
 
     def wait(self, found: Readers, *, timeout: float = 100, check: Callable[[], None] = lambda: None) -> float:
         """Seconds that it waited."""
         world, begun = self.world, self.world.clock.monotonic()
-        wait_reloaded(
-            world.nomad, world.consul, found, "config/web.yml", timeout=timeout, check=check, clock=world.clock
-        )
+        wait_reloaded(world.tools(timeout=timeout, check=check), found, "config/web.yml")
         return world.clock.monotonic() - begun
 
 
@@ -107,7 +105,7 @@ def test_a_check_that_fails_meanwhile_begins_the_wait_anew(restarted: Watched) -
 
 def test_one_that_is_never_told_is_named(restarted: Watched) -> None:
     begun = restarted.world.clock.monotonic()
-    with pytest.raises(Unhealthy, match=r"obs-web: reading config/web\.yml anew did not happen within 60 s"):
+    with pytest.raises(Unhealthy, match=r"obs-web did not read the new config/web\.yml within 60 s"):
         restarted.wait(restarted.read())
     assert restarted.world.clock.monotonic() - begun == pytest.approx(NOTICED + 1, abs=0.6)
 

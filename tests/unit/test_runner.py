@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.faults import FAULTS
+from obsctl.drills.faults import stop
 from obsctl.drills.recipes import read as read_recipes
 from obsctl.drills.verdict import judge
 from obsctl.errors import Forbidden, TimedOut, Unreachable
@@ -54,7 +54,7 @@ def test_a_warden_that_does_not_acknowledge_stops_the_drill_before_anything_is_t
     world.warden_lives = False
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("NOT_STEADY", 20)
-    assert "the warden's word" in verdict.reason
+    assert "the warden did not confirm" in verdict.reason
     assert (world.versions(), world.entries()) == (0, [])
 
 
@@ -230,7 +230,7 @@ def test_obsctl_and_the_warden_may_revert_at_the_same_moment(world):
     def revert_too(number, name):
         if name == "nomad.register_job":
             recipe.append(read_recipes(world.consul, STACK)[0].recipe)
-            assert FAULTS["stop"].revert(world.nomad, recipe[0]).state == "reverted"
+            assert stop.revert(world.cluster, recipe[0]).state == "reverted"
 
     world.on_step = revert_too
     assert world.run().outcome == "PROVEN"

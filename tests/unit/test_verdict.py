@@ -1,9 +1,11 @@
 import pytest
 
 from obsctl.drills import experiment
+from obsctl.drills.faults import Scrape
 from obsctl.drills.forecast import Settings, forecast
-from obsctl.drills.journal import Record
+from obsctl.drills.journal import FORMAT, Record
 from obsctl.drills.verdict import EXIT_CODES, Outcome, judge
+from obsctl.errors import ObsctlError
 
 T0 = 1_700_000_000.0
 SETTINGS = Settings(
@@ -11,10 +13,11 @@ SETTINGS = Settings(
     group_wait=1, group_interval=2, refresh_interval=2,
 )  # fmt: skip
 STARTED = {
+    "format": FORMAT,
     "drill": "one",
     "version": "0.1.0",
     "experiment": experiment.load("stop", "response").to_dict(),
-    "forecast": forecast(SETTINGS, vanishes=True).to_dict(),
+    "forecast": forecast(SETTINGS, Scrape.VANISHES).to_dict(),
 }
 EXPECTED = {"alertname": "ServiceDown", "service": "response"}
 
@@ -182,3 +185,10 @@ def test_every_prefix_of_a_journal_has_a_verdict_that_is_not_proven():
     for length in range(1, len(proven())):
         judged = verdict(proven()[:length])
         assert judged.outcome in ("ABORTED", "REVERT_FAILED"), length
+
+
+@pytest.mark.parametrize("old", [{}, {"format": 1}])
+def test_a_journal_with_other_facts_is_refused(old):
+    started = {name: value for name, value in STARTED.items() if name != "format"}
+    with pytest.raises(ObsctlError, match="the journal of one was written by another version of obsctl"):
+        verdict([("started", {**started, **old}), *proven()[1:]])

@@ -28,7 +28,14 @@ def clock() -> FakeClock:
 
 
 def wait(probe: Probe, *, timeout: float, interval: float = 1.0) -> str:
-    return wait_until(probe, timeout=timeout, what="the answer", hint="ask again", interval=interval, clock=probe.clock)
+    return wait_until(
+        probe,
+        timeout=timeout,
+        failure="the server did not answer",
+        hint="ask again",
+        interval=interval,
+        clock=probe.clock,
+    )
 
 
 def test_what_is_true_already_costs_no_time(clock: FakeClock) -> None:
@@ -53,7 +60,7 @@ def test_it_asks_once_more_at_the_deadline_itself(clock: FakeClock) -> None:
 
 
 def test_after_the_deadline_it_says_what_did_not_happen(clock: FakeClock) -> None:
-    with pytest.raises(DeadlineExceeded, match=r"^the answer did not happen within 10 s$") as caught:
+    with pytest.raises(DeadlineExceeded, match=r"^the server did not answer within 10 s$") as caught:
         wait(Probe(clock, 10.5), timeout=10)
     assert caught.value.hint == "ask again"
     assert clock.monotonic() == 10
@@ -64,7 +71,7 @@ def test_what_the_probe_raises_ends_the_wait(clock: FakeClock) -> None:
         raise ObsctlError("gone", hint="")
 
     with pytest.raises(ObsctlError, match="gone"):
-        wait_until(probe, timeout=10, what="", hint="", clock=clock)
+        wait_until(probe, timeout=10, failure="", hint="", clock=clock)
     assert clock.monotonic() == 0
 
 

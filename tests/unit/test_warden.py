@@ -4,12 +4,10 @@ from dataclasses import replace
 import pytest
 
 from obsctl.drills import recipes
-from obsctl.drills.faults import FAULTS
+from obsctl.drills.faults import stop
 from obsctl.errors import Forbidden, Unreachable
 from obsctl.services.warden import STALE
 from tests.drill_world import DRILL_ID, JOB, JOB_ID, STACK, DrillWorld
-
-STOP = FAULTS["stop"]
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def test_a_new_recipe_is_acknowledged_once_and_nothing_is_touched(world):
 
 def test_a_fault_whose_holder_lives_is_left_alone(world, recipe):
     turn(world)
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     turn(world, 5)
     assert not world.runs()
     assert entry(world).outcome is None
@@ -60,7 +58,7 @@ def test_a_fault_whose_holder_lives_is_left_alone(world, recipe):
 @pytest.mark.parametrize("end", ["session", "deadline"])
 def test_a_fault_is_put_back_when_the_session_is_gone_or_the_deadline_has_passed(world, recipe, end):
     turn(world)
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     if end == "session":
         world.consul.expire(world.lease.session)
     else:
@@ -85,7 +83,7 @@ def test_a_drill_that_was_only_asleep_and_injects_late_is_reverted_at_the_next_t
     turn(world)
     world.consul.expire(world.lease.session)
     turn(world, 3)
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     turn(world)
     assert world.runs()
     assert entry(world).outcome["state"] == "reverted"
@@ -95,7 +93,7 @@ def test_nothing_is_kept_in_memory(world, recipe):
     for step in range(6):
         world.start_warden()
         if step == 2:
-            STOP.inject(world.nomad, recipe)
+            stop.inject(world.cluster, recipe)
             world.consul.expire(world.lease.session)
         turn(world)
     assert world.runs()
@@ -104,7 +102,7 @@ def test_nothing_is_kept_in_memory(world, recipe):
 
 
 def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, recipe):
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 3)
     world.clock.sleep(200)
@@ -114,7 +112,7 @@ def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, rec
 
 
 def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(world, recipe):
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.clock.sleep(200)
     world.nomad.failures["register_job"] = Unreachable("away", hint="")
     turn(world, 3)
@@ -127,7 +125,7 @@ def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(worl
 
 @pytest.mark.parametrize("late", [False, True])
 def test_an_operators_later_stop_is_not_fought(world, recipe, late):
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 3)
     if late:
@@ -138,7 +136,7 @@ def test_an_operators_later_stop_is_not_fought(world, recipe, late):
 
 
 def test_a_deploy_is_not_overwritten(world, recipe):
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.nomad.register_job({**JOB, "Priority": 70})
     world.consul.expire(world.lease.session)
     turn(world, 3)
@@ -170,8 +168,8 @@ def test_a_promise_that_cannot_be_kept_is_not_given(world):
 
 
 def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, recipe):
-    recipes.write(world.consul, replace(recipe, drill="0-other", job_id="gone", job={"TaskGroups": 1}, session="dead"))
-    STOP.inject(world.nomad, recipe)
+    recipes.write(world.consul, replace(recipe, drill="0-other", data={}, session="dead"))
+    stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 2)
     assert world.runs()
@@ -180,7 +178,7 @@ def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, r
 
 def test_a_revert_comes_before_a_word_about_it(world, recipe):
     """Consul takes no writes: no acknowledgement, no outcome, but the service runs."""
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     world.consul.failures["put"] = Unreachable("no leader", hint="")
     turn(world)
@@ -218,21 +216,21 @@ def test_it_is_ready_only_while_its_turns_are_good(world):
 @pytest.mark.parametrize("error", [Unreachable("away", hint=""), KeyError("a bug")])
 def test_an_error_does_not_end_the_loop(world, recipe, error):
     """Its thread, with real turns: what fails is counted, and the next turn does the work."""
-    STOP.inject(world.nomad, recipe)
+    stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
-    stop, watch, failed = threading.Event(), world.consul.watch, []
+    ended, watch, failed = threading.Event(), world.consul.watch, []
 
     def fail_first(*args, **kwargs):
         if len(failed) < 2:
             failed.append(1)
             raise error
         if world.runs():
-            stop.set()
+            ended.set()
         return watch(*args, **kwargs)
 
     world.consul.watch = fail_first
-    stop_wait = stop.wait
-    stop.wait = lambda seconds: stop_wait(0)
-    world.warden.turns.run(stop)
+    wait = ended.wait
+    ended.wait = lambda seconds: wait(0)
+    world.warden.turns.run(ended)
     assert world.runs()
     assert metric(world, "warden_failures_total") == 2
