@@ -1,15 +1,17 @@
-"""Where obsctl keeps what must outlive a command, and what it could do again."""
+"""The folders that obsctl keeps between commands, and locks on files in them."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Journals, the local cluster, crash logs: $XDG_STATE_HOME/obsctl, by default ~/.local/state/obsctl.
+    """For journals, the local cluster and crash logs: $XDG_STATE_HOME/obsctl, by default ~/.local/state/obsctl.
 
     It need not exist.
     """
@@ -17,24 +19,30 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Programs that were got, and what they approved: $XDG_CACHE_HOME/obsctl, by default ~/.cache/obsctl.
-
-    It need not exist.
-    """
+    """For programs, and what they approved: $XDG_CACHE_HOME/obsctl, by default ~/.cache/obsctl. It need not exist."""
     base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
     return Path(base) / "obsctl"
 
 
 def private_cache(name: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """A folder of the cache in which what lies there can be trusted: it is the user's, and nobody else can write to it.
+    """A folder of the cache that belongs to the user and that nobody else can write to, so its files can be trusted.
 
-    Made if need be; None where that cannot be had.
+    It is made if need be; None where that is not possible.
     """
     folder = cache_folder(environ) / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return None
-    trusted = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    trusted = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
     return folder if trusted else None
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock the file for this process alone, unless it is locked. The kernel drops the lock however the process ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

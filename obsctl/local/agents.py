@@ -1,6 +1,6 @@
 """The configuration of the local cluster's three agents, as JSON, which Nomad and Consul read like HCL.
 
-Everything listens on 127.0.0.1 alone.
+They listen on 127.0.0.1 alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AGENTS = (CONSUL, SERVER, CLIENT)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the agents' HTTP APIs are: "http://127.0.0.1:8500"."""
+    """The addresses of the agents' HTTP APIs: "http://127.0.0.1:8500"."""
 
     consul: str
     nomad: str
@@ -40,7 +40,7 @@ class Addresses:
         return {CONSUL: self.consul, SERVER: self.nomad, CLIENT: self.nomad_client}[agent]
 
     def exports(self) -> dict[str, str]:
-        """The environment that points nomad, consul and obsctl at this cluster."""
+        """The variables with which nomad, consul and obsctl use this cluster."""
         return {
             "NOMAD_ADDR": self.nomad,
             "CONSUL_HTTP_ADDR": self.consul,
@@ -50,30 +50,26 @@ class Addresses:
 
 
 def uses_of(agent: str) -> tuple[str, ...]:
-    """What the agent listens for, as in `Ports.by_use`."""
-    return {
-        CONSUL: ("consul http", "consul rpc", "consul serf"),
-        SERVER: ("nomad http", "nomad rpc", "nomad serf"),
-        CLIENT: ("client http",),
-    }[agent]
+    """The uses of the agent's ports, as in `Ports.by_use`."""
+    first_word = {CONSUL: "consul", SERVER: "nomad", CLIENT: "client"}[agent]
+    return tuple(use for use in Ports().by_use() if use.split()[0] == first_word)
 
 
 def command(agent: str, programs: Path, config: Path) -> list[str]:
-    """How it is started. programs: the folder that has them."""
-    if agent == CONSUL:
-        return [str(programs / "consul"), "agent", f"-config-file={config}"]
-    return [str(programs / "nomad"), "agent", f"-config={config}"]
+    """The command line that starts it. programs: the folder that has them."""
+    program, option = ("consul", "-config-file") if agent == CONSUL else ("nomad", "-config")
+    return [str(programs / program), "agent", f"{option}={config}"]
 
 
 def config_text(agent: str, state: Path, ports: Ports, host_volumes: Iterable[Path] = (), version: Version = ()) -> str:
-    """The agent's whole configuration file. host_volumes: folders that the client offers to jobs by their names.
+    """The text of the agent's configuration file. host_volumes: folders that the client offers to jobs by their names.
 
-    version: of the agent's program, () when that is not known. Agents refuse to start with a key they do not know.
+    version: of the agent's program, () when it is not known: an agent does not start with a key that it does not know.
     """
     build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
     config = build(state, ports)
     if agent == CONSUL and version >= REJOIN_AGE.since:
-        # It refuses to start after a week of standing still, in case the cluster went on without it.
+        # By default it refuses to start after a week, because the cluster may have gone on without it.
         config["server_rejoin_age_max"] = "87600h"
     if agent == CLIENT:
         config["client"]["host_volume"] |= {path.name: {"path": str(path)} for path in host_volumes}
@@ -125,15 +121,15 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             "network_interface": _loopback_interface(),
             "min_dynamic_port": ports.tasks_first,
             "max_dynamic_port": ports.tasks_last,
-            # Short, so that the Task API's socket below it fits into a socket's path.
+            # Short, because the path of the Task API's socket below it must not be too long.
             "alloc_dir": str(state / "alloc"),
             "meta": {names.VOLUMES_META: str(state / "volumes")},
-            # Where a collector in a container of its own finds the logs of all tasks, and the node's disks.
+            # Through these a collector in a container sees the logs of all tasks, and the disks of the node.
             "host_volume": {
                 names.ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True},
                 names.ROOT_VOLUME: {"path": "/", "read_only": True},
             },
-            # They ask for metadata that only a cloud has; that takes time and can keep the agent from starting.
+            # They ask for metadata that only a cloud has. That takes time and can keep the agent from starting.
             "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
         },
         "plugin": {"raw_exec": {"config": {"enabled": True}}},
@@ -145,7 +141,7 @@ def _nomad(name: str, state: Path, ports: Ports) -> Json:
         "name": name,
         "data_dir": str(state / "data" / name),
         "bind_addr": LOOPBACK,
-        # Nomad does not advertise loopback of its own accord unless it is a -dev agent.
+        # Without this only a -dev agent advertises loopback.
         "advertise": {"http": LOOPBACK, "rpc": LOOPBACK, "serf": LOOPBACK},
         "consul": {"address": f"{LOOPBACK}:{ports.consul_http}"},
         "telemetry": {
@@ -160,7 +156,7 @@ def _nomad(name: str, state: Path, ports: Ports) -> Json:
 
 
 def _loopback_interface() -> str:
-    """Its name differs: lo on Linux, lo0 on macOS."""
+    """The name of the interface: lo on Linux, lo0 on macOS."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(entry.family == socket.AF_INET and entry.address == LOOPBACK for entry in addresses):
             return name

@@ -19,16 +19,16 @@ from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import Interrupted, ObsctlError
-from obsctl.local import binaries, containers, members, processes, programs, readiness
+from obsctl.local import binaries, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
 from obsctl.local.gather import Gathering, gathering
 from obsctl.local.logs import last_lines
-from obsctl.local.ports import Ports, conflicts, free_block
+from obsctl.local.ports import Ports, free_block, ports_in_use
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK
 
-# All that the agents and tasks get of the user's environment: tokens and addresses of other clusters stay out.
+# Agents and tasks get these variables of the user's environment, and no tokens or addresses of other clusters.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "DOCKER_HOST")
 AGENT_GRACE = 10.0
 TASK_GRACE = 20.0  # Prometheus needs some seconds to write out what it has in memory
@@ -46,7 +46,7 @@ class AgentStatus:
 
 
 def silent(_: Event) -> None:
-    """For callers that do not want to hear of progress."""
+    """Drops an event, for callers that show no progress."""
 
 
 class Cluster:
@@ -68,15 +68,15 @@ class Cluster:
         auto_ports: bool = False,
         emit: Emit = silent,
     ) -> Addresses:
-        """Start what does not run and return when a job can be placed.
+        """Start what does not run, and return when a job can be placed.
 
-        What only jobs need, and is not on this machine yet, comes while the cluster runs already.
-        servers: paths of programs by name, as in the config. host_volumes: who writes to each, uids by name.
-        auto_ports: choose free ports when there are no kept ones or those are taken. Raises ObsctlError when an
-        agent cannot start, and Interrupted, which names what runs; neither stops what runs.
+        Programs that only jobs need are got while the cluster already runs.
+        servers: paths of programs by name, as in the config. host_volumes: name -> uid of the user who writes to it.
+        auto_ports: choose free ports when none are kept or when those are taken.
+        Raises ObsctlError when an agent cannot start, and Interrupted, which names what runs. Neither stops what runs.
         """
         configured = servers or {}
-        with self._failing_in_words():
+        with self._errors_in_words():
             self.folder.claim(emit)
             there = programs.at_hand(configured, emit)
             missing = [name for name in (*programs.NEEDED, *programs.FOR_JOBS) if name not in there]
@@ -87,24 +87,23 @@ class Cluster:
         return self.addresses
 
     def await_programs(self, names: Iterable[str], emit: Emit = silent) -> None:
-        """Wait for those that an `up` still gets. Raises ObsctlError when the client has no program of that name and
-        nobody gets it."""
+        """Wait for programs that an `up` is still getting. Raises ObsctlError when one is missing and none gets it."""
         programs.wait_until_there(names, self.client_path(), self.folder, emit)
 
     def down(self, emit: Emit = silent, *, purge: bool = False) -> None:
         """Stop the agents and everything they started, and nothing else.
 
-        The state stays, so that `up` brings the jobs back, unless `purge` removes the folder too.
+        The state stays, and `up` brings the jobs back. purge: remove the state folder too.
         """
-        with self._failing_in_words(), self._locked_if_ours(emit):
+        with self._errors_in_words(), self._locked_if_ours(emit):
             if purge:
                 self.folder.check_removable()
-            # Nomad goes first: a client would start ended tasks again, and a server would write a silent
-            # client's allocations off, while `up` is to find them as they were.
+            # Nomad goes first. A client would start ended tasks again, and a server would give up the allocations of a
+            # silent client; the next `up` is to find them as they were.
             self._stop(CLIENT, emit)
             self._stop(SERVER, emit)
             self._sweep("tasks", self._tasks, TASK_GRACE, emit)
-            containers.remove(self._containers(), grace=TASK_GRACE)
+            members.remove_containers(self._containers(), grace=TASK_GRACE)
             self._sweep("executors", lambda: members.helpers(self.folder.path), HELPER_GRACE, emit)
             self._stop(CONSUL, emit)
             self.folder.clear_tmp()
@@ -112,8 +111,8 @@ class Cluster:
                 self.folder.remove()
 
     def start(self, name: str, emit: Emit = silent) -> None:
-        """Start one agent of a cluster that has been up, and wait until it does its work."""
-        with self._failing_in_words():
+        """Start one agent of a cluster that has been up, and wait until it is ready."""
+        with self._errors_in_words():
             if not self.folder.is_ours():
                 raise ObsctlError(f"there is no cluster in {self.folder.path}", hint="make one: obsctl dev up")
             self.folder.claim(emit)
@@ -121,30 +120,30 @@ class Cluster:
                 self._start((name,), emit)
 
     def stop(self, name: str, emit: Emit = silent) -> None:
-        """Stop one agent. Tasks outlive the client, and it finds them again when it is started."""
-        with self._failing_in_words(), self._locked_if_ours(emit):
+        """Stop one agent. Tasks outlive the client, which finds them again at its next start."""
+        with self._errors_in_words(), self._locked_if_ours(emit):
             self._stop(name, emit)
 
     def status(self) -> list[AgentStatus]:
         return [self._status_of(name) for name in AGENTS]
 
     def leftovers(self) -> list[str]:
-        """Everything alive that this cluster started, as "prometheus (pid 12)"."""
-        found = [processes.describe(process) for process in members.members(self.folder.path)]
-        return found + [f"container {name}" for name in self._containers()]
+        """Everything alive that this cluster started: "prometheus (pid 12)"."""
+        alive = [processes.describe(process) for process in members.members(self.folder.path)]
+        return alive + [f"container {name}" for name in self._containers()]
 
     def environment(self) -> dict[str, str]:
-        """What the agents are started with, and so what tasks begin with."""
+        """The environment of the agents, which tasks inherit."""
         inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
         return {**inherited, **own}
 
     def client_path(self) -> str:
-        """Where the Nomad client looks for programs, or would if it were started from here."""
+        """The PATH of the Nomad client, or the one that it would get if it were started now."""
         process = self._process(CLIENT)
-        started_with = processes.environment_of(process) if process else {}
-        return started_with.get("PATH") or self.environment()["PATH"]
+        its_own = processes.environment_of(process) if process else {}
+        return its_own.get("PATH") or self.environment()["PATH"]
 
     @property
     def _ports(self) -> Ports:
@@ -155,9 +154,9 @@ class Cluster:
         return connect.nomad(NomadServer(address=self.addresses.nomad))
 
     def _process(self, name: str) -> psutil.Process | None:
-        """The agent's process, by its record; by its mark where an `up` was killed before it wrote one."""
-        record = self.folder.record(name)
-        return (record and processes.find(record)) or members.agent(self.folder.path, self._command(name))
+        """The agent's process. An `up` that was killed wrote no file of it, so then it is found by its mark."""
+        started = self.folder.process(name)
+        return (started and processes.find(started)) or members.agent(self.folder.path, self._command(name))
 
     def _command(self, name: str) -> list[str]:
         return command(name, self.folder.bin, self.folder.config(name))
@@ -170,52 +169,48 @@ class Cluster:
         return AgentStatus(name, address, process.pid, SYSTEM_CLOCK.now() - process.create_time())
 
     def _settled_ports(self, auto_ports: bool) -> contextlib.AbstractContextManager[Ports]:
-        """The kept ports (at first the well-known ones), or free ones if asked for and needed."""
+        """The kept ports, at first the well-known ones; free ports where they are asked for and needed."""
         kept = self.folder.ports()
         if kept is None and auto_ports:
             return free_block()
         stopped = [name for name in AGENTS if not self._process(name)]
         ports = kept or Ports()
-        taken = conflicts(ports, [use for name in stopped for use in uses_of(name)])
+        taken = ports_in_use(ports, [use for name in stopped for use in uses_of(name)])
         if not taken:
             return contextlib.nullcontext(ports)
         if auto_ports and len(stopped) == len(AGENTS):
             return free_block()
-        raise ObsctlError("; ".join(map(str, taken)), hint=self._ports_hint())
-
-    def _ports_hint(self) -> str:
+        hint = "end that process, or let obsctl choose other ports: obsctl dev up --auto-ports"
         if self.leftovers():
-            return "part of this cluster runs; end that first (obsctl dev down), then obsctl dev up --auto-ports"
-        return "end that process, or let obsctl choose other ports: obsctl dev up --auto-ports"
+            hint = "a part of this cluster runs: first obsctl dev down, then obsctl dev up --auto-ports"
+        raise ObsctlError("; ".join(map(str, taken)), hint=hint)
 
-    def _start_all(
-        self, found: Mapping[str, Path], host_volumes: Mapping[str, int], auto_ports: bool, emit: Emit
-    ) -> None:
+    def _start_all(self, paths: Mapping[str, Path], volumes: Mapping[str, int], auto_ports: bool, emit: Emit) -> None:
         with self.folder.locked(emit), self._settled_ports(auto_ports) as ports:
-            for name, path in found.items():
+            for name, path in paths.items():
                 self.folder.link(name, path)
             self.folder.keep_ports(ports)
-            for name, owner in host_volumes.items():
+            for name, owner in volumes.items():
                 self.folder.keep_host_volume(name, owner)
             self._start((CONSUL, SERVER), emit)
             self._stop_if_outdated(CLIENT, emit)
             self._start((CLIENT,), emit)
 
     def _link_what_comes(self, coming: Gathering, names: Sequence[str], emit: Emit) -> None:
-        """The cluster runs; jobs find a program from the moment that it is linked."""
+        """The cluster runs. A job finds a program as soon as that is linked."""
         if names:
-            emit(Event("cluster", "ok", f"runs; for jobs are still to come: {', '.join(names)}"))
+            emit(Event("cluster", "ok", f"runs; obsctl still gets programs for jobs: {', '.join(names)}"))
         for name in names:
             try:
-                found = coming.found(name)
+                program = coming.found(name)
             except ObsctlError as error:
                 emit(Event(name, "note", f"jobs cannot use it: {error.message}"))
                 continue
             with self.folder.locked(emit):
-                self.folder.link(name, found.path)
+                self.folder.link(name, program.path)
 
     def _start(self, names: tuple[str, ...], emit: Emit) -> None:
-        """Start these agents side by side and wait for all; one that runs already is only waited for."""
+        """Start these agents side by side, and wait for all of them, also for one that already runs."""
         launches_client = CLIENT in names and not self._process(CLIENT)
         before = readiness.registrations(self._nomad) if launches_client else {}
         running = {name: self._process(name) or self._launch(name, emit) for name in names}
@@ -227,22 +222,22 @@ class Cluster:
     def _launch(self, name: str, emit: Emit) -> psutil.Process:
         emit(Event(name, "start", "starting"))
         self.folder.config(name).write_text(self._config_text(name))
-        record = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
-        self.folder.keep_record(name, record)
-        return processes.find(record) or self._fail(name)
+        started = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
+        self.folder.keep_process(name, started)
+        return processes.find(started) or self._fail(name)
 
     def _config_text(self, name: str) -> str:
         version = binaries.version_of(CONSUL, self.folder.bin / CONSUL) if name == CONSUL else ()
         return config_text(name, self.folder.path, self._ports, self.folder.host_volumes(), version)
 
     def _stop_if_outdated(self, name: str, emit: Emit) -> None:
-        """End an agent that was started with another configuration; tasks outlive a client."""
+        """Stop an agent that was started with another configuration. Tasks outlive a client."""
         if self._process(name) and self.folder.config(name).read_text() != self._config_text(name):
             emit(Event(name, "note", "its configuration has changed"))
             self._stop(name, emit)
 
     def _missing(self, name: str, before: Mapping[str, int]) -> Callable[[], str]:
-        """What asks what the agent still lacks."""
+        """A function that says what the agent still lacks."""
         nomad = self._nomad
         if name == CLIENT:
             return lambda: readiness.not_placeable(nomad, before)
@@ -254,51 +249,48 @@ class Cluster:
             self._fail(name)
 
     def _fail(self, name: str) -> NoReturn:
-        lines = last_lines(self.folder.log(name), 10)
-        raise ObsctlError(
-            "\n  ".join([f"{name} ended as soon as it was started; its last words:", *lines]),
-            hint=f"obsctl dev logs {name} shows more",
-        )
+        lines = [f"{name} ended as soon as it was started. The end of its log:", *last_lines(self.folder.log(name), 10)]
+        raise ObsctlError("\n  ".join(lines), hint=f"obsctl dev logs {name} shows more")
 
     def _stop(self, name: str, emit: Emit) -> None:
         process = self._process(name)
         if process:
             processes.end([process], grace=AGENT_GRACE)
             emit(Event(name, "ok", f"stopped (pid {process.pid})"))
-        self.folder.forget_record(name)
+        self.folder.forget_process(name)
 
     def _tasks(self) -> list[psutil.Process]:
         agents = [self._process(name) for name in AGENTS]
         return [process for process in members.tasks(self.folder.path) if process not in agents]
 
     def _containers(self) -> list[str]:
-        return containers.of_allocations(self.folder.path / "alloc")
+        return members.containers(self.folder.path / "alloc")
 
     def _sweep(self, what: str, find: Callable[[], list[psutil.Process]], grace: float, emit: Emit) -> None:
-        """End what `find` finds, until it finds nothing: a process may start another while it ends."""
+        """End what `find` gives, until it gives nothing: a process may start another while it ends."""
         count = 0
-        while found := find():
-            processes.end(found, grace=grace)
-            count += len(found)
+        while alive := find():
+            processes.end(alive, grace=grace)
+            count += len(alive)
         if count:
             emit(Event(what, "ok", f"{count} ended"))
 
     @contextlib.contextmanager
     def _locked_if_ours(self, emit: Emit) -> Iterator[None]:
-        """Processes can be ended without a folder, too: somebody may have removed it under them."""
+        """Processes can be ended without a folder too: it may have been removed while they ran."""
         with self.folder.locked(emit) if self.folder.is_ours() else contextlib.nullcontext():
             yield
 
     @contextlib.contextmanager
-    def _failing_in_words(self) -> Iterator[None]:
-        """What the user or the machine may do at any moment: Ctrl-C, a full disk, a folder of another user."""
+    def _errors_in_words(self) -> Iterator[None]:
+        """Turns what can happen at any moment into an error in words: Ctrl-C, a full disk, a folder of another user."""
         try:
             yield
         except KeyboardInterrupt:
-            running = self.leftovers()
-            what = f"still running: {', '.join(running)}" if running else "nothing of the cluster runs"
+            alive = ", ".join(self.leftovers())
+            state = f"still running: {alive}" if alive else "nothing of the cluster runs"
             hint = "obsctl dev up goes on, obsctl dev down stops everything"
-            raise Interrupted(f"interrupted; {what}", hint=hint) from None
+            raise Interrupted(f"interrupted; {state}", hint=hint) from None
         except OSError as error:
             raise ObsctlError(
                 f"the cluster's state in {self.folder.path} cannot be used: {error.strerror} ({error.filename})",

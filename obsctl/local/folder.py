@@ -11,16 +11,16 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import psutil
 
-from obsctl.errors import DeadlineExceeded, ObsctlError
+from obsctl.errors import ObsctlError
 from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
 from obsctl.local.ports import Ports
-from obsctl.local.processes import Record
-from obsctl.model import Emit, Event
-from obsctl.state import state_folder
+from obsctl.local.processes import StartedProcess
+from obsctl.model import Emit, Event, Json
+from obsctl.state import state_folder, try_lock
 from obsctl.wait import wait_until
 
 # Nomad talks to its executors over sockets named FOLDER/tmp/plugin1234567890, and the path of a socket has room for
@@ -36,11 +36,11 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A state folder; nothing is read or written before it is asked for.
+    """A state folder.
 
-    bin: links to the programs, first on the client's PATH. volumes: where raw_exec jobs keep data; host-volumes:
-    where others do. tmp: TMPDIR of the agents and tasks. alloc and data: Nomad's and Consul's own. config, logs: one
-    file an agent.
+    bin: links to the programs, first on the client's PATH. volumes: the data of raw_exec jobs; host-volumes: that of
+    others. tmp: TMPDIR of the agents and tasks. alloc and data: Nomad's and Consul's own. config, logs, run: a file
+    for each agent.
     """
 
     path: Path
@@ -60,7 +60,8 @@ class Folder:
         return self.path / "logs" / f"{agent}.log"
 
     def claim(self, emit: Emit) -> None:
-        """Make it ours. Raises ObsctlError when it holds something else or its path is too long for sockets."""
+        """Make it the state folder of a cluster. Raises ObsctlError when it holds something else, or when its path is
+        too long for sockets."""
         self._check_length()
         if self._holds_something() and not self.is_ours():
             raise ObsctlError(
@@ -78,9 +79,9 @@ class Folder:
         return (_read_json(self._cluster_file) or {}).get("schema") == SCHEMA
 
     def ports(self) -> Ports | None:
-        """The ports the cluster was last started with, if it ever was."""
-        kept = (_read_json(self._cluster_file) or {}).get("ports")
-        return Ports(**kept) if kept else None
+        """The ports with which the cluster was last started, if it ever was."""
+        ports = (_read_json(self._cluster_file) or {}).get("ports")
+        return Ports(**ports) if ports else None
 
     def keep_ports(self, ports: Ports) -> None:
         _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
@@ -90,7 +91,7 @@ class Folder:
         return sorted((self.path / "host-volumes").glob("*"))
 
     def keep_host_volume(self, name: str, owner: int) -> None:
-        """Make it, and hand it with all that it holds to the user who will write to it."""
+        """Make it, and give it with all its files to the user who will write to it."""
         volume = self.path / "host-volumes" / name
         volume.mkdir(exist_ok=True)
         if volume.stat().st_uid == owner:
@@ -101,35 +102,35 @@ class Folder:
         except PermissionError:  # only root can give a folder away
             volume.chmod(0o777)
 
-    def record(self, agent: str) -> Record | None:
-        """Which process the agent was when it was last started."""
-        document = _read_json(self._record_file(agent))
-        return Record(**document) if document else None
+    def process(self, agent: str) -> StartedProcess | None:
+        """The process of the agent's last start."""
+        document = _read_json(self._process_file(agent))
+        return StartedProcess(**document) if document else None
 
-    def keep_record(self, agent: str, record: Record) -> None:
-        _write_json(self._record_file(agent), asdict(record))
+    def keep_process(self, agent: str, process: StartedProcess) -> None:
+        _write_json(self._process_file(agent), asdict(process))
 
-    def forget_record(self, agent: str) -> None:
-        self._record_file(agent).unlink(missing_ok=True)
+    def forget_process(self, agent: str) -> None:
+        self._process_file(agent).unlink(missing_ok=True)
 
     def link(self, program: str, target: Path) -> None:
-        """Put a program into `bin`, at once in place of an older one."""
+        """Put a program into `bin`, in place of an older one."""
         make_link(self.bin / program, target)
 
     @contextlib.contextmanager
     def locked(self, emit: Emit) -> Iterator[None]:
-        """Only one command at a time changes the cluster; others wait here, at most LOCK_TIMEOUT seconds."""
+        """Only one command at a time changes the cluster; others wait, at most LOCK_TIMEOUT seconds."""
         with self._lock_file() as lock:
-            if not _try_lock(lock.fileno()):
+            if not try_lock(lock):
                 emit(Event("cluster", "note", "another obsctl is changing it; waiting"))
-                _wait_for_lock(lock.fileno(), self.path)
+                self._wait_for(lock)
             if not (self.path / "lock").exists():
                 raise self._removed()
             yield
 
     @contextlib.contextmanager
     def filled(self) -> Iterator[None]:
-        """While the block runs, programs may still come into `bin`."""
+        """While the block runs, this obsctl may still put programs into `bin`."""
         with (self.path / "filling").open("w") as lock:
             fcntl.flock(lock.fileno(), fcntl.LOCK_SH)
             yield
@@ -138,7 +139,7 @@ class Folder:
         """Whether an obsctl is in the block of `filled`."""
         try:
             with (self.path / "filling").open("r") as lock:
-                return not _try_lock(lock.fileno())
+                return not try_lock(lock)
         except FileNotFoundError:
             return False
 
@@ -148,23 +149,27 @@ class Folder:
         except FileNotFoundError:
             raise self._removed() from None
 
+    def _wait_for(self, lock: TextIO) -> None:
+        failure, hint = f"another obsctl did not release {lock.name}", f"see which one holds it: fuser {lock.name}"
+        wait_until(lambda: try_lock(lock), timeout=LOCK_TIMEOUT, failure=failure, hint=hint, interval=0.2)
+
     def _removed(self) -> ObsctlError:
         return ObsctlError(f"{self.path} was removed by another obsctl", hint="run the command again")
 
     def clear_tmp(self) -> None:
-        """Remove what ended processes left in TMPDIR; executors leave their sockets."""
+        """Remove what ended processes left in TMPDIR, such as the sockets of executors."""
         shutil.rmtree(self.tmp, ignore_errors=True)
 
     def check_removable(self) -> None:
         """Raises ObsctlError when it is not ours."""
         if self.path.exists() and not self.is_ours():
             raise ObsctlError(
-                f"{self.path} is not removed: it is not the state folder of a cluster",
-                hint="see what it holds; remove it by hand if you are sure",
+                f"{self.path} is not the state folder of a cluster, so it is not removed",
+                hint="look at what it holds, and remove it by hand if you are sure",
             )
 
     def remove(self) -> None:
-        """Remove it and all data in it; nothing happens when it is not there."""
+        """Remove it with all data in it, if it is there."""
         self.check_removable()
         self._unmount()
         try:
@@ -181,13 +186,13 @@ class Folder:
         length = len(os.fsencode(self.path))
         if length > LONGEST_PATH:
             raise ObsctlError(
-                f"the state folder's path is too long for Nomad's sockets below it: {self.path} has {length} "
-                f"bytes, {LONGEST_PATH} are possible",
+                f"the path of the state folder is too long for Nomad's sockets below it: {self.path} has {length} "
+                f"bytes, and {LONGEST_PATH} are possible",
                 hint="choose a shorter one with --state-dir or OBSCTL_DEV_STATE_DIR",
             )
 
     def _holds_something(self) -> bool:
-        """More than what another `up` has made that is claiming it now."""
+        """Whether it holds more than the files of another `up` that claims it at this moment."""
         try:
             return any(entry.name not in ("lock", "cluster.new") for entry in self.path.iterdir())
         except FileNotFoundError:
@@ -196,7 +201,7 @@ class Folder:
             return self.path.exists()
 
     def _unmount(self) -> None:
-        """Nomad, when it runs as root, keeps each task's secrets in a tmpfs of its own. What lies on top goes first."""
+        """Nomad that runs as root keeps the secrets of each task in a tmpfs. The last mounted goes first."""
         for partition in reversed(psutil.disk_partitions(all=True)):
             if Path(partition.mountpoint).is_relative_to(self.path):
                 subprocess.run(["umount", partition.mountpoint], check=False)
@@ -205,36 +210,12 @@ class Folder:
     def _cluster_file(self) -> Path:
         return self.path / CLUSTER_FILE
 
-    def _record_file(self, agent: str) -> Path:
+    def _process_file(self, agent: str) -> Path:
         return self.path / "run" / f"{agent}.json"
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait_for_lock(descriptor: int, folder: Path) -> None:
-    try:
-        wait_until(
-            lambda: _try_lock(descriptor),
-            timeout=LOCK_TIMEOUT,
-            failure="the lock was not released",
-            hint="",
-            interval=0.2,
-        )
-    except DeadlineExceeded:
-        raise ObsctlError(
-            f"another obsctl has held {folder / 'lock'} for {LOCK_TIMEOUT:g} s",
-            hint=f"see which one with: fuser {folder / 'lock'}",
-        ) from None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """None when there is no such file, or it holds something else."""
+def _read_json(path: Path) -> Json | None:
+    """None when there is no such file, or when it holds no JSON object."""
     try:
         document = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
@@ -246,8 +227,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    """Whole or not at all."""
+def _write_json(path: Path, document: Json) -> None:
+    """Write the whole file or nothing."""
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(document, indent=2) + "\n")
     fresh.replace(path)

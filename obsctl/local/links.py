@@ -1,7 +1,7 @@
-"""The links to programs in the `bin` of a local cluster: how they are made, and how they are told from programs.
+"""The links to programs in the `bin` of a local cluster: makes them, and tells them from programs.
 
-`eval "$(obsctl dev env)"` puts them on the PATH, so a search meets them. They are no source: what they lead to may be
-about to be replaced, and a link to such a link can end up leading to itself.
+`eval "$(obsctl dev env)"` puts them on the PATH, so a search for programs finds them. It must not use them: such a link
+may be replaced soon, and a link to it can end up leading to itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _MOST_HOPS = 40  # as many symbolic links as Linux follows
 
 
 def leads_through_a_cluster(path: Path) -> bool:
-    """Whether the path lies in the `bin` of some cluster's state folder, or is a link that leads there."""
+    """Whether the path lies in the `bin` of a cluster's state folder, or is a link that leads there."""
     return any(_is_bin(hop.parent) for hop in _hops(path))
 
 
 def make_link(at: Path, target: Path) -> None:
-    """Put a link to a program in place, at once in the place of an older one. One to itself is not made."""
+    """Put a link to a program in place, in one step instead of an older one. A link to itself is not made."""
     if next(_hops(at)) in _hops(target):
         return
     fresh = at.with_name(f".{at.name}")
@@ -34,7 +34,7 @@ def make_link(at: Path, target: Path) -> None:
 
 
 def _hops(path: Path) -> Iterator[Path]:
-    """The path and each that it leads to, every one with its folder resolved."""
+    """The path and each path that it leads to, all with their folders resolved."""
     for _ in range(_MOST_HOPS):
         path = Path(os.path.realpath(path.parent), path.name)
         yield path

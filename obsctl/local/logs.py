@@ -1,4 +1,4 @@
-"""The agents' log files: their end, and what is added to them."""
+"""The log files of the agents: their last lines, and lines that are added."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 FOLLOW_INTERVAL = 0.25
-LINE_LENGTH = 1000  # bytes that are read for each line wanted
+LINE_LENGTH = 1000  # bytes to read for each line
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log: at most `count` lines, fewer if they are very long, none when there is no file."""
+    """The last `count` lines of a log; fewer if they are very long, none when there is no file."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -25,7 +25,7 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def follow_all(logs: Mapping[str, Path], *, clock: Clock = SYSTEM_CLOCK) -> Iterator[tuple[str, str]]:
-    """(name, line) for every line that is added from now on. Ends when the caller stops asking."""
+    """(name, line) of every line that is added from now on, without end."""
     offsets = {name: _size(path) for name, path in logs.items()}
     while True:
         for name, path in logs.items():
@@ -40,7 +40,7 @@ def _size(path: Path) -> int:
 
 
 def _whole_lines_after(path: Path, offset: int) -> bytes:
-    """What follows `offset`, without a last line that is still being written."""
+    """The bytes after `offset`, without a last line that is still being written."""
     if _size(path) <= offset:
         return b""
     with path.open("rb") as file:

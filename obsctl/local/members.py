@@ -1,27 +1,30 @@
-"""The processes of one local cluster, told from all others by a mark in their environment."""
+"""What belongs to a local cluster: processes by a mark in their environment, containers by Nomad's label."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from obsctl.local import processes
 
-# The agents have it and all that they start inherits it, so that tasks are found even when their agent was killed.
+# Agents have it, and all that they start inherits it. So tasks are found even when their agent was killed.
 MARKER = "OBSCTL_DEV_CLUSTER"
 HELPERS = ("executor", "logmon", "docker_logger")
+ALLOCATION_LABEL = "com.hashicorp.nomad.alloc_id"
 
 
 def members(state: Path) -> list[psutil.Process]:
-    """Everything alive that the cluster of this state folder started."""
+    """Every live process that the cluster of this state folder started."""
     return processes.marked(MARKER, str(state))
 
 
 def agent(state: Path, command: list[str]) -> psutil.Process | None:
     """The agent that was started with this command line."""
-    found = (process for process in members(state) if processes.argv_of(process) == command)
-    return next(found, None)
+    return next((process for process in members(state) if processes.argv_of(process) == command), None)
 
 
 def helpers(state: Path) -> list[psutil.Process]:
@@ -30,10 +33,34 @@ def helpers(state: Path) -> list[psutil.Process]:
 
 
 def tasks(state: Path) -> list[psutil.Process]:
-    """The processes of jobs, and whatever agents still run."""
+    """The processes of jobs, and the agents that still run."""
     return [process for process in members(state) if not _is_helper(process)]
 
 
+def containers(allocations: Path) -> list[str]:
+    """Names of the containers, running or not, whose allocation has a folder in this one; none without Docker.
+
+    Docker starts containers, so they do not inherit the mark.
+    """
+    docker = shutil.which("docker")
+    if docker is None or not allocations.is_dir():
+        return []
+    row = f'{{{{.Names}}}} {{{{.Label "{ALLOCATION_LABEL}"}}}}'
+    listed = subprocess.run(
+        [docker, "ps", "--all", "--filter", f"label={ALLOCATION_LABEL}", "--format", row],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    rows = [line.split() for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
+    return [name for name, allocation in rows if (allocations / allocation).is_dir()]
+
+
+def remove_containers(names: Sequence[str], *, grace: float) -> None:
+    """Ask them to end, kill those that still run after `grace` seconds, and remove them."""
+    for command in (["stop", f"--time={grace:.0f}"], ["rm", "--force", "--volumes"]):
+        if names:
+            subprocess.run(["docker", *command, *names], capture_output=True, check=False)
+
+
 def _is_helper(process: psutil.Process) -> bool:
-    """Is it called like `nomad executor`?"""
+    """Whether its command line is like `nomad executor`."""
     return processes.argv_of(process)[1:2] in [[word] for word in HELPERS]

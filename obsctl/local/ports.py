@@ -13,10 +13,10 @@ import psutil
 from obsctl.errors import ObsctlError
 
 LOOPBACK = "127.0.0.1"
-# Where clusters that choose for themselves live, a block each: the agents' ports, the claim, and the tasks' ports.
-# Nomad hands out a random port without asking the kernel whether it is taken, so two clusters on one machine must not
-# share any. Below the kernel's usual ephemeral range (32768 and up), so that no outgoing connection can take a port
-# between the choice and the agent's start, and clear of the ports that other Nomad clients hand out (20000 to 32000).
+# Each cluster that chooses its ports has a block: the agents' ports, the claim, and the tasks' ports. Nomad hands out a
+# random port without asking the kernel whether it is free, so two clusters on one machine must not share any.
+# The blocks lie below the kernel's ephemeral range (32768 and up), so that no outgoing connection takes a port before
+# the agent starts, and below the ports that other Nomad clients hand out (20000 to 32000).
 BLOCK = 200
 BLOCKS = range(10_000, 20_000, BLOCK)
 CLAIM, FIRST_FOR_TASKS = 9, 10
@@ -24,8 +24,10 @@ CLAIM, FIRST_FOR_TASKS = 9, 10
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Every port the three agents listen on, and the first and last of those that Nomad hands out to tasks (by default
-    Nomad's own choice). Gossip (serf) uses TCP and UDP, the others TCP."""
+    """The ports of the three agents, and the first and last port that Nomad hands out to tasks.
+
+    The defaults are Nomad's and Consul's own. Gossip (serf) uses TCP and UDP, the others TCP.
+    """
 
     consul_http: int = 8500
     consul_rpc: int = 8300
@@ -43,8 +45,8 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
-    """A port that somebody else has. `holder` is for people: "nginx (pid 12)"."""
+class PortInUse:
+    """A port that another process holds. holder: "nginx (pid 12)"."""
 
     use: str
     port: int
@@ -54,35 +56,35 @@ class Conflict:
         return f"port {self.port} ({self.use}) is taken by {self.holder}"
 
 
-def conflicts(ports: Ports, uses: Iterable[str] | None = None) -> list[Conflict]:
-    """The ports of `uses` (default: all, named as in `Ports.by_use`) that cannot be bound now."""
-    wanted = ports.by_use()
+def ports_in_use(ports: Ports, uses: Iterable[str] | None = None) -> list[PortInUse]:
+    """The ports of these uses (default: of all, as in `Ports.by_use`) that cannot be bound now."""
+    by_use = ports.by_use()
     return [
-        Conflict(use, wanted[use], holder(wanted[use]))
-        for use in (wanted if uses is None else uses)
-        if not _is_free(wanted[use], gossip=use.endswith("serf"))
+        PortInUse(use, by_use[use], holder(by_use[use]))
+        for use in (by_use if uses is None else uses)
+        if not _is_free(by_use[use], gossip=use.endswith("serf"))
     ]
 
 
 @contextlib.contextmanager
 def free_block() -> Iterator[Ports]:
-    """A random block of ports that are all free. Nobody else is given it while the context lasts, which is to be until
-    the agents listen: from then on the block is seen to be taken."""
+    """A random block of ports that are all free. No other obsctl gets it while the context lasts, which should be until
+    the agents listen."""
     for first in random.SystemRandom().sample(BLOCKS, k=len(BLOCKS)):
         agents = Ports(*range(first, first + len(Ports().by_use())))
         ports = replace(agents, tasks_first=first + FIRST_FOR_TASKS, tasks_last=first + BLOCK - 1)
         with socket.socket() as claim:
-            if _binds(claim, first + CLAIM) and not conflicts(ports) and _tasks_can_have(ports):
+            if _binds(claim, first + CLAIM) and not ports_in_use(ports) and _tasks_can_have(ports):
                 yield ports
                 return
     raise ObsctlError(
-        f"between {BLOCKS.start} and {BLOCKS.stop} no {BLOCK} ports in a row are free",
-        hint="end something that listens there: ss -ltnp",
+        f"no {BLOCK} ports in a row are free between {BLOCKS.start} and {BLOCKS.stop}",
+        hint="end something that listens there; ss -ltnp shows it",
     )
 
 
 def holder(port: int) -> str:
-    """Who has the port, as far as this user may see."""
+    """The process that holds the port, as far as this user may see it."""
     unknown = "a process that this user may not see"
     try:
         connections = psutil.net_connections(kind="inet")
@@ -113,7 +115,7 @@ def _tasks_can_have(ports: Ports) -> bool:
 def _can_bind(port: int, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
-            # As servers do: a stopped agent's connections in TIME_WAIT do not make the port taken.
+            # As servers do: connections of a stopped agent in TIME_WAIT do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return _binds(probe, port)
 

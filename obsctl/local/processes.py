@@ -1,4 +1,4 @@
-"""Start, recognise and end processes that outlive the command that started them."""
+"""Starts, finds and ends processes that outlive the command that started them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import psutil
 from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.wait import wait_until
 
-# The kernel tells when it was booted in whole seconds and may correct that by one, and start times follow it.
+# Start times follow the boot time of the kernel, which is in whole seconds and may be corrected by one.
 START_TOLERANCE = 2.0
 KILL_GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Which process it was: pids are reused, a pid together with its start time (Unix seconds) is not."""
+class StartedProcess:
+    """A process by its pid and start time (Unix seconds): pids are reused, the two together are not."""
 
     pid: int
     started: float
 
 
-def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> Record:
-    """Start a program that lives on by itself: in its own session, with its output appended to `log`.
+def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> StartedProcess:
+    """Start a program in its own session, with its output appended to `log`. It outlives this process.
 
     argv: the first item is the program's path. Raises ObsctlError when it cannot be executed.
     """
-    # Not subprocess: a Popen wants to be waited for, and this process is to outlive its parent. The signals get
-    # their defaults back because an ignored one (Python ignores SIGPIPE) would be ignored by every task too.
+    # Not subprocess, because a Popen expects to be waited for. Signals get their defaults back: one that is ignored
+    # here (Python ignores SIGPIPE) would be ignored by every task too.
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
         pid = os.posix_spawn(
@@ -52,16 +52,16 @@ def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> Record:
     except OSError as error:
         raise ObsctlError(
             f"{argv[0]} cannot be started: {error.strerror}",
-            hint="see that the file exists, is executable and is made for this machine",
+            hint="check that the file exists, is executable and is made for this machine",
         ) from error
-    return Record(pid, _start_time(pid))
+    return StartedProcess(pid, _start_time(pid))
 
 
-def find(record: Record) -> psutil.Process | None:
-    """The live process of the record; None when it ended, even if another process has its pid now."""
+def find(started: StartedProcess) -> psutil.Process | None:
+    """The live process; None when it ended, even if another process has its pid now."""
     try:
-        process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.started) > START_TOLERANCE:
+        process = psutil.Process(started.pid)
+        if abs(process.create_time() - started.started) > START_TOLERANCE:
             return None
     except psutil.Error:
         return None
@@ -69,7 +69,7 @@ def find(record: Record) -> psutil.Process | None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """False for zombies too; those that are our children are reaped."""
+    """Whether it runs. A zombie does not; one that is our child is reaped."""
     with contextlib.suppress(psutil.Error):
         if process.status() != psutil.STATUS_ZOMBIE:
             return process.is_running()
@@ -90,7 +90,7 @@ def marked(name: str, value: str) -> list[psutil.Process]:
 
 
 def argv_of(process: psutil.Process) -> list[str]:
-    """Its command line; empty when it is gone or not ours to see."""
+    """Its command line; empty when it has ended or may not be seen."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -98,7 +98,7 @@ def argv_of(process: psutil.Process) -> list[str]:
 
 
 def environment_of(process: psutil.Process) -> dict[str, str]:
-    """What it was started with; empty when it is gone or not ours to see."""
+    """Its environment at its start; empty when it has ended or may not be seen."""
     try:
         return process.environ()
     except psutil.Error:
@@ -114,10 +114,8 @@ def describe(process: psutil.Process) -> str:
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
-    """SIGTERM, at most `grace` seconds for an orderly end, then SIGKILL.
-
-    psutil compares pid and start time before each signal. Raises ObsctlError naming what is still there.
-    """
+    """Send SIGTERM, wait at most `grace` seconds, then send SIGKILL. psutil compares pid and start time before each
+    signal. Raises ObsctlError that names what still runs."""
     remaining = list(processes)
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_GRACE)):
         for process in remaining:

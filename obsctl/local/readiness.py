@@ -1,4 +1,4 @@
-"""When an agent of the local cluster does its work, and what is missing until then ("" means nothing)."""
+"""Whether an agent of the local cluster is ready, and what is missing until then ("" means nothing)."""
 
 from __future__ import annotations
 
@@ -11,33 +11,26 @@ from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 TIMEOUT = 60.0
+_PROBE_TASK: Json = {
+    "Name": "probe",
+    "Driver": "raw_exec",
+    "Config": {"command": "true"},
+    "Resources": {"CPU": 1, "MemoryMB": 10},
+}
 PROBE_JOB: Json = {
     "ID": "obsctl-dev-probe",
     "Name": "obsctl-dev-probe",
     "Type": "batch",
     "Datacenters": ["*"],
-    "TaskGroups": [
-        {
-            "Name": "probe",
-            "Count": 1,
-            "Tasks": [
-                {
-                    "Name": "probe",
-                    "Driver": "raw_exec",
-                    "Config": {"command": "true"},
-                    "Resources": {"CPU": 1, "MemoryMB": 10},
-                }
-            ],
-        }
-    ],
+    "TaskGroups": [{"Name": "probe", "Count": 1, "Tasks": [_PROBE_TASK]}],
 }
 
 
 def wait_ready(
     name: str, missing: Callable[[], str], check_alive: Callable[[], None], *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Wait until nothing is missing; API errors count as missing. Raises what `check_alive` raises, and
-    ObsctlError with the last thing that was missing after TIMEOUT seconds."""
+    """Wait until nothing is missing; an API error counts as missing. Raises what `check_alive` raises, and after
+    TIMEOUT seconds ObsctlError with what was missing last."""
     reason = ""
 
     def ready() -> bool:
@@ -63,22 +56,22 @@ def no_leader(api: ConsulApi | NomadApi) -> str:
 
 
 def registrations(nomad: NomadApi) -> dict[str, int]:
-    """Node id -> the raft index of its last change. A client that registers moves its own on."""
+    """Node id -> the raft index of its last change, which moves on when a client registers."""
     return {node["ID"]: node["ModifyIndex"] for node in nomad.nodes()}
 
 
 def not_placeable(nomad: NomadApi, before: Mapping[str, int]) -> str:
     """Why a raw_exec job has no place yet.
 
-    before: the registrations when the client was started. Without them a node that was there before the
-    server's restart would look ready although its client is not back.
+    before: the registrations when the client was started. Without them a node that was there before the server's
+    restart would look ready although its client is not back.
     """
     fresh = [node for node in nomad.nodes() if node["ModifyIndex"] > before.get(node["ID"], 0)]
     if not fresh:
         return "its node has not registered"
-    faults = [_not_ready(node) for node in fresh]
-    if all(faults):
-        return "; ".join(faults)
+    not_ready = [_not_ready(node) for node in fresh]
+    if all(not_ready):
+        return "; ".join(not_ready)
     reasons = placement_failures(nomad.plan_job(PROBE_JOB))
     return f"no node takes a job: {'; '.join(reasons)}" if reasons else ""
 

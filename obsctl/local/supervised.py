@@ -1,9 +1,9 @@
-"""Commands that end with whoever asked for them, wherever that one is interrupted and however it ends.
+"""Commands that end together with obsctl, wherever it is interrupted and however it ends.
 
-A signal may reach any thread, and Python raises KeyboardInterrupt between any two steps of the main one: also when a
-process is started and nobody knows its id yet. So the command is not ended by its id. This very file, run as a
-supervisor, starts it in a process group of its own and holds one end of a line to the asker. When the line breaks, as
-the asker has closed it or is gone, the supervisor ends the whole group.
+A signal may reach any thread, and Python raises KeyboardInterrupt between any two steps of the main one, also between
+the start of a process and the moment when its id is known. So the command is not ended by its id. This file, run as a
+supervisor, starts it in a process group of its own and holds one end of a connection to obsctl. When obsctl closes the
+connection or ends, the supervisor ends the whole group.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import BinaryIO
 def supervised(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: BinaryIO
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command's supervisor, which ends as the command does. After the block neither runs any more, nor anything
-    that the command has started in its process group. May be used in any thread."""
+    """The command's supervisor, which has the command's exit code. After the block neither runs any more, nor anything
+    else in the command's process group. May be used in any thread."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = None
@@ -43,22 +43,22 @@ def supervised(
         finally:
             ours.shutdown(socket.SHUT_WR)
             theirs.close()
-            ours.recv(1)  # returns when the supervisor has ended: nobody else holds the other end
+            ours.recv(1)  # returns when the supervisor has ended, because only it holds the other end
             if process:
                 process.wait()
 
 
 def _supervise(command: Sequence[str]) -> int:
-    """Run the command, and end what it leaves running; its exit code, or the number of the signal that ended it."""
+    """Run the command, then end what it left running. Its exit code, or the number of the signal that ended it."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
-    threading.Thread(target=_end_with_the_line, args=(process.pid,), daemon=True).start()
+    threading.Thread(target=_end_with_the_connection, args=(process.pid,), daemon=True).start()
     code = abs(process.wait())
-    with suppress(OSError):  # nothing is left
+    with suppress(OSError):  # when nothing is left
         os.killpg(process.pid, signal.SIGKILL)
     return code
 
 
-def _end_with_the_line(group: int) -> None:
+def _end_with_the_connection(group: int) -> None:
     os.read(sys.stdin.fileno(), 1)
     os.killpg(group, signal.SIGKILL)
 

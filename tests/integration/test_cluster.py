@@ -26,7 +26,7 @@ from obsctl.local import processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
 from obsctl.local.cluster import Cluster, silent
 from obsctl.local.ports import free_block
-from obsctl.local.processes import Record
+from obsctl.local.processes import StartedProcess
 from obsctl.model import Json
 from obsctl.wait import wait_until
 
@@ -273,7 +273,7 @@ def test_agents_without_a_record_are_known_again(own: Cluster) -> None:
     own.up(auto_ports=True)
     before = pids(own)
     for name in AGENTS:
-        own.folder.forget_record(name)
+        own.folder.forget_process(name)
     assert pids(own) == before
     own.up()
     assert pids(own) == before
@@ -287,7 +287,7 @@ def test_down_leaves_a_process_with_a_recycled_pid_alone(own: Cluster, tmp_path:
     foreign = psutil.Process(record.pid)
     try:
         own.stop(CLIENT)
-        own.folder.keep_record(CLIENT, Record(record.pid, record.started - 3600))
+        own.folder.keep_process(CLIENT, StartedProcess(record.pid, record.started - 3600))
         own.down()
         assert processes.is_alive(foreign)
     finally:

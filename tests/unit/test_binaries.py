@@ -292,7 +292,7 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(ObsctlError, match=r"The cache folder .* cannot be used: Not a directory") as caught:
+    with pytest.raises(ObsctlError, match=r"the cache folder .* cannot be used: Not a directory") as caught:
         obtain("nomad", {}, emit=Events().append, environ=environ)
     assert "XDG_CACHE_HOME" in caught.value.hint
 

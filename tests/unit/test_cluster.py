@@ -19,7 +19,7 @@ from obsctl.local import members, processes, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
 from obsctl.local.cluster import AgentStatus, Cluster, silent
 from obsctl.local.ports import Ports
-from obsctl.local.processes import Record
+from obsctl.local.processes import StartedProcess
 from obsctl.local.programs import FOR_JOBS, NEEDED
 from obsctl.model import Event
 from obsctl.wait import wait_until
@@ -72,8 +72,8 @@ def start(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     processes.end(started, grace=0)
 
 
-def record_of(process: psutil.Process) -> Record:
-    return Record(process.pid, process.create_time())
+def started_process(process: psutil.Process) -> StartedProcess:
+    return StartedProcess(process.pid, process.create_time())
 
 
 def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
@@ -148,7 +148,7 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
     deploys[0].join(timeout=10)
     assert not deploys[0].is_alive()
     assert waited[0].text == "obsctl dev up is still getting jaeger; waiting for that"
-    assert "runs; for jobs are still to come: jaeger" in [event.text for event in told]
+    assert "runs; obsctl still gets programs for jobs: jaeger" in [event.text for event in told]
     assert set(seen) == {*NEEDED, *FOR_JOBS, "obsctl"} - {"jaeger"}
     assert (cluster.folder.bin / "jaeger").resolve().is_relative_to(tmp_path / "cache")
     assert not cluster.folder.is_being_filled()
@@ -196,18 +196,18 @@ def test_down_ends_all_kinds_and_nothing_else(cluster: Cluster, start: Start) ->
 def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> None:
     cluster.folder.claim(silent)
     client = start()
-    cluster.folder.keep_record(CLIENT, record_of(client))
+    cluster.folder.keep_process(CLIENT, started_process(client))
     events: list[Event] = []
     cluster.down(events.append)
     assert [(event.subject, event.text) for event in events] == [(CLIENT, f"stopped (pid {client.pid})")]
-    assert cluster.folder.record(CLIENT) is None
+    assert cluster.folder.process(CLIENT) is None
 
 
 def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start: Start) -> None:
     cluster.folder.claim(silent)
     foreign = start(state="/another/cluster")
     for agent in AGENTS:
-        cluster.folder.keep_record(agent, Record(foreign.pid, foreign.create_time() - 3600))
+        cluster.folder.keep_process(agent, StartedProcess(foreign.pid, foreign.create_time() - 3600))
     assert cluster.status()[0].pid is None
     cluster.down()
     cluster.stop(CONSUL)
@@ -238,7 +238,7 @@ def test_purge(cluster: Cluster) -> None:
 def test_status(cluster: Cluster, start: Start) -> None:
     cluster.folder.claim(silent)
     consul = start()
-    cluster.folder.keep_record(CONSUL, record_of(consul))
+    cluster.folder.keep_process(CONSUL, started_process(consul))
     running, *stopped = cluster.status()
     assert (running.name, running.pid, running.address) == (CONSUL, consul.pid, "http://127.0.0.1:8500")
     assert running.uptime is not None

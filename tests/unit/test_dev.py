@@ -20,7 +20,7 @@ from obsctl.local import agents, processes
 from obsctl.local import folder as folder_module
 from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder
-from obsctl.local.processes import Record
+from obsctl.local.processes import StartedProcess
 from obsctl.ui import Ui
 
 
@@ -38,7 +38,7 @@ def running(folder: Folder) -> Iterator[psutil.Process]:
     folder.claim(silent)
     record = processes.launch(["/bin/sleep", "60"], env={}, log=folder.path / "log")
     for name in agents.AGENTS:
-        folder.keep_record(name, record)
+        folder.keep_process(name, record)
     process = psutil.Process(record.pid)
     yield process
     processes.end([process], grace=0)
@@ -130,5 +130,5 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_recorded_start_time_matters(running: psutil.Process, folder: Folder) -> None:
-    folder.keep_record("consul", Record(running.pid, running.create_time() - 60))
+    folder.keep_process("consul", StartedProcess(running.pid, running.create_time() - 60))
     assert run("status").return_value == 1

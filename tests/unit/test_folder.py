@@ -15,7 +15,7 @@ from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder, default_state_dir
 from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.ports import Ports
-from obsctl.local.processes import Record
+from obsctl.local.processes import StartedProcess
 from obsctl.model import Event
 
 
@@ -46,13 +46,13 @@ def test_claimed_folder_is_private_and_ours(folder: Folder) -> None:
 
 def test_what_is_kept_is_there_for_the_next(folder: Folder) -> None:
     folder.keep_ports(Ports(nomad_http=1234))
-    folder.keep_record("consul", Record(1, 2.5))
+    folder.keep_process("consul", StartedProcess(1, 2.5))
     folder.claim(silent)
     again = Folder(folder.path)
     assert again.ports() == Ports(nomad_http=1234)
-    assert again.record("consul") == Record(1, 2.5)
-    again.forget_record("consul")
-    assert folder.record("consul") is None
+    assert again.process("consul") == StartedProcess(1, 2.5)
+    again.forget_process("consul")
+    assert folder.process("consul") is None
 
 
 def test_a_host_volume_belongs_to_who_writes_to_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +78,9 @@ def test_a_host_volume_of_a_user_who_is_not_root_is_open(folder: Folder, monkeyp
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000])
 def test_a_broken_record_is_none(folder: Folder, text: str) -> None:
-    folder.keep_record("consul", Record(1, 2.5))
+    folder.keep_process("consul", StartedProcess(1, 2.5))
     (folder.path / "run" / "consul.json").write_text(text)
-    assert folder.record("consul") is None
+    assert folder.process("consul") is None
 
 
 def test_a_folder_with_a_broken_mark_is_no_clusters(folder: Folder) -> None:
@@ -129,7 +129,7 @@ def test_two_claims_at_once(tmp_path: Path) -> None:
 
 def test_too_long_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "LONGEST_PATH", 20)
-    with pytest.raises(ObsctlError, match=r"has 22 bytes, 20 are possible"):
+    with pytest.raises(ObsctlError, match=r"has 22 bytes, and 20 are possible"):
         Folder(Path("/x" * 10 + "é")).claim(silent)
 
 
@@ -187,7 +187,7 @@ def test_lock_waits_for_the_other(folder: Folder, monkeypatch: pytest.MonkeyPatc
     events: list[Event] = []
     with folder.locked(events.append):
         assert not events
-        with pytest.raises(ObsctlError, match="another obsctl has held"), folder.locked(events.append):
+        with pytest.raises(ObsctlError, match="another obsctl did not release"), folder.locked(events.append):
             pytest.fail("two have the lock")
     assert [event.text for event in events] == ["another obsctl is changing it; waiting"]
     with folder.locked(events.append):

@@ -11,7 +11,7 @@ import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import ports
-from obsctl.local.ports import LOOPBACK, Ports, conflicts, free_block
+from obsctl.local.ports import LOOPBACK, Ports, free_block, ports_in_use
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def listener() -> Iterator[int]:
 
 
 def test_a_taken_port_is_named_with_its_holder(listener: int) -> None:
-    taken = conflicts(Ports(nomad_http=listener), ["nomad http"])
+    taken = ports_in_use(Ports(nomad_http=listener), ["nomad http"])
     assert [str(conflict) for conflict in taken] == [
         f"port {listener} (nomad http) is taken by {psutil.Process().name()} (pid {os.getpid()})"
     ]
@@ -37,20 +37,20 @@ def test_a_taken_port_is_named_with_its_holder(listener: int) -> None:
 
 def test_a_listener_on_all_addresses_counts() -> None:
     with socket.create_server(("", 0)) as server:
-        assert conflicts(Ports(consul_http=server.getsockname()[1]), ["consul http"])
+        assert ports_in_use(Ports(consul_http=server.getsockname()[1]), ["consul http"])
 
 
 def test_only_the_wanted_ports_are_tried(listener: int, block: Ports) -> None:
     mixed = Ports(nomad_http=listener, client_http=block.client_http)
-    assert conflicts(mixed, ["client http"]) == []
+    assert ports_in_use(mixed, ["client http"]) == []
 
 
 def test_gossip_needs_udp_too(block: Ports) -> None:
     port = block.nomad_serf
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((LOOPBACK, port))
-        assert conflicts(Ports(nomad_serf=port), ["nomad serf"])
-        assert not conflicts(Ports(nomad_rpc=port), ["nomad rpc"])
+        assert ports_in_use(Ports(nomad_serf=port), ["nomad serf"])
+        assert not ports_in_use(Ports(nomad_rpc=port), ["nomad rpc"])
 
 
 def test_a_holder_that_may_not_be_seen(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_holder_that_may_not_be_seen(listener: int, monkeypatch: pytest.Monkey
         raise psutil.AccessDenied
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
-    assert "a process that this user may not see" in str(conflicts(Ports(nomad_http=listener), ["nomad http"])[0])
+    assert "a process that this user may not see" in str(ports_in_use(Ports(nomad_http=listener), ["nomad http"])[0])
 
 
 def test_a_block_has_ports_for_the_agents_and_for_tasks(block: Ports) -> None:
@@ -66,7 +66,7 @@ def test_a_block_has_ports_for_the_agents_and_for_tasks(block: Ports) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 7))
     assert numbers[0] in ports.BLOCKS
     assert numbers[-1] < block.tasks_first < block.tasks_last < numbers[0] + ports.BLOCK
-    assert not conflicts(block)
+    assert not ports_in_use(block)
 
 
 @pytest.fixture

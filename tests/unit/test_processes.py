@@ -13,7 +13,7 @@ import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
-from obsctl.local.processes import Record
+from obsctl.local.processes import StartedProcess
 from obsctl.wait import wait_until
 
 Launch = Callable[..., psutil.Process]
@@ -78,7 +78,7 @@ def test_program_that_is_not_there(tmp_path: Path) -> None:
 
 def test_ended_process_is_not_found(launch: Launch) -> None:
     process = launch("/bin/sleep", "60")
-    record = Record(process.pid, process.create_time())
+    record = StartedProcess(process.pid, process.create_time())
     assert processes.find(record) == process
     process.kill()
     wait_until(lambda: processes.find(record) is None, timeout=5, failure="no sign of the end", hint="")
@@ -86,8 +86,8 @@ def test_ended_process_is_not_found(launch: Launch) -> None:
 
 def test_process_with_a_recycled_pid_is_not_found(launch: Launch) -> None:
     process = launch("/bin/sleep", "60")
-    assert processes.find(Record(process.pid, process.create_time() - 60)) is None
-    assert processes.find(Record(process.pid, process.create_time() + 60)) is None
+    assert processes.find(StartedProcess(process.pid, process.create_time() - 60)) is None
+    assert processes.find(StartedProcess(process.pid, process.create_time() + 60)) is None
 
 
 def test_marked_finds_descendants_that_dropped_the_mark(launch: Launch, tmp_path: Path) -> None:
