@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from obsctl.clients.jaeger_api import JaegerClient
-from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi, LogsApi
+from obsctl.clients.telemetry_apis import JaegerClient, LogsClient
 from tests.agents import answers, listens, program, running, until_it_answers
 from tests.ports import free_port
 

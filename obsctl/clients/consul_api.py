@@ -1,4 +1,4 @@
-"""Consul, through py-consul where it is sound and through our session where it is not."""
+"""Consul, by py-consul where that works well, else by our session."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ConsulClient(Client):
 
     def metrics(self) -> str:
         answer = self.session.request("GET", "/v1/agent/metrics", params={"format": "prometheus"}, text=True)
-        if not answer.text:  # it means 415, and sends 200 (Consul 1.21)
-            reason = answer.headers.get("X-Consul-Reason", "it has none")
-            raise Rejected(f"Consul at {self.address} tells no metrics: {reason}", hint="set its retention time")
+        if not answer.text:  # Consul 1.21 sends 200 and means 415
+            reason = answer.headers.get("X-Consul-Reason", "it keeps none")
+            raise Rejected(f"{self.endpoint} gives no metrics: {reason}", hint="set its retention time")
         return answer.text
 
     def get(self, key: str) -> KvPair | None:
@@ -56,12 +56,12 @@ class ConsulClient(Client):
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
-        following, answer = self.session.watch(
-            f"/v1/kv/{quote(prefix)}", "X-Consul-Index", index=index, wait=wait, params={"recurse": ""}, accept={404}
+        path, params = f"/v1/kv/{quote(prefix)}", {"recurse": ""}
+        next_index, answer = self.session.watch(
+            path, "X-Consul-Index", index=index, wait=wait, params=params, accept={404}
         )
         entries = answer.json() if answer.ok else []
-        pairs = [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
-        return following, pairs
+        return next_index, [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         if not self._consul.kv.put(key, value, cas=cas):
@@ -72,8 +72,7 @@ class ConsulClient(Client):
             raise self._lost(key)
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
-        created = self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete")
-        return str(created)
+        return str(self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete"))
 
     def renew_session(self, session: str) -> None:
         self._consul.session.renew(session)
@@ -102,14 +101,12 @@ class ConsulClient(Client):
         """The data of a py-consul read, which returns (index, data)."""
         try:
             return call(*args, **kwargs)[1]
-        except consul.ConsulException:  # what the session let pass is an answer without X-Consul-Index
+        except consul.ConsulException:  # the session has raised all else; this is an answer without X-Consul-Index
             raise self.session.no_index() from None
 
     def _lost(self, key: str) -> Conflict:
-        return Conflict(
-            f"Consul at {self.address}: somebody else changed {key!r} meanwhile",
-            hint="run the command again: it looks at the new value first",
-        )
+        what = f"{self.endpoint}: somebody else changed {key!r} meanwhile"
+        return Conflict(what, hint="run the command again: it looks at the new value first")
 
 
 def _pair(entry: Json) -> KvPair:

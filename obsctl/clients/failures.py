@@ -1,4 +1,4 @@
-"""What went wrong with a call, as one of obsctl.errors: which server, which call, its own words, what to do."""
+"""What went wrong with a call, as one of obsctl.errors: which server, which call, what the server said, what to do."""
 
 from __future__ import annotations
 
@@ -11,25 +11,16 @@ import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
 from obsctl.clients.endpoint import Endpoint
-from obsctl.errors import (
-    ApiError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    Rejected,
-    ServerFailed,
-    TimedOut,
-    Unreachable,
-)
+from obsctl.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, ServerFailed, TimedOut, Unreachable
 
 NOT_FOUND = 404
 _QUOTED_CHARACTERS = 300
 _BY_STATUS = {401: Forbidden, 403: Forbidden, NOT_FOUND: NotFound, 409: Conflict}
 _HINTS: dict[type[ApiError], str] = {
     NotFound: "check the name; `obsctl status` shows what there is",
-    Conflict: "somebody else changed it meanwhile: run the command again",
-    Rejected: "the server's words say what it does not accept",
-    ServerFailed: "try again; if it stays so, the log of {name} says why",
+    Conflict: "somebody else has changed it: run the command again",
+    Rejected: "the server's answer says what it does not accept",
+    ServerFailed: "try again; if it fails again, the log of {name} says why",
 }
 
 
@@ -56,9 +47,8 @@ class Call:
         if status in accept:
             return
         if 300 <= status < 400:
-            raise self._error(
-                Rejected, f"answered {status}, a redirect to {_target(response)}", self._hint(Unreachable)
-            )
+            redirect = f"answered {status}, a redirect to {_target(response)}"
+            raise self._error(Rejected, redirect, self.endpoint.down)
         if not response.ok:
             kind = _BY_STATUS.get(status, Rejected if status < 500 else ServerFailed)
             raise self._error(kind, f"answered {status}{self._words(response)}")
@@ -67,8 +57,8 @@ class Call:
         try:
             response.json()
         except (ValueError, RecursionError):
-            text_instead = f"answered something that is not JSON{self._words(response)}"
-            raise self._error(ServerFailed, text_instead, self.endpoint.down) from None
+            no_json = f"answered something that is not JSON{self._words(response)}"
+            raise self._error(ServerFailed, no_json, self.endpoint.down) from None
 
     def failure(self, error: requests.RequestException) -> ApiError:
         """The ApiError for a request that got no whole answer."""
@@ -76,9 +66,8 @@ class Call:
         if isinstance(error, requests.ReadTimeout) or isinstance(cause, ReadTimeoutError):
             return self._error(TimedOut, f"did not answer within {self.timeout:g} s{self._doubt()}")
         if isinstance(error, requests.ConnectTimeout):
-            return self._error(
-                Unreachable, f"cannot be reached: no connection within {self.endpoint.connect_timeout:g} s"
-            )
+            seconds = f"{self.endpoint.connect_timeout:g} s"
+            return self._error(Unreachable, f"cannot be reached: no connection within {seconds}")
         if isinstance(error, requests.exceptions.SSLError):
             text = f"cannot be reached: TLS failed: {_reason(cause)}"
             return self._error(Unreachable, text, self._tls_hint())
@@ -94,12 +83,12 @@ class Call:
         return kind(f"{self.endpoint} {text} ({self.method} {self.path})", hint=hint or self._hint(kind))
 
     def _doubt(self) -> str:
-        """What nobody can know about a write whose answer never came."""
-        return "" if self.method == "GET" else "; it may have been done all the same"
+        """Nobody knows the effect of a write whose answer never came."""
+        return "" if self.method == "GET" else "; the change may have been made all the same"
 
     def _words(self, response: requests.Response) -> str:
         """The server's own words, short and on one line."""
-        words = " ".join(_said(response).split()) if self.quote else ""
+        words = " ".join(_text(response).split()) if self.quote else ""
         if self.endpoint.token:
             words = words.replace(self.endpoint.token, "***")
         return f": {words[:_QUOTED_CHARACTERS]}" if words else ""
@@ -107,8 +96,9 @@ class Call:
     def _hint(self, kind: type[ApiError]) -> str:
         key, name = self.endpoint.key, self.endpoint.name
         if kind is Forbidden and key:
-            given = f"{key}.token is unknown to {name}, or its policies do not allow this"
-            return given if self.endpoint.token else f"{name} wants a token: set {key}.token in obsctl.yaml"
+            if not self.endpoint.token:
+                return f"{name} wants a token: set {key}.token in obsctl.yaml"
+            return f"{key}.token is unknown to {name}, or its policies do not allow this"
         if kind is TimedOut and key:
             return f"if {name} is only slow, raise {key}.timeout in obsctl.yaml"
         if kind in _HINTS:
@@ -124,8 +114,8 @@ class Call:
         )
 
 
-def _said(response: requests.Response) -> str:
-    """The text of an error answer; of a JSON one the part meant for people, as Prometheus sends it."""
+def _text(response: requests.Response) -> str:
+    """The text of an error answer; of a JSON object its `error`, as Prometheus sends it."""
     try:
         answer = response.json()
     except (ValueError, RecursionError):
@@ -134,10 +124,10 @@ def _said(response: requests.Response) -> str:
 
 
 def _is_hidden(response: requests.Response, endpoint: Endpoint) -> bool:
-    """Whether Consul answered with nothing because the token may not see it: it calls that success, not 403.
+    """Whether Consul's empty answer only means that the token may not see what there is; Consul calls that success.
 
-    Taken at its word, a service would be down and a session gone that are only hidden. Of the anonymous token
-    Consul does not tell, so without a token and with a policy of "deny" nothing is never believed.
+    A hidden service would look down, and a hidden session gone. Consul does not say so to the anonymous token, so with
+    a default policy of "deny" and without a token an empty answer never counts.
     """
     if response.status_code != NOT_FOUND and response.content.strip() not in (b"[]", b"{}"):
         return False
@@ -152,13 +142,13 @@ def _target(response: requests.Response) -> str:
 
 
 def _cause(error: requests.RequestException) -> BaseException:
-    """The urllib3 error inside a requests one: the first argument, or the `reason` within that."""
+    """The urllib3 error inside an error of requests: an argument of it, or the `reason` within that."""
     inner = next((part for part in error.args if isinstance(part, HTTPError)), error)
     return getattr(inner, "reason", None) or inner
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost words: "Connection refused" rather than a chain of reprs."""
+    """The innermost text: "Connection refused" rather than a chain of reprs."""
     while isinstance(error.__cause__, BaseException):
         error = error.__cause__
     if isinstance(error, ssl.SSLCertVerificationError):

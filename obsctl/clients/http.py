@@ -1,8 +1,8 @@
 """The one HTTP session beneath every client, python-nomad and py-consul included.
 
-Libraries choose their own timeouts, TLS checks, tokens and environment variables. None of that counts here:
-whatever they pass, `Session.request` sends what the configuration says, and turns every failure into one of
-obsctl.errors. Those are no requests exceptions, so they pass through the libraries' own `except` clauses.
+Libraries choose their own timeouts, TLS checks, tokens and environment variables. `Session.request` ignores them, sends
+what the configuration says, and turns every failure into one of obsctl.errors. These are not exceptions of requests, so
+they pass through the libraries' own `except` clauses.
 """
 
 from __future__ import annotations
@@ -42,14 +42,13 @@ class Session(requests.Session):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
         self.endpoint = endpoint
-        # As many connections as threads ask at once; those beyond would be closed after each answer, with a warning.
+        # Connections beyond this number would be closed after each answer, with a warning.
         self.mount(endpoint.address, HTTPAdapter(pool_maxsize=64))
-        # No netrc, nothing of the environment; of proxies see _enforced.
-        self.trust_env = False
+        self.trust_env = False  # no netrc and nothing else of the environment; proxies: see _enforced
         self.headers["User-Agent"] = f"obsctl/{__version__}"
         self._verify: bool | str = endpoint.verify and (endpoint.ca_file or _trust_store())
         if endpoint.token:
-            self.headers[endpoint.token_header] = _checked(endpoint.token, endpoint.key)
+            self.headers[endpoint.token_header] = _sendable(endpoint.token, endpoint.key)
         if not endpoint.verify:
             urllib3.disable_warnings(InsecureRequestWarning)
 
@@ -69,7 +68,7 @@ class Session(requests.Session):
         wait: seconds a blocking query may take on top of the timeout.
         text: the answer is plain text; otherwise it must be JSON or empty.
         quote: whether an error may repeat the server's words; not where these may hold a secret.
-        accept: statuses that are an answer here and no error.
+        accept: statuses that are answers here, not errors.
         """
         verb, path = str(method).upper(), urlsplit(str(url)).path
         call = Call(self.endpoint, verb, path, self.endpoint.timeout + wait, quote)
@@ -113,19 +112,18 @@ class Session(requests.Session):
         return max(newest, 1) if newest >= index else 1, answer
 
     def no_index(self) -> ServerFailed:
-        """The error for an answer that the expected server would not give."""
+        """Something else than the expected server answered."""
         return ServerFailed(f"{self.endpoint} gave an answer without an index", hint=self.endpoint.down)
 
-    def _enforced(self, given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """What the configuration decides, over whatever a library passed."""
+    def _enforced(self, options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """What the configuration decides, whatever a library passed."""
         endpoint = self.endpoint
-        headers = {
-            name: value for name, value in (given.get("headers") or {}).items() if name.lower() not in _TOKEN_HEADERS
-        }
+        passed = (options.get("headers") or {}).items()
+        headers = {name: value for name, value in passed if name.lower() not in _TOKEN_HEADERS}
         certificate = (endpoint.cert_file, endpoint.key_file) if endpoint.cert_file else None
         return {
             "headers": headers,
-            "params": {**(given.get("params") or {}), **endpoint.params},
+            "params": {**(options.get("params") or {}), **endpoint.params},
             "timeout": (endpoint.connect_timeout, timeout),
             "verify": self._verify,
             "cert": certificate,
@@ -159,8 +157,8 @@ def _absolute(address: str, url: str) -> str:
     return address.rstrip("/") + url if url.startswith("/") else url
 
 
-def _checked(token: str, key: str) -> str:
-    """The token, unless it could not be sent; checked here because requests would repeat it in its error."""
+def _sendable(token: str, key: str) -> str:
+    """The token, unless a header cannot hold it. Checked here because the error of requests would show the token."""
     if token.isascii() and token.isprintable():
         return token
     name = f"{key}.token" if key else "the token"

@@ -1,4 +1,4 @@
-"""Nomad, through python-nomad where it is sound and through our session where it is not."""
+"""Nomad, by python-nomad where that works well, else by our session."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class NomadClient(Client):
     def stop_job(self, job_id: str) -> str:
         answer = self._nomad.job.deregister_job(_id(job_id))
         if not answer["JobModifyIndex"]:  # Nomad answers 200 for a job that is not there
-            raise NotFound(f"Nomad at {self.address} has no job {job_id!r}", hint="`nomad job status` lists them")
+            raise NotFound(f"{self.endpoint} has no job {job_id!r}", hint="`nomad job status` lists them")
         return str(answer["EvalID"])
 
     def evaluation(self, eval_id: str) -> Json:
@@ -100,21 +100,21 @@ class NomadClient(Client):
 
     def log_files(self, alloc_id: str) -> dict[str, int]:
         try:
-            found = self.session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
+            files = self.session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
         except NotFound:
             return {}
-        # Beside them lie the pipes through which the tasks write, hidden files.
-        return {entry["Name"]: int(entry["Size"]) for entry in found if not entry["Name"].startswith(".")}
+        # Hidden files are the pipes through which the tasks write.
+        return {file["Name"]: int(file["Size"]) for file in files if not file["Name"].startswith(".")}
 
     def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
-        # Not fs/readat, which answers 200 with the words of an error where the file is gone.
+        # Not fs/readat: when the file is gone, it answers 200 with the text of an error.
         params = {"path": f"{_LOGS}/{name}", "offset": offset, "follow": "false"}
         try:
             answer = self.session.request("GET", f"/v1/client/fs/stream/{alloc_id}", params=params, text=True)
         except NotFound:
             return b""
         except Rejected as error:
-            if "no such file" in error.message:  # rotated away meanwhile
+            if "no such file" in error.message:  # rotated away
                 return b""
             raise
         return b"".join(b64decode(frame.get("Data") or "") for frame in _frames(answer.text))
@@ -128,29 +128,28 @@ class NomadClient(Client):
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.
         path = f"/v1/node/{quote(node_id, safe='')}/allocations"
-        following, answer = self.session.watch(path, "X-Nomad-Index", index=index, wait=wait)
-        return following, list(answer.json())
+        next_index, answer = self.session.watch(path, "X-Nomad-Index", index=index, wait=wait)
+        return next_index, list(answer.json())
 
     def metrics(self) -> str:
         return self.session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
 
     def volumes(self) -> list[Json]:
         answer = self.session.request("GET", "/v1/volumes", params={"type": "host"})
-        return list(answer.json()) if answer.text else []  # before 1.10 Nomad knows none, and says nothing
+        return list(answer.json()) if answer.text else []  # before 1.10 Nomad has none, and answers nothing
 
     def create_volume(self, volume: Json) -> str:
         answer = self.session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})
         return str(answer.json()["Volume"]["ID"])
 
-    # Variables go past python-nomad: the answer to a lost check-and-set holds the other side's secrets, so no
-    # error may quote it.
+    # Variables without python-nomad: the answer to a lost check-and-set holds secrets, so no error may quote it.
 
     def variable(self, path: str) -> Variable | None:
         try:
-            found = self.session.request("GET", _variable(path), quote=False).json()
+            variable = self.session.request("GET", _variable(path), quote=False).json()
         except NotFound:
             return None
-        return Variable(found["Path"], found["Items"], found["ModifyIndex"])
+        return Variable(variable["Path"], variable["Items"], variable["ModifyIndex"])
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         body = {"Path": path, "Items": items}
@@ -167,12 +166,12 @@ def _variable(path: str) -> str:
 
 
 def _object(value: Any) -> Json:
-    """What an untyped library returned, under its JSON name."""
+    """What an untyped library returned."""
     return dict(value)
 
 
 def _frames(text: str) -> Iterator[Json]:
-    """JSON objects that stand one behind the other."""
+    """JSON objects, one directly after the other."""
     decoder, position = json.JSONDecoder(), 0
     while position < len(text):
         frame, position = decoder.raw_decode(text, position)
@@ -180,5 +179,5 @@ def _frames(text: str) -> Iterator[Json]:
 
 
 def _newest_first(objects: Iterable[Json]) -> list[Json]:
-    """Nomad sorts by id, which says nothing."""
+    """Nomad sorts by id."""
     return sorted(objects, key=lambda item: int(item["CreateIndex"]), reverse=True)

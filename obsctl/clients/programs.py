@@ -8,17 +8,12 @@ from functools import cache, cached_property
 from typing import TypeVar
 
 from obsctl import names
-from obsctl.clients.alertmanager_api import AlertmanagerClient
+from obsctl.clients.alert_apis import AlertmanagerClient, PrometheusClient, SinkClient
 from obsctl.clients.endpoint import Endpoint
-from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.instances import of_stack, passes, url
-from obsctl.clients.jaeger_api import JaegerClient
-from obsctl.clients.logs_api import LogsClient
-from obsctl.clients.otlp_api import OtlpClient
-from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, JaegerApi, LogsApi, OtlpApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.clients.sink_api import SinkClient
+from obsctl.clients.telemetry_apis import GrafanaClient, JaegerClient, LogsClient, OtlpClient
 from obsctl.errors import Unreachable
 from obsctl.model import Json
 

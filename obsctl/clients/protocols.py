@@ -1,7 +1,6 @@
-"""What obsctl asks of each server. The adapters implement these, and so do the fakes of the unit tests.
+"""What obsctl asks of each server. The clients implement these, and so do the fakes of the unit tests.
 
-Every method may raise the ApiError family of obsctl.errors and nothing else of its library.
-JSON objects are passed on as the server sent them (`dict[str, Any]`); only the edges are typed.
+A method raises nothing but the ApiError family of obsctl.errors. JSON objects are passed on as the server sent them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class KvPair:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A Nomad Variable: `items` are secret, so the repr leaves them out."""
+    """A Nomad Variable. Its items are secret, so the repr leaves them out."""
 
     path: str
     items: dict[str, str]
@@ -36,7 +35,7 @@ class Variable:
 
 
 class NomadApi(Protocol):
-    """The Nomad calls obsctl needs, all in one namespace and region."""
+    """Nomad, in one namespace and region."""
 
     address: str
 
@@ -46,7 +45,7 @@ class NomadApi(Protocol):
     def agent_version(self) -> str: ...
 
     def server_time(self) -> float:
-        """The Date header of an answer, as Unix seconds (resolution 1 s)."""
+        """Unix seconds, whole ones."""
 
     def parse_job(self, hcl: str) -> Json:
         """Job HCL as canonical job JSON. Raises Rejected with Nomad's own message when the HCL is wrong."""
@@ -60,15 +59,15 @@ class NomadApi(Protocol):
     def job(self, job_id: str) -> Json: ...
 
     def job_versions(self, job_id: str) -> list[Json]:
-        """The versions that Nomad still has of the job (it keeps the last few), newest first."""
+        """The last few versions, which Nomad keeps; newest first."""
 
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
-        """Register and return the evaluation's id. With `enforce_index` only if the job's JobModifyIndex is
-        that one (0: only if there is no such job), else Conflict."""
+        """Register and return the evaluation's id. Raises Conflict unless the job's JobModifyIndex is `enforce_index`
+        (0: there is no such job)."""
 
     def stop_job(self, job_id: str) -> str:
-        """Stop without purge; returns the evaluation's id. Every call makes a new version of the job, of one that
-        is stopped already too. Raises NotFound when there is no such job."""
+        """Stop without purge; returns the evaluation's id. Every call makes a new version of the job, even when the job
+        is stopped already. Raises NotFound when there is no such job."""
 
     def evaluation(self, eval_id: str) -> Json: ...
 
@@ -76,16 +75,16 @@ class NomadApi(Protocol):
         """Newest first."""
 
     def job_allocations(self, job_id: str) -> list[Json]:
-        """Allocations of the job, of earlier versions too, newest first."""
+        """Of earlier versions too, newest first."""
 
     def job_deployment(self, job_id: str) -> Json | None:
-        """The latest deployment, None when the job never had one. A stopped job still has its last one; only
-        JobVersion tells whether it belongs to the job as it is now."""
+        """The latest deployment; None when the job never had one. Only its JobVersion tells whether it belongs to the
+        current job: a stopped job still has its last deployment."""
 
     def allocation(self, alloc_id: str) -> Json: ...
 
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
-        """The last bytes of a task's log as text; "" when there is none."""
+        """The end of a task's log; "" when there is none."""
 
     def log_files(self, alloc_id: str) -> dict[str, int]:
         """The files of an allocation's logs and their sizes in bytes: "<task>.<stdout or stderr>.<number>", the
@@ -99,12 +98,12 @@ class NomadApi(Protocol):
     def node(self, node_id: str) -> Json: ...
 
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
-        """Blocking query: the allocations of a node, of every namespace that the token may read, each with its Job;
-        at once when one changed after `index`, else after `wait` seconds (at most 25). Returns (next index,
-        allocations). Begin with index 0, which does not block. A node that nobody knows has none."""
+        """Blocking query: the allocations of a node in all namespaces that the token may read, each with its Job. It
+        returns at once when one changed after `index`, else after `wait` seconds (at most 25): (next index,
+        allocations). Begin with index 0, which does not block. A node that does not exist has no allocations."""
 
     def metrics(self) -> str:
-        """The agent's own metrics as Prometheus reads them. Raises Rejected when it is configured not to tell them."""
+        """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
 
     def volumes(self) -> list[Json]:
         """Stubs of all dynamic host volumes of the namespace: ID, Name, NodeID, State."""
@@ -115,12 +114,11 @@ class NomadApi(Protocol):
     def variable(self, path: str) -> Variable | None: ...
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
-        """With `cas` only if the variable's ModifyIndex is that one (0: only if there is none), else
-        Conflict."""
+        """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
 
 
 class ConsulApi(Protocol):
-    """The Consul calls obsctl needs."""
+    """Consul, in one datacenter."""
 
     address: str
 
@@ -129,10 +127,10 @@ class ConsulApi(Protocol):
     def agent_version(self) -> str: ...
 
     def server_time(self) -> float:
-        """The Date header of an answer, as Unix seconds (resolution 1 s)."""
+        """Unix seconds, whole ones."""
 
     def metrics(self) -> str:
-        """The agent's own metrics as Prometheus reads them. Raises Rejected when it is configured not to tell them."""
+        """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
 
     def get(self, key: str) -> KvPair | None: ...
 
@@ -140,20 +138,19 @@ class ConsulApi(Protocol):
         """All entries below `prefix`, sorted by key."""
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
-        """Blocking query: returns at once when anything below `prefix` changed after `index`, else after
-        `wait` seconds (at most 25: newer Consul servers cut longer ones). Begin with index 0, which does not
-        block. Returns (next index, entries); an empty prefix is an answer too."""
+        """Blocking query: returns at once when anything below `prefix` changed after `index`, else after `wait` seconds
+        (at most 25): (next index, entries). Begin with index 0, which does not block. An empty prefix is an answer
+        too."""
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
-        """With `cas` only if the entry's ModifyIndex is that one (0: only if there is none), else
-        Conflict."""
+        """Raises Conflict unless the entry's ModifyIndex is `cas` (0: there is none)."""
 
     def delete(self, key: str, *, cas: int | None = None) -> None:
-        """Deleting what is not there is fine; with `cas`, an entry with another ModifyIndex is a Conflict."""
+        """Raises Conflict when there is an entry with another ModifyIndex than `cas`."""
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
-        """A session whose locks are deleted with it. ttl: seconds, 10..86400, a lower bound: Consul may let a
-        session live up to twice as long."""
+        """A session whose locks are deleted with it. ttl: seconds, 10..86400; Consul may let a session live up to twice
+        as long."""
 
     def renew_session(self, session: str) -> None:
         """Raises NotFound when the session is gone."""
@@ -163,8 +160,8 @@ class ConsulApi(Protocol):
     def session_exists(self, session: str) -> bool: ...
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
-        """Take the lock, or keep it and change the value; False when somebody else holds it, and for
-        `lock_delay` seconds after their session ended. Raises NotFound when the session is gone."""
+        """Take the lock, or keep it and change the value; False when another session holds it, and for `lock_delay`
+        seconds after that session ended. Raises NotFound when the session is gone."""
 
     def services(self) -> dict[str, list[str]]:
         """Service name to tags, of the whole catalog."""
@@ -174,19 +171,18 @@ class ConsulApi(Protocol):
 
 
 class StackProgram(Protocol):
-    """What a drill asks of every program of the stack."""
+    """What the programs of the alert path have in common."""
 
     @property
     def address(self) -> str: ...
 
-    def server_time(self) -> float: ...
+    def server_time(self) -> float:
+        """Unix seconds, whole ones."""
 
 
 class PrometheusApi(StackProgram, Protocol):
-    """The Prometheus calls obsctl needs. Raises Unreachable and so on; an API error is Rejected."""
-
     def query(self, promql: str) -> list[Json]:
-        """The instant vector: [{"metric": {...}, "value": [unix, "1"]}]."""
+        """The instant vector: [{"metric": {...}, "value": [unix, "1"]}]. Raises Rejected for what is no PromQL."""
 
     def targets(self) -> list[Json]:
         """Active targets, as /api/v1/targets gives them."""
@@ -202,28 +198,13 @@ class PrometheusApi(StackProgram, Protocol):
 
 
 class AlertmanagerApi(StackProgram, Protocol):
-    """The Alertmanager calls obsctl needs."""
-
     def status(self) -> Json:
-        """/api/v2/status: config.original, versionInfo, cluster."""
-
-    def gossip(self) -> list[Json]:
-        """The `cluster` section of the status of each instance: status ("ready", "settling", "disabled"), peers."""
+        """config.original, versionInfo, and cluster with its status ("ready", "settling", "disabled") and peers."""
 
     def alerts(self) -> list[Json]: ...
 
     def silences(self) -> list[Json]:
-        """All silences that are active now."""
-
-
-class RegistryApi(Protocol):
-    """A registry of container images."""
-
-    def digest(self, repository: str, tag: str) -> str:
-        """The digest ("sha256:…") of what the tag means now, for all platforms if it has several.
-
-        Raises NotFound when there is no such image, Forbidden when it is not for us.
-        """
+        """The silences that are active now."""
 
 
 class SinkApi(StackProgram, Protocol):
@@ -233,8 +214,18 @@ class SinkApi(StackProgram, Protocol):
         """[{"received_at": unix seconds, "payload": Alertmanager webhook v4}], oldest first."""
 
 
+class RegistryApi(Protocol):
+    """A registry of container images."""
+
+    def digest(self, repository: str, tag: str) -> str:
+        """The digest ("sha256:…") of what the tag means now, of all platforms together if there are several.
+
+        Raises NotFound when there is no such image, Forbidden when this login may not have it.
+        """
+
+
 class GrafanaApi(Protocol):
-    """Grafana, as far as it tells without a login."""
+    """Grafana, as far as it answers without a login."""
 
     def plugins(self) -> dict[str, str]:
         """Id -> version of the plugins that it has loaded beside those that are part of it."""
@@ -253,7 +244,7 @@ class OtlpApi(Protocol):
 
 
 class JaegerApi(Protocol):
-    """The Jaeger calls obsctl needs. Spans come as OTLP/JSON: a list of ResourceSpans."""
+    """Jaeger. Spans come as OTLP/JSON: a list of ResourceSpans."""
 
     address: str
 
@@ -271,7 +262,7 @@ class JaegerApi(Protocol):
 
 
 class LogsApi(Protocol):
-    """The VictoriaLogs calls obsctl needs. A query that it does not understand is Rejected, with its own words."""
+    """VictoriaLogs. Raises Rejected with its own words for what is no LogsQL."""
 
     address: str
 
@@ -279,8 +270,8 @@ class LogsApi(Protocol):
         """At most `limit` lines of start <= time < end (Unix nanoseconds): the newest, or else the oldest of them.
 
         logsql: filters alone. [{"_time": RFC 3339 to the nanosecond, "_msg": line, …}] with all fields of a line, each
-        as text; in no order. A line is found about a second after it came."""
+        as text, unsorted. A line can be found about a second after it was stored."""
 
     def counts(self, logsql: str, *, start: int, end: int, step: int) -> dict[int, int]:
-        """How many lines there are of start <= time < end (Unix nanoseconds), by steps of so many seconds: multiple of
-        `step` (Unix seconds) -> how many from there to the next. Steps without a line are left out."""
+        """How many lines of start <= time < end (Unix nanoseconds) there are in each step of so many seconds: the
+        step's begin (Unix seconds, a multiple of `step`) -> lines. Steps without a line are left out."""

@@ -1,4 +1,4 @@
-"""A registry of container images: that part of the OCI distribution API which tells what a tag means."""
+"""A registry of container images: the part of the OCI distribution API that tells which image a tag means."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from obsctl.clients.http import Session
 from obsctl.errors import Forbidden, NotFound, ServerFailed
 
 DOCKER_HUB = "docker.io"
-"""The registry of images that name none."""
+"""The registry of images whose name has none."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 UNAUTHORIZED = 401
-# An index has the same digest on every platform, and nodes choose from it; a single manifest only where there is none.
+# First an index, whose digest is the same on every platform; then the manifest of an image that has no index.
 _ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -43,7 +43,7 @@ def parts_of(mirror: str) -> tuple[str, str]:
 
 
 class RegistryClient:
-    """RegistryApi over HTTP. What wants authorization says in its first answer who gives it."""
+    """RegistryApi over HTTP. A registry that wants authorization says in its first answer where to get it."""
 
     def __init__(self, endpoint: Endpoint, login: tuple[str, str] | None = None) -> None:
         """login: user name and password."""
@@ -53,7 +53,7 @@ class RegistryClient:
     def digest(self, repository: str, tag: str) -> str:
         image = f"{repository}:{tag}"
         try:
-            digest = self._asked(f"/v2/{repository}/manifests/{tag}")
+            digest = self._digest(f"/v2/{repository}/manifests/{tag}")
         except NotFound:
             hint = "check the image's name and tag in obsctl.yaml"
             raise NotFound(f"{self._endpoint} has no image {image}", hint=hint) from None
@@ -62,11 +62,11 @@ class RegistryClient:
             hint = "there may be no such image; a private one needs images.username and images.password in obsctl.yaml"
             raise Forbidden(f"{self._endpoint} does not give {image} {who}", hint=hint) from None
         if not DIGEST.fullmatch(digest):
-            raise ServerFailed(f"{self._endpoint} tells no digest of {image}: {digest!r}", hint=self._endpoint.down)
+            raise ServerFailed(f"{self._endpoint} gave no digest of {image}: {digest!r}", hint=self._endpoint.down)
         return digest
 
-    def _asked(self, path: str) -> str:
-        """The digest that the registry tells, "" if it tells none."""
+    def _digest(self, path: str) -> str:
+        """The digest in the registry's answer; "" without one."""
         headers = {"Accept": _ACCEPT}
         response = Session(self._endpoint).request("HEAD", path, accept={UNAUTHORIZED}, headers=headers)
         if response.status_code == UNAUTHORIZED:
@@ -81,21 +81,19 @@ class RegistryClient:
             return f"Bearer {self._token(dict(_QUOTED.findall(rest)))}"
         if scheme.lower() == "basic" and self._basic:
             return self._basic
-        raise Forbidden(
-            f"{self._endpoint} wants a login", hint="set images.username and images.password in obsctl.yaml"
-        )
+        hint = "set images.username and images.password in obsctl.yaml"
+        raise Forbidden(f"{self._endpoint} wants a login", hint=hint)
 
     def _token(self, challenge: dict[str, str]) -> str:
         url = urlsplit(challenge.get("realm", ""))
         if self._endpoint.address.startswith("https:") and url.scheme != "https":
-            what = f"{self._endpoint} sends to {url.geturl() or 'nobody'} for a token, without TLS"
+            what = f"{self._endpoint} names {url.geturl() or 'nobody'} for tokens, which does not use TLS"
             raise ServerFailed(what, hint=self._endpoint.down)
-        giver = replace(
-            self._endpoint, name="the token server", address=f"{url.scheme}://{url.netloc}", token=self._basic
-        )
-        wanted = {key: challenge[key] for key in ("service", "scope") if key in challenge}
-        answer = Session(giver).request("GET", url.path, params=wanted, quote=False).json()
+        address = f"{url.scheme}://{url.netloc}"
+        server = replace(self._endpoint, name="the token server", address=address, token=self._basic)
+        scope = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+        answer = Session(server).request("GET", url.path, params=scope, quote=False).json()
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise ServerFailed(f"{giver} gave no token", hint=self._endpoint.down)
+            raise ServerFailed(f"{server} gave no token", hint=self._endpoint.down)
         return str(token)

@@ -1,7 +1,7 @@
-"""Several instances of one program as one: what each has to say, or what any of them says, as the question demands.
+"""Several instances of one program as one. A question goes to all of them, or to one that answers.
 
-They are found anew at each call, because one may have moved. One that does not answer is passed over while another
-does.
+They are looked up anew for each question, because one may have moved. An instance that does not answer is left out
+while another one does.
 """
 
 from __future__ import annotations
@@ -18,41 +18,38 @@ Answer = TypeVar("Answer")
 
 
 class Replicas(Generic[Api]):
-    """What is alike for every program. find: its instances, at least one, else it raises ApiError."""
+    """What all programs have in common. each: gives the instances, at least one, or raises ApiError."""
 
-    def __init__(self, find: Callable[[], Sequence[Api]]) -> None:
-        self._find = find
+    def __init__(self, each: Callable[[], Sequence[Api]]) -> None:
+        self.each = each
 
     @property
     def address(self) -> str:
-        return self._find()[0].address
+        return self.each()[0].address
 
     def server_time(self) -> float:
-        return self._any(lambda one: one.server_time())
+        return self._first(lambda instance: instance.server_time())
 
-    def each(self) -> Sequence[Api]:
-        return self._find()
-
-    def _any(self, ask: Callable[[Api], Answer]) -> Answer:
+    def _first(self, ask: Callable[[Api], Answer]) -> Answer:
         return next(self._answers(ask))
 
-    def _all(self, ask: Callable[[Api], Answer]) -> list[Answer]:
-        return list(self._answers(ask))
+    def _all(self, ask: Callable[[Api], list[Json]]) -> list[Json]:
+        return [item for answer in self._answers(ask) for item in answer]
 
     def _answers(self, ask: Callable[[Api], Answer]) -> Iterator[Answer]:
-        """The answers of those that answer, in the order of the instances; raises when nobody does."""
-        silent: ApiError | None = None
+        """What the instances answer, in their order. Raises when none of them answers."""
+        failure: ApiError | None = None
         answered = False
-        for one in self._find():
+        for instance in self.each():
             try:
-                answer = ask(one)
+                answer = ask(instance)
             except (Unreachable, TimedOut) as error:
-                silent = error
+                failure = error
                 continue
             answered = True
             yield answer
-        if silent is not None and not answered:
-            raise silent
+        if failure and not answered:
+            raise failure
 
 
 class PrometheusReplicas(Replicas[PrometheusApi]):
@@ -60,40 +57,37 @@ class PrometheusReplicas(Replicas[PrometheusApi]):
     ends at its own moment in each."""
 
     def query(self, promql: str) -> list[Json]:
-        return self._any(lambda one: one.query(promql))
+        return self._first(lambda instance: instance.query(promql))
 
     def targets(self) -> list[Json]:
-        return self._any(lambda one: one.targets())
+        return self._first(lambda instance: instance.targets())
 
     def rule_groups(self) -> list[Json]:
-        return self._any(lambda one: one.rule_groups())
+        return self._first(lambda instance: instance.rule_groups())
 
     def alerts(self) -> list[Json]:
-        """Of every instance, the one that was active first comes first."""
-        found = [alert for alerts in self._all(lambda one: one.alerts()) for alert in alerts]
-        return sorted(found, key=lambda alert: unix_time(alert["activeAt"]))
+        """Of every instance; the alert that was active first comes first."""
+        alerts = self._all(lambda instance: instance.alerts())
+        return sorted(alerts, key=lambda alert: unix_time(alert["activeAt"]))
 
     def alertmanagers(self) -> list[str]:
         """Those that every instance knows."""
-        known = self._all(lambda one: one.alertmanagers())
+        known = list(self._answers(lambda instance: instance.alertmanagers()))
         return [url for url in known[0] if all(url in others for others in known)]
 
     def config_yaml(self) -> str:
-        return self._any(lambda one: one.config_yaml())
+        return self._first(lambda instance: instance.config_yaml())
 
 
 class AlertmanagerReplicas(Replicas[AlertmanagerApi]):
     """AlertmanagerApi of all instances. They share silences, not alerts."""
 
     def status(self) -> Json:
-        return self._any(lambda one: one.status())
-
-    def gossip(self) -> list[Json]:
-        return [cluster for clusters in self._all(lambda one: one.gossip()) for cluster in clusters]
+        return self._first(lambda instance: instance.status())
 
     def alerts(self) -> list[Json]:
         """Of every instance."""
-        return [alert for alerts in self._all(lambda one: one.alerts()) for alert in alerts]
+        return self._all(lambda instance: instance.alerts())
 
     def silences(self) -> list[Json]:
-        return self._any(lambda one: one.silences())
+        return self._first(lambda instance: instance.silences())

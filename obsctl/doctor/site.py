@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from obsctl import names
-from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.jobs import is_alive
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
+from obsctl.clients.telemetry_apis import GrafanaClient
 from obsctl.config.schema import Config
 from obsctl.model import Json
 from obsctl.stack import storage

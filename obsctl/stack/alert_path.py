@@ -125,10 +125,10 @@ def _alertmanagers(count: int, prometheus: PrometheusApi) -> Iterator[str]:
 def _gossip(count: int, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str]:
     """Several are a cluster: each knows all others and is ready to send, else one notification may become two."""
     for instance in alertmanager.each() if count > 1 else ():
-        for cluster in instance.gossip():
-            if cluster["status"] != "ready" or len(cluster["peers"]) != count:
-                peers = f"{len(cluster['peers'])} of {count} Alertmanagers"
-                yield f"Alertmanager at {instance.address} is {cluster['status']} and sees {peers}"
+        cluster = instance.status()["cluster"]
+        if cluster["status"] != "ready" or len(cluster["peers"]) != count:
+            peers = f"{len(cluster['peers'])} of {count} Alertmanagers"
+            yield f"Alertmanager at {instance.address} is {cluster['status']} and sees {peers}"
 
 
 def _heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:

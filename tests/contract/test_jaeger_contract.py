@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients.jaeger_api import JaegerClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi
+from obsctl.clients.telemetry_apis import JaegerClient
 from obsctl.errors import Unreachable
 from obsctl.model import Json
 from obsctl.telemetry.search import Wanted, newest

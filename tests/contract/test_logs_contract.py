@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import LogsApi
+from obsctl.clients.telemetry_apis import LogsClient
 from obsctl.errors import Rejected, ServerFailed, Unreachable
 from obsctl.telemetry import stored_logs
 from obsctl.telemetry.lines import SECOND, Line, Query, in_order

@@ -11,13 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from obsctl.clients.alertmanager_api import AlertmanagerClient
+from obsctl.clients.alert_apis import AlertmanagerClient, PrometheusClient, SinkClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.programs import endpoint
-from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi
-from obsctl.clients.sink_api import SinkClient
 from obsctl.errors import Rejected
 from obsctl.wait import wait_until
 from tests.agents import answers, program, running, until_it_answers

@@ -63,8 +63,7 @@ def test_each_prometheus_has_a_name_that_alerts_do_not_bear(deployed: Stack) -> 
 
 
 def test_the_alertmanagers_are_one_cluster(deployed: Stack) -> None:
-    clusters = deployed.programs.alertmanager.gossip()
-
+    clusters = [instance.status()["cluster"] for instance in deployed.programs.alertmanager.each()]
     assert [cluster["status"] for cluster in clusters] == ["ready"] * 3
     assert len({cluster["name"] for cluster in clusters}) == 3
     members = {tuple(sorted(peer["name"] for peer in cluster["peers"])) for cluster in clusters}
@@ -121,7 +120,7 @@ def notified(stack: Stack, since: float) -> list[str]:
 
 
 def first_of_the_cluster(stack: Stack) -> AlertmanagerApi:
-    return min(stack.programs.alertmanager.each(), key=lambda one: str(one.gossip()[0]["name"]))
+    return min(stack.programs.alertmanager.each(), key=lambda one: str(one.status()["cluster"]["name"]))
 
 
 def kill(alertmanager: AlertmanagerApi) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from obsctl import assets
 from obsctl.clients.instances import url
-from obsctl.clients.jaeger_api import JaegerClient
 from obsctl.clients.programs import endpoint
+from obsctl.clients.telemetry_apis import JaegerClient
 from obsctl.wait import wait_until
 from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster

@@ -79,9 +79,6 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
     def status(self) -> Json:
         return {"config": {"original": self.config}, "versionInfo": {"version": "0.31.1"}, "cluster": self.cluster}
 
-    def gossip(self) -> list[Json]:
-        return [self.cluster]
-
     def alerts(self) -> list[Json]:
         return self.active_alerts
 

@@ -12,10 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients.jaeger_api import JaegerClient
-from obsctl.clients.logs_api import LogsClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import JaegerApi, LogsApi
+from obsctl.clients.telemetry_apis import JaegerClient, LogsClient
 from obsctl.stack.render import render
 from obsctl.telemetry.lines import SECOND
 from obsctl.telemetry.stored_logs import from_store

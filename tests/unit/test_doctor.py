@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients.grafana_api import GrafanaClient
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import NomadApi
+from obsctl.clients.telemetry_apis import GrafanaClient
 from obsctl.config.catalog import VictoriaLogs
 from obsctl.config.secrets import Secret
 from obsctl.doctor import volumes

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.alert_apis import PrometheusClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.programs import endpoint
-from obsctl.clients.prometheus_api import PrometheusClient
 from obsctl.config.schema import ConsulServer, NomadServer, Tls
 from obsctl.errors import (
     ApiError,
@@ -261,7 +261,7 @@ class TestNoAnswer:
     def test_a_write_is_never_repeated_and_its_outcome_is_left_open(self, stub: StubServer, method: str) -> None:
         error = failure(stub, Answer(drop=True), method=method)
         assert type(error) is ServerFailed
-        assert "it may have been done all the same" in error.message
+        assert "the change may have been made all the same" in error.message
         assert len(stub.asked) == 1
 
     def test_half_an_answer(self, stub: StubServer) -> None:
@@ -272,7 +272,7 @@ class TestNoAnswer:
     def test_silence_after_a_write(self, stub: StubServer) -> None:
         error = failure(stub, Answer(hold=30), method="PUT", timeout=0.2)
         assert type(error) is TimedOut
-        assert "it may have been done all the same" in error.message
+        assert "the change may have been made all the same" in error.message
 
     def test_tls_to_a_server_without_it(self, stub: StubServer) -> None:
         nomad = connect.nomad(NomadServer(address=stub.address.replace("http:", "https:")))

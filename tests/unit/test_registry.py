@@ -64,7 +64,7 @@ def test_a_token_goes_to_the_registry_and_the_password_does_not(stub: StubServer
 def test_an_answer_without_a_digest(stub: StubServer) -> None:
     error = failure(stub, Answer(body=b"", headers={}))
     assert isinstance(error, ServerFailed)
-    assert "tells no digest of team/app:1: ''" in error.message
+    assert "gave no digest of team/app:1: ''" in error.message
 
 
 def test_a_token_server_without_a_token(stub: StubServer) -> None:
@@ -97,7 +97,7 @@ def test_a_password_does_not_leave_tls(stub: StubServer, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(http.Session, "request", without_tls)
     stub.answers = [wants(f'Bearer realm="{stub.address}/token",service="images"')]
-    with pytest.raises(ServerFailed, match=r"sends to http://.* for a token, without TLS"):
+    with pytest.raises(ServerFailed, match=r"names http://.* for tokens, which does not use TLS"):
         client(stub, login=True, address="https://registry.test").digest("team/app", "1")
     assert [asked.path for asked in stub.asked] == ["/v2/team/app/manifests/1"]
 

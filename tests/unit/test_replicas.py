@@ -56,13 +56,11 @@ def test_only_what_every_prometheus_knows_is_known(two: list[FakePrometheus]) ->
     assert PrometheusReplicas(lambda: two).alertmanagers() == ["b"]
 
 
-def test_alerts_and_gossip_are_those_of_every_alertmanager() -> None:
+def test_alerts_are_those_of_every_alertmanager() -> None:
     two = [FakeAlertmanager(), FakeAlertmanager()]
     for number, one in enumerate(two):
-        one.active_alerts, one.cluster = [{"number": number}], {"status": "ready", "peers": [number]}
-    together = AlertmanagerReplicas(lambda: two)
-    assert together.alerts() == [{"number": 0}, {"number": 1}]
-    assert [cluster["peers"] for cluster in together.gossip()] == [[0], [1]]
+        one.active_alerts = [{"number": number}]
+    assert AlertmanagerReplicas(lambda: two).alerts() == [{"number": 0}, {"number": 1}]
 
 
 # Where they are
