@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from generate import lists, messages
+from generate import example, lists, messages, reference
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
@@ -19,10 +19,13 @@ PARTS = {
 
 def texts() -> dict[str, str]:
     """Path, from the project's folder -> the text that should be there."""
-    documents = {document: (ROOT / document).read_text(encoding="utf-8") for document, _ in PARTS}
-    for (document, name), part in PARTS.items():
-        documents[document] = with_part(documents[document], name, part())
-    return {**documents, "obsctl/cli/help.txt": lists.help_text(), **messages.files()}
+    parts = {place: part() for place, part in PARTS.items()}
+    parts |= {("docs/configuration.md", name): text for name, text in reference.parts().items()}
+    documents = {document: (ROOT / document).read_text(encoding="utf-8") for document, _ in parts}
+    for (document, name), text in parts.items():
+        documents[document] = with_part(documents[document], name, text)
+    files = {"obsctl/cli/help.txt": lists.help_text(), "obsctl/config/obsctl.example.yaml": example.text()}
+    return {**documents, **files, **messages.files()}
 
 
 def with_part(document: str, name: str, text: str) -> str:

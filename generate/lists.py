@@ -6,12 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import yaml
 
+from generate.tables import table
 from obsctl.assets import shipped
 from obsctl.cli.root import COMMANDS, cli
 from obsctl.config.schema import Config
@@ -35,7 +36,7 @@ def help_text() -> str:
 
 
 def commands() -> str:
-    return _table(("Command", "Does"), (row for name in COMMANDS for row in _rows_of(name)))
+    return table(("Command", "Does"), (row for name in COMMANDS for row in _rows_of(name)))
 
 
 def _rows_of(name: str) -> Iterator[tuple[str, str]]:
@@ -62,7 +63,7 @@ def dashboards() -> str:
         (f"[{board.title}](../dashboards/{board.place}.json)", board.folder, board.document["description"])
         for board in found
     )
-    return _table(("Dashboard", "Folder", "Shows"), rows)
+    return table(("Dashboard", "Folder", "Shows"), rows)
 
 
 def alerts() -> str:
@@ -76,7 +77,7 @@ def alerts() -> str:
         )
         for rule, where in _rules()
     )
-    return _table(("Alert", "Expression", "For (standard)", "Severity", "From"), rows)
+    return table(("Alert", "Expression", "For (standard)", "Severity", "From"), rows)
 
 
 def runbooks() -> str:
@@ -99,8 +100,3 @@ def _for_any(rule: Json) -> tuple[Json, str]:
         return rule, "made for each watched service"
     expr = re.sub(r"< \d+$", "< COUNT", rule["expr"].replace(service, "COMPONENT"))
     return {**rule, "expr": expr}, "made for components"
-
-
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -122,7 +122,7 @@ class Alerting(Strict):
     """Who hears of an alert, and what is changed in the rules."""
 
     receivers: tuple[Receiver, ...] = ()
-    """With none, all alerts go to alert-sink alone."""
+    """Who is notified; with none, alert-sink alone. Each has one or more of webhook, slack, pagerduty and email."""
     copy_to_sink: bool = True
     """Whether alert-sink gets what the receivers get. Without the copy a drill cannot see a delivery."""
     rules: dict[str, RuleOverride] = Field(default={}, examples=[{"InstanceDown": {}}])

@@ -62,13 +62,13 @@ class NomadServer(Strict):
     """Where Nomad is and how to talk to it."""
 
     address: Address = "http://127.0.0.1:4646"
-    """Of any Nomad server or client."""
+    """The address of any Nomad server or client."""
     region: Word | None = Field(default=None, examples=["global"])
-    """Default: the region of that server."""
+    """The region; default: that of this server."""
     namespace: Word = "default"
     """Where the stack's jobs run."""
     datacenters: tuple[Word, ...] = ("*",)
-    """Where they may be placed; `*` means everywhere."""
+    """Where jobs may be placed; `*` means everywhere."""
     token: Token | None = Field(default=None, examples=["env:NOMAD_TOKEN"])
     """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()
@@ -83,9 +83,9 @@ class ConsulServer(Strict):
     """Where Consul is and how to talk to it."""
 
     address: Address = "http://127.0.0.1:8500"
-    """Of any Consul agent."""
+    """The address of any Consul agent."""
     datacenter: Word | None = Field(default=None, examples=["dc1"])
-    """Default: the datacenter of that agent."""
+    """The datacenter; default: that of this agent."""
     token: Token | None = Field(default=None, examples=["env:CONSUL_HTTP_TOKEN"])
     """An ACL token, as a reference (env: or file:)."""
     tls: Tls = Tls()

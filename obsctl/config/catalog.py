@@ -96,7 +96,7 @@ class Alertmanager(Replicated):
     command: Command = "alertmanager"
     port: NodePort = 9093
     cluster_port: NodePort = 9094
-    """Where several gossip (TCP and UDP)."""
+    """The port on which several gossip (TCP and UDP)."""
     resources: Resources = Resources(cpu=200, memory=256)
     storage: Storage = Storage()
     """Where silences and the notification log are kept."""
@@ -124,7 +124,7 @@ class VictoriaLogs(Component):
     retention: Annotated[Positive, within(86400.0)] = 7 * 86400.0
     """How long log lines are kept; at least a day."""
     max_disk_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 50
-    """How much of its file system log lines may take: beyond it the oldest days are dropped, but for the last two."""
+    """Percent of its file system that lines may take: beyond it the oldest days are dropped, but for the last two."""
     min_free_disk: Annotated[int, Field(strict=True, ge=1)] = 256
     """MB: with less free on its file system it takes no lines, and gateways keep them."""
     storage: Storage = Storage()
@@ -132,7 +132,7 @@ class VictoriaLogs(Component):
 
 
 class Jaeger(Component):
-    """Keeps traces."""
+    """Keeps traces: on disk (storage of kind host or dynamic), or in memory (ephemeral)."""
 
     row: ClassVar[Row] = Row(
         name=names.JAEGER, shows="traces; in the terminal: obsctl trace",
@@ -150,12 +150,12 @@ class Jaeger(Component):
     command: Command = "jaeger"
     port: NodePort = 16686
     otlp_port: NodePort = 24317
-    """Where the gateway sends spans (OTLP over gRPC)."""
+    """The port to which gateways send spans (OTLP over gRPC)."""
     resources: Resources = Resources(cpu=300, memory=512)
     retention: Positive = 3 * 86400.0
-    """How long spans are kept (storage of kind host)."""
+    """How long spans are kept on disk."""
     max_traces: Annotated[int, Field(strict=True, ge=1)] = 50_000
-    """How many traces are kept (storage of kind ephemeral, which is memory)."""
+    """How many traces are kept in memory."""
     storage: Storage = Storage()
     """Where spans are kept."""
 
@@ -228,15 +228,16 @@ class Grafana(Component):
     plugin: ClassVar[str] = "victoriametrics-logs-datasource"
     """What reads VictoriaLogs: the id of the datasource plugin."""
     plugin_version: ClassVar[str] = "0.30.1"
-    plugins_dir: Folder | None = None
+    plugins_dir: Folder | None = Field(default=None, examples=["/opt/grafana-plugins"])
     """A folder that holds the plugin `victoriametrics-logs-datasource`, as Grafana sees it: of the node (raw_exec), of
     the chroot (exec), of the image (docker, podman). Default: Grafana fetches the plugin from grafana.com."""
-    plugins_volume: Word | None = None
+    plugins_volume: Word | None = Field(default=None, examples=["grafana-plugins"])
     """The Nomad host volume that is mounted at plugins_dir, to be read (docker, podman, exec)."""
     port: NodePort = 3000
     resources: Resources = Resources(cpu=200, memory=512)
-    root_url: Link | None = None
-    """Where people open it, when that is not its port on the node: behind a proxy."""
+    root_url: Link | None = Field(default=None, examples=["https://grafana.example.org/"])
+    """Where people open it, when that is not its port on the node: behind a proxy. Alerts then lead to their
+    dashboards. With https its cookies are sent over TLS alone."""
     anonymous: bool = False
     """true lets everybody who reaches it look at dashboards without logging in."""
     storage: Storage = Storage()

@@ -43,20 +43,20 @@ class Resources(Strict):
     """What Nomad reserves for a task."""
 
     cpu: Annotated[int, Field(strict=True, ge=1)] = 100
-    """MHz."""
+    """What Nomad reserves, in MHz."""
     memory: Annotated[int, Field(strict=True, ge=10)] = 128
-    """MB."""
+    """What Nomad reserves, in MB."""
 
 
 class Storage(Strict):
     """Where a component keeps its data."""
 
     kind: Literal["host", "dynamic", "ephemeral"] = "host"
-    """host and dynamic survive restarts, updates and stops of the job; ephemeral is gone with the allocation.
-    host is made by whoever runs the node; dynamic is a Nomad dynamic host volume, which a deploy makes."""
+    """host and dynamic survive restarts, updates and stops of the job; ephemeral is gone with the allocation. You make
+    a host volume on the node; a dynamic volume is made by the deploy (not with raw_exec)."""
     source: Word | None = None
-    """With kind host or dynamic: the Nomad host volume; default: the job's name.
-    With raw_exec data lies in the folder `<meta.obsctl_volumes>/<job>` of the node."""
+    """With kind host or dynamic: the Nomad host volume; default: the job's name. With raw_exec the data lies in the
+    folder `<meta.obsctl_volumes>/<job>` of the node."""
 
     @model_validator(mode="after")
     def _ephemeral_has_no_source(self) -> Storage:
@@ -113,7 +113,13 @@ Image = Annotated[Word, Field(description="The container image (docker, podman).
 Command = Annotated[
     Line, Field(description="The program (exec, raw_exec): a path, or a name on the PATH of the Nomad client.")
 ]
-NodePort = Annotated[Port, Field(description="The port on the node.")]
+NodePort = Annotated[
+    Port,
+    Field(
+        description="The port on the node; no two that run may have the same. With profile ha-one-node Nomad chooses "
+        "the ports of those that run several times."
+    ),
+]
 
 
 class Component(Strict):
@@ -122,7 +128,7 @@ class Component(Strict):
     row: ClassVar[Row]
     enabled: bool = True
     """false leaves it out."""
-    driver: Driver | None = None
+    driver: Driver | None = Field(default=None, examples=["docker"])
     """docker, podman, exec or raw_exec, for this component alone."""
     image: Image
     command: Command
@@ -158,8 +164,8 @@ class Replicated(Component):
     """A component that may run several times. replicas: how many are highly available."""
 
     replicas: ClassVar[int] = 2
-    count: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
-    """How many run at once; default: what the profile says."""
+    count: Annotated[int, Field(strict=True, ge=1, le=9)] | None = Field(default=None, examples=[1])
+    """How many run at once; default: what the profile says. Several need as many nodes, unless that is ha-one-node."""
 
 
 class OwnProgram(Component):

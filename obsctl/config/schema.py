@@ -84,12 +84,14 @@ class Config(Strict):
     stack: Name = "obs"
     """The stack's name: jobs are called `<stack>-<component>`, and obsctl changes only what bears it."""
     driver: Driver = Driver.DOCKER
-    """How Nomad runs the components: docker, podman, exec or raw_exec."""
+    """How Nomad runs the components: from images (docker, podman), or as programs of the nodes (exec: in a chroot;
+    raw_exec)."""
     profile: Availability = Availability.SINGLE
     """single: one of each component. ha: two Prometheus, three Alertmanagers and two gateways, each on a node of its
     own. ha-one-node: the same on one node, with ports that Nomad chooses."""
     timing: Timing = Field(default_factory=lambda: Timing.model_validate("standard"))
-    """How quickly a fault becomes a notification: a profile's name, or a mapping."""
+    """How quickly a fault becomes a notification. fast: seconds, for the demo and tests. standard: minutes. relaxed:
+    fewer samples, later alerts. `timing: fast` is short for a mapping with the profile alone."""
     nomad: NomadServer = NomadServer()
     consul: ConsulServer = ConsulServer()
     images: Images = Images()
@@ -97,7 +99,8 @@ class Config(Strict):
     services: dict[ServiceName, Service] = Field(
         default={}, examples=[{"checkout": {}}], json_schema_extra={"additionalProperties": False}
     )
-    """The services to watch, by their name in Consul."""
+    """The services to watch, by their name in Consul: each gets the alerts ServiceDown and JobNotRunning, and drills
+    may stop it."""
     logs: Logs = Logs()
     alerting: Alerting = Alerting()
     drills: Drills = Drills()

@@ -27,8 +27,8 @@ class Logs(Strict):
     """What becomes of log lines on their way."""
 
     endpoint: Endpoint | None = Field(default=None, examples=["https://loki.example.org/otlp"])
-    """A log store that is there already, instead of VictoriaLogs: gateways send lines to `/v1/logs` below this address,
-    by OTLP over HTTP."""
+    """A log store that is there already, instead of components.victorialogs: gateways send lines to `/v1/logs` below
+    this address, by OTLP over HTTP."""
     headers: dict[HeaderName, SecretRef] = Field(default={}, examples=[{"X-Scope-OrgID": "env:LOGS_TENANT"}])
     """Headers of these requests, such as a tenant or a token; the values as references."""
     grafana_datasource: DatasourceUid | None = Field(default=None, examples=["loki"])
@@ -55,7 +55,7 @@ class Sampling(Strict):
     """Percent of the traces that nothing else keeps."""
     errors: bool = True
     """Keeps every trace in which a span has failed."""
-    slower_than: Positive | None = None
+    slower_than: Positive | None = Field(default=None, examples=["1s"])
     """Keeps every trace that took at least this long."""
     wait: Annotated[Positive, within(1.0, 60.0)] = 10.0
     """How long a trace is waited for from its first span on, until it is judged; 1s to 1m."""
