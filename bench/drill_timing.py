@@ -52,7 +52,8 @@ def drills(count: int, service: str, environ: Mapping[str, str] | None = None) -
     for _ in range(count):
         SYSTEM_CLOCK.sleep(random.uniform(0, cycle))
         document = drill(service, environ)
-        settings = document["journal"][0]["data"]["forecast"]["settings"]
+        forecasts = document["journal"][0]["data"]["forecasts"]
+        settings = next(iter(forecasts.values()))["settings"]
         cycle = settings["scrape_interval"] + settings["evaluation_interval"]
         yield document
 

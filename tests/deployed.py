@@ -19,7 +19,8 @@ from obsctl.cli.wire import Clients
 from obsctl.clients.programs import Programs
 from obsctl.config.load import Loaded, load
 from obsctl.config.schema import Components, Demo
-from obsctl.drills import experiment, gate, journal, target
+from obsctl.drills.plan import experiment, gate, target
+from obsctl.drills.tell import journal
 from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.local.cluster import Cluster
@@ -60,11 +61,10 @@ class Stack:
 
     @property
     def world(self) -> World:
-        clients, programs = self.clients, self.programs
+        clients = self.clients
         return World(
-            stack="obs", nomad=clients.nomad, consul=clients.consul, prometheus=programs.prometheus,
-            alertmanager=programs.alertmanager, sink=programs.sink, heartbeat=self.loaded.config.timing.heartbeat,
-            emit=lambda _: None,
+            stack="obs", nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
+            heartbeat=self.loaded.config.timing.heartbeat, emit=lambda _: None,
         )  # fmt: skip
 
     def change(self, component: str, **keys: Any) -> None:
@@ -135,7 +135,7 @@ class Stack:
         """Why a drill could not start now; empty when it could."""
         drill, world = experiment.load("stop", service), self.world
         try:
-            found = gate.check(drill, target.find(drill, world), world)
+            found = gate.check(target.find(drill, world), world)
         except ObsctlError as error:
             return [error.message]
         return [f"{finding.where}: {finding.what}" for finding in found]

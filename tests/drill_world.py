@@ -9,18 +9,16 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.drills import experiment, target
-from obsctl.drills.faults import Scrape
-from obsctl.drills.forecast import forecast
-from obsctl.drills.journal import Journal, read
+from obsctl.drills.plan import experiment, target
 from obsctl.drills.recipes import Recipe
-from obsctl.drills.runner import Drill, Options
-from obsctl.drills.verdict import judge
+from obsctl.drills.run.runner import Drill, Options
+from obsctl.drills.tell.journal import Journal, read
+from obsctl.drills.tell.verdict import judge
 from obsctl.drills.world import Cluster, World
 from obsctl.errors import Unreachable
 from obsctl.lease import Lease
 from obsctl.services.warden import Warden
-from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakeNomad, FakePrometheus, FakeSink
+from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakeNomad, FakePrograms, FakePrometheus, FakeSink
 
 STACK, SERVICE, JOB_ID, DRILL_ID = "obs", "response", "demo-response", "20260101T000000Z-stop-response-abcd"
 JOB = {
@@ -57,14 +55,14 @@ def iso(moment):
 
 
 class AlertPath:
-    """Scrapes every 2 s, evaluates every second, `for` is 10 s, group_wait 1 s, group_interval 2 s.
+    """One alert. Scrapes every 2 s, evaluates every second, `for` is 10 s, group_wait 1 s, group_interval 2 s.
 
     rule: whether the rule is true, given that the service is up or not. delivers: whether a notification with
     this status reaches alert-sink. delay: seconds that each delivery takes.
     """
 
-    def __init__(self, world):
-        self.world, self.clock = world, world.clock
+    def __init__(self, world, labels=LABELS):
+        self.world, self.clock, self.labels = world, world.clock, labels
         self.rule = lambda is_up: not is_up
         self.delivers = lambda status: True
         self.delay = 0.0
@@ -73,7 +71,7 @@ class AlertPath:
         self.active_at = self.fired_at = None
         self.fired = []
         self.notified = False
-        for every, action in ((2, "scrape"), (1, "evaluate"), (10, "heartbeat")):
+        for every, action in ((2, "scrape"), (1, "evaluate")):
             self.repeat(every, action)
 
     def repeat(self, every, action):
@@ -86,7 +84,8 @@ class AlertPath:
 
     def evaluate(self):
         now = self.clock.now()
-        self.world.rule["lastEvaluation"] = iso(now)
+        for rule in self.world.rules:
+            rule["lastEvaluation"] = iso(now)
         if not self.rule(self.up):
             if self.fired_at is not None:
                 self.send("resolved", 2.0, startsAt=iso(self.fired_at), endsAt=iso(now))
@@ -95,22 +94,19 @@ class AlertPath:
             self.active_at = now
         elif self.fired_at is None and now - self.active_at >= 10:
             self.fired_at = now
-            self.fired.append(LABELS)
+            self.fired.append(self.labels)
             self.send("firing", 1.0, startsAt=iso(now), endsAt="0001-01-01T00:00:00Z")
-        self.world.prometheus.active_alerts = self.alerts()
+        self.world.prometheus.active_alerts = [alert for path in self.world.paths for alert in path.alerts()]
 
     def alerts(self):
         if self.active_at is None:
             return []
         state = "pending" if self.fired_at is None else "firing"
-        return [{"labels": LABELS, "state": state, "activeAt": iso(self.active_at)}]
+        return [{"labels": self.labels, "state": state, "activeAt": iso(self.active_at)}]
 
     def send(self, status, wait, **times):
         if self.delivers(status):
-            self.clock.after(wait + self.delay, lambda: self.deliver(status, LABELS, **times))
-
-    def heartbeat(self):
-        self.deliver("firing", {"alertname": "Watchdog"}, startsAt=iso(self.clock.now()))
+            self.clock.after(wait + self.delay, lambda: self.deliver(status, self.labels, **times))
 
     def deliver(self, status, labels, **times):
         alert = {"status": status, "labels": labels, "annotations": {}, **times}
@@ -126,7 +122,8 @@ class AlertPath:
         if promql.startswith("timestamp(up"):
             return [sample] if self.up and self.scraped_at > float(promql.rpartition(">")[2]) else []
         assert promql.startswith("max_over_time(ALERTS"), promql
-        return [{"metric": {"__name__": "ALERTS", "alertstate": "firing", **labels}} for labels in self.fired]
+        fired = [labels for path in self.world.paths for labels in path.fired]
+        return [{"metric": {"__name__": "ALERTS", "alertstate": "firing", **labels}} for labels in fired]
 
 
 class Watched:
@@ -180,9 +177,12 @@ class DrillWorld:
             "type": "alerting", "name": "ServiceDown", "query": f'absent(up{{job="{SERVICE}"}} == 1)',
             "duration": 10, "labels": {"service": SERVICE, "severity": "critical"}, "health": "ok",
         }  # fmt: skip
+        self.rules, self.paths = [self.rule], []
         self.alerts = AlertPath(self)
+        self.paths.append(self.alerts)
+        self.heartbeat()
         self.prometheus.results = self.alerts
-        self.prometheus.groups = [{"name": "availability", "interval": 1, "rules": [self.rule]}]
+        self.prometheus.groups = [{"name": "availability", "interval": 1, "rules": self.rules}]
         self.prometheus.active_targets = [
             {"labels": {"job": SERVICE}, "scrapeInterval": "2s", "scrapeTimeout": "1s", "scrapePool": "consul"}
         ]
@@ -193,17 +193,31 @@ class DrillWorld:
         self.alertmanagers = [self.alertmanager]
         self.steps = []
         self.on_step = lambda number, name: None
+        programs = FakePrograms(
+            self.watched("consul"), prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
+            alertmanager=AlertmanagerReplicas(self.alertmanager_replicas), sink=self.watched("sink"),
+        )  # fmt: skip
         self.world = World(
             stack=STACK, nomad=self.watched("nomad"), consul=self.watched("consul"), clock=self.clock,
-            prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
-            alertmanager=AlertmanagerReplicas(self.alertmanager_replicas),
-            sink=self.watched("sink"), heartbeat=10, emit=self.emit, interrupted=lambda: self.interrupted,
+            programs=programs, heartbeat=10, emit=self.emit, interrupted=lambda: self.interrupted,
         )  # fmt: skip
         self.cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
         self.lease = Lease(self.consul.create_session("drill", ttl=10))
         self.experiment = experiment.load("stop", SERVICE)
         self.journal = None
         self.start_warden()
+
+    def expect(self, alertname):
+        """One more alert that must come, with a rule of its own. Returns its path; `alerts` is that of the first."""
+        self.rules.append({**self.rule, "name": alertname})
+        pattern = {"alertname": alertname, "service": SERVICE}
+        self.experiment = replace(self.experiment, expect={**self.experiment.expect, alertname: pattern})
+        self.paths.append(AlertPath(self, {**LABELS, "alertname": alertname}))
+        return self.paths[-1]
+
+    def heartbeat(self):
+        self.alerts.deliver("firing", {"alertname": "Watchdog"}, startsAt=iso(self.clock.now()))
+        self.clock.after(10, self.heartbeat)
 
     def watched(self, name):
         """A server as obsctl sees it; the warden has its own connections."""
@@ -239,12 +253,10 @@ class DrillWorld:
     def drill(self, **options):
         """A drill with its journal, ready to run."""
         found = self.target()
-        prediction = forecast(found.settings, Scrape.VANISHES)
         flags = os.O_CREAT | os.O_EXCL
         self.journal = WatchedJournal(self.folder / f"{DRILL_ID}.jsonl", flags, [], self.clock)
         self.journal.world = self
-        return Drill(self.experiment, found, prediction, self.world, self.journal, self.lease, Options(**options),
-                     drill_id=DRILL_ID)  # fmt: skip
+        return Drill(found, self.world, self.journal, self.lease, Options(**options))
 
     def run(self, **options):
         """Run a drill to its end and return the verdict."""

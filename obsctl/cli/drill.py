@@ -17,10 +17,9 @@ from obsctl.state import state_folder
 
 if TYPE_CHECKING:
     from obsctl.config.schema import Config
-    from obsctl.drills.experiment import Experiment
-    from obsctl.drills.forecast import Forecast
-    from obsctl.drills.runner import Options
-    from obsctl.drills.target import Target
+    from obsctl.drills.plan.experiment import Experiment
+    from obsctl.drills.plan.target import Target
+    from obsctl.drills.run.runner import Options
     from obsctl.drills.world import World
 
 
@@ -51,7 +50,7 @@ def drill() -> None:
 
 def _command(fault: str) -> click.Command:
     """The command that injects this fault."""
-    from obsctl.drills import experiment
+    from obsctl.drills.plan import experiment
 
     @click.command(fault, help=f"{experiment.help_text(fault)}\n\nExample: obsctl drill {fault} response-service --yes")
     @click.argument("service")
@@ -63,7 +62,7 @@ def _command(fault: str) -> click.Command:
     @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     @click.pass_obj
     def command(app: App, service: str, hold: float, deadline: float | None, dry_run: bool, yes: bool) -> int:
-        from obsctl.drills.runner import Options
+        from obsctl.drills.run.runner import Options
 
         options = Options(hold=hold, margin=app.loaded.config.drills.margin, deadline=deadline)
         return _run(app, experiment.load(fault, service), options, dry_run=dry_run, yes=yes)
@@ -83,8 +82,8 @@ def recover(app: App) -> None:
     from obsctl import lease
     from obsctl.cli import wire
     from obsctl.drills import recipes
-    from obsctl.drills.recover import Recovered, finish_books
-    from obsctl.drills.recover import recover as recover_one
+    from obsctl.drills.run.reverting import Recovered, finish_books
+    from obsctl.drills.run.reverting import recover as recover_one
     from obsctl.drills.world import Cluster
 
     config = app.loaded.config
@@ -115,8 +114,8 @@ def report(app: App, drill_id: str) -> None:
 
     Example: obsctl drill report last
     """
-    from obsctl.drills import journal
-    from obsctl.drills import report as reports
+    from obsctl.drills.tell import journal
+    from obsctl.drills.tell import report as reports
 
     records = journal.read(journal.find(journal_folder(app.loaded.config), drill_id))
     app.ui.result("drill", reports.document(records), reports.text(records))
@@ -124,27 +123,25 @@ def report(app: App, drill_id: str) -> None:
 
 def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:
     from obsctl import lease
-    from obsctl.drills import journal, report, target
-    from obsctl.drills.faults import named
-    from obsctl.drills.forecast import forecast as make_forecast
-    from obsctl.drills.runner import Drill
-    from obsctl.drills.verdict import judge
+    from obsctl.drills.plan.target import find
+    from obsctl.drills.run.runner import Drill
+    from obsctl.drills.tell import journal, report
+    from obsctl.drills.tell.verdict import judge
 
     asked_to_stop: list[int] = []
     world = _world(app, lambda: bool(asked_to_stop))
-    found = target.find(experiment, world)
-    prediction = make_forecast(found.settings, named(experiment.fault).SCRAPE)
-    app.ui.say(f"{experiment.title} ({found.job_id}). Forecast from the live configuration:")
-    app.ui.say(report.forecast_table(prediction))
+    target = find(experiment, world)
+    app.ui.say(f"{experiment.title} ({target.job_id}). Forecast from the live configuration:")
+    app.ui.say(report.forecast_table(target.forecasts()))
     if dry_run:
-        return _dry(app, experiment, found, prediction, world)
-    _confirm(app, experiment.question, options.total(prediction), yes)
+        return _dry(app, target, world)
+    _confirm(app, experiment.question, options.total(target), yes)
     command = f"drill {experiment.fault} {experiment.service}"
     with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, command) as held:
         drill_id = journal.new_id(experiment.fault, experiment.service)
         book = journal.Journal.create(journal_folder(app.loaded.config), drill_id)
         try:
-            Drill(experiment, found, prediction, world, book, held, options, drill_id=drill_id).run()
+            Drill(target, world, book, held, options).run()
         finally:
             book.close()
     verdict = judge(book.records)
@@ -153,12 +150,13 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
     return verdict.exit_code
 
 
-def _dry(app: App, experiment: Experiment, found: Target, prediction: Forecast, world: World) -> int:
-    from obsctl.drills import gate
-    from obsctl.drills.verdict import EXIT_CODES, Outcome
+def _dry(app: App, target: Target, world: World) -> int:
+    from obsctl.drills.plan import gate
+    from obsctl.drills.tell.verdict import EXIT_CODES, Outcome
 
-    findings = gate.check(experiment, found, world)
-    data = {"forecast": prediction.to_dict(), "findings": [asdict(finding) for finding in findings]}
+    findings = gate.check(target, world)
+    forecasts = {alert: forecast.to_dict() for alert, forecast in target.forecasts().items()}
+    data = {"forecasts": forecasts, "findings": [asdict(finding) for finding in findings]}
     lines = [f"  {finding.where}: {finding.what}\n    → {finding.hint}" for finding in findings]
     text = "\n".join(["not steady:", *lines]) if findings else "steady: the drill could start"
     app.ui.result("drill-forecast", data, text)
@@ -171,11 +169,9 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
     config = app.loaded.config
     clients = wire.clients(config)
-    programs = clients.programs
     return World(
-        stack=config.stack, nomad=clients.nomad, consul=clients.consul, prometheus=programs.prometheus,
-        alertmanager=programs.alertmanager, sink=programs.sink, heartbeat=config.timing.heartbeat, emit=app.ui.event,
-        interrupted=interrupted,
+        stack=config.stack, nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
+        heartbeat=config.timing.heartbeat, emit=app.ui.event, interrupted=interrupted,
     )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from obsctl.clients import jobs
 from obsctl.clients.instances import passes
-from obsctl.clients.protocols import ConsulApi, NomadApi, SinkApi
-from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
+from obsctl.clients.programs import Programs
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import NotFound
 from obsctl.model import Emit
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -26,14 +26,12 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class World(Cluster):
-    """The cluster and the alert path.
+    """The cluster, and the programs that an alert passes through.
 
     heartbeat: seconds between two deliveries of Watchdog. interrupted: whether somebody asked to stop.
     """
 
-    prometheus: PrometheusReplicas
-    alertmanager: AlertmanagerReplicas
-    sink: SinkApi
+    programs: Programs
     heartbeat: float
     emit: Emit
     interrupted: Callable[[], bool] = lambda: False

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import promql_parser
 import yaml
 
 from obsctl import names
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi, StackProgram
+from obsctl.clients.programs import Programs
+from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
 from obsctl.model import Json
@@ -25,24 +26,10 @@ HEARTBEATS = 3
 Instance = TypeVar("Instance", bound=StackProgram)
 
 
-class Programs(Protocol):
-    """The programs that a notification passes through, and Consul, which holds the rules."""
-
-    @property
-    def consul(self) -> ConsulApi: ...
-    @property
-    def prometheus(self) -> Replicas[PrometheusApi]: ...
-    @property
-    def alertmanager(self) -> Replicas[AlertmanagerApi]: ...
-    @property
-    def sink(self) -> SinkApi: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Expected:
     """prometheus, alertmanagers: how many there should be. heartbeat: seconds between two deliveries of Watchdog."""
 
-    stack: str
     prometheus: int
     alertmanagers: int
     heartbeat: float
@@ -50,7 +37,7 @@ class Expected:
 
 def missing(expected: Expected, programs: Programs, clock: Clock) -> Iterator[str]:
     """Everything that keeps an alert from being delivered."""
-    groups = _expected_groups(expected.stack, programs.consul)
+    groups = _expected_groups(programs)
     yield from _running("Prometheus", expected.prometheus, programs.prometheus)
     yield from _running("Alertmanagers", expected.alertmanagers, programs.alertmanager)
     yield from of_each(programs.prometheus, lambda one: _rules(groups, one))
@@ -73,9 +60,9 @@ def of_each(replicas: Replicas[Instance], look: Callable[[Instance], Iterator[st
         yield from (f"{sentence}{where}" for sentence in look(instance))
 
 
-def _expected_groups(stack: str, consul: ConsulApi) -> dict[str, Json]:
+def _expected_groups(programs: Programs) -> dict[str, Json]:
     """The rule groups by name, as the last deploy wrote them for Prometheus."""
-    entries = consul.entries(f"{names.rules_folder(stack)}/")
+    entries = programs.consul.entries(f"{names.rules_folder(programs.stack)}/")
     return {group["name"]: group for entry in entries for group in yaml.safe_load(entry.value)}
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from obsctl import names
+from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import PrometheusApi
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
@@ -19,13 +20,10 @@ from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 _WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
 
 
-def wait_wired(
-    config: Config, programs: alert_path.Programs, *, emit: Emit, timeout: float, clock: Clock = SYSTEM_CLOCK
-) -> None:
+def wait_wired(config: Config, programs: Programs, *, emit: Emit, timeout: float, clock: Clock = SYSTEM_CLOCK) -> None:
     """Wait until nothing is missing. timeout: seconds. Raises ObsctlError that lists what still is."""
     parts = config.components
     expected = alert_path.Expected(
-        stack=config.stack,
         prometheus=config.count(parts.prometheus),
         alertmanagers=config.count(parts.alertmanager),
         heartbeat=config.timing.heartbeat,

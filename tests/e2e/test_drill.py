@@ -114,5 +114,6 @@ def test_a_dry_run_shows_forecast_and_gate_and_touches_nothing(stack: Stack) -> 
     document = json.loads(stack.run("drill", "stop", "response-service", "--dry-run", "--json").stdout)
 
     assert document["findings"] == []
-    assert [band["stage"] for band in document["forecast"]["bands"]][:3] == ["pending", "firing", "delivered"]
+    [forecast] = document["forecasts"].values()
+    assert [band["stage"] for band in forecast["bands"]][:3] == ["pending", "firing", "delivered"]
     assert stack.clients.nomad.job("obs-response-service")["Version"] == version

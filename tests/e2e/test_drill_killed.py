@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.drills import journal
+from obsctl.drills.tell import journal
 from obsctl.drills.world import passing
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack

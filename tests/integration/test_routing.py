@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from obsctl.drills.routing import routes
+from obsctl.drills.plan.routing import routes
 from obsctl.local.binaries import obtain
 
 pytestmark = pytest.mark.real

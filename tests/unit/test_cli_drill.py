@@ -18,7 +18,6 @@ from obsctl.lease import Locked
 from obsctl.names import lock_key
 from obsctl.ui import Ui
 from tests.drill_world import JOB_ID, SERVICE, STACK, DrillWorld
-from tests.fakes import FakePrograms
 
 
 class Terminal(Ui):
@@ -37,8 +36,7 @@ class Stack:
         self.config = folder / "obsctl.yaml"
         self.config.write_text(f"stack: {STACK}\ndrills: {{journal_dir: {self.journals}}}\n")
         seen = self.world.world
-        programs = FakePrograms(seen.consul, prometheus=seen.prometheus, alertmanager=seen.alertmanager, sink=seen.sink)
-        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(seen.nomad, seen.consul, programs))
+        monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(seen.nomad, seen.consul, seen.programs))
         monkeypatch.setattr(drill_world, "World", self.on_our_clock)
 
     def on_our_clock(self, *, emit, **servers):
@@ -129,7 +127,7 @@ def test_json_is_one_document_with_verdict_and_journal(stack):
 def test_json_of_a_dry_run_is_one_document_too(stack):
     document = json.loads(stack.stop("--dry-run", ui=Ui(as_json=True)).stdout)
     assert document["schema"] == "obsctl/drill-forecast/v1"
-    assert document["forecast"]["bands"][0]["stage"] == "pending"
+    assert document["forecasts"]["ServiceDown response"]["bands"][0]["stage"] == "pending"
     assert document["findings"] == []
 
 

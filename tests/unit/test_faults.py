@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.drills import experiment, faults
+from obsctl.drills import faults
 from obsctl.drills.faults import stop
+from obsctl.drills.plan import experiment
 from obsctl.errors import Conflict, Forbidden, Unreachable
 from tests.drill_world import JOB, JOB_ID, SERVICE, DrillWorld
 

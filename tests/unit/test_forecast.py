@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from obsctl.drills.faults import Scrape
-from obsctl.drills.forecast import DISCOVERY_MEAN, GROUP_LIFE, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
+from obsctl.drills.plan.forecast import DISCOVERY_MEAN, GROUP_LIFE, RELOAD_MAX, STALENESS, Forecast, Settings, forecast
 
 STANDARD = Settings(
     scrape_interval=15, scrape_timeout=10, evaluation_interval=15, pending=30, keep_firing=0,

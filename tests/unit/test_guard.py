@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.guard import OUTAGE, Guard, insist
+from obsctl.drills.run.guard import OUTAGE, Guard, insist
 from obsctl.errors import Interrupted, ObsctlError, Unreachable
 from tests.drill_world import DrillWorld
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from obsctl.drills.journal import Journal, find, new_id, read
+from obsctl.drills.tell.journal import Journal, find, new_id, read
 from obsctl.errors import ObsctlError
 from tests.fakes import FakeClock
 
@@ -112,7 +112,7 @@ def test_a_journal_that_is_not_there_is_said(tmp_path):
 FILL = """
 import resource, signal, sys
 from pathlib import Path
-from obsctl.drills.journal import Journal, read
+from obsctl.drills.tell.journal import Journal, read
 from obsctl.errors import ObsctlError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

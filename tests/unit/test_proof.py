@@ -2,6 +2,7 @@
 
 import pytest
 
+from obsctl.drills.run.runner import Options
 from obsctl.errors import Unreachable
 from tests.drill_world import LABELS, SERVICE, DrillWorld, iso
 
@@ -134,3 +135,53 @@ def test_a_service_that_does_not_come_back_to_prometheus_is_unresolved_and_not_a
     verdict = world.run()
     assert verdict.outcome == "UNRESOLVED"
     assert "no recovered: Prometheus does not see the service as up" in verdict.reason
+
+
+def stages(world, alert):
+    return [r.data["stage"] for r in world.journal.records if r.kind == "stage" and r.data["alert"] == alert]
+
+
+WHOLE = ["pending", "firing", "firing", "delivered", "cleared", "cleared", "resolved"]
+
+
+def test_every_expected_alert_is_watched_at_the_same_time(world):
+    world.expect("JobNotRunning")
+    verdict = world.run()
+    assert verdict.outcome == "PROVEN", verdict.reason
+    assert [stage.alert for stage in verdict.stages] == ["ServiceDown response"] * 5 + ["JobNotRunning"] * 5
+    assert stages(world, "ServiceDown response") == stages(world, "JobNotRunning") == WHOLE
+    assert_put_back(world)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_alert_that_stays_quiet_is_missed_and_hides_no_other(world, first):
+    second = world.expect("JobNotRunning")
+    (world.alerts if first else second).rule = lambda is_up: False
+    quiet, other = ("ServiceDown response", "JobNotRunning") if first else ("JobNotRunning", "ServiceDown response")
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("MISSED", 10)
+    assert world.data("missed")["alert"] == quiet
+    assert (stages(world, quiet), stages(world, other)) == ([], WHOLE)
+    assert_put_back(world)
+
+
+def test_one_alert_that_is_not_delivered_makes_the_drill_undelivered(world):
+    world.expect("JobNotRunning").delivers = lambda status: False
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("UNDELIVERED", 11)
+    assert (world.data("missed")["alert"], world.data("missed")["stage"]) == ("JobNotRunning", "delivered")
+    assert stages(world, "ServiceDown response") == WHOLE
+
+
+def test_one_alert_that_is_late_makes_the_drill_late(world):
+    world.expect("JobNotRunning").delay = 20
+    verdict = world.run()
+    assert (verdict.outcome, verdict.exit_code) == ("LATE", 13)
+    outside = [(stage.alert, stage.name) for stage in verdict.stages if not stage.in_band]
+    assert outside == [("JobNotRunning", "delivered"), ("JobNotRunning", "resolved")]
+
+
+def test_the_drill_is_given_as_long_as_its_slowest_alert_needs(world):
+    world.expect("JobNotRunning")
+    world.rules[1]["duration"] = 100
+    assert Options(margin=0).total(world.target()) == pytest.approx(15 + 60 + 100 + 8.2, abs=1)

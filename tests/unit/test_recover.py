@@ -2,8 +2,8 @@ import pytest
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
-from obsctl.drills.journal import Journal, read
-from obsctl.drills.recover import finish_books, recover
+from obsctl.drills.run.reverting import finish_books, recover
+from obsctl.drills.tell.journal import Journal, read
 from obsctl.errors import ObsctlError, Unreachable
 from tests.drill_world import DRILL_ID, JOB_ID, STACK, DrillWorld
 

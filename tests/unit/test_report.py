@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from obsctl.drills import report
-from obsctl.drills.forecast import Forecast
-from obsctl.drills.verdict import judge
+from obsctl.drills.tell import report
+from obsctl.drills.tell.verdict import judge
 from obsctl.errors import Forbidden
 from tests.drill_world import DRILL_ID, DrillWorld
 
@@ -67,8 +66,16 @@ def test_the_document_has_the_verdict_and_the_whole_journal(world):
 
 def test_the_forecast_is_a_table_of_its_stages(world):
     world.run()
-    table = report.forecast_table(Forecast.from_dict(world.data("started")["forecast"]))
+    table = report.forecast_table(world.target().forecasts())
     assert [line.split()[0] for line in table.splitlines()] == [
         "stage", "pending", "firing", "delivered", "cleared", "resolved",
     ]  # fmt: skip
     assert "the service is back" in table
+
+
+def test_several_alerts_each_have_their_heading(world):
+    world.expect("JobNotRunning")
+    world.run()
+    for text in (report.text(world.on_disk()), report.forecast_table(world.target().forecasts())):
+        lines = text.splitlines()
+        assert lines.index(" ServiceDown response") < lines.index(" JobNotRunning")

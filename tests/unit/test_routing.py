@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.routing import Route, receives_webhook, routes
+from obsctl.drills.plan.routing import Route, receives_webhook, routes
 
 
 def receivers(config, **labels):

@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.rulecheck import sees_vanished_target
+from obsctl.drills.plan.rulecheck import sees_vanished_target
 
 
 @pytest.mark.parametrize(

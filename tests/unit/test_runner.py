@@ -2,7 +2,7 @@ import pytest
 
 from obsctl.drills.faults import stop
 from obsctl.drills.recipes import read as read_recipes
-from obsctl.drills.verdict import judge
+from obsctl.drills.tell.verdict import judge
 from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.drill_world import JOB, JOB_ID, STACK, DrillWorld
 
@@ -30,8 +30,8 @@ def test_the_journal_holds_every_state_in_order(world):
     world.run()
     stages = [r.data["stage"] if r.kind == "stage" else r.kind for r in world.journal.records]
     assert stages == [
-        "started", "gate", "intent", "armed", "injecting", "injected", "pending", "firing", "delivered", "firing",
-        "reverting", "reverted", "recovered", "cleared", "resolved", "steady", "finished",
+        "started", "gate", "intent", "armed", "injecting", "injected", "pending", "firing", "firing", "delivered",
+        "reverting", "reverted", "recovered", "cleared", "cleared", "resolved", "steady", "finished",
     ]  # fmt: skip
 
 

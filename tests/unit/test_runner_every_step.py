@@ -5,8 +5,8 @@ import os
 import pytest
 
 from obsctl.drills.recipes import read as read_recipes
-from obsctl.drills.recover import finish_books, recover
-from obsctl.drills.verdict import judge
+from obsctl.drills.run.reverting import finish_books, recover
+from obsctl.drills.tell.verdict import judge
 from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
 from tests.drill_world import JOB_ID, STACK, DrillWorld
 

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 
-from obsctl.drills.forecast import Settings
+from obsctl.drills.plan.forecast import Settings
 from obsctl.errors import ObsctlError
 from tests.drill_world import ALERTMANAGER, JOB_ID, PROMETHEUS, SERVICE, DrillWorld
 
@@ -11,13 +13,19 @@ def world(tmp_path):
     return DrillWorld(tmp_path)
 
 
+def alert(world):
+    (found,) = world.target().alerts.values()
+    return found
+
+
 def test_the_job_the_rule_the_route_and_the_settings_are_read_from_the_live_cluster(world):
-    found = world.target()
-    assert found.job_id == JOB_ID
+    target = world.target()
+    found = alert(world)
+    assert target.job_id == JOB_ID
     assert found.rule["name"] == "ServiceDown"
     assert found.labels == {"alertname": "ServiceDown", "service": SERVICE, "severity": "critical"}
     assert found.route.receiver == "alert-sink"
-    assert found.settings == Settings(
+    assert found.forecast.settings == Settings(
         scrape_interval=2, scrape_timeout=1, evaluation_interval=1, pending=10, keep_firing=0,
         group_wait=1, group_interval=2, refresh_interval=2,
     )  # fmt: skip
@@ -53,7 +61,7 @@ def test_a_service_that_is_not_scraped_is_said(world):
 
 def routed(world, **route):
     world.alertmanager.config = yaml.safe_dump({**ALERTMANAGER, "route": {**ALERTMANAGER["route"], **route}})
-    return world.target()
+    return alert(world)
 
 
 def test_the_route_to_alert_sink_is_chosen_among_several(world):
@@ -63,7 +71,7 @@ def test_the_route_to_alert_sink_is_chosen_among_several(world):
     ]
     found = routed(world, receiver="nobody", routes=children)
     assert [route.receiver for route in found.routes] == ["people", "alert-sink"]
-    assert found.settings.group_wait == 3
+    assert found.forecast.settings.group_wait == 3
 
 
 def test_an_alert_that_does_not_reach_alert_sink_has_no_route(world):
@@ -78,11 +86,47 @@ def test_a_route_may_ask_for_the_labels_that_prometheus_adds(world):
 
 def test_without_a_word_consul_discovery_waits_for_30_seconds(world):
     world.prometheus.config = yaml.safe_dump({"scrape_configs": [{"job_name": "consul", "consul_sd_configs": [{}]}]})
-    assert world.target().settings.refresh_interval == 30
+    assert alert(world).forecast.settings.refresh_interval == 30
     world.prometheus.config = yaml.safe_dump({"scrape_configs": [{"job_name": "consul"}]})
-    assert world.target().settings.refresh_interval == 30
+    assert alert(world).forecast.settings.refresh_interval == 30
 
 
 def test_keep_firing_for_is_read(world):
     world.rule["keepFiringFor"] = 60
-    assert world.target().settings.keep_firing == 60
+    assert alert(world).forecast.settings.keep_firing == 60
+
+
+def test_each_expected_alert_has_its_own_rule_and_forecast(world):
+    world.expect("JobNotRunning")
+    world.rules[1].update(duration=30)
+    found = world.target().alerts
+    assert [expected.rule["name"] for expected in found.values()] == ["ServiceDown", "JobNotRunning"]
+    assert [expected.forecast.settings.pending for expected in found.values()] == [10, 30]
+
+
+@pytest.mark.parametrize(
+    ("template", "service"),
+    [
+        ("{{ $labels.job }}", SERVICE),
+        ("{{$labels.job}}", SERVICE),
+        ("{{- .Labels.job -}}", SERVICE),
+        ("{{ $labels.job }}-east", f"{SERVICE}-east"),
+        ("{{ $labels.service_name }}", SERVICE),  # of the expression's result alone: as the drill expects it
+        ('{{ $labels.job | reReplaceAll "a" "b" }}', SERVICE),
+    ],
+)
+def test_a_label_that_the_rule_fills_by_template_is_the_targets(world, template, service):
+    world.rule["labels"] = {"service": template, "team": "{{ $labels.team }}"}
+    world.experiment = replace(world.experiment, expect={"A": {"alertname": "ServiceDown", "service": service}})
+    assert alert(world).labels["service"] == service
+
+
+def test_a_rule_whose_template_gives_another_service_is_another_rule(world):
+    world.rule["labels"] = {"service": "{{ $labels.job }}-east"}
+    with pytest.raises(ObsctlError, match="no alert rule"):
+        world.target()
+
+
+def test_a_recording_rule_is_no_alert(world):
+    world.rules.insert(0, {"type": "recording", "name": "ServiceDown", "query": "up"})
+    assert alert(world).rule["type"] == "alerting"

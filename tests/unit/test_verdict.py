@@ -1,10 +1,10 @@
 import pytest
 
-from obsctl.drills import experiment
 from obsctl.drills.faults import Scrape
-from obsctl.drills.forecast import Settings, forecast
-from obsctl.drills.journal import FORMAT, Record
-from obsctl.drills.verdict import EXIT_CODES, Outcome, judge
+from obsctl.drills.plan import experiment
+from obsctl.drills.plan.forecast import Settings, forecast
+from obsctl.drills.tell.journal import FORMAT, Record
+from obsctl.drills.tell.verdict import EXIT_CODES, Outcome, judge
 from obsctl.errors import ObsctlError
 
 T0 = 1_700_000_000.0
@@ -12,18 +12,19 @@ SETTINGS = Settings(
     scrape_interval=2, scrape_timeout=1, evaluation_interval=1, pending=10, keep_firing=0,
     group_wait=1, group_interval=2, refresh_interval=2,
 )  # fmt: skip
+ALERT = "ServiceDown response"
 STARTED = {
     "format": FORMAT,
     "drill": "one",
     "version": "0.1.0",
     "experiment": experiment.load("stop", "response").to_dict(),
-    "forecast": forecast(SETTINGS, Scrape.VANISHES).to_dict(),
+    "forecasts": {ALERT: forecast(SETTINGS, Scrape.VANISHES).to_dict()},
 }
 EXPECTED = {"alertname": "ServiceDown", "service": "response"}
 
 
-def stage(name, at):
-    return ("stage", {"stage": name, "at": T0 + at})
+def stage(name, at, alert=ALERT):
+    return ("stage", {"alert": alert, "stage": name, "at": T0 + at})
 
 
 def proven():
@@ -40,7 +41,7 @@ def proven():
         stage("delivered", 15),
         ("reverting", {}),
         ("reverted", {"state": "reverted", "detail": "again", "requested_at": T0 + 16, "back_at": T0 + 18}),
-        stage("recovered", 18.5),
+        stage("recovered", 18.5, alert=""),
         stage("cleared", 19),
         stage("resolved", 20),
         ("steady", {"findings": [], "fired": [EXPECTED]}),
@@ -78,8 +79,8 @@ INTERRUPTED = ("aborted", {"reason": "interrupted"})
 TAKEN_OVER = {"state": "superseded", "detail": "version 3"}
 
 
-def missed(name, why=""):
-    return ("missed", {"stage": name, "why": why})
+def missed(name, why="", alert=ALERT):
+    return ("missed", {"alert": alert, "stage": name, "why": why})
 
 
 def injected(*more):
@@ -132,7 +133,7 @@ def test_every_outcome_has_a_case_and_an_exit_code():
     [
         (FAILED, INTERRUPTED),
         (INTERRUPTED, missed("pending")),
-        (missed("pending"), missed("recovered")),
+        (missed("pending"), missed("recovered", alert="")),
         (missed("delivered"), missed("cleared")),
         (missed("cleared"), ("steady", {"findings": [], "fired": [STRANGER]})),
     ],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from obsctl.drills.recipes import Recipe
-    from obsctl.drills.watch import Sighting
+    from obsctl.drills.run.watch import Sighting
     from obsctl.drills.world import Cluster, World
     from obsctl.model import Json
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
-from obsctl.drills import watch
 from obsctl.drills.faults import Reverted, Scrape
 from obsctl.drills.recipes import Recipe
-from obsctl.drills.watch import Sighting
+from obsctl.drills.run import watch
+from obsctl.drills.run.watch import Sighting
 from obsctl.drills.world import Cluster, World, is_healthy, passing
 from obsctl.errors import Conflict, NotFound
 from obsctl.model import Json

@@ -11,30 +11,33 @@ import yaml
 
 from obsctl.model import Json
 
-_LIBRARY = Path(__file__).parent / "library"
+_LIBRARY = Path(__file__).parents[1] / "library"
 Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One drill: a fault against a service, the alert that must come, and those that may.
+    """One drill: a fault against a service, the alerts that must come, and those that may.
 
     title: what happens; question: what a person is asked before it does.
-    expect, allow: label sets; an alert matches when it has each label with that value, `*` stands for anything.
+    expect: name of an alert in journal and report -> its labels. allow: label sets. An alert matches when it has each
+    label with that value; `*` stands for anything.
     """
 
     fault: str
     title: str
     question: str
     service: str
-    expect: Labels
+    expect: Mapping[str, Labels]
     allow: tuple[Labels, ...]
 
-    def is_expected(self, labels: Labels) -> bool:
-        return matches(self.expect, labels)
-
     def is_allowed(self, labels: Labels) -> bool:
-        return self.is_expected(labels) or any(matches(pattern, labels) for pattern in self.allow)
+        """Whether such an alert may fire during this drill: it is expected, or is a natural consequence."""
+        return any(matches(pattern, labels) for pattern in (*self.expect.values(), *self.allow))
+
+    def words(self, alert: str, stage: str) -> str:
+        """The stage of an alert, with the alert's name where there are several; "" is no alert."""
+        return f"{alert} {stage}" if alert and len(self.expect) > 1 else stage
 
     def to_dict(self) -> Json:
         return asdict(self)
@@ -47,13 +50,14 @@ class Experiment:
 def load(fault: str, service: str) -> Experiment:
     """The library's experiment with this fault, for a service."""
     document = _document(fault)
+    expect = [_labels(pattern, service) for pattern in document["expect"]]
     return Experiment(
         fault=fault,
         title=document["title"].format(service=service),
         question=document["question"].format(service=service),
         service=service,
-        expect=_labels(document["expect"][0], service),
-        allow=tuple(_labels(labels, service) for labels in document["allow"]),
+        expect={" ".join(labels.values()): labels for labels in expect},
+        allow=tuple(_labels(pattern, service) for pattern in document["allow"]),
     )
 
 
@@ -66,10 +70,10 @@ def matches(pattern: Labels, labels: Labels) -> bool:
     return all(fnmatchcase(labels.get(name, ""), value) for name, value in pattern.items())
 
 
-def _labels(pattern: Labels, service: str) -> dict[str, str]:
-    return {name: value.format(service=service) for name, value in pattern.items()}
-
-
 def _document(fault: str) -> Json:
     document: Json = yaml.safe_load((_LIBRARY / f"{fault}.yaml").read_text(encoding="utf-8"))
     return document
+
+
+def _labels(pattern: Labels, service: str) -> dict[str, str]:
+    return {name: value.format(service=service) for name, value in pattern.items()}

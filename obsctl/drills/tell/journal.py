@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from obsctl.errors import ObsctlError
+from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 FORMAT = 2
@@ -34,7 +36,7 @@ class Record:
     previous: str
 
     def line(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in Record.__slots__}, sort_keys=True)
+        return json.dumps({name: getattr(self, name) for name in Record.__slots__})
 
 
 class Journal:
@@ -86,8 +88,46 @@ class Journal:
         self._on_disk, self._size = len(self.records), self._size + written
         return record
 
+    @property
+    def drill(self) -> str:
+        """The drill's id."""
+        return self.path.stem
+
     def close(self) -> None:
         os.close(self._file)
+
+
+class Books:
+    """The journal and the terminal of one drill.
+
+    Evidence has to be on disk (`write`). What is written on the way back (`note`), and what is said, is done as
+    well as it can be: neither a full disk nor a closed terminal may keep anything from being put back.
+    """
+
+    def __init__(self, journal: Journal, emit: Emit) -> None:
+        self._journal = journal
+        self._emit = emit
+
+    def write(self, kind: str, **data: Any) -> None:
+        """Raises ObsctlError when the disk will not have it."""
+        self._journal.append(kind, **data)
+
+    def note(self, kind: str, **data: Any) -> None:
+        try:
+            self._journal.append(kind, **data)
+        except ObsctlError as error:
+            self.say("journal", "failed", error.message)
+
+    def say(self, subject: str, state: str, text: str) -> None:
+        with suppress(OSError, ValueError):  # the terminal is gone, closed, or does not know a character
+            self._emit(Event(subject, state, text))
+
+    def has(self, kind: str) -> bool:
+        return any(record.kind == kind for record in self._journal.records)
+
+    def has_stage(self, stage: str, alert: str) -> bool:
+        stages = [record.data for record in self._journal.records if record.kind == "stage"]
+        return any((data["stage"], data["alert"]) == (stage, alert) for data in stages)
 
 
 def read(path: Path) -> list[Record]:

@@ -1,4 +1,4 @@
-"""After a crash: put back what a dead drill left, finish its books, and let new drills start."""
+"""Putting things back, and seeing that they are: at the end of a drill, and after one that died."""
 
 from __future__ import annotations
 
@@ -6,13 +6,45 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from obsctl.drills import faults, recipes
-from obsctl.drills.journal import Journal
 from obsctl.drills.recipes import Entry, Recipe
-from obsctl.drills.world import Cluster
+from obsctl.drills.run.arming import disarm
+from obsctl.drills.run.guard import insist
+from obsctl.drills.tell.journal import Books, Journal
+from obsctl.drills.world import Cluster, World
 from obsctl.errors import ObsctlError
 from obsctl.wait import wait_until
 
 TIMEOUT = 180.0
+"""Seconds for Nomad to take the revert, and again for the service to be back."""
+
+
+def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
+    """Revert and verify. Nothing stops this: no signal, no full disk, no closed terminal.
+
+    Returns when the service was back (Unix seconds); None when it is not, or when somebody else took over.
+    """
+    fault, clock = faults.named(recipe.fault), world.clock
+    requested = clock.now()
+    books.note("reverting")
+    books.say("reverting", "start", f"putting {recipe.service} back")
+    try:
+        refused = "the revert was not accepted"
+        reverted = insist(lambda: fault.revert(world, recipe), failure=refused, timeout=TIMEOUT, clock=clock)
+        if reverted.state != "superseded":
+            absent = f"{recipe.service} did not come back"
+            insist(lambda: fault.is_gone(world, recipe), failure=absent, timeout=TIMEOUT, clock=clock)
+    except ObsctlError as error:
+        books.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
+        books.say("reverted", "failed", f"{error.message}; the warden goes on trying")
+        return None
+    back = clock.now()
+    books.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
+    disarm(world, books, recipe)
+    if reverted.state == "superseded":
+        books.say("reverted", "note", reverted.detail)
+        return None
+    books.say("reverted", "ok", f"{reverted.detail}; healthy after {back - requested:.1f} s")
+    return back
 
 
 @dataclass(frozen=True, slots=True)

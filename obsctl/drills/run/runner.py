@@ -11,17 +11,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from obsctl import __version__
-from obsctl.drills import faults, gate, watch
-from obsctl.drills.arming import ACK_TIMEOUT, arm
-from obsctl.drills.books import Books
-from obsctl.drills.experiment import Experiment
-from obsctl.drills.forecast import Forecast
-from obsctl.drills.guard import Guard
-from obsctl.drills.journal import FORMAT, Journal
-from obsctl.drills.proof import Proof
+from obsctl.drills import faults
+from obsctl.drills.plan import gate
+from obsctl.drills.plan.target import Target
 from obsctl.drills.recipes import Recipe
-from obsctl.drills.reverting import put_back
-from obsctl.drills.target import Target
+from obsctl.drills.run import watch
+from obsctl.drills.run.arming import ACK_TIMEOUT, arm
+from obsctl.drills.run.guard import Guard
+from obsctl.drills.run.proof import Proof
+from obsctl.drills.run.reverting import put_back
+from obsctl.drills.tell.journal import FORMAT, Books, Journal
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, ObsctlError, ServerFailed, TimedOut
 from obsctl.lease import Lease
@@ -38,44 +37,41 @@ class Options:
     margin: float = 30.0
     deadline: float | None = None
 
-    def total(self, forecast: Forecast) -> float:
-        longest = ACK_TIMEOUT + INJECT_TIMEOUT + forecast.band("delivered").maximum + self.margin + self.hold
-        return self.deadline if self.deadline is not None else longest
+    def total(self, target: Target) -> float:
+        if self.deadline is not None:
+            return self.deadline
+        delivered = max(forecast.band("delivered").maximum for forecast in target.forecasts().values())
+        return ACK_TIMEOUT + INJECT_TIMEOUT + delivered + self.margin + self.hold
 
 
 class Drill:
     """One run of an experiment. The caller holds the lock (`lease`) and has opened the journal."""
 
-    def __init__(
-        self, experiment: Experiment, target: Target, forecast: Forecast, world: World, journal: Journal, lease: Lease,
-        options: Options, *, drill_id: str,
-    ) -> None:  # fmt: skip
-        self._experiment = experiment
+    def __init__(self, target: Target, world: World, journal: Journal, lease: Lease, options: Options) -> None:
         self._target = target
-        self._forecast = forecast
         self._world = world
+        self._drill_id = journal.drill
         self._books = Books(journal, world.emit)
         self._lease = lease
         self._options = options
-        self._drill_id = drill_id
 
     def run(self) -> None:
         """Everything, from the gate to the books. Never raises for what a drill can find out: it is in the journal.
 
         Raises ObsctlError only before anything was armed (a full disk, say), and what is a bug, after the revert.
         """
+        forecasts = {alert: forecast.to_dict() for alert, forecast in self._target.forecasts().items()}
         self._books.write("started", format=FORMAT, drill=self._drill_id, version=__version__,
-                          experiment=self._experiment.to_dict(), forecast=self._forecast.to_dict())  # fmt: skip
+                          experiment=self._target.experiment.to_dict(), forecasts=forecasts)  # fmt: skip
         if not self._is_steady():
             return
         recipe = self._recipe()
         guard = Guard(self._world, self._lease, deadline=recipe.deadline)
         if not arm(self._world, self._books, guard, recipe):
             return
-        proof = Proof(self._experiment, self._forecast, self._world, self._books,
-                      since=recipe.created_at, margin=self._options.margin)  # fmt: skip
+        proof = Proof(self._target, self._world, self._books, since=recipe.created_at, margin=self._options.margin)
         try:
-            self._until_failure(lambda: self._prove_alert(proof, guard, recipe))
+            self._until_failure(lambda: self._prove(proof, guard, recipe))
         finally:
             asked = self._world.clock.now()
             back = put_back(self._world, self._books, recipe)
@@ -85,11 +81,11 @@ class Drill:
         self._books.note("finished")
 
     def _is_steady(self) -> bool:
-        findings = gate.check(self._experiment, self._target, self._world)
+        findings = gate.check(self._target, self._world)
         firing = watch.firing_now(self._world) if not findings else []
         self._books.write("gate", findings=[asdict(finding) for finding in findings], firing=firing)
         if not findings:
-            self._books.say("steady", "ok", "the service runs, the alert is quiet, its path works")
+            self._books.say("steady", "ok", "the service runs, its alerts are quiet, and the alert path works")
         return not findings
 
     def _recipe(self) -> Recipe:
@@ -97,12 +93,12 @@ class Drill:
         return Recipe(
             drill=self._drill_id,
             stack=self._world.stack,
-            fault=self._experiment.fault,
-            service=self._experiment.service,
+            fault=self._target.experiment.fault,
+            service=self._target.experiment.service,
             session=self._lease.session,
             created_at=now,
-            deadline=now + self._options.total(self._forecast),
-            data=self._target.undo,
+            deadline=now + self._options.total(self._target),
+            data=self._target.data,
         )
 
     def _until_failure(self, work: Callable[[], None]) -> None:
@@ -116,9 +112,9 @@ class Drill:
             self._books.note("aborted", reason=f"unexpected: {error!r}")
             raise
 
-    def _prove_alert(self, proof: Proof, guard: Guard, recipe: Recipe) -> None:
+    def _prove(self, proof: Proof, guard: Guard, recipe: Recipe) -> None:
         effect = self._inject(guard, recipe)
-        if effect is None or not proof.of_alert(guard, effect):
+        if effect is None or not proof.of_alerts(guard, effect):
             return
         if self._options.hold > 0:
             self._books.say("held", "start", f"the fault stays for {self._options.hold:g} s")

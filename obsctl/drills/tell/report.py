@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from obsctl.drills.forecast import Forecast
-from obsctl.drills.journal import Record
-from obsctl.drills.verdict import Stage, Verdict, judge
+from obsctl.drills.plan.forecast import Forecast
+from obsctl.drills.tell.journal import Record
+from obsctl.drills.tell.verdict import Stage, Verdict, judge
 
 
-def forecast_table(forecast: Forecast) -> str:
-    """The forecast as columns."""
+def forecast_table(forecasts: Mapping[str, Forecast]) -> str:
+    """The forecasts of all alerts as columns."""
     lines = [f"  {'stage':10} {'min':>7} {'mean':>7} {'max':>7}   seconds since"]
-    for band in forecast.bands:
-        since = "the fault" if band.since == "fault" else "the service is back"
-        lines.append(f"  {band.stage:10} {band.minimum:7.1f} {band.mean:7.1f} {band.maximum:7.1f}   {since}")
+    for alert, forecast in forecasts.items():
+        lines += _heading(alert, len(forecasts))
+        for band in forecast.bands:
+            since = "the fault" if band.since == "fault" else "the service is back"
+            lines.append(f"  {band.stage:10} {band.minimum:7.1f} {band.mean:7.1f} {band.maximum:7.1f}   {since}")
     return "\n".join(lines)
 
 
@@ -29,7 +31,7 @@ def text(records: Sequence[Record]) -> str:
         f"  began {_clock(records[0].at)}, journal of {len(records)} records, obsctl {started['version']}",
         "",
         f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7}",
-        *[_stage_line(stage) for stage in verdict.stages],
+        *_stage_lines(verdict.stages),
         "",
         *[line for record in records if (line := _moment(record))],
         "",
@@ -51,20 +53,30 @@ def document(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _stage_line(stage: Stage) -> str:
-    band = f"{stage.band.minimum:.1f} - {stage.band.maximum:.1f}"
-    mark = "" if stage.in_band else "   outside"
-    return f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {stage.band.mean:7.1f}{mark}"
+def _heading(alert: str, alerts: int) -> list[str]:
+    """The alert's name, where there are several."""
+    return [f" {alert}"] if alerts > 1 else []
+
+
+def _stage_lines(stages: Sequence[Stage]) -> Iterator[str]:
+    alerts = {stage.alert: [other for other in stages if other.alert == stage.alert] for stage in stages}
+    for alert, own in alerts.items():
+        yield from _heading(alert, len(alerts))
+        for stage in own:
+            band = f"{stage.band.minimum:.1f} - {stage.band.maximum:.1f}"
+            mark = "" if stage.in_band else "   outside"
+            yield f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {stage.band.mean:7.1f}{mark}"
 
 
 def _moment(record: Record) -> str:
     """One line for the records that a reader wants in order of time."""
     data = record.data
+    of = f" of {data['alert']}" if data.get("alert") else ""
     described = {
         "armed": lambda: f"armed: the warden on {data['ack'].get('host', '?')} has the recipe",
         "injected": lambda: f"injected: effect after {data['effect_at'] - data['requested_at']:.1f} s",
         "not_injected": lambda: f"not injected: {data['reason']}",
-        "missed": lambda: f"missed {data['stage']}: {data.get('why') or 'reason not known'}",
+        "missed": lambda: f"missed {data['stage']}{of}: {data['why'] or 'the reason is not known'}",
         "aborted": lambda: f"aborted: {data['reason']}",
         "reverted": lambda: f"reverted ({data['state']}): {data['detail']}",
         "revert_failed": lambda: f"REVERT FAILED: {data['reason']}; by hand: {'; '.join(data['commands'])}",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from obsctl.drills import recipes
-from obsctl.drills.books import Books
-from obsctl.drills.guard import Guard, insist
 from obsctl.drills.recipes import Recipe
+from obsctl.drills.run.guard import Guard, insist
+from obsctl.drills.tell.journal import Books
 from obsctl.drills.world import World
 from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.model import Json

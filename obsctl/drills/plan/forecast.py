@@ -24,6 +24,8 @@ from typing import Any
 
 from obsctl.drills.faults import Scrape
 
+FAULT_STAGES = ("pending", "firing", "delivered")
+REVERT_STAGES = ("cleared", "resolved")
 DISCOVERY_MEAN, DISCOVERY_MAX = 0.1, 5.0
 """D, seconds: Prometheus' discovery manager waits 0.1 s, and up to 5 s when changes come in a row (3.12 and later)."""
 RELOAD_MAX = 5.0

@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from obsctl.drills.experiment import Experiment
-from obsctl.drills.forecast import Band, Forecast
-from obsctl.drills.journal import FORMAT, Record
+from obsctl.drills.plan.experiment import Experiment
+from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES, Band, Forecast
+from obsctl.drills.tell.journal import FORMAT, Record
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
 CLOCK_TOLERANCE = 0.25
 """Seconds by which a stage may lie outside its band: the clocks of several programs are compared."""
-FAULT_STAGES = ("pending", "firing", "delivered")
-REVERT_STAGES = ("cleared", "resolved")
 
 
 class Outcome(StrEnum):
@@ -52,8 +50,10 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that was reached. at: Unix seconds. seconds: since the fault's effect, or since the service was back."""
+    """A stage that an alert reached. alert: its name in the experiment. at: Unix seconds.
+    seconds: since the fault's effect, or since the service was back."""
 
+    alert: str
     name: str
     at: float
     seconds: float
@@ -89,7 +89,7 @@ def judge(records: Sequence[Record]) -> Verdict:
         reason = test(facts, stages)
         if reason:
             return Verdict(outcome, reason, stages)
-    return Verdict(Outcome.PROVEN, _proof(stages), stages)
+    return Verdict(Outcome.PROVEN, _proof(facts, stages), stages)
 
 
 def _refuse_other_format(started: Json) -> None:
@@ -101,14 +101,20 @@ def _refuse_other_format(started: Json) -> None:
 
 
 class _Facts:
-    """The records by kind; of each kind the last counts."""
+    """The records by kind; of each kind the last counts, of stages the last of each alert and stage.
+
+    seen: (alert, stage) -> Unix seconds. missed: (alert, stage) -> why.
+    """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._last = {record.kind: record.data for record in records if record.kind != "stage"}
-        self.seen = {record.data["stage"]: float(record.data["at"]) for record in records if record.kind == "stage"}
-        self.missed = {record.data["stage"]: record.data["why"] for record in records if record.kind == "missed"}
-        self.experiment = Experiment.from_dict(self._last["started"]["experiment"])
-        self.forecast = Forecast.from_dict(self._last["started"]["forecast"])
+        self._last = {record.kind: record.data for record in records}
+        stages = [record.data for record in records if record.kind == "stage"]
+        missed = [record.data for record in records if record.kind == "missed"]
+        self.seen = {(data["alert"], data["stage"]): float(data["at"]) for data in stages}
+        self.missed = {(data["alert"], data["stage"]): data["why"] for data in missed}
+        started = self._last["started"]
+        self.experiment = Experiment.from_dict(started["experiment"])
+        self.forecasts = {alert: Forecast.from_dict(data) for alert, data in started["forecasts"].items()}
 
     def has(self, kind: str) -> bool:
         return kind in self._last
@@ -119,18 +125,19 @@ class _Facts:
 
 def _stages(facts: _Facts) -> Iterator[Stage]:
     spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
-    for names, kind, effect_key in spans:
-        requested, effect = facts.value(kind, "requested_at"), facts.value(kind, effect_key)
-        for name in names:
-            if name in facts.seen and requested is not None:
-                yield _stage(facts.forecast.band(name), facts.seen[name], requested, effect)
+    for alert, forecast in facts.forecasts.items():
+        for names, kind, effect_key in spans:
+            requested, effect = facts.value(kind, "requested_at"), facts.value(kind, effect_key)
+            for name in names:
+                if (alert, name) in facts.seen and requested is not None:
+                    yield _stage(alert, forecast.band(name), facts.seen[alert, name], requested, effect)
 
 
-def _stage(band: Band, at: float, requested: float, effect: float) -> Stage:
+def _stage(alert: str, band: Band, at: float, requested: float, effect: float) -> Stage:
     """The fault began somewhere between the request and its visible effect, so the band may start at either."""
     early = at - requested < band.minimum - CLOCK_TOLERANCE
     late = at - effect > band.maximum + CLOCK_TOLERANCE
-    return Stage(band.stage, at, at - effect, band, not early and not late)
+    return Stage(alert, band.stage, at, at - effect, band, not early and not late)
 
 
 def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
@@ -164,23 +171,25 @@ def _not_injected(facts: _Facts, _: Sequence[Stage]) -> str:
     return facts.value("not_injected", "reason") or ""
 
 
-def _missed_one_of(names: Sequence[str]) -> Callable[[_Facts, Sequence[Stage]], str]:
+def _missed_one_of(*names: str) -> Callable[[_Facts, Sequence[Stage]], str]:
     def test(facts: _Facts, _: Sequence[Stage]) -> str:
-        missed = [stage for stage in names if stage in facts.missed]
-        return f"no {missed[0]}: {facts.missed[missed[0]] or 'the reason is not known'}" if missed else ""
+        missed = {key: why or "the reason is not known" for key, why in facts.missed.items() if key[1] in names}
+        return "; ".join(f"no {facts.experiment.words(*key)}: {why}" for key, why in missed.items())
 
     return test
 
 
 def _false_resolve(facts: _Facts, _: Sequence[Stage]) -> str:
-    asked, ended = facts.value("reverted", "requested_at"), facts.seen.get("cleared")
-    if asked is None or ended is None or ended >= asked - CLOCK_TOLERANCE:
-        return ""
-    return f"the alert ended {asked - ended:.1f} s before anything was put back"
+    asked = facts.value("reverted", "requested_at")
+    ends = {alert: at for (alert, stage), at in facts.seen.items() if stage == "cleared" and asked is not None}
+    early = {alert: asked - at for alert, at in ends.items() if at < asked - CLOCK_TOLERANCE}
+    return "; ".join(
+        f"the alert {alert} ended {seconds:.1f} s before anything was put back" for alert, seconds in early.items()
+    )
 
 
 def _unresolved(facts: _Facts, stages: Sequence[Stage]) -> str:
-    missed = _missed_one_of(("recovered", "cleared", "resolved"))(facts, stages)
+    missed = _missed_one_of("recovered", "cleared", "resolved")(facts, stages)
     findings = facts.value("steady", "findings") or []
     steady = "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings)
     return missed or (f"not steady again: {steady}" if steady else "")
@@ -194,24 +203,31 @@ def _collateral(facts: _Facts, _: Sequence[Stage]) -> str:
     return f"alerts fired that should not: {', '.join(names)}" if names else ""
 
 
-def _late(_: _Facts, stages: Sequence[Stage]) -> str:
+def _late(facts: _Facts, stages: Sequence[Stage]) -> str:
     outside = [stage for stage in stages if not stage.in_band]
     return "; ".join(
-        f"{stage.name} after {stage.seconds:.1f} s, forecast {stage.band.minimum:.1f} to {stage.band.maximum:.1f} s"
+        f"{facts.experiment.words(stage.alert, stage.name)} after {stage.seconds:.1f} s, "
+        f"forecast {stage.band.minimum:.1f} to {stage.band.maximum:.1f} s"
         for stage in outside
     )
 
 
 def _incomplete(facts: _Facts, stages: Sequence[Stage]) -> str:
-    reached = [stage.name for stage in stages]
-    if reached == [*FAULT_STAGES, *REVERT_STAGES] and facts.has("steady") and facts.has("finished"):
+    reached = [(stage.alert, stage.name) for stage in stages]
+    every = [(alert, name) for alert in facts.forecasts for name in (*FAULT_STAGES, *REVERT_STAGES)]
+    if reached == every and facts.has("steady") and facts.has("finished"):
         return ""
-    return f"the journal ends early: it has {', '.join(reached) or 'no stage'}"
+    words = ", ".join(facts.experiment.words(*key) for key in reached)
+    return f"the journal ends early: it has {words or 'no stage'}"
 
 
-def _proof(stages: Sequence[Stage]) -> str:
-    seconds = {stage.name: stage.seconds for stage in stages}
-    return f"delivered {seconds['delivered']:.1f} s after the fault, its end {seconds['resolved']:.1f} s after recovery"
+def _proof(facts: _Facts, stages: Sequence[Stage]) -> str:
+    seconds = {(stage.alert, stage.name): stage.seconds for stage in stages}
+    return "; ".join(
+        f"{facts.experiment.words(alert, 'delivered')} {seconds[alert, 'delivered']:.1f} s after the fault, "
+        f"its end {seconds[alert, 'resolved']:.1f} s after recovery"
+        for alert in facts.forecasts
+    )
 
 
 _TESTS: tuple[tuple[Outcome, Callable[[_Facts, Sequence[Stage]], str]], ...] = (
@@ -219,8 +235,8 @@ _TESTS: tuple[tuple[Outcome, Callable[[_Facts, Sequence[Stage]], str]], ...] = (
     (Outcome.ABORTED, _aborted),
     (Outcome.NOT_STEADY, _not_steady),
     (Outcome.NOT_INJECTED, _not_injected),
-    (Outcome.MISSED, _missed_one_of(("pending", "firing"))),
-    (Outcome.UNDELIVERED, _missed_one_of(("delivered",))),
+    (Outcome.MISSED, _missed_one_of("pending", "firing")),
+    (Outcome.UNDELIVERED, _missed_one_of("delivered")),
     (Outcome.FALSE_RESOLVE, _false_resolve),
     (Outcome.UNRESOLVED, _unresolved),
     (Outcome.COLLATERAL, _collateral),

@@ -1,0 +1,148 @@
+"""The gate: nothing is injected unless everything is steady and the whole alert path is known to work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from obsctl import names
+from obsctl.clients import jobs
+from obsctl.drills import faults, recipes
+from obsctl.drills.faults import Scrape
+from obsctl.drills.plan.experiment import Experiment, Labels
+from obsctl.drills.plan.routing import matches_regex
+from obsctl.drills.plan.rulecheck import sees_vanished_target
+from obsctl.drills.plan.target import Target
+from obsctl.drills.world import World, passing
+from obsctl.errors import ApiError
+from obsctl.model import Finding, Json, Severity, unix_time
+from obsctl.stack import alert_path
+
+MAX_CLOCK_OFFSET = 3.0
+"""Seconds. The Date header, from which offsets are read, has a resolution of one second."""
+
+
+class _HasClock(Protocol):
+    def server_time(self) -> float: ...
+
+
+def check(target: Target, world: World) -> list[Finding]:
+    """All that is not steady; empty means go."""
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _service(target, world),
+        lambda: _rules(target, world),
+        lambda: _quiet(target, world),
+        lambda: _path(target, world),
+        lambda: _clocks(world),
+        lambda: _leftovers(world),
+    ]
+    return [finding for look in checks for finding in _guarded(look)]
+
+
+def _guarded(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except ApiError as error:
+        return [_error("cluster", error.message, error.hint)]
+
+
+def _service(target: Target, world: World) -> Iterator[Finding]:
+    """As many instances run as expected; they are healthy and scraped, and nobody deploys them."""
+    service = target.experiment.service
+    where = f"service {service}"
+    expected = jobs.expected_instances(target.job, service) or jobs.expected_count(target.job)
+    if target.job.get("Stop") or not expected:
+        yield _error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")
+        return
+    healthy = passing(world, service)
+    if healthy < expected:
+        hint = f"nomad job status {target.job_id}"
+        yield _error(where, f"{healthy} of {expected} instances pass their Consul checks", hint)
+    up = world.programs.prometheus.query(f'up{{job="{service}"}} == 1')
+    if len(up) < expected:
+        yield _error(where, f"{len(up)} of {expected} instances are up in Prometheus", "look at its targets page")
+    deployment = world.nomad.job_deployment(target.job_id)
+    if deployment and deployment["Status"] not in jobs.ENDED:
+        yield _error(where, f"a deployment is {deployment['Status']}", "wait for its end")
+
+
+def _rules(target: Target, world: World) -> Iterator[Finding]:
+    """Each rule can fire for this fault, is healthy, and is being evaluated."""
+    vanishes = faults.named(target.experiment.fault).SCRAPE is Scrape.VANISHES
+    for alert in target.alerts.values():
+        rule, where = alert.rule, f"rule {alert.rule['name']}"
+        if vanishes and not sees_vanished_target(rule["query"]):
+            what = f"it can never fire: {rule['query']} needs the target, and this fault takes it out of Consul"
+            yield _error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
+        if rule["health"] != "ok":
+            yield _error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
+        age = world.clock.now() - unix_time(rule["lastEvaluation"])
+        if age > 3 * alert.forecast.settings.evaluation_interval + MAX_CLOCK_OFFSET:
+            yield _error(where, f"its last evaluation is {age:.0f} s ago", "Prometheus is overloaded or stands still")
+
+
+def _quiet(target: Target, world: World) -> Iterator[Finding]:
+    """No alert that this drill watches is awake, neither in Prometheus nor in Alertmanager, and none is silenced."""
+    for alert in world.programs.prometheus.alerts():
+        if _concerns(target.experiment, alert["labels"]):
+            name = alert["labels"]["alertname"]
+            yield _error(f"alert {name}", f"it is {alert['state']} already", "wait until it has cleared")
+    for alert in world.programs.alertmanager.alerts():
+        if _concerns(target.experiment, alert["labels"]):
+            name = alert["labels"]["alertname"]
+            yield _error(f"alert {name}", "Alertmanager still holds it", "wait until its end has been notified")
+    for silence in world.programs.alertmanager.silences():
+        if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
+            what = f"silence {silence['id']} covers the alert"
+            yield _error("alertmanager", what, "expire it: amtool silence expire")
+
+
+def _path(target: Target, world: World) -> Iterator[Finding]:
+    """An alert reaches Alertmanager and alert-sink, and the route of each expected one ends there."""
+    settings = next(iter(target.alerts.values())).forecast.settings
+    expected = alert_path.Expected(settings.prometheus, settings.alertmanagers, world.heartbeat)
+    for sentence in alert_path.missing(expected, world.programs, world.clock):
+        yield _error("alert path", sentence, "obsctl status shows what runs, obsctl deploy brings up what does not")
+    for alert in target.alerts.values():
+        if alert.route is None:
+            receivers = ", ".join(route.receiver for route in alert.routes)
+            what = f"the alert {alert.rule['name']} goes to {receivers}, not to alert-sink: nobody would see a delivery"
+            hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
+            yield _error("alertmanager", what, hint)
+
+
+def _clocks(world: World) -> Iterator[Finding]:
+    """Times of five programs are compared, so their clocks must agree."""
+    programs = world.programs
+    servers: dict[str, _HasClock] = {
+        "nomad": world.nomad, "prometheus": programs.prometheus, "alertmanager": programs.alertmanager,
+        names.ALERT_SINK: programs.sink,
+    }  # fmt: skip
+    for name, server in servers.items():
+        offset = server.server_time() - world.clock.now()
+        if abs(offset) > MAX_CLOCK_OFFSET:
+            yield _error(name, f"its clock is off by {offset:+.0f} s", "run a time service on both machines")
+
+
+def _leftovers(world: World) -> Iterator[Finding]:
+    for entry in recipes.read(world.consul, world.stack):
+        yield _error(f"drill {entry.drill}", "an earlier drill was not finished", "obsctl drill recover")
+
+
+def _concerns(experiment: Experiment, labels: Json) -> bool:
+    return experiment.is_allowed(labels) or labels.get("service") == experiment.service
+
+
+def _silences(silence: Json, labels: Labels) -> bool:
+    """Whether every matcher of the silence that names one of our labels fits; others are taken to fit."""
+    known = [matcher for matcher in silence["matchers"] if matcher["name"] in labels]
+    return bool(known) and all(_fits(matcher, labels[matcher["name"]]) for matcher in known)
+
+
+def _fits(matcher: Json, value: str) -> bool:
+    hit = matches_regex(matcher["value"], value) if matcher["isRegex"] else matcher["value"] == value
+    return hit is bool(matcher.get("isEqual", True))
+
+
+def _error(where: str, what: str, hint: str) -> Finding:
+    return Finding(Severity.ERROR, where, what, hint)

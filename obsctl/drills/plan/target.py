@@ -1,0 +1,191 @@
+"""What a drill is aimed at, read from the live cluster: the job, and the rule and route of each expected alert."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from obsctl import names
+from obsctl.clients import jobs
+from obsctl.clients.instances import allocation_id
+from obsctl.config.durations import parse_duration
+from obsctl.drills import faults
+from obsctl.drills.plan import routing
+from obsctl.drills.plan.experiment import Experiment, Labels, matches
+from obsctl.drills.plan.forecast import Forecast, Settings, forecast
+from obsctl.drills.plan.routing import Route
+from obsctl.drills.world import World
+from obsctl.errors import ObsctlError
+from obsctl.model import Json
+
+_LABEL_OF_RESULT = re.compile(r"{{-?\s*(?:\$labels|\.Labels)\.(\w+)\s*-?}}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedAlert:
+    """The way of one alert from its rule to alert-sink.
+
+    rule: of /api/v1/rules. labels: those that the alert will have. routes: all that Alertmanager takes for it;
+    route: the one that ends at alert-sink, None when there is none.
+    """
+
+    rule: Json
+    labels: dict[str, str]
+    routes: tuple[Route, ...]
+    route: Route | None
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service under test.
+
+    job: as Nomad has it. alerts: by their names in the experiment. data: what the fault has to know for its revert.
+    """
+
+    experiment: Experiment
+    job: Json
+    alerts: dict[str, ExpectedAlert]
+    data: Json
+
+    @property
+    def job_id(self) -> str:
+        return str(self.job["ID"])
+
+    def forecasts(self) -> dict[str, Forecast]:
+        return {name: alert.forecast for name, alert in self.alerts.items()}
+
+
+def find(experiment: Experiment, world: World) -> Target:
+    """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
+    job = world.nomad.job(_job_of(experiment.service, world))
+    live = _read(experiment, world)
+    alerts = {name: _alert(pattern, experiment, live) for name, pattern in experiment.expect.items()}
+    data = faults.named(experiment.fault).prepare(world, experiment.service, job)
+    return Target(experiment, job, alerts, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What is read once for all alerts.
+
+    groups: the rule groups of Prometheus. prometheus, alertmanager: their configurations. scraped: the service as a
+    target of Prometheus. prometheus_count, alertmanager_count: how many there are. peer_timeout: seconds that each
+    Alertmanager waits for the one before it.
+    """
+
+    groups: list[Json]
+    prometheus: Json
+    alertmanager: Json
+    scraped: Json
+    prometheus_count: int
+    alertmanager_count: int
+    peer_timeout: float
+
+    def settings(self, group: Json, rule: Json, route: Route | None) -> Settings:
+        return Settings(
+            scrape_interval=parse_duration(self.scraped["scrapeInterval"]),
+            scrape_timeout=parse_duration(self.scraped["scrapeTimeout"]),
+            evaluation_interval=float(group["interval"]),
+            pending=float(rule["duration"]),
+            keep_firing=float(rule.get("keepFiringFor", 0)),
+            group_wait=route.group_wait if route else 0.0,
+            group_interval=route.group_interval if route else 0.0,
+            refresh_interval=_refresh_interval(self.prometheus, self.scraped["scrapePool"]),
+            prometheus=self.prometheus_count,
+            alertmanagers=self.alertmanager_count,
+            peer_timeout=self.peer_timeout,
+        )
+
+
+def _read(experiment: Experiment, world: World) -> _Live:
+    prometheus, alertmanager = world.programs.prometheus, world.programs.alertmanager
+    alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
+    return _Live(
+        groups=prometheus.rule_groups(),
+        prometheus=yaml.safe_load(prometheus.config_yaml()),
+        alertmanager=yaml.safe_load(alertmanager.status()["config"]["original"]),
+        scraped=_scraped(experiment.service, world),
+        prometheus_count=jobs.expected_count(world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))),
+        alertmanager_count=jobs.expected_count(alertmanager_job),
+        peer_timeout=_peer_timeout(alertmanager_job),
+    )
+
+
+def _alert(pattern: Labels, experiment: Experiment, live: _Live) -> ExpectedAlert:
+    group, rule, labels = _rule(pattern, experiment, live)
+    external = (live.prometheus.get("global") or {}).get("external_labels") or {}  # Prometheus sends them along
+    labels = {**external, **labels}
+    routes = tuple(routing.routes(live.alertmanager, labels))
+    route = next((found for found in routes if _ends_at_sink(live.alertmanager, found)), None)
+    scrape = faults.named(experiment.fault).SCRAPE
+    return ExpectedAlert(rule, labels, routes, route, forecast(live.settings(group, rule, route), scrape))
+
+
+def _rule(pattern: Labels, experiment: Experiment, live: _Live) -> tuple[Json, Json, dict[str, str]]:
+    """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern."""
+    for group in live.groups:
+        for rule in [rule for rule in group["rules"] if rule.get("type") == "alerting"]:
+            labels = {**_resolved(rule["labels"], live.scraped["labels"], pattern), "alertname": rule["name"]}
+            if matches(pattern, labels):
+                return group, rule, labels
+    expected = ", ".join(f'{name}="{value}"' for name, value in pattern.items())
+    raise ObsctlError(
+        f"Prometheus has no alert rule with {expected}",
+        hint=f"name {experiment.service} under services: in obsctl.yaml and run obsctl deploy",
+    )
+
+
+def _resolved(templates: Labels, scraped: Labels, pattern: Labels) -> dict[str, str]:
+    """A rule's labels as its alert about this target has them: `{{ $labels.job }}` is the target's job.
+
+    What only the result of the expression can fill in is taken to be as the pattern asks for it.
+    """
+    labels = {}
+    for name, template in templates.items():
+        text = _LABEL_OF_RESULT.sub(lambda label: scraped.get(label[1], label[0]), template)
+        labels[name] = pattern.get(name, text) if "{{" in text else text
+    return labels
+
+
+def _job_of(service: str, world: World) -> str:
+    """The Nomad job behind a Consul service: Nomad writes the allocation's id into the service's id."""
+    instances = world.consul.health(service)
+    for allocation in filter(None, map(allocation_id, instances)):
+        return str(world.nomad.allocation(allocation)["JobID"])
+    if instances:
+        raise ObsctlError(f"{service} is in Consul, but no Nomad job registered it", hint="drills act on Nomad jobs")
+    raise ObsctlError(
+        f"there is no service {service} in Consul", hint="obsctl deploy, or see the names with: consul catalog services"
+    )
+
+
+def _scraped(service: str, world: World) -> Json:
+    for target in world.programs.prometheus.targets():
+        if target["labels"].get("job") == service:
+            return target
+    raise ObsctlError(
+        f"Prometheus does not scrape {service}", hint=f"give the service the Consul tag {names.SCRAPE_TAG}"
+    )
+
+
+def _ends_at_sink(alertmanager: Json, route: Route) -> bool:
+    """obsctl's own receiver; its address is in a file, so it is known by its name."""
+    return route.receiver == names.SINK_RECEIVER and routing.receives_webhook(alertmanager, route.receiver)
+
+
+def _peer_timeout(alertmanager_job: Json) -> float:
+    """A flag of the job: Alertmanager's API does not tell."""
+    arguments = jobs.tasks(alertmanager_job)[0]["Config"]["args"]
+    flags = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    return parse_duration(flags.get("--cluster.peer-timeout", "0s"))
+
+
+def _refresh_interval(config: Json, pool: str) -> float:
+    """How long consul_sd may wait after a change that came soon after another; 30 s is Prometheus' default."""
+    for job in config["scrape_configs"]:
+        for discovery in job.get("consul_sd_configs") or [] if job["job_name"] == pool else []:
+            return parse_duration(discovery.get("refresh_interval", "30s"))
+    return 30.0

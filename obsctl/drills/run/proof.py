@@ -1,0 +1,151 @@
+"""The expected alerts of a drill, stage by stage: they come because of the fault, and end because of the revert."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from obsctl.drills import faults
+from obsctl.drills.plan import gate
+from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES
+from obsctl.drills.plan.target import Target, find
+from obsctl.drills.recipes import Recipe
+from obsctl.drills.run import watch
+from obsctl.drills.run.guard import Guard
+from obsctl.drills.run.watch import Sighting
+from obsctl.drills.tell.journal import Books
+from obsctl.drills.world import World
+from obsctl.errors import ApiError, ObsctlError
+from obsctl.model import Finding, Json, Severity
+
+STEADY_TIMEOUT = 600.0
+"""Seconds. Alerts on a ratio stay awake for up to their window after the service is back."""
+
+
+class Proof:
+    """Watches the alerts of one drill that began at `since` (Unix seconds); what was awake before proves nothing.
+
+    margin: seconds of grace on top of each stage's forecast maximum.
+    """
+
+    def __init__(self, target: Target, world: World, books: Books, *, since: float, margin: float) -> None:
+        self._target = target
+        self._experiment = target.experiment
+        self._world = world
+        self._books = books
+        self._since = since
+        self._margin = margin
+
+    def of_alerts(self, guard: Guard, effect: float) -> bool:
+        """Whether every alert went pending, firing, delivered, each in time after the fault's effect."""
+        self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
+        return len(self._delivered()) == len(self._experiment.expect)
+
+    def of_recovery(self, guard: Guard, recipe: Recipe, *, asked: float, back: float) -> None:
+        """The alerts end because the service is back, their ends are delivered, and all is steady again.
+
+        asked: when the revert was asked for; back: when the service was back.
+        """
+        if self._recovered(guard, recipe, asked, back):
+            self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered()}, back)
+        self._steady_again(guard)
+
+    def _delivered(self) -> list[str]:
+        return [alert for alert in self._experiment.expect if self._books.has_stage("delivered", alert)]
+
+    def _follow(self, guard: Guard, ahead: dict[str, list[str]], reference: float) -> None:
+        """Watch all alerts at once. One that does not reach a stage in time has missed it, and is not watched further.
+
+        ahead: alert -> the stages that it still has to reach. reference: the moment from which they are forecast.
+        """
+        if not ahead:
+            return
+
+        def over() -> bool:
+            now = self._world.clock.now()
+            self._tell_progress(ahead, reference)
+            for alert, stages in ahead.items():
+                while stages and (sighting := self._look(alert, stages[0])):
+                    self._reached(alert, sighting, reference)
+                    del stages[0]
+                if stages and now >= self._latest(alert, stages[0], reference):
+                    self._missed(alert, stages[0])
+                    stages.clear()
+            return not any(ahead.values())
+
+        last = max(self._latest(alert, stages[-1], reference) for alert, stages in ahead.items())
+        guard.wait_for(over, until=last)
+        for alert, stages in ahead.items():
+            if stages:
+                self._missed(alert, stages[0])
+
+    def _look(self, alert: str, stage: str) -> Sighting | None:
+        return watch.PROBES[stage](self._experiment.expect[alert], self._world, self._since)
+
+    def _recovered(self, guard: Guard, recipe: Recipe, asked: float, back: float) -> bool:
+        fault = faults.named(recipe.fault)
+        latest = max(self._latest(alert, "cleared", back) for alert in self._experiment.expect)
+        up = guard.wait_for(lambda: fault.recovered(self._world, recipe, asked), until=latest)
+        if up is None:
+            self._missed("", "recovered")
+            return False
+        self._reached("", up, back)
+        return True
+
+    def _steady_again(self, guard: Guard) -> None:
+        findings: list[Finding] = []
+        fired: list[Json] = []
+
+        def steady() -> bool:
+            nonlocal findings, fired
+            fired = watch.fired(self._world, seconds=self._world.clock.now() - self._since)
+            findings = self._findings()
+            return not findings
+
+        guard.wait_for(steady, until=self._world.clock.now() + STEADY_TIMEOUT)
+        self._books.write("steady", findings=[asdict(finding) for finding in findings], fired=fired)
+        if not findings:
+            self._books.say("steady", "ok", "everything is as it was before")
+
+    def _findings(self) -> list[Finding]:
+        try:
+            return gate.check(find(self._experiment, self._world), self._world)
+        except ApiError:
+            raise
+        except ObsctlError as error:  # the service, its rule or its target is not there
+            return [Finding(Severity.ERROR, "target", error.message, error.hint)]
+
+    def _latest(self, alert: str, stage: str, reference: float) -> float:
+        return reference + self._target.alerts[alert].forecast.band(stage).maximum + self._margin
+
+    def _tell_progress(self, ahead: dict[str, list[str]], reference: float) -> None:
+        """How long the first alert that is waited for has taken, and when to expect it."""
+        alert, stage = next((alert, stages[0]) for alert, stages in ahead.items() if stages)
+        waited = self._world.clock.now() - reference
+        band = self._target.alerts[alert].forecast.band(stage)
+        text = f"{waited:5.1f} s, expected after {band.mean:.1f}"
+        self._books.say(self._experiment.words(alert, stage), "progress", text)
+
+    def _reached(self, alert: str, sighting: Sighting, reference: float) -> None:
+        """reference: the moment from which the line on the terminal counts."""
+        if sighting.stage in ("delivered", "resolved"):
+            self._write(alert, watch.exact(sighting))
+        self._write(alert, sighting)
+        expected = ""
+        if alert:
+            band = self._target.alerts[alert].forecast.band(sighting.stage)
+            expected = f"  (forecast {band.minimum:.1f} to {band.maximum:.1f}, mean {band.mean:.1f})"
+        words = self._experiment.words(alert, sighting.stage)
+        self._books.say(words, "ok", f"{sighting.at - reference:5.1f} s{expected}")
+
+    def _write(self, alert: str, sighting: Sighting) -> None:
+        self._books.write("stage", alert=alert, **asdict(sighting))
+
+    def _missed(self, alert: str, stage: str) -> None:
+        labels = self._experiment.expect.get(alert, {})
+        try:
+            why = watch.why_missed(stage, labels, self._experiment.service, self._world)
+        except ApiError:
+            why = ""
+        self._books.write("missed", alert=alert, stage=stage, why=why)
+        words = f"did not come in time: {why or 'the reason is not known'}"
+        self._books.say(self._experiment.words(alert, stage), "failed", words)

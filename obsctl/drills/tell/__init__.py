@@ -1,0 +1,1 @@
+"""After a drill: its journal, and the verdict and report that are made from it alone."""
