@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from obsctl import names
 from obsctl.cli.app import App
 from obsctl.cli.options import as_fields, as_seconds, as_trace_id
-from obsctl.errors import NotFound, ObsctlError
+from obsctl.errors import Interrupted, NotFound, ObsctlError
+from obsctl.model import Json
+from obsctl.wait import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from obsctl.cli.wire import Clients
     from obsctl.config.schema import Config
     from obsctl.telemetry.lines import Line, Origins, Query
-    from obsctl.telemetry.logs import Found
+    from obsctl.telemetry.logs import LogView
 
 MOST = 10_000
 
@@ -27,7 +29,8 @@ MOST = 10_000
 @click.option(
     "--since", callback=as_seconds, default="15m", show_default=True, help="How far back.", metavar="DURATION"
 )
-@click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(1, MOST), help="At most so many.")
+@click.option("-n", "--lines", "limit", default=100, show_default=True, type=click.IntRange(1, MOST),
+              help="At most so many.")  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 @click.option("--grep", default="", metavar="TEXT", help="Only lines that contain this, in upper or lower case.")
 @click.option("--where", callback=as_fields, multiple=True, metavar="FIELD=VALUE",
@@ -36,7 +39,17 @@ MOST = 10_000
 @click.option("--source", type=click.Choice(["auto", "store", "nomad"]), default="auto", show_default=True,
               help="Where to read; auto: the log store, or Nomad when that is down or has none.")  # fmt: skip
 @click.pass_obj
-def logs(app: App, /, component: str | None, lines: int, follow: bool, source: str, **wanted: Any) -> int:
+def logs(
+    app: App,
+    component: str | None,
+    since: float,
+    limit: int,
+    follow: bool,
+    grep: str,
+    where: tuple[tuple[str, str], ...],
+    trace_id: str,
+    source: str,
+) -> int:
     """Show the recent lines of COMPONENT, a component of the stack or any Nomad job.
 
     With --trace or --where and without COMPONENT: the lines of all services that fit.
@@ -44,38 +57,28 @@ def logs(app: App, /, component: str | None, lines: int, follow: bool, source: s
     Example: obsctl logs prometheus --since 1h --grep error
     """
     from obsctl.cli import wire
-    from obsctl.telemetry.lines import Origins
+    from obsctl.telemetry.lines import SECOND, Origins, Query
     from obsctl.telemetry.logs import TITLES
 
     if follow and app.ui.as_json:
         raise click.UsageError("--follow has no end, so there is no JSON document of it")
-    if not (component or wanted["trace_id"] or wanted["where"]):
+    if not (component or trace_id or where):
         raise click.UsageError("name a COMPONENT, a trace with --trace ID, or a field with --where FIELD=VALUE")
     config = app.loaded.config
     clients = wire.clients(config)
-    query = _query(config, clients, component, lines, **wanted)
-    found = _find(config, clients, query, source)
-    origin = TITLES[found.source]
-    app.ui.aside(f"from {origin} at {found.address}{f': {found.reason}' if found.reason else ''}")
+    job_id = _job_id(config, clients, component) if component else ""
+    start = int((SYSTEM_CLOCK.now() - since) * SECOND)
+    view = _view(config, clients, Query(job_id, grep, trace_id, start, limit, where), source)
+    app.ui.aside(f"from {TITLES[view.source]} at {view.address}{f': {view.reason}' if view.reason else ''}")
     origins = Origins()
-    data = {"source": found.source, "reason": found.reason, "lines": [_document(line) for line in found.lines]}
-    app.ui.result("logs", data, _text(app, found.lines, origins))
-    if not found.lines:
-        app.ui.aside(_nothing(found, component))
-    return _follow(app, found, origins) if follow else 0
+    document = {"source": view.source, "reason": view.reason, "lines": [_document(line) for line in view.lines]}
+    app.ui.result("logs", document, _text(app, view.lines, origins))
+    if not view.lines:
+        app.ui.aside(_no_lines(view, component))
+    return _follow(app, view, origins) if follow else 0
 
 
-def _query(
-    config: Config, clients: Clients, component: str | None, lines: int, *, since: float, **wanted: Any
-) -> Query:
-    from obsctl.telemetry.lines import SECOND, Query
-    from obsctl.wait import SYSTEM_CLOCK
-
-    job = _job(config, clients, component) if component else ""
-    return Query(job, since=int((SYSTEM_CLOCK.now() - since) * SECOND), limit=lines, **wanted)
-
-
-def _job(config: Config, clients: Clients, name: str) -> str:
+def _job_id(config: Config, clients: Clients, name: str) -> str:
     """The Nomad job behind a name."""
     from obsctl.config.catalog import ROWS
 
@@ -87,7 +90,7 @@ def _job(config: Config, clients: Clients, name: str) -> str:
         raise click.UsageError(f"no component and no Nomad job {name}; there are {', '.join(sorted(ROWS))}") from None
 
 
-def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:
+def _view(config: Config, clients: Clients, query: Query, source: str) -> LogView:
     from obsctl.cli import wire
     from obsctl.telemetry.logs import from_either, from_nomad, from_store
 
@@ -103,26 +106,25 @@ def _find(config: Config, clients: Clients, query: Query, source: str) -> Found:
     return from_either(store, clients.nomad, query)
 
 
-def _nothing(found: Found, component: str | None) -> str:
+def _no_lines(view: LogView, component: str | None) -> str:
     from obsctl.telemetry.lines import format_time
     from obsctl.telemetry.nomad_logs import NomadTail
 
-    newest = found.tail.left_out if isinstance(found.tail, NomadTail) else None
+    newest = view.tail.left_out if isinstance(view.tail, NomadTail) else None
     if newest:
         return f"no lines in this time; the newest is of {format_time(newest)}: ask for more with --since"
     return f"no lines{f' of {component}' if component else ''} in this time; --since 1h looks further back"
 
 
-def _follow(app: App, found: Found, origins: Origins) -> int:
-    """The exit code of Ctrl-C, which is the only end there is, and nothing to complain about."""
-    from obsctl.errors import Interrupted
+def _follow(app: App, view: LogView, origins: Origins) -> int:
+    """Ctrl-C ends it, as it should: returns the exit code of that."""
     from obsctl.telemetry.logs import follow
 
-    def trouble(error: ObsctlError) -> None:
+    def warn(error: ObsctlError) -> None:
         app.ui.aside(f"{error.message}; waiting for it")
 
     try:
-        for line in follow(found.tail, trouble):
+        for line in follow(view.tail, warn):
             app.ui.line(_text(app, [line], origins))
     except KeyboardInterrupt:
         pass
@@ -136,7 +138,7 @@ def _text(app: App, lines: list[Line], origins: Origins) -> str:
     return "\n".join(app.ui.paint(pieces(line, origins.of(line))) for line in lines)
 
 
-def _document(line: Line) -> dict[str, Any]:
+def _document(line: Line) -> Json:
     from obsctl.telemetry.lines import format_time
 
     return {"time": format_time(line.at) if line.at else None, **asdict(line)}

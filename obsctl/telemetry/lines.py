@@ -1,4 +1,4 @@
-"""Log lines, wherever they come from: what one is, which are wanted, and what it tells of itself."""
+"""Log lines from any source: what a line is, which lines a query asks for, and how a line is shown."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LEVEL_STYLES = {"debug": "dim", "warn": "yellow", "error": "red", "fatal": "bold
 SECOND = 1_000_000_000
 _TIME_WIDTH = len("2026-11-21T03:25:01.123Z")
 MESSAGE = ("message", "msg")
-"""Where a line in JSON, or one that is fields alone, has what it says."""
+"""The fields in which a line of JSON, or one of fields alone, has its message."""
 _SHOWN = {"ts", "time", "timestamp", "@timestamp", "level", "severity"}
-_HEAD = 300  # where a line tells its time and level
+_HEAD = 300  # characters in which a line has its time and level
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(
     r"""\b(?i:level|severity|lvl)["']?\s*[=:]\s*["']?(\w+)    # logfmt and JSON
@@ -33,9 +33,9 @@ _LEVELS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a log. at: Unix nanoseconds, None when nobody knows.
+    """One line of a log. at: Unix nanoseconds, None when the line has no time.
 
-    level: "debug", "info", "warn", "error", "fatal", or "" when it does not tell. What is not known is "".
+    level: "debug", "info", "warn", "error" or "fatal". What is not known is "".
     """
 
     text: str
@@ -51,10 +51,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which lines. job_id: of this Nomad job; "" is all. grep: text that they contain, in any case.
-
-    trace_id: of this trace. where: fields and the values that they have. since: Unix nanoseconds.
-    limit: at most so many of those that are there already.
+    """Which lines: those of a Nomad job ("" is all) and a trace, which contain the text `grep` in any case and have the
+    fields and values of `where`. since: Unix nanoseconds. limit: at most so many of the lines that are there already.
     """
 
     job_id: str = ""
@@ -66,25 +64,25 @@ class Query:
 
 
 class Tail(Protocol):
-    """The first call gives the last lines, in order of time; later ones those that were added meanwhile."""
+    """The first call of `lines` gives the last lines, in order of time; later calls give those that were added."""
 
     def lines(self) -> list[Line]: ...
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
-    """By time; lines of which nobody knows it come last, where they are seen."""
+    """By time. Lines without one come last, where they are seen."""
     return sorted(lines, key=lambda line: (line.at is None, line.at or 0))
 
 
-def told(text: str) -> tuple[int | None, str]:
-    """The time and the level that a line tells of itself. A time without a zone is UTC, as for the agents."""
+def time_and_level(text: str) -> tuple[int | None, str]:
+    """The time and the level that stand in a line. A time without a zone is UTC, as for the agents."""
     head = text[:_HEAD]
     level = _LEVEL.search(head)
     word = next(filter(None, level.groups()), "") if level else ""
-    return moment(head), level_of(word)
+    return time_in(head), level_of(word)
 
 
-def moment(text: str) -> int | None:
+def time_in(text: str) -> int | None:
     """The first time in the text, in Unix nanoseconds; None when there is none."""
     match = _TIME.search(text)
     if match is None:
@@ -93,13 +91,13 @@ def moment(text: str) -> int | None:
     try:
         seconds = int(datetime.fromisoformat(f"{day}T{time}{zone or 'Z'}").timestamp())
         datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError):  # digits that are no date, or one that is beyond the year 9999 in UTC
+    except (ValueError, OverflowError):  # no date, or one beyond the year 9999 in UTC
         return None
     return seconds * SECOND + int((fraction or "").ljust(9, "0"))
 
 
 def readable(text: str) -> str:
-    """A line in JSON as its message, followed by what else it has; time and level are shown already."""
+    """A line in JSON as its message and its other fields, without time and level, which have their own columns."""
     fields = as_fields(text)
     message = next((str(fields.pop(name)) for name in MESSAGE if name in fields), None)
     if message is None:
@@ -120,7 +118,7 @@ def as_fields(text: str) -> dict[str, Any]:
 
 
 def level_of(word: str) -> str:
-    """The level behind a program's word for it; "" when it is none."""
+    """The level that a program's word means; "" when it means none."""
     return _LEVELS.get(word.lower(), "")
 
 
@@ -130,7 +128,7 @@ def format_time(at: int) -> str:
 
 
 def pieces(line: Line, origin: str) -> list[Piece]:
-    """A line for the terminal: time, level, where from, text."""
+    """A line for the terminal: time, level, origin, text."""
     style = LEVEL_STYLES.get(line.level)
     time = format_time(line.at) if line.at else "-".ljust(_TIME_WIDTH)
     where = f"{origin} | " if origin else ""
@@ -139,7 +137,7 @@ def pieces(line: Line, origin: str) -> list[Piece]:
 
 
 class Origins:
-    """Tells lines apart by as little of where they come from as it takes: job or task, and allocation."""
+    """Short names for where lines come from: only as much of job, task and allocation as tells them apart."""
 
     def __init__(self) -> None:
         self._jobs: set[str] = set()
@@ -153,6 +151,6 @@ class Origins:
             self._allocations |= {line.alloc_id} - {""}
 
     def of(self, line: Line) -> str:
-        """What to call it, among all those noticed so far; "" while there is one origin only."""
+        """The name of its origin among all those noticed so far; "" while there is only one."""
         name = line.job if len(self._jobs) > 1 else line.task if len(self._tasks) > 1 else ""
         return " ".join(filter(None, [name, line.alloc_id[:8] if len(self._allocations) > len(self._jobs) else ""]))

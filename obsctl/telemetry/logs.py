@@ -1,4 +1,4 @@
-"""Where a component's lines are read from, and how they are followed."""
+"""Where log lines are read from, the log store or Nomad, and how new ones are followed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FOLLOW_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """The lines that are there, and where more will come from. reason: why it is not the log store, "" when it is."""
+class LogView:
+    """The lines that are there, and where new ones come from. reason: why it is not the log store, "" when it is."""
 
     source: Source
     address: str
@@ -29,37 +29,37 @@ class Found:
     reason: str = ""
 
 
-def from_store(store: Callable[[], LogsApi], query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
+def from_store(store: Callable[[], LogsApi], query: Query, *, clock: Clock = SYSTEM_CLOCK) -> LogView:
     """store: gives the client; raises when the log store is not there."""
     client = store()
     tail = StoredTail(client, query, clock=clock)
-    return Found("victorialogs", client.address, tail.lines(), tail)
+    return LogView("victorialogs", client.address, tail.lines(), tail)
 
 
-def from_nomad(nomad: NomadApi, query: Query, reason: str) -> Found:
+def from_nomad(nomad: NomadApi, query: Query, reason: str) -> LogView:
     tail = NomadTail(nomad, query)
-    return Found("nomad", nomad.address, tail.lines(), tail, reason)
+    return LogView("nomad", nomad.address, tail.lines(), tail, reason)
 
 
-def from_either(store: Callable[[], LogsApi], nomad: NomadApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> Found:
-    """From the log store; from Nomad when that is not there, or has none of these lines while Nomad has some."""
+def from_either(store: Callable[[], LogsApi], nomad: NomadApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> LogView:
+    """From the log store; from Nomad when the store is not there, or has none of these lines while Nomad has some."""
     try:
-        found = from_store(store, query, clock=clock)
+        stored = from_store(store, query, clock=clock)
     except ObsctlError as error:
         return from_nomad(nomad, query, error.message)
-    if found.lines:
-        return found
+    if stored.lines:
+        return stored
     try:
-        fallback = from_nomad(nomad, query, f"{TITLES[found.source]} at {found.address} has no such lines")
-    except Forbidden:  # whoever may not look there has the answer of the store
-        return found
-    return fallback if fallback.lines else found
+        kept = from_nomad(nomad, query, f"{TITLES[stored.source]} at {stored.address} has no such lines")
+    except Forbidden:  # then the store's answer has to do
+        return stored
+    return kept if kept.lines else stored
 
 
-def follow(tail: Tail, trouble: Callable[[ObsctlError], None], *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Line]:
+def follow(tail: Tail, warn: Callable[[ObsctlError], None], *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Line]:
     """Every line that is added from now on. Ends when the caller stops asking.
 
-    trouble: is told once when the server goes away; it is asked on, and what comes meanwhile is not lost.
+    warn: is called once when the server goes away. The lines of that time follow when the server is back.
     """
     answers = True
     while True:
@@ -69,5 +69,5 @@ def follow(tail: Tail, trouble: Callable[[ObsctlError], None], *, clock: Clock =
             answers = True
         except (Unreachable, TimedOut, ServerFailed) as error:
             if answers:
-                trouble(error)
+                warn(error)
             answers = False

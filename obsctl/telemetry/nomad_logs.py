@@ -1,4 +1,4 @@
-"""Log lines from Nomad, which keeps the end of what each task wrote: the last ones, and those that are added."""
+"""Log lines of Nomad, which keeps the end of each task's output: the last ones, and those that are added."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from functools import partial
 
 from obsctl.clients.jobs import is_running
 from obsctl.clients.protocols import NomadApi
-from obsctl.telemetry.lines import Line, Query, as_fields, in_order, told
+from obsctl.telemetry.lines import Line, Query, as_fields, in_order, time_and_level
 
-_LINE_LENGTH = 400  # bytes that are read for each line wanted
+_LINE_LENGTH = 400  # bytes that are read for each line of the limit
 _LEAST_READ = 64 * 1024
-_SEARCHED = 4 * 1024 * 1024  # of each stream, for lines that contain something
+_SEARCHED = 4 * 1024 * 1024  # bytes of each stream in which a text is looked for
 
 
 class NomadTail:
-    """Tail from Nomad: all tasks of the job's running allocations, or of its newest one when none runs."""
+    """Tail of Nomad: all tasks of the job's running allocations, or of its newest allocation when none runs."""
 
     def __init__(self, nomad: NomadApi, query: Query) -> None:
         self._nomad, self._query = nomad, query
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._begun = False
         self.left_out: int | None = None
-        """Unix nanoseconds of the newest line that was there and is older than asked for."""
+        """Time of the newest line that is older than the query's `since`, in Unix nanoseconds."""
 
     def lines(self) -> list[Line]:
-        found = [line for alloc_id in self._allocations() for line in self._read(alloc_id)]
-        fitting = [line for line in in_order(found) if self._fits(line)]
+        lines = [line for alloc_id in self._allocations() for line in self._read(alloc_id)]
+        fitting = [line for line in in_order(lines) if self._fits(line)]
         if self._begun:
             return fitting
         self._begun = True
@@ -37,25 +37,25 @@ class NomadTail:
         return fitting[len(old) :][-self._query.limit :]
 
     def _allocations(self) -> list[str]:
-        """Those that are read already, too: one that has ended meanwhile had something to say to it."""
-        found = self._nomad.job_allocations(self._query.job_id)
-        running = [alloc["ID"] for alloc in found if is_running(alloc)]
+        """Also those that were read before: one that has ended wrote something about it."""
+        allocations = self._nomad.job_allocations(self._query.job_id)
+        running = [alloc["ID"] for alloc in allocations if is_running(alloc)]
         known = [alloc_id for alloc_id, _ in self._streams]
-        return list(dict.fromkeys([*known, *(running or [alloc["ID"] for alloc in found[:1]])]))
+        return list(dict.fromkeys([*known, *(running or [alloc["ID"] for alloc in allocations[:1]])]))
 
     def _read(self, alloc_id: str) -> Iterator[Line]:
         for name, files in _by_stream(self._nomad.log_files(alloc_id)).items():
             stream = self._streams.setdefault((alloc_id, name), _Stream.before_the_end(files, self._room()))
             task, _, kind = name.rpartition(".")
             for text in stream.read(partial(self._nomad.read_log, alloc_id), name, files, whole=self._begun):
-                at, level = told(text)
+                at, level = time_and_level(text)
                 stream.at = at or stream.at  # the lines of a traceback belong to the one above them
                 fields = as_fields(text)
                 ids = str(fields.get("trace_id", "")), str(fields.get("span_id", ""))
                 yield Line(text, stream.at, level, self._query.job_id, task, alloc_id, kind, *ids)
 
     def _room(self) -> int:
-        """Bytes of a stream to begin with; a new allocation is read from its beginning."""
+        """How many bytes of a stream to read first; a new allocation is read from its beginning."""
         if self._begun:
             return sys.maxsize
         filtered = self._query.grep or self._query.trace_id
@@ -76,7 +76,7 @@ class _Stream:
 
     @classmethod
     def before_the_end(cls, files: Mapping[int, int], room: int) -> _Stream:
-        """So many bytes before the end, or at the beginning. files: number -> size."""
+        """So many bytes before the end, or at the beginning of a shorter stream. files: number -> size."""
         for number in sorted(files, reverse=True):
             if room <= files[number]:
                 return cls(number, files[number] - room)
@@ -84,7 +84,7 @@ class _Stream:
         return cls(min(files), 0)
 
     def read(self, read: Callable[..., bytes], name: str, files: Mapping[int, int], *, whole: bool) -> list[str]:
-        """The lines that follow. whole: one that is still being written waits for its end."""
+        """The lines that follow. whole: without the last one while it has no line break."""
         cut = bool(self.offset) and not whole  # begins in the middle of a line
         for number in sorted(number for number in files if number >= self.number):
             self.offset = self.offset if number == self.number else 0
@@ -99,16 +99,16 @@ class _Stream:
 
 
 def _whole_lines(text: bytes) -> tuple[bytes, bytes]:
-    """What ends in a line break, and what is left."""
+    """The text up to the last line break, and the rest."""
     end = text.rfind(b"\n") + 1
     return text[:end], text[end:]
 
 
 def _by_stream(files: Mapping[str, int]) -> dict[str, dict[int, int]]:
-    """ "web.stderr" -> number -> size, of the files of an allocation."""
-    found: dict[str, dict[int, int]] = {}
+    """The files of an allocation: "web.stderr" -> number -> size."""
+    streams: dict[str, dict[int, int]] = {}
     for file, size in files.items():
         name, _, number = file.rpartition(".")
         if number.isdecimal():
-            found.setdefault(name, {})[int(number)] = size
-    return found
+            streams.setdefault(name, {})[int(number)] = size
+    return streams

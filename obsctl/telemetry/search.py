@@ -1,8 +1,7 @@
-"""Finding the newest trace that fits."""
+"""Finds the newest trace that fits, or one that is still arriving."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,72 +11,73 @@ from obsctl.telemetry.trace import Trace, read
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 PAGE = 50
-"""Traces that are read at once, of each service."""
+"""Traces of each service that are read at once."""
 PAGES = 20
 INTERVAL = 0.5
 SETTLED = 30.0
-"""Seconds after its end a trace is as complete as it will be: the parent of its first span may never come."""
+"""So many seconds after its end a trace is complete, or never will be: the parent of its first span may not come."""
+_CLOCK_OFFSET = 60.0
+"""Seconds that the clock of another machine may be ahead."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which traces fit. since, until: Unix seconds. errors: only those with a failed span.
+class TraceQuery:
+    """Which traces fit: those with a span of the service (None: of any) that began in the last `max_age` seconds.
 
-    services: a span of one of them. min_duration: seconds that such a span takes at least.
+    errors: only those with a failed span. min_duration: seconds that the service's span takes at least.
     """
 
-    services: Sequence[str]
-    since: float
-    until: float
+    service: str | None
+    max_age: float
     errors: bool = False
     min_duration: float = 0.0
 
-    def fits(self, trace: Trace) -> bool:
-        return bool(trace.failed) or not self.errors
 
+def newest(jaeger: JaegerApi, query: TraceQuery, *, clock: Clock = SYSTEM_CLOCK) -> tuple[Trace | None, int]:
+    """The newest trace that fits, or None; and how many traces were read: PAGE * PAGES of each service at most.
 
-def newest(jaeger: JaegerApi, wanted: Wanted) -> tuple[Trace | None, int]:
-    """The newest trace that fits, or None; and how many were looked at.
-
-    Page by page backwards, since the stable API cannot search for errors (its parser in Jaeger 2.0 to 2.13 leaves
-    attributes out). Of each service PAGE * PAGES traces are looked at, at most.
+    Reads page by page backwards, because the stable API cannot search for errors: its parser in Jaeger 2.0 to 2.13
+    leaves attributes out.
     """
-    until = dict.fromkeys(wanted.services, wanted.until)
-    looked_at: set[str] = set()
+    services, now = [query.service] if query.service else jaeger.services(), clock.now()
+    until = dict.fromkeys(services, now + _CLOCK_OFFSET)
+    trace_ids: set[str] = set()
     for _ in range(PAGES):
         fitting: list[Trace] = []
         for service in list(until):
-            found = _page(jaeger, wanted, service, until.pop(service))
-            fitting += filter(wanted.fits, found)
-            fresh = {trace.trace_id for trace in found} - looked_at
-            looked_at |= fresh
-            if fresh and len(found) >= PAGE:
-                until[service] = _oldest(found, service)
+            page = _page(jaeger, query, service, since=now - query.max_age, until=until.pop(service))
+            fitting += [trace for trace in page if trace.failed or not query.errors]
+            new_ids = {trace.trace_id for trace in page} - trace_ids
+            trace_ids |= new_ids
+            if new_ids and len(page) >= PAGE:
+                until[service] = _next_end(page, service)
         if fitting:
-            return max(fitting, key=lambda trace: trace.start), len(looked_at)
+            return max(fitting, key=lambda trace: trace.start), len(trace_ids)
         if not until:
             break
-    return None, len(looked_at)
+    return None, len(trace_ids)
 
 
-def _page(jaeger: JaegerApi, wanted: Wanted, service: str, until: float) -> list[Trace]:
-    return read(jaeger.search(service, since=wanted.since, until=until, min_duration=wanted.min_duration, limit=PAGE))
+def _page(jaeger: JaegerApi, query: TraceQuery, service: str, *, since: float, until: float) -> list[Trace]:
+    return read(jaeger.search(service, since=since, until=until, min_duration=query.min_duration, limit=PAGE))
 
 
-def _oldest(found: list[Trace], service: str) -> float:
-    """Where the next page begins, in Unix seconds: Jaeger sorts traces by their newest span of the service."""
-    starts = [max(span.start for span in trace.spans if span.service == service) for trace in found]
-    return -(min(starts) // -1000) / 1e6  # rounded up to its microseconds, so that nothing falls between
+def _next_end(page: list[Trace], service: str) -> float:
+    """Where the next page ends, in Unix seconds. Jaeger sorts traces by their newest span of the service."""
+    starts = [max(span.start for span in trace.spans if span.service == service) for trace in page]
+    return -(min(starts) // -1000) / 1e6  # rounded up to Jaeger's microseconds, so that no trace is left out
 
 
 def by_id(jaeger: JaegerApi, trace_id: str, *, wait: float = 0.0, clock: Clock = SYSTEM_CLOCK) -> Trace | None:
-    """The trace, as far as it is there. Waits so many seconds for it, and for parents of its spans that are missing."""
+    """The trace, as far as it has arrived. Waits so many seconds for it, and for missing parents of its spans."""
     latest: list[Trace] = []
 
-    def complete() -> bool:
+    def is_complete() -> bool:
         latest[:] = read(jaeger.trace(trace_id))
         return any(not trace.orphans or clock.now() - trace.end / 1e9 > SETTLED for trace in latest)
 
     with suppress(DeadlineExceeded):
-        wait_until(complete, timeout=wait, failure="the trace did not arrive", hint="", interval=INTERVAL, clock=clock)
+        wait_until(
+            is_complete, timeout=wait, failure="the trace did not arrive", hint="", interval=INTERVAL, clock=clock
+        )
     return latest[0] if latest else None

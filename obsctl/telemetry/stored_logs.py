@@ -1,4 +1,4 @@
-"""Log lines from the log store: the last ones, and those that are added."""
+"""Log lines of the log store: the last ones, and those that are added."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from obsctl.clients.protocols import LogsApi
 from obsctl.model import Json
-from obsctl.telemetry.lines import MESSAGE, SECOND, Line, Query, in_order, level_of, moment, told
+from obsctl.telemetry.lines import MESSAGE, SECOND, Line, Query, in_order, level_of, time_and_level, time_in
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 PAGE = 5000
-"""Lines that are asked for at once."""
+"""Lines that are read at once."""
 _MINUTE = 60
-_HALF_A_LETTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # but for those that stand for a byte
+_HALF_A_LETTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates, but for those that stand for a byte
 _STEP = 10  # seconds of which lines are counted together
 
 
 class StoredTail:
-    """Tail from the log store. It asks again and again how many lines there are of each few seconds, and reads those
-    of which there are more than before: by queues and retries a line may come a good while after a newer one.
+    """Tail of the log store. It counts the lines of every few seconds again and again, and reads the seconds that have
+    more than before: because of queues and retries a line may arrive long after a newer one.
 
-    It looks back to a minute before the newest line that was known a minute ago. So after an outage, however long,
-    there is a minute's time for all that has waited.
+    It looks back to a minute before the newest line that was known a minute ago. So after an outage of any length,
+    the lines that had to wait have a minute to arrive.
     """
 
     def __init__(self, store: LogsApi, query: Query, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._store, self._query, self._clock = store, query, clock
         self._logsql = logsql(query)
-        self._shown: dict[int, Counter[Line]] = {}  # by step; two lines may be the same to the nanosecond
+        self._shown: dict[int, Counter[Line]] = {}  # by step; two lines may be equal
         self._oldest = query.since
-        self._newest = deque([(clock.now(), query.since)])  # (when, which was the newest line then)
+        self._newest = deque([(clock.now(), query.since)])  # (when, time of the newest line by then)
         self._begun = False
 
     def lines(self) -> list[Line]:
@@ -43,13 +43,13 @@ class StoredTail:
         return fresh
 
     def _last(self, now: float) -> list[Line]:
-        found = self._ask(self._query.since, _soon(now), self._query.limit, newest=True)
-        if len(found) >= self._query.limit:
-            self._oldest = (found[0].at or 0) + 1  # what is older was left out, and stays so
-        for line in found:
+        lines = self._read(self._query.since, _soon(now), self._query.limit, newest=True)
+        if len(lines) >= self._query.limit:
+            self._oldest = (lines[0].at or 0) + 1  # older lines were left out, and stay so
+        for line in lines:
             if (line.at or 0) >= self._oldest:
                 self._shown.setdefault(_step_of(line), Counter())[line] += 1
-        return found
+        return lines
 
     def _added(self, now: float) -> list[Line]:
         start = self._start(now)
@@ -59,10 +59,10 @@ class StoredTail:
         for step, count in sorted(counts.items()):
             known = shown.get(step, Counter())
             if count > known.total():
-                found = Counter(self._all(max(start, step * SECOND), (step + _STEP) * SECOND))
-                fresh += (found - known).elements()
-                shown[step] = known | found
-        self._shown = shown  # only now: when the store does not answer in between, all of it is asked for again
+                current = Counter(self._read_all(max(start, step * SECOND), (step + _STEP) * SECOND))
+                fresh += (current - known).elements()
+                shown[step] = known | current
+        self._shown = shown  # only now: when the store fails in between, the next call begins again
         return fresh
 
     def _start(self, now: float) -> int:
@@ -71,27 +71,27 @@ class StoredTail:
         back = self._newest[0][1] // SECOND - _MINUTE
         return max(self._oldest, back // _STEP * _STEP * SECOND)
 
-    def _all(self, start: int, end: int) -> list[Line]:
-        """Page by page. The last moment of a full page may go on, so the next one begins with it."""
+    def _read_all(self, start: int, end: int) -> list[Line]:
+        """Page by page. The next page begins with the last time of a full one, of which there may be more lines."""
         limit = PAGE
-        found: list[Line] = []
+        lines: list[Line] = []
         while True:
-            page = self._ask(start, end, limit, newest=False)
+            page = self._read(start, end, limit, newest=False)
             if len(page) < limit:
-                return [*found, *page]
+                return [*lines, *page]
             start = page[-1].at or start
             whole = [line for line in page if line.at != start]
-            found += whole
+            lines += whole
             limit = PAGE if whole else 2 * limit
 
-    def _ask(self, start: int, end: int, limit: int, *, newest: bool) -> list[Line]:
-        """Nothing but what was asked for: else pages of a store that gives something else would have no end."""
-        found = from_store(self._store.lines(self._logsql, start=start, end=end, limit=limit, newest=newest))
-        return [line for line in found if line.at is not None and start <= line.at < end]
+    def _read(self, start: int, end: int, limit: int, *, newest: bool) -> list[Line]:
+        """Only lines of this time: with others, a store that gives something else would make endless pages."""
+        lines = lines_of(self._store.lines(self._logsql, start=start, end=end, limit=limit, newest=newest))
+        return [line for line in lines if line.at is not None and start <= line.at < end]
 
 
 def _soon(now: float) -> int:
-    """Unix nanoseconds of a minute later: another machine's clock may be ahead."""
+    """A minute later, in Unix nanoseconds: another machine's clock may be ahead."""
     return int((now + _MINUTE) * SECOND)
 
 
@@ -100,10 +100,10 @@ def _step_of(line: Line) -> int:
 
 
 def of_trace(store: LogsApi, trace_id: str, start: int, end: int, *, limit: int) -> list[Line]:
-    """The lines with a trace's id, the oldest of them. start, end: of the trace, in Unix nanoseconds."""
-    around = _MINUTE * SECOND  # other machines have other clocks, and a line may follow its span
+    """The oldest lines with a trace's id. start, end: of the trace, in Unix nanoseconds."""
+    around = _MINUTE * SECOND  # clocks differ, and a line may follow its span
     query = logsql(Query(trace_id=trace_id))
-    return from_store(store.lines(query, start=start - around, end=end + around, limit=limit, newest=False))
+    return lines_of(store.lines(query, start=start - around, end=end + around, limit=limit, newest=False))
 
 
 def logsql(query: Query) -> str:
@@ -119,14 +119,14 @@ def logsql(query: Query) -> str:
 
 
 def _having(where: Sequence[tuple[str, str]]) -> str:
-    """Fields that a line has; those too which only its text has, in JSON or as logfmt."""
+    """Filters for fields of a line; also for those in its text, in JSON or as logfmt."""
     names = ", ".join(_quoted(name) for name, _ in where)
     unpacked = [f" | unpack_{kind} fields ({names}) keep_original_fields" for kind in ("json", "logfmt")]
     values = " ".join(f"{_quoted(name)}:={_quoted(value)}" for name, value in where)
     return "".join(unpacked) + f" | filter {values}"
 
 
-def from_store(entries: Iterable[Json]) -> list[Line]:
+def lines_of(entries: Iterable[Json]) -> list[Line]:
     """What LogsApi.lines gives, in order of time."""
     return in_order(_line(entry) for entry in entries)
 
@@ -135,8 +135,8 @@ def _line(entry: Mapping[str, str]) -> Line:
     text = next((entry[name] for name in ("_msg", *MESSAGE) if name in entry), "")
     return Line(
         text=text,
-        at=moment(entry["_time"]),
-        level=level_of(entry.get("severity_text", "")) or told(text)[1],
+        at=time_in(entry["_time"]),
+        level=level_of(entry.get("severity_text", "")) or time_and_level(text)[1],
         job=entry.get("nomad.job") or entry.get("service.name", ""),
         task=entry.get("nomad.task", ""),
         alloc_id=entry.get("nomad.alloc.id", ""),
@@ -147,10 +147,9 @@ def _line(entry: Mapping[str, str]) -> Line:
 
 
 def _quoted(text: str) -> str:
-    """As a string of LogsQL, which is Go's: JSON's with other rules for nothing that occurs here.
+    """As a string of LogsQL. That is a string of Go, which for all that occurs here is one of JSON.
 
-    What is no UTF-8 on the command line is what a collector makes of such bytes; so is half a letter that somebody's
-    JSON has.
+    Bytes of the command line that are no UTF-8, and lone surrogates from JSON, become what a collector makes of them.
     """
     whole = _HALF_A_LETTER.sub("\ufffd", text)
     return json.dumps(whole.encode(errors="surrogateescape").decode(errors="replace"), ensure_ascii=False)

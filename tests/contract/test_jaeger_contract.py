@@ -15,7 +15,7 @@ from obsctl.clients.protocols import JaegerApi
 from obsctl.clients.telemetry_apis import JaegerClient
 from obsctl.errors import Unreachable
 from obsctl.model import Json
-from obsctl.telemetry.search import Wanted, newest
+from obsctl.telemetry.search import TraceQuery, newest
 from obsctl.telemetry.trace import Trace, read
 from obsctl.wait import wait_until
 from tests.fakes import FakeJaeger
@@ -143,9 +143,7 @@ def test_the_newest_failed_trace_is_found_behind_many_good_ones(
     failed = subject.send(error="no", back=50)
     for back in range(40, 30, -1):
         subject.send(back=back)
-    now = time.time()
-    wanted = Wanted([subject.service], now - 3600, now + 60, errors=True)
-    found, looked_at = newest(subject.jaeger, wanted)
+    found, looked_at = newest(subject.jaeger, TraceQuery(subject.service, max_age=3600, errors=True))
     assert found is not None
     assert (found.trace_id, looked_at) == (failed, 11)
 

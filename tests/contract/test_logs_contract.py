@@ -16,7 +16,7 @@ from obsctl.clients.telemetry_apis import LogsClient
 from obsctl.errors import Rejected, ServerFailed, Unreachable
 from obsctl.telemetry import stored_logs
 from obsctl.telemetry.lines import SECOND, Line, Query, in_order
-from obsctl.telemetry.stored_logs import StoredTail, from_store, logsql, of_trace
+from obsctl.telemetry.stored_logs import StoredTail, lines_of, logsql, of_trace
 from obsctl.wait import wait_until
 from tests.fakes import FakeLogs
 from tests.otlp import TRACE, attributes, records, send_logs
@@ -47,7 +47,7 @@ class Subject:
     def lines(self, query: Query | None = None, **more: int) -> list[str]:
         bounds = {"start": self.begun - 600 * SECOND, "end": self.begun + 60 * SECOND, "limit": 100, **more}
         found = self.store.lines(logsql(query or Query(self.job)), **bounds)  # type: ignore[arg-type]
-        return [line.text for line in from_store(found)]
+        return [line.text for line in lines_of(found)]
 
     def until_there_are(self, count: int) -> None:
         wait_until(lambda: len(self.lines()) == count, timeout=20, failure=f"no sign of {count} lines", hint="")
@@ -94,7 +94,7 @@ def test_a_line_has_all_that_is_known_of_it(subject: Subject) -> None:
     at = subject.send("no phrase", trace_id=TRACE, span_id=SPAN, severity_text="ERROR")
     subject.until_there_are(1)
     found = subject.store.lines(logsql(Query(subject.job)), start=at, end=at + 1, limit=5)
-    assert from_store(found) == [Line("no phrase", at, "error", subject.job, "web", "a1", "stderr", TRACE, SPAN)]
+    assert lines_of(found) == [Line("no phrase", at, "error", subject.job, "web", "a1", "stderr", TRACE, SPAN)]
 
 
 def test_a_line_of_many_lines_is_one(subject: Subject) -> None:
@@ -259,7 +259,7 @@ def test_one_that_is_stopped_has_kept_every_line(tmp_path: Path) -> None:
         given = [records({"service_name": "web"}, *lines)]
         send_logs(store.address, given, path="/insert/opentelemetry/v1/logs", **{"VL-Stream-Fields": "service.name"})
     with running_logs(tmp_path) as store:
-        found = from_store(store.lines("*", start=now, end=now + SECOND, limit=10_000))
+        found = lines_of(store.lines("*", start=now, end=now + SECOND, limit=10_000))
     assert [line.text for line in found] == [text for _, text, _ in lines]
 
 
@@ -273,7 +273,7 @@ def test_a_message_of_fields_alone_is_shown(server: LogsApi) -> None:
 
     def found() -> list[Line]:
         now = time.time_ns()
-        return from_store(server.lines(logsql(Query(job)), start=now - 60 * SECOND, end=now, limit=5))
+        return lines_of(server.lines(logsql(Query(job)), start=now - 60 * SECOND, end=now, limit=5))
 
     [line] = wait_until(found, timeout=20, failure="no sign of the line", hint="")
     assert line.text == "paid"
@@ -326,5 +326,5 @@ def test_counts_that_are_none_are_an_error_in_words(odd: bytes) -> None:
 def test_what_is_no_utf8_is_shown_all_the_same() -> None:
     with stub_server() as server:
         server.answers = [Answer(body=b'{"_time":"2026-01-01T00:00:00Z","_msg":"a\xff\xe2\x80\xa8b"}\n')]
-        [line] = from_store(LogsClient(endpoint("victorialogs", server.address)).lines("*", start=0, end=1, limit=1))
+        [line] = lines_of(LogsClient(endpoint("victorialogs", server.address)).lines("*", start=0, end=1, limit=1))
     assert line.text == "a\ufffd\u2028b"

@@ -17,7 +17,7 @@ from obsctl.clients.protocols import JaegerApi, LogsApi
 from obsctl.clients.telemetry_apis import JaegerClient, LogsClient
 from obsctl.stack.render import render
 from obsctl.telemetry.lines import SECOND
-from obsctl.telemetry.stored_logs import from_store
+from obsctl.telemetry.stored_logs import lines_of
 from obsctl.wait import wait_until
 from tests.agents import answers, program, running, task, until_it_answers
 from tests.otlp import records, send_logs, send_spans, span
@@ -92,7 +92,7 @@ def test_a_large_request_of_spans_comes_to_jaeger_whole(road: Road) -> None:
 def lines(road: Road, service: str, since: int) -> list[str]:
     """What VictoriaLogs has of a service from then on (Unix nanoseconds)."""
     query = f'"service.name":="{service}"'
-    found = from_store(road.logs.lines(query, start=since, end=since + 3600 * SECOND, limit=10_000))
+    found = lines_of(road.logs.lines(query, start=since, end=since + 3600 * SECOND, limit=10_000))
     return [line.text for line in found]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from obsctl.telemetry import search
-from obsctl.telemetry.search import Wanted, by_id, newest
+from obsctl.telemetry.search import TraceQuery, by_id, newest
+from obsctl.telemetry.trace import Trace
 from tests.fakes import FakeClock, FakeJaeger
 from tests.otlp import MS, START, TRACE, span
 
-SINCE, UNTIL = START / 1e9 - 10, START / 1e9 + 3600
+NOW = START / 1e9 + 3600
 
 
 @pytest.fixture
@@ -38,15 +39,15 @@ def receive(
     ]
 
 
-def wanted(*services: str, **more: object) -> Wanted:
-    return Wanted(services, SINCE, UNTIL, **more)  # type: ignore[arg-type]
+def look(jaeger: FakeJaeger, service: str | None = None, **more: object) -> tuple[Trace | None, int]:
+    return newest(jaeger, TraceQuery(service, max_age=3610, **more), clock=FakeClock(NOW))  # type: ignore[arg-type]
 
 
 def test_the_newest_of_all_services(jaeger: FakeJaeger) -> None:
     receive(jaeger, 1)
     receive(jaeger, 3, service="shop")
     receive(jaeger, 2)
-    found, looked_at = newest(jaeger, wanted("web", "shop"))
+    found, looked_at = look(jaeger)
     assert found is not None
     assert (found.trace_id, looked_at) == (trace_id(3), 3)
     assert len(found.branches) == 2
@@ -55,7 +56,7 @@ def test_the_newest_of_all_services(jaeger: FakeJaeger) -> None:
 def test_the_newest_of_one_service(jaeger: FakeJaeger) -> None:
     receive(jaeger, 1)
     receive(jaeger, 3, service="shop")
-    found, _ = newest(jaeger, wanted("web"))
+    found, _ = look(jaeger, "web")
     assert found is not None
     assert found.trace_id == trace_id(1)
 
@@ -63,7 +64,7 @@ def test_the_newest_of_one_service(jaeger: FakeJaeger) -> None:
 def test_an_error_is_looked_for_page_by_page(jaeger: FakeJaeger) -> None:
     for number in range(10):
         receive(jaeger, number, error="bad" if number in (0, 1) else None)
-    found, looked_at = newest(jaeger, wanted("web", errors=True))
+    found, looked_at = look(jaeger, "web", errors=True)
     assert found is not None
     assert (found.trace_id, looked_at) == (trace_id(1), 9)
 
@@ -71,34 +72,34 @@ def test_an_error_is_looked_for_page_by_page(jaeger: FakeJaeger) -> None:
 def test_it_gives_up_after_so_many_pages(jaeger: FakeJaeger) -> None:
     for number in range(30):
         receive(jaeger, number, error="bad" if number == 0 else None)
-    assert newest(jaeger, wanted("web", errors=True)) == (None, 9)
+    assert look(jaeger, "web", errors=True) == (None, 9)
     assert len(jaeger.called("search")) == 4
 
 
 def test_it_ends_when_there_is_no_older_one(jaeger: FakeJaeger) -> None:
     for number in range(4):
         receive(jaeger, number)
-    assert newest(jaeger, wanted("web", errors=True)) == (None, 4)
+    assert look(jaeger, "web", errors=True) == (None, 4)
     assert len(jaeger.called("search")) == 2
 
 
 def test_more_traces_of_one_moment_than_fit_a_page_do_not_go_round_forever(jaeger: FakeJaeger) -> None:
     jaeger.received = [span("web", "x", "1", trace_id=trace_id(number)) for number in range(5)]
-    assert newest(jaeger, wanted("web", errors=True)) == (None, 3)
+    assert look(jaeger, "web", errors=True) == (None, 3)
     assert len(jaeger.called("search")) == 2
 
 
 def test_a_slow_one(jaeger: FakeJaeger) -> None:
     receive(jaeger, 1, took=500)
     receive(jaeger, 2, took=20)
-    found, _ = newest(jaeger, wanted("web", min_duration=0.1))
+    found, _ = look(jaeger, "web", min_duration=0.1)
     assert found is not None
     assert found.trace_id == trace_id(1)
 
 
-@pytest.mark.parametrize("services", [(), ("nobody",)])
-def test_nothing_fits(jaeger: FakeJaeger, services: tuple[str, ...]) -> None:
-    assert newest(jaeger, wanted(*services)) == (None, 0)
+@pytest.mark.parametrize("service", [None, "nobody"])
+def test_nothing_fits(jaeger: FakeJaeger, service: str | None) -> None:
+    assert look(jaeger, service) == (None, 0)
 
 
 def test_a_trace_by_its_id_comes_at_once_when_it_is_there(jaeger: FakeJaeger) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.telemetry import stored_logs
-from obsctl.telemetry.lines import SECOND, Line, Origins, Query, as_fields, format_time, in_order, pieces, told
+from obsctl.telemetry.lines import (
+    SECOND,
+    Line,
+    Origins,
+    Query,
+    as_fields,
+    format_time,
+    in_order,
+    pieces,
+    time_and_level,
+)
 from obsctl.telemetry.logs import follow, from_either, from_nomad, from_store
 from obsctl.telemetry.nomad_logs import NomadTail
 from obsctl.telemetry.stored_logs import StoredTail, logsql
@@ -55,23 +65,23 @@ class TestWhatALineTells:
         ],
     )
     def test_time_and_level(self, text: str, time: str, level: str) -> None:
-        at, found = told(text)
+        at, found = time_and_level(text)
         assert (format_time(at) if at else "-", found) == (time, level)
 
     def test_a_time_without_a_zone_is_utc_as_agents_take_it(self) -> None:
-        assert told("2026-11-21 03:22:04,5 INFO x")[0] == told("2026-11-21T03:22:04.5+00:00")[0]
+        assert time_and_level("2026-11-21 03:22:04,5 INFO x")[0] == time_and_level("2026-11-21T03:22:04.5+00:00")[0]
 
     @pytest.mark.parametrize(
         "text", ["9999-12-31 23:59:59-11:00 x", "0001-01-01 00:00:00+11:00 x", "2026-13-40 00:00:00 x"]
     )
     def test_a_time_that_there_is_not(self, text: str) -> None:
-        assert told(text)[0] is None
+        assert time_and_level(text)[0] is None
 
     def test_a_line_in_json_that_is_too_deep_is_a_line(self) -> None:
         assert as_fields('{"a":' * 100_000) == {}
 
     def test_only_the_beginning_of_a_line_counts(self) -> None:
-        assert told("x" * 400 + " level=error 2026-11-21T03:22:04Z") == (None, "")
+        assert time_and_level("x" * 400 + " level=error 2026-11-21T03:22:04Z") == (None, "")
 
 
 class TestHowALineLooks:
@@ -268,7 +278,7 @@ class TestNomadTail:
     def test_lines_before_the_time_asked_for_are_left_out_and_it_is_known(self, world: World) -> None:
         old, new = b"2026-11-21T03:00:00Z old", b"2026-11-21T04:00:00Z new"
         world.nomad.written["obs-web"] = {"web.stdout.0": old + b"\n" + new, "side.stdout.0": b"no time\n"}
-        at = told(old.decode())[0]
+        at = time_and_level(old.decode())[0]
         assert at is not None
         tail = NomadTail(world.nomad, Query("obs-web", since=at + 1))
         assert texts(tail.lines()) == [new.decode(), "no time"]
