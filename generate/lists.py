@@ -58,7 +58,7 @@ def _usage(name: str, command: click.Command | None) -> str:
 
 
 def dashboards() -> str:
-    found = sorted(boards.shipped(Path("/nonexistent")), key=lambda board: (board.folder != "Stack", board.place))
+    found = sorted(boards.load(Path("/nonexistent")), key=lambda board: (board.folder != "Stack", board.place))
     rows = (
         (f"[{board.title}](../dashboards/{board.place}.json)", board.folder, board.document["description"])
         for board in found

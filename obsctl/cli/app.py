@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from obsctl.ui import Ui
 
 if TYPE_CHECKING:
     from obsctl.config.load import Loaded
+    from obsctl.config.shapes import KeyPath
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class App:
     ui: Ui
     config_path: Path | None = None
     env: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """OBSCTL_ variables of the command's own, over those of the environment."""
+    settings: Mapping[KeyPath, bool] = field(default_factory=dict)
+    """What the command itself says of the configuration, over file and environment."""
 
     @cached_property
     def loaded(self) -> Loaded:
         """The validated configuration and where it came from; read on first use."""
         from obsctl.config.load import load
 
-        return load(self.config_path, env=self.env, environ={**os.environ, **self.settings})
+        return load(self.config_path, env=self.env, settings=self.settings)

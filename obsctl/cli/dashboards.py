@@ -59,6 +59,6 @@ def lint(app: App, strict: bool) -> int:
 
 
 def _found(app: App) -> tuple[Dashboard, ...]:
-    from obsctl.content.dashboards import shipped
+    from obsctl.content.dashboards import load
 
-    return shipped(app.loaded.root)
+    return load(app.loaded.root)

@@ -53,14 +53,13 @@ def down(ctx: click.Context, yes: bool, timeout: float) -> None:
     _deploy(ctx, {"enabled": False}, yes, timeout)
 
 
-def _deploy(ctx: click.Context, wanted: dict[str, bool], yes: bool, timeout: float) -> None:
-    """Deploy with these keys of `demo`, whatever the file says; and if it says otherwise, tell."""
+def _deploy(ctx: click.Context, settings: dict[str, bool], yes: bool, timeout: float) -> None:
+    """Deploy with these keys of `demo`, whatever the file says. If it says otherwise, tell."""
     app: App = ctx.obj
-    words = {key: str(value).lower() for key, value in wanted.items()}
-    ctx.obj = replace(app, settings={f"OBSCTL_DEMO__{key.upper()}": word for key, word in words.items()})
+    ctx.obj = replace(app, settings={("demo", key): value for key, value in settings.items()})
     ctx.invoke(deploy, components=(), yes=yes, timeout=timeout)
-    if any(getattr(app.loaded.config.demo, key) != value for key, value in wanted.items()):
-        keep = ", ".join(f"{key}: {word}" for key, word in words.items())
+    if any(getattr(app.loaded.config.demo, key) != value for key, value in settings.items()):
+        keep = ", ".join(f"{key}: {str(value).lower()}" for key, value in settings.items())
         app.ui.say(f"The next `obsctl deploy` undoes this, unless obsctl.yaml says demo: {{{keep}}}", style="yellow")
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from obsctl import __version__
 from obsctl.cli.app import App
 from obsctl.cli.options import deploys
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding, Severity
 
 if TYPE_CHECKING:
-    from obsctl.cli.wire import Clients
-    from obsctl.clients.programs import Programs
-    from obsctl.stack.observe import Desired, Observed
-    from obsctl.stack.plan import Plan
+    from obsctl.clients.programs import Clients
+    from obsctl.stack.deployment import Prepared
     from obsctl.stack.render import Rendered
 
 
@@ -67,13 +62,11 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
 
     Example: obsctl plan --exit-code
     """
-    from obsctl.stack.plan import losses
-
-    made, desired, observed, _ = _planned(app, _rendered(app), components)
-    lost = losses(made, app.loaded.config, desired, observed)
-    sums = {"checksum": made.checksum(), "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
-    app.ui.result("plan", {**made.to_dict(), **sums}, _plan_text(made, lost))
-    return 4 if exit_code and made.effective else 0
+    prepared, _ = _prepared(app, components)
+    changes, losses = prepared.plan, [asdict(finding) for finding in prepared.losses]
+    sums = {"checksum": changes.checksum(), "counts": changes.counts(), "losses": losses}
+    app.ui.result("plan", {**changes.to_dict(), **sums}, _plan_text(prepared))
+    return 4 if exit_code and changes.effective else 0
 
 
 @click.command()
@@ -87,107 +80,39 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
 
     Example: obsctl deploy --yes
     """
-    from obsctl import lease
-    from obsctl.stack.apply import apply
+    from obsctl.stack.deployment import carry_out, verify
     from obsctl.stack.health import Tools
-    from obsctl.stack.plan import losses
 
-    rendered = _rendered(app)
-    made, desired, observed, clients = _planned(app, rendered, components)
-    lost = losses(made, app.loaded.config, desired, observed)
-    app.ui.say(_plan_text(made, lost))
-    if made.effective:
+    prepared, clients = _prepared(app, components)
+    app.ui.say(_plan_text(prepared))
+    tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout)
+    names = [change.name for change in prepared.plan.effective]
+    if names:
         _confirm(app, yes)
-        _await_programs(app, made, desired)
-        with lease.hold(clients.consul, made.stack, "deploy") as held:
-            apply(made, desired, observed, Tools(clients.nomad, clients.consul, app.ui.event, timeout, held.check))
+        _await_programs(app, prepared)
+        carry_out(prepared, tools)
     if not components:
-        _verify(app, clients.programs, timeout)
-    names = [change.name for change in made.effective]
+        verify(app.loaded.config, clients.programs, tools)
     text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
-    document = {"changes": names, "counts": made.counts(), "losses": [asdict(finding) for finding in lost]}
-    app.ui.result("deploy", document, text)
-
-
-def _await_programs(app: App, made: Plan, desired: Desired) -> None:
-    """The local cluster may run before all programs of its jobs are there."""
-    from obsctl.cli import wire
-    from obsctl.doctor.here import commands
-    from obsctl.stack.plan import Action
-
-    cluster = wire.local_cluster(app.loaded.config)
-    if cluster:
-        changed = {change.name for change in made.effective if change.action is not Action.STOP}
-        jobs = [job.job for job in desired.jobs if job.job_id in changed]
-        cluster.await_programs(set().union(*map(commands, jobs)), app.ui.event)
-
-
-def _verify(app: App, programs: Programs, timeout: float) -> None:
-    """Healthy jobs are not yet working paths: look at both as a whole."""
-    from obsctl.stack.flow import wait_flowing
-    from obsctl.stack.verify import wait_wired
-
-    config, parts = app.loaded.config, app.loaded.config.components
-    if config.has_alert_path():
-        wait_wired(config, programs, emit=app.ui.event, timeout=timeout)
-    if parts.otel_agent.enabled:
-        wait_flowing(
-            programs.otel_agent,
-            programs.jaeger if parts.jaeger.enabled else None,
-            programs.logs if parts.victorialogs.enabled else None,
-            emit=app.ui.event,
-            timeout=timeout,
-        )
+    losses = [asdict(finding) for finding in prepared.losses]
+    app.ui.result("deploy", {"changes": names, "counts": prepared.plan.counts(), "losses": losses}, text)
 
 
 def _rendered(app: App) -> Rendered:
-    """Rendered and checked; raises with all faults at once."""
-    from obsctl.cli.wire import check_tools
-    from obsctl.content import dashboard_lint, dashboards
-    from obsctl.stack.approved import Approvals
-    from obsctl.stack.checks import check
-    from obsctl.stack.render import render as render_stack
-    from obsctl.state import private_cache
-
-    loaded = app.loaded
-    rendered = render_stack(loaded.config, loaded.root, compiled=private_cache(f"templates-{__version__}"))
-    findings = check(rendered, check_tools(loaded.config), Approvals(private_cache("approved")))
-    if loaded.config.components.grafana.enabled:
-        of_dashboards = dashboard_lint.lint(dashboards.shipped(loaded.root))  # its warnings: obsctl dashboards lint
-        findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
-    for finding in findings:
-        if finding.severity is not Severity.ERROR:
-            app.ui.finding(finding)
-    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
-    if errors:
-        words = "\n  ".join(["the rendered configuration has faults", *errors])
-        raise ObsctlError(words, hint="correct what is named; nothing was sent")
-    return rendered
-
-
-def _write(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        target = folder / name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ObsctlError(f"cannot write {target}: {error.strerror}", hint="choose another DIR") from error
-
-
-def _planned(app: App, rendered: Rendered, components: tuple[str, ...]) -> tuple[Plan, Desired, Observed, Clients]:
     from obsctl.cli import wire
-    from obsctl.stack.observe import desire, observe
-    from obsctl.stack.plan import plan as make_plan
-    from obsctl.stack.versions import require
+    from obsctl.stack.deployment import render_checked
 
+    return render_checked(app.loaded, wire.check_tools(app.loaded.config), app.ui.finding)
+
+
+def _prepared(app: App, components: tuple[str, ...]) -> tuple[Prepared, Clients]:
+    from obsctl.cli import wire
+    from obsctl.stack.deployment import prepare
+
+    rendered = _rendered(app)
     _refuse_unknown(components, {job.component for job in rendered.jobs})
     clients = wire.clients(app.loaded.config)
-    for finding in require(app.loaded.config, clients.nomad, clients.consul):
-        app.ui.finding(finding)
-    desired = desire(rendered, clients.nomad, clients.resolve)
-    observed = observe(desired, clients.nomad, clients.consul)
-    return make_plan(desired, observed, only=frozenset(components)), desired, observed, clients
+    return prepare(app.loaded.config, rendered, clients, frozenset(components), app.ui.finding), clients
 
 
 def _refuse_unknown(components: tuple[str, ...], known: set[str]) -> None:
@@ -205,18 +130,39 @@ def _confirm(app: App, yes: bool) -> None:
         raise ObsctlError("not confirmed; nothing was changed", hint="run it again and answer y, or add --yes")
 
 
+def _await_programs(app: App, prepared: Prepared) -> None:
+    """The local cluster may run before all programs of its jobs are there."""
+    from obsctl.cli import wire
+    from obsctl.doctor.here import commands
+
+    cluster = wire.local_cluster(app.loaded.config)
+    if cluster:
+        cluster.await_programs(set().union(*map(commands, prepared.jobs_to_start())), app.ui.event)
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        target = folder / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ObsctlError(f"cannot write {target}: {error.strerror}", hint="choose another DIR") from error
+
+
 _MARKS = {"create": "+", "update": "~", "stop": "-", "none": "="}
 
 
-def _plan_text(made: Plan, lost: Sequence[Finding]) -> str:
-    lines = [f"Stack {made.stack}"]
-    for change in made.effective:
+def _plan_text(prepared: Prepared) -> str:
+    changes = prepared.plan
+    lines = [f"Stack {changes.stack}"]
+    for change in changes.effective:
         lines.append(f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.name}  ({change.reason})")
         lines += [f"        {detail}" for detail in _details(change.details)]
-    lines += [f"  ! {finding.where}: {finding.what}\n        {finding.hint}" for finding in lost]
-    counts: dict[str, Any] = made.counts()
+    lines += [f"  ! {finding.where}: {finding.what}\n        {finding.hint}" for finding in prepared.losses]
+    counts = changes.counts()
     summary = "{create} to create, {update} to update, {stop} to stop, {none} unchanged".format(**counts)
-    lines.append(f"Plan: {summary}." if made.effective else f"Nothing to change: {counts['none']} as desired.")
+    lines.append(f"Plan: {summary}." if changes.effective else f"Nothing to change: {counts['none']} as desired.")
     return "\n".join(lines)
 
 

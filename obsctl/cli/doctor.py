@@ -53,6 +53,7 @@ def _site(app: App) -> Site:
     from obsctl.cli.drill import journal_folder
     from obsctl.clients import connect
     from obsctl.doctor.site import Site
+    from obsctl.stack.observe import resolver
 
     config = app.loaded.config
     clients, cluster = wire.clients(config), wire.local_cluster(config)
@@ -61,7 +62,7 @@ def _site(app: App) -> Site:
         root=app.loaded.root,
         nomad=clients.nomad,
         consul=clients.consul,
-        resolve=clients.resolve,
+        resolve=resolver(clients.nomad),
         agent=lambda address: connect.nomad(config.nomad.model_copy(update={"address": address})),
         state=journal_folder(config),
         path=cluster.client_path() if cluster else None,

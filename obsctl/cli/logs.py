@@ -16,7 +16,7 @@ from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
-    from obsctl.cli.wire import Clients
+    from obsctl.clients.programs import Clients
     from obsctl.config.schema import Config
     from obsctl.telemetry.lines import Line, Origins, Query
     from obsctl.telemetry.logs import LogView

@@ -14,7 +14,7 @@ from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 if TYPE_CHECKING:
-    from obsctl.cli.wire import Clients
+    from obsctl.clients.programs import Clients
     from obsctl.clients.protocols import JaegerApi
     from obsctl.telemetry.lines import Line
     from obsctl.telemetry.search import TraceQuery

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obsctl.clients import connect
-from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import ConsulApi, LogsApi, NomadApi, RegistryApi
+from obsctl.clients.programs import Clients, Programs
+from obsctl.clients.protocols import LogsApi, RegistryApi
 from obsctl.config.schema import Config
-from obsctl.config.secrets import Secret, SecretRef, resolve
+from obsctl.config.secrets import SecretRef, resolve
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
     from obsctl.local.cluster import Cluster
-
-
-@dataclass(frozen=True)
-class Clients:
-    """The two servers that every command talks to, and the stack's own programs."""
-
-    nomad: NomadApi
-    consul: ConsulApi
-    programs: Programs
-
-    def resolve(self, reference: str, key: str) -> Secret:
-        """The secret behind a reference; `key` names the place in error messages."""
-        return resolve(SecretRef(reference), key=key, read_variable=self._read_variable)
-
-    def _read_variable(self, path: str) -> Mapping[str, str] | None:
-        variable = self.nomad.variable(path)
-        return variable.items if variable else None
 
 
 def clients(config: Config) -> Clients:

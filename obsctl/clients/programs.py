@@ -1,4 +1,4 @@
-"""The stack's own programs, found through Consul."""
+"""The stack's own programs, found through Consul, and the servers beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from obsctl import names
 from obsctl.clients.alert_apis import AlertmanagerClient, PrometheusClient, SinkClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.instances import of_stack, passes, url
-from obsctl.clients.protocols import ConsulApi, GrafanaApi, JaegerApi, LogsApi, OtlpApi, SinkApi
+from obsctl.clients.protocols import ConsulApi, GrafanaApi, JaegerApi, LogsApi, NomadApi, OtlpApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.clients.telemetry_apis import GrafanaClient, JaegerClient, LogsClient, OtlpClient
 from obsctl.errors import Unreachable
@@ -101,3 +101,12 @@ class Programs:
         if not instances:
             raise Unreachable(f"{service} of stack {self.stack} is not registered in Consul", hint=hint)
         return instances
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The two servers that every command talks to, and the stack's own programs."""
+
+    nomad: NomadApi
+    consul: ConsulApi
+    programs: Programs

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from obsctl.config import keys
-from obsctl.config.located import Located, Place, merge, parse
+from obsctl.config.located import Located, Place, merge, nested, parse
 from obsctl.config.schema import Config
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Severity
@@ -69,15 +69,9 @@ def _layer(variable: str, path: KeyPath, value: str) -> tuple[Located | None, li
     """Text is taken as it is; anything else is read as YAML, so that numbers, lists and true are what they are."""
     place = Place(variable)
     if keys.is_text(keys.kind_at(path)):
-        return _nested(path, Located(value, place)), []
+        return nested(path, Located(value, place)), []
     located, faults = parse(value, place)
-    return (_nested(path, located) if located else None), faults
-
-
-def _nested(path: KeyPath, located: Located) -> Located:
-    for step in reversed(path):
-        located = Located({str(step): located}, located.place)
-    return located
+    return (nested(path, located) if located else None), faults
 
 
 def _mistyped(variable: str) -> str | None:

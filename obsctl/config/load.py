@@ -9,8 +9,9 @@ from functools import reduce
 from pathlib import Path
 
 from obsctl.config import environment, problems
-from obsctl.config.located import Located, Place, entries, merge, parse, sources
+from obsctl.config.located import Located, Place, entries, merge, nested, parse, sources
 from obsctl.config.schema import Config
+from obsctl.config.shapes import KeyPath
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
 
@@ -48,12 +49,13 @@ def load(
     *,
     env: str | None = None,
     environ: Mapping[str, str] = os.environ,
+    settings: Mapping[KeyPath, bool] = {},
     cwd: Path | None = None,
 ) -> Loaded:
     """Read the configuration: `path`, or obsctl.yaml in `cwd` or the nearest folder above that has one.
 
-    env: lay obsctl.<env>.yaml, which lies beside the file, over it. environ: the OBSCTL_ variables come last.
-    Raises ConfigError.
+    env: lay obsctl.<env>.yaml, which lies beside the file, over it. environ: the OBSCTL_ variables come over these.
+    settings: what the command itself says, over everything else. Raises ConfigError.
     """
     cwd = cwd or Path.cwd()
     file = _chosen(path, cwd)
@@ -63,6 +65,8 @@ def load(
     root = file.parent if file else cwd
     document, findings = _documents(files, cwd)
     document, more = environment.lay_over(document, environ)
+    layers = [nested(path, Located(value, Place("this command"))) for path, value in settings.items()]
+    document = reduce(merge, layers, document)
     result = problems.validate(entries(document, Config), root)
     if not isinstance(result, Config):
         more += problems.findings(result, document)

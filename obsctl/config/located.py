@@ -71,6 +71,13 @@ def _plain(located: Located, kind: Any) -> object:
     return located.value
 
 
+def nested(path: KeyPath, located: Located) -> Located:
+    """A document that has nothing but this value, at this path."""
+    for step in reversed(path):
+        located = Located({str(step): located}, located.place)
+    return located
+
+
 def merge(base: Located, over: Located) -> Located:
     """`over` laid over `base`: mappings are merged key by key, lists and single values replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):

@@ -86,7 +86,7 @@ def interpolate(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: values.get(match["plain"] or match["braced"], match[0]), text)
 
 
-def shipped(root: Path) -> tuple[Dashboard, ...]:
+def load(root: Path) -> tuple[Dashboard, ...]:
     """The dashboards that ship, and the user's own in the folder `dashboards` beside obsctl.yaml, by uid.
 
     A file of the user's replaces the shipped one of the same name. Raises ObsctlError for a file that is no JSON

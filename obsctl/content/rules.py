@@ -11,7 +11,6 @@ import yaml
 
 from obsctl import names
 from obsctl.config.schema import PROFILES, Component, Config, RuleOverride, Timing, format_duration, parse_duration
-from obsctl.content import dashboards
 from obsctl.errors import ObsctlError
 
 Rule = dict[str, Any]
@@ -21,11 +20,11 @@ AVAILABILITY = "availability"
 """The group that tells when a watched service, or an instance of a component, is not there."""
 
 
-def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
+def groups(config: Config, shipped: Path, root: Path, dashboards: Collection[str]) -> dict[str, str]:
     """Group name -> YAML list item of the group, ready to stand below `groups:`.
 
-    Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that
-    names no alert.
+    dashboards: the uids of those that Grafana has.
+    Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that names no alert.
     """
     owners = ["stack", *(component.row.name for component in config.enabled_components())]
     files = [file for name in owners if (file := shipped / f"{name}.yml").is_file()]
@@ -33,8 +32,7 @@ def groups(config: Config, shipped: Path, root: Path) -> dict[str, str]:
     found += [availability_group(config)]
     grafana = config.components.grafana
     if grafana.enabled and grafana.root_url:
-        uids = {board.uid for board in dashboards.shipped(root)}
-        found = [_linked(group, grafana.root_url.rstrip("/"), uids) for group in found]
+        found = [_linked(group, grafana.root_url.rstrip("/"), dashboards) for group in found]
     for pattern in config.alerting.rule_files:
         found += [group for file in _matches(root, pattern) for group in _read(file)]
     _refuse_unknown_overrides(config.alerting.rules, found)

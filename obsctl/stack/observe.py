@@ -13,7 +13,7 @@ from typing import TypeVar
 from obsctl import __version__, names
 from obsctl.clients.jobs import ENDED, placement_failures
 from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
-from obsctl.config.secrets import Secret, generate
+from obsctl.config.secrets import Secret, SecretRef, generate, resolve
 from obsctl.errors import Forbidden, ObsctlError, Rejected
 from obsctl.model import Json
 from obsctl.stack.drift import differences, spec_of
@@ -87,6 +87,16 @@ class Observed:
     """Stubs of the nodes; none when the token may not list them and no volume is asked for."""
     volumes: tuple[Json, ...] = ()
     """Nomad's dynamic host volumes, if any is asked for."""
+
+
+def resolver(nomad: NomadApi) -> Resolve:
+    """Gives the secret behind a reference. The `key` of obsctl.yaml that has it is named in errors."""
+
+    def read_variable(path: str) -> Mapping[str, str] | None:
+        variable = nomad.variable(path)
+        return variable.items if variable else None
+
+    return lambda reference, key: resolve(SecretRef(reference), key=key, read_variable=read_variable)
 
 
 def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:

@@ -1,4 +1,4 @@
-"""The plan: what a deploy would change. A value: frozen, sorted, and the same after a JSON round trip. Pure."""
+"""The plan: what a deploy would change. A sorted, frozen value, made from values alone."""
 
 from __future__ import annotations
 
@@ -74,23 +74,8 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> Plan:
-        changes = tuple(
-            Change(
-                **{
-                    **change,
-                    "action": Action(change["action"]),
-                    "step": Step(change["step"]),
-                    "details": tuple(change["details"]),
-                }
-            )
-            for change in data["changes"]
-        )
-        return Plan(stack=data["stack"], changes=changes)
-
     def checksum(self) -> str:
-        """Tells two plans apart: `deploy` applies the plan that was shown, or none."""
+        """A short hash that is the same for the same plan: it tells whether two runs would do the same."""
         return digest(json.dumps(self.to_dict(), sort_keys=True).encode())
 
 

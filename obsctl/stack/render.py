@@ -80,6 +80,7 @@ class Rendered:
     images: tuple[str, ...] = ()
     unlocked: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    dashboards: tuple[Dashboard, ...] = ()
 
     def files(self) -> dict[str, str]:
         """All of it as files below one folder: relative path -> text."""
@@ -96,21 +97,23 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     Raises ObsctlError that names the template or rule file that is at fault.
     """
     components = config.enabled_components()
-    boards = dashboards.shipped(root) if config.components.grafana.enabled else ()
+    boards = dashboards.load(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
     values = _values(config)
     jobs = _environment(values, boards, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
     files = _environment(values, boards, assets.search_path("templates", root), compiled)
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
+    content = [*_content(config, files, boards, root), *_boards(config, boards)]
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
-        content=tuple(sorted([*_content(config, files, root), *_boards(config, boards)], key=lambda item: item.key)),
+        content=tuple(sorted(content, key=lambda item: item.key)),
         secrets=tuple(item for component in components if (item := secret_items(config, component)) is not None),
         images=tuple(sorted(pins.used)),
         unlocked=pins.unlocked(),
         volumes=volumes(config),
+        dashboards=boards,
     )
 
 
@@ -134,13 +137,14 @@ def _job(config: Config, environment: Environment, component: Component) -> Rend
     return RenderedJob(row.name, job, _text(environment, template, **values, generated=row.generates))
 
 
-def _content(config: Config, environment: Environment, root: Path) -> list[Content]:
+def _content(config: Config, environment: Environment, boards: tuple[Dashboard, ...], root: Path) -> list[Content]:
     found = [
         Content(f"{names.config_folder(config.stack)}/{file}", _text(environment, f"{name}/{file}.j2"), name)
         for name in (component.row.name for component in config.enabled_components())
         for file in config_files(name)
     ]
-    for name, text in rules.groups(config, assets.shipped() / "alert-rules", root).items():
+    uids = {board.uid for board in boards}
+    for name, text in rules.groups(config, assets.shipped() / "alert-rules", root, uids).items():
         key = f"{names.rules_folder(config.stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
         found.append(Content(key, text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY))
     if config.demo.enabled:

@@ -19,7 +19,7 @@ from tests.world import NOWHERE, grafana_datasources
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("telemetry")]
 
-SHIPPED = dashboards.shipped(NOWHERE)
+SHIPPED = dashboards.load(NOWHERE)
 ALL = {query.name: query for board in SHIPPED for query in queries(board)}
 
 # Nothing fails on a healthy stack. These are asked while response-service is down, and must have data then.

@@ -21,7 +21,7 @@ from tests.world import NOWHERE, grafana_datasources
 pytestmark = [pytest.mark.xdist_group("grafana-schema"), pytest.mark.timeout(300)]
 
 TYPES = Path(__file__).parents[1] / "grafana_schema"
-SHIPPED = {board.uid: board.document for board in dashboards.shipped(NOWHERE)}
+SHIPPED = {board.uid: board.document for board in dashboards.load(NOWHERE)}
 
 
 def panel(document: Json, kind: str) -> Json:

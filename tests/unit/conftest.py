@@ -12,7 +12,7 @@ import pytest
 
 from obsctl.cli import wire
 from obsctl.cli.root import run
-from obsctl.stack import verify
+from obsctl.stack import deployment
 from obsctl.stack.checks import TOOLS
 from tests.command import Obsctl, Ran
 from tests.world import OTHERS_OFF, World
@@ -36,7 +36,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul, world.programs))
     monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
-    monkeypatch.setattr(verify, "wait_wired", lambda *args, **kwargs: None)
+    monkeypatch.setattr(deployment, "wait_wired", lambda *args, **kwargs: None)
     return world
 
 

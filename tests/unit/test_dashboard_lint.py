@@ -110,7 +110,7 @@ def test_what_is_good_has_no_findings() -> None:
 
 
 def test_the_shipped_ones_have_none() -> None:
-    assert lint(dashboards.shipped(NOWHERE)) == []
+    assert lint(dashboards.load(NOWHERE)) == []
 
 
 ERRORS: dict[str, tuple[Json, str]] = {
@@ -274,9 +274,7 @@ def test_validate_stops_at_an_error_of_a_dashboard_and_not_at_a_warning(tmp_path
 def test_the_two_services_are_shown_alike() -> None:
     """One is a copy of the other with two constants changed; hello-service has its calls in addition."""
     one, other = (
-        {one["title"]: one for one in board.panels}
-        for board in dashboards.shipped(NOWHERE)
-        if board.folder == "Services"
+        {one["title"]: one for one in board.panels} for board in dashboards.load(NOWHERE) if board.folder == "Services"
     )
     shared = [title for title in other if title in one]
     assert len(shared) == len(other)

@@ -22,7 +22,7 @@ def write(root: Path, name: str, text: str = '{"title": "Mine"}') -> Path:
 
 
 def test_those_that_ship_lie_in_folders() -> None:
-    found = dashboards.shipped(NOWHERE)
+    found = dashboards.load(NOWHERE)
     assert {dashboard.uid for dashboard in found} == {
         path.stem for path in (assets.shipped() / "dashboards").rglob("*.json")
     }
@@ -35,7 +35,7 @@ def test_their_datasources_are_those_that_grafana_is_given() -> None:
 
     begin_at = {
         (variable["current"]["value"], variable["query"])
-        for dashboard in dashboards.shipped(NOWHERE)
+        for dashboard in dashboards.load(NOWHERE)
         for variable in dashboard.variables
         if variable["type"] == "datasource"
     }
@@ -51,7 +51,7 @@ def test_their_datasources_are_those_that_grafana_is_given() -> None:
 def test_a_list_of_fixed_values_says_twice_the_same() -> None:
     """Grafana shows the options at first, and reads the query when somebody edits or chooses."""
     found = 0
-    for dashboard in dashboards.shipped(NOWHERE):
+    for dashboard in dashboards.load(NOWHERE):
         for variable in (one for one in dashboard.variables if one["type"] == "custom"):
             said = [part.replace("\\,", ",").split(" : ") for part in re.split(r"(?<!\\), ", variable["query"])]
             options = [[one["text"], one["value"]] for one in variable["options"] if one["value"] != "$__all"]
@@ -64,7 +64,7 @@ def test_the_users_own_are_added(tmp_path: Path) -> None:
     write(tmp_path, "Shop/checkout.json")
     write(tmp_path, "loose.json")
 
-    found = {dashboard.uid: dashboard for dashboard in dashboards.shipped(tmp_path)}
+    found = {dashboard.uid: dashboard for dashboard in dashboards.load(tmp_path)}
 
     assert (found["checkout"].folder, found["checkout"].title) == ("Shop", "Mine")
     assert found["loose"].folder == ""
@@ -74,14 +74,14 @@ def test_the_users_own_are_added(tmp_path: Path) -> None:
 def test_one_of_the_same_name_replaces_the_shipped_one_whatever_its_folder(tmp_path: Path) -> None:
     path = write(tmp_path, "Mine/obsctl-overview.json")
 
-    overview = [one for one in dashboards.shipped(tmp_path) if one.uid == "obsctl-overview"]
+    overview = [one for one in dashboards.load(tmp_path) if one.uid == "obsctl-overview"]
 
     assert [(one.path, one.folder) for one in overview] == [(path, "Mine")]
 
 
 def test_in_the_checkout_nothing_comes_twice() -> None:
-    found = dashboards.shipped(assets.shipped())
-    assert found == dashboards.shipped(NOWHERE)
+    found = dashboards.load(assets.shipped())
+    assert found == dashboards.load(NOWHERE)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_in_the_checkout_nothing_comes_twice() -> None:
 def test_a_file_that_is_no_dashboard_is_named(tmp_path: Path, text: str, reason: str) -> None:
     path = write(tmp_path, "Shop/checkout.json", text)
     with pytest.raises(ObsctlError, match=reason) as caught:
-        dashboards.shipped(tmp_path)
+        dashboards.load(tmp_path)
     assert str(path) in caught.value.message
 
 
 def test_folders_in_folders_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "Shop/Till/checkout.json")
     with pytest.raises(ObsctlError, match="too deep") as caught:
-        dashboards.shipped(tmp_path)
+        dashboards.load(tmp_path)
     assert caught.value.hint == f"move it to {tmp_path / 'dashboards/Shop/checkout.json'}"
 
 
@@ -106,4 +106,4 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "Shop/checkout.json")
     write(tmp_path, "Till/checkout.json")
     with pytest.raises(ObsctlError, match="have one name"):
-        dashboards.shipped(tmp_path)
+        dashboards.load(tmp_path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from obsctl.assets import shipped
 from obsctl.config.schema import Config, format_duration, parse_duration
-from obsctl.content import rules
+from obsctl.content import dashboards, rules
 from obsctl.errors import ObsctlError
 from tests.world import NOWHERE, config
 
@@ -22,7 +22,8 @@ SHIPPED = shipped() / "alert-rules"
 
 def groups(wanted: Config, root: Path = NOWHERE) -> dict[str, dict[str, Any]]:
     """Group name -> the group, parsed again."""
-    return {name: yaml.safe_load(text)[0] for name, text in rules.groups(wanted, SHIPPED, root).items()}
+    uids = {board.uid for board in dashboards.load(root)}
+    return {name: yaml.safe_load(text)[0] for name, text in rules.groups(wanted, SHIPPED, root, uids).items()}
 
 
 def alert(wanted: Config, name: str) -> dict[str, Any]:

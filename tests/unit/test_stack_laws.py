@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import promql_parser
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from obsctl.clients.protocols import KvPair
 from obsctl.config.schema import Config
 from obsctl.stack.observe import Desired, Observed, ObservedJob
-from obsctl.stack.plan import Plan, plan
+from obsctl.stack.plan import plan
 from obsctl.stack.render import render
 from tests.fakes.nomad import NODE
 from tests.world import NOWHERE, World
@@ -107,13 +106,6 @@ def test_every_config_renders_twice_the_same_and_every_file_is_readable(wanted: 
 def test_what_is_as_desired_needs_no_change(wanted: Config) -> None:
     desired = World().desire(wanted)
     assert plan(desired, as_it_should_be(desired)).effective == ()
-
-
-@LAW
-@given(CONFIGS)
-def test_a_plan_is_the_same_after_json(wanted: Config) -> None:
-    made = World().plan(wanted)
-    assert Plan.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
 
 @settings(LAW, max_examples=15)

@@ -1,0 +1,95 @@
+"""A deploy: the configuration is rendered and checked, a plan is prepared and carried out, and its effect verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from obsctl import __version__, lease
+from obsctl.clients.programs import Clients, Programs
+from obsctl.config.load import Loaded
+from obsctl.config.schema import Config
+from obsctl.content import dashboard_lint
+from obsctl.errors import ObsctlError
+from obsctl.model import Finding, Json, Severity
+from obsctl.stack.apply import apply
+from obsctl.stack.approved import Approvals
+from obsctl.stack.checks import check
+from obsctl.stack.flow import wait_flowing
+from obsctl.stack.health import Tools
+from obsctl.stack.observe import Desired, Observed, desire, observe, resolver
+from obsctl.stack.plan import Action, Plan, losses, plan
+from obsctl.stack.render import Rendered, render
+from obsctl.stack.verify import wait_wired
+from obsctl.stack.versions import require
+from obsctl.state import private_cache
+
+Report = Callable[[Finding], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a deploy would do, and what that follows from. losses: the components that lose data, or may lose it."""
+
+    desired: Desired
+    observed: Observed
+    plan: Plan
+    losses: tuple[Finding, ...]
+
+    def jobs_to_start(self) -> list[Json]:
+        changed = {change.name for change in self.plan.effective if change.action is not Action.STOP}
+        return [job.job for job in self.desired.jobs if job.job_id in changed]
+
+
+def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: Report) -> Rendered:
+    """Render the stack and check every file. Raises ObsctlError that lists all errors; warnings are reported.
+
+    programs: the paths of checks.TOOLS.
+    """
+    rendered = render(loaded.config, loaded.root, compiled=private_cache(f"templates-{__version__}"))
+    of_dashboards = dashboard_lint.lint(rendered.dashboards)  # `obsctl dashboards lint` shows its warnings
+    findings = check(rendered, programs, Approvals(private_cache("approved")))
+    findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
+    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
+    for finding in findings:
+        if finding.severity is not Severity.ERROR:
+            report(finding)
+    if errors:
+        message = "\n  ".join(["the rendered configuration has errors", *errors])
+        raise ObsctlError(message, hint="correct what is named; nothing was sent")
+    return rendered
+
+
+def prepare(
+    config: Config, rendered: Rendered, clients: Clients, components: frozenset[str], report: Report
+) -> Prepared:
+    """Compare with the cluster, and change nothing. With `components`, only theirs is planned."""
+    for finding in require(config, clients.nomad, clients.consul):
+        report(finding)
+    desired = desire(rendered, clients.nomad, resolver(clients.nomad))
+    observed = observe(desired, clients.nomad, clients.consul)
+    changes = plan(desired, observed, only=components)
+    return Prepared(desired, observed, changes, tuple(losses(changes, config, desired, observed)))
+
+
+def carry_out(prepared: Prepared, tools: Tools) -> None:
+    """Make the changes while the stack is locked. Raises what `lease.hold` and `apply` raise."""
+    with lease.hold(tools.consul, prepared.plan.stack, "deploy", clock=tools.clock) as held:
+        apply(prepared.plan, prepared.desired, prepared.observed, replace(tools, check=held.check))
+
+
+def verify(config: Config, programs: Programs, tools: Tools) -> None:
+    """Wait until the alert path and the way of telemetry work: healthy jobs alone do not show that."""
+    parts = config.components
+    if config.has_alert_path():
+        wait_wired(config, programs, emit=tools.emit, timeout=tools.timeout, clock=tools.clock)
+    if parts.otel_agent.enabled:
+        wait_flowing(
+            programs.otel_agent,
+            programs.jaeger if parts.jaeger.enabled else None,
+            programs.logs if parts.victorialogs.enabled else None,
+            emit=tools.emit,
+            timeout=tools.timeout,
+            clock=tools.clock,
+        )
