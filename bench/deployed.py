@@ -20,7 +20,7 @@ from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Components, ConsulServer, Demo, NomadServer
 from obsctl.errors import DeadlineExceeded
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
 from obsctl.stack.health import is_passing
@@ -113,7 +113,7 @@ def deployed() -> Iterator[Deployed]:
         found = Deployed(
             folder,
             cluster,
-            binaries.obtain("nomad", {}, emit=lambda _: None),
+            Binaries().provide("nomad").path,
             connect.nomad(NomadServer(address=addresses.nomad)),
             connect.consul(ConsulServer(address=addresses.consul)),
         )

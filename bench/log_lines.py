@@ -43,7 +43,7 @@ TASK = {
 
 
 def main() -> None:
-    program = binaries.find("otelcol", {})
+    program = binaries.find("otelcol")
     if program is None:
         sys.exit("the collector was not found: obsctl dev binaries otelcol")
     print(f"{'lines a CPU second':20} {'bare':>10} {'entries':>10} {'redacted':>10}")

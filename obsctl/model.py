@@ -50,6 +50,10 @@ Piece = tuple[str, str | None]
 Emit = Callable[[Event], None]
 
 
+def silent(_: Event) -> None:
+    """Drops an event, for callers that show no progress."""
+
+
 def unix_time(timestamp: str) -> float:
     """Unix seconds of an RFC 3339 time as Go programs write it; digits after the microsecond are cut."""
     return datetime.fromisoformat(timestamp).timestamp()

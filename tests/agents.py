@@ -16,14 +16,14 @@ import requests
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.errors import ApiError
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 from obsctl.wait import wait_until
 from tests.ports import free_port
 
 
 def program(name: str) -> str:
     """The path of a server's program."""
-    return str(binaries.obtain(name, {}, emit=lambda _: None))
+    return str(Binaries().provide(name).path)
 
 
 @contextmanager

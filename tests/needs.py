@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from obsctl.config.versions import Version, parse, title
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 
 STRICT = "--nothing-left-out"
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -25,8 +25,8 @@ LEFT_OUT = pytest.StashKey[Counter[str]]()
 @cache
 def version(server: str) -> Version | None:
     """Of the program that the tests run; None when there is none, which they will say themselves."""
-    found = binaries.search(server, {}).found
-    return parse(found.version) if found else None
+    program = Binaries().search(server).program
+    return parse(program.version) if program else None
 
 
 def lacking(needs: Mapping[str, str]) -> list[str]:

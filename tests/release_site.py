@@ -181,16 +181,14 @@ def _headers(handler: BaseHTTPRequestHandler, length: int) -> None:
 _RUN = """
 import json, pathlib, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-from obsctl.local.binaries import provide
+from obsctl.local.binaries import Binaries
 given = json.loads(sys.argv[1])
-found = provide(
-    given["name"],
-    {},
+program = Binaries(
     emit=lambda event: print(event.state, event.text, flush=True),
     environ=given["environ"],
     toolchain=pathlib.Path(given["toolchain"]),
-)
-print(found.source, found.path, flush=True)
+).provide(given["name"])
+print(program.source, program.path, flush=True)
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.local.binaries import Found
+    from obsctl.local.binaries import Binaries, Located
 
 
 @click.command()
@@ -27,44 +27,44 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
 
     Example: obsctl dev binaries nomad consul
     """
-    from obsctl.local.binaries import PROGRAMS, search
+    from obsctl.config.catalog import PROGRAMS
+    from obsctl.local.binaries import Binaries
 
     unknown = sorted(set(names) - set(PROGRAMS))
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(PROGRAMS)}", param_hint="NAME")
-    wanted = names or tuple(PROGRAMS)
-    configured = app.loaded.config.servers
-    found = {name: search(name, configured).found for name in wanted} if check else _gathered(app, wanted)
-    _show(app, found)
-    missing = [name for name, program in found.items() if program is None]
+    names = names or tuple(PROGRAMS)
+    source = Binaries(configured=app.loaded.config.servers, emit=app.ui.event)
+    programs = {name: source.search(name).program for name in names} if check else _gathered(names, source)
+    _show(app, programs)
+    missing = [name for name, program in programs.items() if program is None]
     if not missing:
         return 0
-    fault = ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
-    app.ui.error(fault)  # not raised: the one JSON document is written
-    return fault.exit_code
+    error = ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
+    app.ui.error(error)  # not raised, because the one JSON document is already written
+    return error.exit_code
 
 
-def _gathered(app: App, names: Sequence[str]) -> dict[str, Found | None]:
-    """All that can be had is got; raises ObsctlError with what is left."""
+def _gathered(names: Sequence[str], source: Binaries) -> dict[str, Located | None]:
+    """All of them. Raises ObsctlError that names those that cannot be got, after it has got the others."""
     from obsctl.local.gather import gathering
 
-    found: dict[str, Found | None] = {}
-    failures: list[ObsctlError] = []
-    with gathering(names, app.loaded.config.servers, emit=app.ui.event) as coming:
+    programs: dict[str, Located | None] = {}
+    errors: list[ObsctlError] = []
+    with gathering(names, source) as coming:
         for name in names:
             try:
-                found[name] = coming.found(name)
-            except ObsctlError as failure:
-                failures.append(failure)
-    if failures:
-        messages = dict.fromkeys(failure.message for failure in failures)
-        raise ObsctlError("\n  ".join(messages), hint=failures[0].hint)
-    return found
+                programs[name] = coming.program(name)
+            except ObsctlError as error:
+                errors.append(error)
+    if errors:
+        raise ObsctlError("\n  ".join(dict.fromkeys(error.message for error in errors)), hint=errors[0].hint)
+    return programs
 
 
-def _show(app: App, found: dict[str, Found | None]) -> None:
-    nothing: dict[str, Any] = {"path": None, "version": None, "source": None}
-    servers = [asdict(program) if program else {"name": name, **nothing} for name, program in found.items()]
+def _show(app: App, programs: dict[str, Located | None]) -> None:
+    nothing = dict.fromkeys(("path", "version", "source"))
+    servers = [asdict(program) if program else {"name": name, **nothing} for name, program in programs.items()]
     columns = ("name", "version", "source", "path")
     rows = [[str(server[column] or "-") for column in columns] for server in servers]
     app.ui.result("binaries", {"servers": servers}, app.ui.table([column.upper() for column in columns], rows))

@@ -25,7 +25,7 @@ from obsctl.local.folder import Folder
 from obsctl.local.gather import Gathering, gathering
 from obsctl.local.logs import last_lines
 from obsctl.local.ports import Ports, free_block, ports_in_use
-from obsctl.model import Emit, Event
+from obsctl.model import Emit, Event, silent
 from obsctl.wait import SYSTEM_CLOCK
 
 # Agents and tasks get these variables of the user's environment, and no tokens or addresses of other clusters.
@@ -43,10 +43,6 @@ class AgentStatus:
     address: str
     pid: int | None = None
     uptime: float | None = None
-
-
-def silent(_: Event) -> None:
-    """Drops an event, for callers that show no progress."""
 
 
 class Cluster:
@@ -75,13 +71,13 @@ class Cluster:
         auto_ports: choose free ports when none are kept or when those are taken.
         Raises ObsctlError when an agent cannot start, and Interrupted, which names what runs. Neither stops what runs.
         """
-        configured = servers or {}
+        source = binaries.Binaries(configured=servers or {}, emit=emit)
         with self._errors_in_words():
             self.folder.claim(emit)
-            there = programs.at_hand(configured, emit)
+            there = programs.at_hand(source)
             missing = [name for name in (*programs.NEEDED, *programs.FOR_JOBS) if name not in there]
-            with self.folder.filled(), gathering(missing, configured, emit=emit) as coming:
-                there |= {name: coming.found(name).path for name in programs.NEEDED if name in missing}
+            with self.folder.filled(), gathering(missing, source) as coming:
+                there |= {name: coming.program(name).path for name in programs.NEEDED if name in missing}
                 self._start_all(there, host_volumes or {}, auto_ports, emit)
                 self._link_what_comes(coming, [name for name in missing if name not in there], emit)
         return self.addresses
@@ -202,7 +198,7 @@ class Cluster:
             emit(Event("cluster", "ok", f"runs; obsctl still gets programs for jobs: {', '.join(names)}"))
         for name in names:
             try:
-                program = coming.found(name)
+                program = coming.program(name)
             except ObsctlError as error:
                 emit(Event(name, "note", f"jobs cannot use it: {error.message}"))
                 continue

@@ -1,24 +1,22 @@
 """Gets the programs of many servers, two projects at a time: while one downloads or links, the other compiles.
 
-The work is done in threads of their own, where no KeyboardInterrupt arises, and is told to end when the block of
-`gathering` does. They are daemons: where an interrupt came in between, they do not hold obsctl's end up, and builds end
-with obsctl.
+The work is done in threads, where Python raises no KeyboardInterrupt, and ends with the block of `gathering`. They are
+daemons: after an interrupt obsctl does not wait for them, and builds end with obsctl.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import Interrupted
-from obsctl.local.binaries import PROGRAMS, Found, provide, search
-from obsctl.model import Emit, Event
+from obsctl.local.binaries import Binaries, Located
+from obsctl.model import Event
 
 AT_ONCE = 2
 _POLL = 0.2  # seconds; a signal that another thread was given does not wake the main one
@@ -26,17 +24,9 @@ _PATIENCE = 5.0  # seconds that a download may take to notice that it is to end
 
 
 @contextmanager
-def gathering(
-    names: Sequence[str],
-    configured: Mapping[str, str],
-    *,
-    emit: Emit,
-    environ: Mapping[str, str] = os.environ,
-    toolchain: Path | None = None,
-) -> Iterator[Gathering]:
-    """Begin to get these programs, those named first before others. What is not there at the end of the block is given
-    up. See `binaries.provide` for the arguments."""
-    coming = Gathering(names, configured, emit, environ, toolchain)
+def gathering(names: Sequence[str], binaries: Binaries) -> Iterator[Gathering]:
+    """Begin to get these programs, in this order. What is not there at the end of the block is given up."""
+    coming = Gathering(names, binaries)
     try:
         coming.start()
         yield coming
@@ -45,28 +35,18 @@ def gathering(
 
 
 class Gathering:
-    """Programs on their way; those of one project come together."""
+    """Programs that are being got; those of one project come together."""
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        configured: Mapping[str, str],
-        emit: Emit,
-        environ: Mapping[str, str],
-        toolchain: Path | None,
-    ) -> None:
-        self._configured = configured
-        self._emit = emit
-        self._environ = environ
-        self._toolchain = toolchain
-        self._unreachable: dict[str, str] = {}
+    def __init__(self, names: Sequence[str], binaries: Binaries) -> None:
+        self._emit = binaries.emit
+        self._binaries = replace(binaries, emit=self._tell, check=self._check)
         self._stopped = threading.Event()
         self._progress: dict[str, Event] = {}
-        self._found: dict[str, Future[Found]] = {name: Future() for name in names}
+        self._programs: dict[str, Future[Located]] = {name: Future() for name in names}
         self._waiting: SimpleQueue[list[str]] = SimpleQueue()
         projects = dict.fromkeys(PROGRAMS[name].project.name for name in names)
         for project in projects:
-            self._waiting.put([name for name in self._found if PROGRAMS[name].project.name == project])
+            self._waiting.put([name for name in self._programs if PROGRAMS[name].project.name == project])
         self._threads = [
             threading.Thread(target=self._work, name=f"obsctl-gather-{number}", daemon=True)
             for number in range(min(AT_ONCE, len(projects)))
@@ -83,11 +63,11 @@ class Gathering:
             if thread.is_alive():
                 thread.join(_PATIENCE)
 
-    def found(self, name: str) -> Found:
-        """Wait until the program is there. Raises ObsctlError that says why it cannot be had."""
-        while not wait([self._found[name]], timeout=_POLL).done:
+    def program(self, name: str) -> Located:
+        """Wait until the program is there. Raises ObsctlError that says why it cannot be got."""
+        while not wait([self._programs[name]], timeout=_POLL).done:
             pass
-        return self._found[name].result()
+        return self._programs[name].result()
 
     def _work(self) -> None:
         while not self._stopped.is_set():
@@ -98,37 +78,29 @@ class Gathering:
             self._get(names)
 
     def _get(self, names: Sequence[str]) -> None:
-        """The programs of one project. What failed for the first is not tried again for the next."""
+        """The programs of one project. What failed for one is not tried again for the next."""
         failure: Exception | None = None
         for name in names:
             try:
-                self._found[name].set_result(self._one(name, failure))
-            except Exception as error:  # for whoever waits for the program
+                self._programs[name].set_result(self._provide(name, failure))
+            except Exception as error:  # raised again by `program`
                 failure = error
-                self._found[name].set_exception(error)
+                self._programs[name].set_exception(error)
 
-    def _one(self, name: str, failure: Exception | None) -> Found:
+    def _provide(self, name: str, failure: Exception | None) -> Located:
         if failure is None:
-            return provide(
-                name,
-                self._configured,
-                emit=self._tell,
-                environ=self._environ,
-                toolchain=self._toolchain,
-                check=self._check,
-                unreachable=self._unreachable,
-            )
-        found = search(name, self._configured, self._environ, self._toolchain).found
-        if found is None:
+            return self._binaries.provide(name)
+        program = self._binaries.search(name).program
+        if program is None:
             raise failure
-        return found
+        return program
 
     def _check(self) -> None:
         if self._stopped.is_set():
             raise Interrupted("interrupted", hint="run the command again; it goes on from there")
 
     def _tell(self, event: Event) -> None:
-        """Those that are at work share the one line of progress."""
+        """All that is at work shares one line of progress."""
         if event.state != "progress":
             self._progress.pop(event.subject, None)
             self._emit(event)

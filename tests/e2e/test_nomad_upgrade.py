@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from obsctl.config.environment import variable_of
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster
 
@@ -19,8 +19,10 @@ SETTING = variable_of(("servers", "nomad"))
 def test_an_upgrade_of_nomad_alone_is_no_reason_to_update_a_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = binaries.search("nomad", {}).found
-    built = binaries.search("nomad", {}, {name: value for name, value in os.environ.items() if name != SETTING}).found
+    newer = Binaries().search("nomad").program
+    built = (
+        Binaries(environ={name: value for name, value in os.environ.items() if name != SETTING}).search("nomad").program
+    )
     assert newer is not None
     assert built is not None, (
         "without a Nomad of its own obsctl cannot begin with an older one: obsctl dev binaries nomad"

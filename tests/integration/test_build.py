@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import PROGRAMS, provide
+from obsctl.local.binaries import Binaries
 from obsctl.model import Event
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -45,7 +46,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_go_builds_what_a_release_does_not_give(toolchain: Path, environ: dict[str, str]) -> None:
     events: list[Event] = []
-    found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
+    found = Binaries(emit=events.append, environ=environ, toolchain=toolchain).provide("nomad")
     assert (found.source, found.version) == ("Go build", PROGRAMS["nomad"].project.built_version)
     assert found.path.read_bytes().startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe"))
     assert [event.text for event in events if event.state == "note"] == ["release: 127.0.0.1:1: Connection refused"]
@@ -55,11 +56,11 @@ def test_go_builds_what_a_release_does_not_give(toolchain: Path, environ: dict[s
 def test_a_build_that_fails_shows_the_compilers_words(toolchain: Path, environ: dict[str, str]) -> None:
     (toolchain / "nomad" / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
     with pytest.raises(ObsctlError, match="undefined: missing"):
-        provide("nomad", {}, emit=lambda event: None, environ=environ, toolchain=toolchain)
+        Binaries(environ=environ, toolchain=toolchain).provide("nomad")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_server_can_be_had(name: str) -> None:
-    found = provide(name, {}, emit=lambda event: None)
+    found = Binaries().provide(name)
     assert found.path.is_file()
     assert tuple(int(part) for part in found.version.split(".")) >= PROGRAMS[name].project.minimum

@@ -24,10 +24,10 @@ from obsctl.config.schema import ConsulServer, NomadServer
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
-from obsctl.local.cluster import Cluster, silent
+from obsctl.local.cluster import Cluster
 from obsctl.local.ports import free_block
 from obsctl.local.processes import StartedProcess
-from obsctl.model import Json
+from obsctl.model import Json, silent
 from obsctl.wait import wait_until
 
 pytestmark = pytest.mark.real

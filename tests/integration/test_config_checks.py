@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 from obsctl.model import Severity
 from obsctl.stack.checks import TOOLS, check
 from obsctl.stack.render import Rendered
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 
 def program(name: str) -> Path:
-    return binaries.obtain(name, {}, emit=lambda _: None)
+    return Binaries().provide(name).path
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def collector(otlp, tmp_path):
         },
     }
     (tmp_path / "collector.yml").write_text(json.dumps(config))
-    command = [binaries.find("otelcol", {}), f"--config={tmp_path}/collector.yml"]
+    command = [binaries.find("otelcol"), f"--config={tmp_path}/collector.yml"]
     with (tmp_path / "collector.log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:

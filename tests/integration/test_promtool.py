@@ -12,7 +12,7 @@ import yaml
 
 from obsctl.assets import shipped
 from obsctl.content import rules
-from obsctl.local import binaries
+from obsctl.local.binaries import Binaries
 from tests.world import config
 
 pytestmark = pytest.mark.real
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("test", TESTS, ids=lambda file: file.stem)
 def test_rules(test: Path, folder: Path) -> None:
-    promtool = binaries.obtain("promtool", {}, emit=lambda _: None)
+    promtool = Binaries().provide("promtool").path
     ended = subprocess.run(
         [promtool, "test", "rules", folder / "tests" / test.name], capture_output=True, text=True, check=False
     )

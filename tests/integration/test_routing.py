@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from obsctl.drills.plan.routing import routes
-from obsctl.local.binaries import obtain
+from obsctl.local.binaries import Binaries
 
 pytestmark = pytest.mark.real
 
@@ -44,7 +44,7 @@ def amtool(tmp_path_factory):
     names = ["top", "heartbeat", "copy", "people", "night", "quoted", "nobody", "newline", "rest", "never"]
     file = tmp_path_factory.mktemp("amtool") / "alertmanager.yml"
     file.write_text(yaml.safe_dump({**CONFIG, "receivers": [{"name": name} for name in names]}))
-    program = obtain("amtool", {}, emit=lambda event: None)
+    program = Binaries().provide("amtool").path
 
     def receivers(labels):
         pairs = [f'{name}="{_quoted(value)}"' for name, value in labels.items()]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import PROGRAMS, Search, find, obtain, provide, search
+from obsctl.local.binaries import Binaries, Search, find
 from obsctl.local.folder import Folder
 from obsctl.model import Event
 from tests.release_site import NOMAD, NOMAD_SUMS, OTELCOL, OTELCOL_SUMS, VERSION_LINES, VERSIONS, ReleaseSite, install
@@ -78,7 +79,7 @@ def test_version_as_programs_tell_it(name: str, output: str, version: tuple[int,
 def test_configured_path_comes_first(tmp_path: Path, environ: dict[str, str]) -> None:
     install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
     mine = install(tmp_path / "mine", "nomad-of-mine", "Nomad v1.10.5")
-    found = search("nomad", {"nomad": str(mine)}, environ).found
+    found = Binaries(configured={"nomad": str(mine)}, environ=environ).search("nomad").program
     assert found is not None
     assert (found.path, found.version, found.source) == (mine, "1.10.5", "configured")
 
@@ -115,7 +116,7 @@ def test_a_configured_path_that_cannot_be_run_is_an_error(tmp_path: Path, enviro
 def test_a_configured_old_version_is_used_and_remarked(tmp_path: Path, environ: dict[str, str]) -> None:
     old = install(tmp_path / "mine", "nomad", "Nomad v1.4.0")
     events = Events()
-    assert obtain("nomad", {"nomad": str(old)}, emit=events.append, environ=environ) == old
+    assert Binaries(configured={"nomad": str(old)}, emit=events.append, environ=environ).provide("nomad").path == old
     assert events.notes() == [
         f"{old} is used because servers.nomad names it, but it is 1.4.0, older than 1.6",
     ]
@@ -140,7 +141,7 @@ def test_links_of_a_local_cluster_are_no_programs(
         "a link to its folder": lambda: linked(tmp_path / "mine" / "programs", cluster_bin),
     }
     environ["PATH"] = f"{on_path[way]()}:{environ['PATH']}"
-    assert search("nomad", {}, environ) == Search(None)
+    assert Binaries(environ=environ).search("nomad") == Search(None)
     good = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
     assert find("nomad", {}, environ) == good
 
@@ -149,9 +150,9 @@ def test_a_configured_link_of_a_local_cluster_is_passed_over(
     tmp_path: Path, environ: dict[str, str], cluster_bin: Path
 ) -> None:
     good = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
-    result = search("nomad", {"nomad": str(cluster_bin / "nomad")}, environ)
-    assert result.found is not None
-    assert result.found.path == good
+    result = Binaries(configured={"nomad": str(cluster_bin / "nomad")}, environ=environ).search("nomad")
+    assert result.program is not None
+    assert result.program.path == good
     [remark] = result.remarks
     assert remark.startswith(f"{cluster_bin / 'nomad'} is passed over although servers.nomad names it: ")
 
@@ -172,9 +173,9 @@ def test_an_old_program_on_path_does_not_hide_a_good_one(tmp_path: Path, environ
     old = install(tmp_path / "old", "prometheus", "prometheus, version 2.42.0+ds (branch: debian/sid)")
     good = install(tmp_path / "good", "prometheus", VERSION_LINES["prometheus"])
     environ["PATH"] = f"{tmp_path / 'old'}:{tmp_path / 'good'}"
-    result = search("prometheus", {}, environ)
-    assert result.found is not None
-    assert (result.found.path, result.found.source) == (good, "PATH")
+    result = Binaries(environ=environ).search("prometheus")
+    assert result.program is not None
+    assert (result.program.path, result.program.source) == (good, "PATH")
     assert result.remarks == (f"{old} is passed over: it is 2.42.0, older than 3.12.0",)
 
 
@@ -183,8 +184,8 @@ def test_a_program_that_tells_no_version_is_passed_over(
     tmp_path: Path, environ: dict[str, str], content: bytes
 ) -> None:
     install(tmp_path / "bin", "consul", "").write_bytes(content)
-    result = search("consul", {}, environ)
-    assert result.found is None
+    result = Binaries(environ=environ).search("consul")
+    assert result.program is None
     assert len(result.remarks) == 1
 
 
@@ -197,14 +198,14 @@ def test_search_changes_nothing(tmp_path: Path, environ: dict[str, str], site: R
 def test_path_is_enough(tmp_path: Path, environ: dict[str, str], site: ReleaseSite) -> None:
     program = install(tmp_path / "bin", "nomad", VERSION_LINES["nomad"])
     events = Events()
-    assert obtain("nomad", {}, emit=events.append, environ=environ) == program
+    assert Binaries(emit=events.append, environ=environ).provide("nomad").path == program
     assert (site.asked, events) == ([], [])
 
 
 def test_a_release_is_downloaded_once(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_nomad()
-    first = provide("nomad", {}, emit=Events().append, environ=environ)
-    again = provide("nomad", {}, emit=Events().append, environ=environ)
+    first = Binaries(environ=environ).provide("nomad")
+    again = Binaries(environ=environ).provide("nomad")
     assert (first.source, again.source) == ("release", "cache")
     assert first.path == again.path == find("nomad", {}, environ)
     assert site.asked == [NOMAD_SUMS, NOMAD]
@@ -212,13 +213,13 @@ def test_a_release_is_downloaded_once(environ: dict[str, str], site: ReleaseSite
 
 def test_one_download_gives_every_program_of_a_project(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_prometheus()
-    prometheus = obtain("prometheus", {}, emit=Events().append, environ=environ)
+    prometheus = Binaries(environ=environ).provide("prometheus").path
     assert find("promtool", {}, environ) == prometheus.with_name("promtool")
 
 
 def test_the_release_of_the_collector_has_another_name(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_otelcol()
-    found = provide("otelcol", {}, emit=Events().append, environ=environ)
+    found = Binaries(environ=environ).provide("otelcol")
     assert (found.version, found.source, found.path.name) == (VERSIONS["otelcol"], "release", "otelcol-contrib")
     assert site.asked == [OTELCOL_SUMS, OTELCOL]
 
@@ -227,16 +228,16 @@ def test_the_releases_of_other_publishers(environ: dict[str, str], site: Release
     site.publish_jaeger()
     site.publish_logs()
     for name in ("jaeger", "victoria-logs"):
-        found = provide(name, {}, emit=Events().append, environ=environ)
+        found = Binaries(environ=environ).provide(name)
         assert (found.version, found.source) == (VERSIONS[name], "release")
         assert find(name, {}, environ) == found.path
 
 
 def test_a_deleted_program_is_had_again(environ: dict[str, str], site: ReleaseSite) -> None:
     site.publish_prometheus()
-    promtool = obtain("promtool", {}, emit=Events().append, environ=environ)
+    promtool = Binaries(environ=environ).provide("promtool").path
     promtool.unlink()
-    assert obtain("promtool", {}, emit=Events().append, environ=environ) == promtool
+    assert Binaries(environ=environ).provide("promtool").path == promtool
     assert promtool.exists()
     assert promtool.with_name("prometheus").exists()
 
@@ -244,7 +245,7 @@ def test_a_deleted_program_is_had_again(environ: dict[str, str], site: ReleaseSi
 def test_without_a_release_go_builds(tmp_path: Path, environ: dict[str, str], site: ReleaseSite) -> None:
     toolchain = with_fake_go(tmp_path)
     events = Events()
-    found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=toolchain)
+    found = Binaries(emit=events.append, environ=environ, toolchain=toolchain).provide("nomad")
     assert (found.source, found.version) == ("Go build", PROGRAMS["nomad"].project.built_version)
     assert events.notes() == [f"release: {site.url}/{NOMAD_SUMS} answers 404 Not Found"]
     assert find_again(environ, toolchain) == ("cache", found.path)
@@ -252,9 +253,9 @@ def test_without_a_release_go_builds(tmp_path: Path, environ: dict[str, str], si
 
 def test_changed_modules_are_built_anew(tmp_path: Path, environ: dict[str, str]) -> None:
     toolchain = with_fake_go(tmp_path)
-    provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
+    Binaries(environ=environ, toolchain=toolchain).provide("nomad")
     (toolchain / "nomad" / "go.sum").write_text("another\n")
-    assert search("nomad", {}, environ, toolchain).found is None
+    assert Binaries(environ=environ, toolchain=toolchain).search("nomad").program is None
 
 
 def test_a_release_that_does_not_run_here_is_not_kept(
@@ -263,9 +264,9 @@ def test_a_release_that_does_not_run_here_is_not_kept(
     monkeypatch.setitem(VERSION_LINES, "nomad", "Nomad v0.9.0")
     site.publish_nomad()
     events = Events()
-    found = provide("nomad", {}, emit=events.append, environ=environ, toolchain=with_fake_go(tmp_path))
+    found = Binaries(emit=events.append, environ=environ, toolchain=with_fake_go(tmp_path)).provide("nomad")
     assert found.source == "Go build"
-    assert events.notes() == ["release: nomad came, but it is 0.9.0, older than 1.6"]
+    assert events.notes() == ["release: nomad is there, but it is 0.9.0, older than 1.6"]
     assert kept(tmp_path) == [found.path.parent.name]
 
 
@@ -277,9 +278,9 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
     toolchain = tmp_path / "toolchain"
     (toolchain / "nomad").mkdir(parents=True)
     with pytest.raises(ObsctlError) as caught:
-        provide("nomad", {}, emit=Events().append, environ=environ, toolchain=toolchain)
+        Binaries(environ=environ, toolchain=toolchain).provide("nomad")
     assert caught.value.message.splitlines() == [
-        "There is no nomad, and no source for it is left. Tried:",
+        "There is no nomad, and no source of it is left. obsctl tried:",
         f"    PATH: {old} is passed over: it is 1.4.0, older than 1.6",
         f"    cache: nothing suitable in {tmp_path}/cache/obsctl/servers",
         f"    release: {site.url}/{NOMAD_SUMS} answers 404 Not Found",
@@ -293,12 +294,12 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
 def test_a_cache_that_cannot_be_written(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(ObsctlError, match=r"the cache folder .* cannot be used: Not a directory") as caught:
-        obtain("nomad", {}, emit=Events().append, environ=environ)
+        Binaries(environ=environ).provide("nomad")
     assert "XDG_CACHE_HOME" in caught.value.hint
 
 
 def find_again(environ: dict[str, str], toolchain: Path) -> tuple[str, Path]:
-    found = search("nomad", {}, environ, toolchain).found
+    found = Binaries(environ=environ, toolchain=toolchain).search("nomad").program
     assert found is not None
     return found.source, found.path
 

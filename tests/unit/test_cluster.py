@@ -17,11 +17,11 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local import members, processes, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
-from obsctl.local.cluster import AgentStatus, Cluster, silent
+from obsctl.local.cluster import AgentStatus, Cluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.local.programs import FOR_JOBS, NEEDED
-from obsctl.model import Event
+from obsctl.model import Event, silent
 from obsctl.wait import wait_until
 from tests.release_site import VERSION_LINES, install
 

@@ -18,9 +18,9 @@ from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 from obsctl.local import agents, processes
 from obsctl.local import folder as folder_module
-from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder
 from obsctl.local.processes import StartedProcess
+from obsctl.model import silent
 from obsctl.ui import Ui
 
 

@@ -11,12 +11,11 @@ import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import folder as folder_module
-from obsctl.local.cluster import silent
 from obsctl.local.folder import Folder, default_state_dir
 from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
-from obsctl.model import Event
+from obsctl.model import Event, silent
 
 
 @pytest.fixture(autouse=True)

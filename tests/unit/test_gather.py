@@ -14,8 +14,9 @@ import psutil
 import pytest
 import requests
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import ObsctlError
-from obsctl.local.binaries import PROGRAMS
+from obsctl.local.binaries import Binaries
 from obsctl.local.gather import gathering
 from obsctl.local.processes import is_alive
 from obsctl.model import Event
@@ -73,23 +74,23 @@ def wait_for(probe: object, what: str) -> None:
 
 def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, machine: dict[str, str]) -> None:
     events: list[Event] = []
-    with gathering(NAMES, {}, emit=events.append, environ=machine, toolchain=tmp_path / "toolchain") as coming:
+    with gathering(NAMES, Binaries(emit=events.append, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         wait_for(lambda: len(begun(tmp_path)) == 2, "two builds")
         wait_for(lambda: any("; " in event.text for event in events), "their common progress")
         assert sorted(begun(tmp_path)) == ["consul", "nomad"]
         let(tmp_path, "consul", "nomad")
-        assert coming.found("nomad").path.name == "nomad"
-        assert coming.found("consul").source == "Go build"
+        assert coming.program("nomad").path.name == "nomad"
+        assert coming.program("consul").source == "Go build"
         wait_for(lambda: len(begun(tmp_path)) == 4, "the next two")
         let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
-        assert {coming.found(name).path.name for name in NAMES} == set(NAMES)
+        assert {coming.program(name).path.name for name in NAMES} == set(NAMES)
     assert len(begun(tmp_path)) == len({server.project.name for server in PROGRAMS.values()})
 
 
 def test_what_is_not_there_at_the_end_of_the_block_is_given_up(tmp_path: Path, machine: dict[str, str]) -> None:
     let(tmp_path, "nomad")
-    with gathering(NAMES, {}, emit=print, environ=machine, toolchain=tmp_path / "toolchain") as coming:
-        coming.found("nomad")
+    with gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
+        coming.program("nomad")
         wait_for(lambda: len(begun(tmp_path)) == 3, "the next build")
     assert [process for process in alive(tmp_path) if is_alive(process)] == []
     assert [path.name for path in (tmp_path / "cache/obsctl/servers").glob(".*")] == []
@@ -100,10 +101,10 @@ def test_a_failure_of_a_project_is_one(tmp_path: Path, machine: dict[str, str]) 
     (tmp_path / "programs" / "prometheus" / "prometheus").unlink()
     (tmp_path / "programs" / "prometheus" / "promtool").unlink()
     names = ("prometheus", "promtool")
-    with gathering(names, {}, emit=print, environ=machine, toolchain=tmp_path / "toolchain") as coming:
+    with gathering(names, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         for name in names:
             with pytest.raises(ObsctlError, match="no prometheus today"):
-                coming.found(name)
+                coming.program(name)
     assert begun(tmp_path) == ["prometheus"]
 
 
@@ -115,10 +116,12 @@ def test_a_configured_program_is_there_when_the_rest_of_its_project_is_not(
     (tmp_path / "programs" / "prometheus" / "prometheus").unlink()
     (tmp_path / "programs" / "prometheus" / "promtool").rename(promtool)
     names, configured = ("prometheus", "promtool"), {"promtool": str(promtool)}
-    with gathering(names, configured, emit=print, environ=machine, toolchain=tmp_path / "toolchain") as coming:
+    with gathering(
+        names, Binaries(configured=configured, emit=print, environ=machine, toolchain=tmp_path / "toolchain")
+    ) as coming:
         with pytest.raises(ObsctlError):
-            coming.found("prometheus")
-        assert coming.found("promtool").path == promtool
+            coming.program("prometheus")
+        assert coming.program("promtool").path == promtool
 
 
 def test_a_host_that_cannot_be_reached_is_not_tried_for_each_project(
@@ -133,9 +136,9 @@ def test_a_host_that_cannot_be_reached_is_not_tried_for_each_project(
 
     monkeypatch.setattr(requests, "get", counted)
     let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
-    with gathering(NAMES, {}, emit=print, environ=machine, toolchain=tmp_path / "toolchain") as coming:
+    with gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         for name in NAMES:
-            coming.found(name)
+            coming.program(name)
     assert len(asked) <= 2, "at most the two at a time, before the first knew"
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.config.releases import Project
 from obsctl.config.versions import written
-from obsctl.local.binaries import PROGRAMS
 from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
 from obsctl.local.source import Platform
