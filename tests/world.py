@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from obsctl import names
+from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Components, Config
 from obsctl.config.secrets import Secret
 from obsctl.model import Event
@@ -16,7 +18,16 @@ from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, DesiredJob, Observed, desire, observe
 from obsctl.stack.plan import Plan, plan
 from obsctl.stack.render import render
-from tests.fakes import FakeClock, FakeConsul, FakeNomad, FakePrograms
+from obsctl.wait import SYSTEM_CLOCK
+from tests.fakes import (
+    FakeAlertmanager,
+    FakeClock,
+    FakeConsul,
+    FakeNomad,
+    FakePrograms,
+    FakeSink,
+    StackPrometheus,
+)
 
 NOWHERE = Path("/nonexistent")
 SECRET = "s3cr3t-value"  # what every reference resolves to
@@ -54,17 +65,30 @@ def grafana_datasources(**keys: Any) -> dict[str, Any]:
 
 @dataclass
 class World:
-    """Nomad, Consul, the stack's programs and a clock, all fake. Every secret is SECRET."""
+    """Nomad, Consul, an alert path that works as soon as it is deployed, and a clock, all fake. Every secret is SECRET.
+
+    The command line has the clock of the machine, and so has the heartbeat.
+    """
 
     clock: FakeClock = field(default_factory=FakeClock)
     consul: FakeConsul = field(default_factory=FakeConsul)
     nomad: FakeNomad = field(init=False)
+    prometheus: StackPrometheus = field(init=False)
+    alertmanager: FakeAlertmanager = field(default_factory=FakeAlertmanager)
+    sink: FakeSink = field(default_factory=lambda: FakeSink(SYSTEM_CLOCK))
     programs: FakePrograms = field(init=False)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.nomad = FakeNomad(consul=self.consul, clock=self.clock)
-        self.programs = FakePrograms(self.consul)
+        self.prometheus = StackPrometheus(self.nomad, self.consul, self.clock)
+        self.sink.deliver(names.WATCHDOG)
+        self.programs = FakePrograms(
+            self.consul,
+            prometheus=PrometheusReplicas(lambda: [self.prometheus]),
+            alertmanager=AlertmanagerReplicas(lambda: [self.alertmanager]),
+            sink=self.sink,
+        )
 
     def desire(self, wanted: Config) -> Desired:
         return desire(render(wanted, NOWHERE), self.nomad, lambda _, key: Secret(SECRET))

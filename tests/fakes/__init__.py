@@ -7,10 +7,10 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.consul import FakeConsul
 from tests.fakes.nomad import FakeNomad
 from tests.fakes.registry import FakeRegistry
-from tests.fakes.stack import FakeAlertmanager, FakePrograms, FakePrometheus, FakeSink
+from tests.fakes.stack import FakeAlertmanager, FakePrograms, FakePrometheus, FakeSink, StackPrometheus
 from tests.fakes.telemetry import FakeJaeger, FakeLogs, FakeOtlp
 
 __all__ = [
     "FakeAlertmanager", "FakeClock", "FakeConsul", "FakeJaeger", "FakeLogs", "FakeNomad", "FakeOtlp",
-    "FakePrograms", "FakePrometheus", "FakeRegistry", "FakeSink",
+    "FakePrograms", "FakePrometheus", "FakeRegistry", "FakeSink", "StackPrometheus",
 ]  # fmt: skip

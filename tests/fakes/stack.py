@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import yaml
+
+from obsctl import names
 from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, PrometheusApi, SinkApi
+from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.config.durations import parse_duration
 from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
@@ -62,6 +66,40 @@ class FakePrometheus(_Server, api=PrometheusApi):
     def answer(self, promql: str, value: float, **labels: str) -> None:
         """From now on the query gives this one sample."""
         self.results[promql] = lambda: [{"metric": labels, "value": [self.clock.now(), f"{value:g}"]}]
+
+
+class StackPrometheus(FakePrometheus, api=PrometheusApi):
+    """A Prometheus that does its work at once: it scrapes every job of obsctl that runs, and has every rule that is in
+    Consul. What a test puts in comes on top."""
+
+    def __init__(self, nomad: NomadApi, consul: ConsulApi, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self._nomad, self._consul = nomad, consul
+
+    def targets(self) -> list[Json]:
+        running = [job["Meta"] for job in self._nomad.jobs() if job.get("Meta") and not job["Stop"]]
+        scraped = [meta[names.COMPONENT_MARK] for meta in running if names.COMPONENT_MARK in meta]
+        return [*self.active_targets, *({"labels": {"job": name}, "health": "up"} for name in scraped)]
+
+    def rule_groups(self) -> list[Json]:
+        written = [entry for entry in self._consul.entries("") if "/rules/" in entry.key]
+        return [*self.groups, *(loaded(entry.value) for entry in written)]
+
+
+def loaded(written: str | bytes) -> Json:
+    """A rule group as Prometheus tells of it: seconds for durations, text for labels."""
+    [group] = yaml.safe_load(written)
+    rules = [
+        {
+            "name": rule.get("alert") or rule.get("record"),
+            "query": str(rule["expr"]),
+            "duration": parse_duration(rule.get("for") or "0s"),
+            "labels": {name: str(value) for name, value in rule.get("labels", {}).items()},
+            "annotations": rule.get("annotations", {}),
+        }
+        for rule in group["rules"]
+    ]
+    return {"name": group["name"], "rules": rules}
 
 
 class FakeAlertmanager(_Server, api=AlertmanagerApi):

@@ -12,7 +12,6 @@ import pytest
 
 from obsctl.cli import wire
 from obsctl.cli.root import run
-from obsctl.stack import deployment
 from obsctl.stack.checks import TOOLS
 from tests.command import Obsctl, Ran
 from tests.world import OTHERS_OFF, World
@@ -32,11 +31,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Fakes in the place of all servers; programs that check are not there."""
+    """Fakes in the place of all servers; programs that check configuration are not there."""
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul, world.programs))
     monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
-    monkeypatch.setattr(deployment, "wait_wired", lambda *args, **kwargs: None)
     return world
 
 

@@ -12,6 +12,7 @@ import pytest
 from obsctl import lease
 from obsctl.errors import Forbidden, Unreachable
 from tests.command import Obsctl, Ran
+from tests.fakes import FakeJaeger, FakeLogs, FakeOtlp
 from tests.world import ALERT_PATH, OTHERS_OFF, SECRET, World
 
 
@@ -126,15 +127,38 @@ class TestDeploy:
         assert ran.code == 0
         shown = [
             ran.out.index(words)
-            for words in ("Plan: 7 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "Deployed: 7")
-        ]
+            for words in (
+                "Plan: 7 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "✓ alert path: works",
+                "Deployed: 7",
+            )
+        ]  # fmt: skip
         assert shown == sorted(shown)
         assert lease.holder(world.consul, "obs") is None
 
     def test_a_second_one_changes_nothing_and_asks_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         obsctl("deploy", "--yes")
         ran = obsctl("deploy")
-        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 7 as desired.")
+        assert ran.code == 0
+        assert "Nothing to change: 7 as desired." in ran.out
+        assert "✓ alert path: works" in ran.out.splitlines()[-1]
+
+    def test_an_alert_path_that_does_not_work_makes_it_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        world.sink.received.clear()
+        for command in (["deploy", "--yes"], ["deploy"], ["demo", "up", "--yes"], ["demo", "down", "--yes"]):
+            ran = obsctl(*command, "--timeout", "0.1")
+            assert ran.code == 1, command
+            assert "everything runs, but the alert path is not complete after 0.1 s" in ran.err
+            assert "alert-sink has received no heartbeat" in ran.err
+
+    def test_telemetry_is_looked_at_from_one_end_to_the_other(self, folder: Path, obsctl: Obsctl, world: World) -> None:
+        (folder / "obsctl.yaml").write_text(json.dumps({"components": {"grafana": {"enabled": False}}}))
+        jaeger, logs = FakeJaeger(), FakeLogs()
+        world.programs.put(jaeger=jaeger, logs=logs, otel_agent=FakeOtlp(jaeger, logs))
+        assert "✓ telemetry path: works" in obsctl("deploy", "--yes").out
+        world.programs.put(otel_agent=FakeOtlp(jaeger))
+        ran = obsctl("deploy", "--timeout", "0.1")
+        assert ran.code == 1
+        assert "VictoriaLogs does not have the line" in ran.err
 
     def test_without_somebody_to_ask_it_changes_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         ran = obsctl("deploy")
@@ -177,7 +201,9 @@ class TestDeploy:
         assert lease.holder(world.consul, "obs") is None
 
     def test_one_component_leaves_the_others_alone(self, folder: Path, obsctl: Obsctl, world: World) -> None:
-        assert obsctl("deploy", "warden", "--yes").code == 0
+        ran = obsctl("deploy", "warden", "--yes")
+        assert ran.code == 0
+        assert "alert path" not in ran.out, "the others may not be there yet"
         assert [job["ID"] for job in world.nomad.jobs()] == ["obs-warden"]
 
     def test_as_json_stdout_is_one_document(self, folder: Path, obsctl: Obsctl, world: World) -> None:

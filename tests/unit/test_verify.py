@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.config.schema import Config, parse_duration
+from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.stack.verify import wait_wired
 from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrograms, FakePrometheus, FakeSink
+from tests.fakes.stack import loaded
 from tests.world import NOWHERE, config
 
 WANTED = config(timing="fast", services={"shop": {}})
@@ -31,7 +31,7 @@ class Wired:
         rules = [item for item in self.rendered.content if "/rules/" in item.key]
         for item in rules:
             self.consul.put(item.key, item.value.encode())
-        self.prometheus.groups = [loaded(item) for item in rules]
+        self.prometheus.groups = [loaded(item.value) for item in rules]
         self.prometheus.active_targets = [
             {"labels": {"job": component.row.name}, "health": "up"} for component in wanted.enabled_components()
         ]
@@ -46,22 +46,6 @@ class Wired:
             sink=self.sink,
         )
         wait_wired(self.wanted, programs, emit=self.events.append, timeout=timeout, clock=self.clock)
-
-
-def loaded(content: Content) -> dict[str, Any]:
-    """The group as Prometheus tells of it: seconds for durations, text for labels."""
-    [group] = yaml.safe_load(content.value)
-    rules = [
-        {
-            "name": rule.get("alert") or rule.get("record"),
-            "query": str(rule["expr"]),
-            "duration": parse_duration(rule.get("for") or "0s"),
-            "labels": {name: str(value) for name, value in rule.get("labels", {}).items()},
-            "annotations": rule.get("annotations", {}),
-        }
-        for rule in group["rules"]
-    ]
-    return {"name": group["name"], "rules": rules}
 
 
 def test_when_all_is_there_it_takes_no_time() -> None:
