@@ -1,7 +1,4 @@
-"""A call to another service that may fail: tried again with growing pauses, and not tried while it keeps failing.
-
-Timeouts are requests' own, retries tenacity's, the circuit breaker is pybreaker's.
-"""
+"""Calls of another service: retried with growing pauses (tenacity), and refused while they keep failing (pybreaker)."""
 
 from __future__ import annotations
 
@@ -51,18 +48,18 @@ _tracer = trace.get_tracer("obsctl.demo")
 
 
 class CircuitOpen(Unreachable):
-    """Not even tried: the last calls failed one after the other."""
+    """The call was not tried, because the last ones failed."""
 
 
 class Caller:
     """Calls one service. Safe to share between threads: the breaker's lock is not held during a call.
 
-    All attempts of one call begin within CALL_SECONDS. FAILURES_TO_OPEN failed attempts in a row, of any calls, open
-    the circuit; after OPEN_SECONDS calls are tried again, and the first that ends closes or opens it.
+    All attempts of a call begin within CALL_SECONDS. FAILURES_TO_OPEN failed attempts in a row, of all calls together,
+    open the circuit. After OPEN_SECONDS calls are tried again, and the first that ends closes or opens it.
     """
 
     def __init__(self, service: str, registry: CollectorRegistry, prefix: str, clock: Clock = SYSTEM_CLOCK) -> None:
-        """service: whom it calls. prefix: of the metrics, like "hello_service"."""
+        """service: the one that is called. prefix: of the metrics, like "hello_service"."""
         self._service = service
         self._clock = clock
         self._notes = _Notes(service)
@@ -89,9 +86,9 @@ class Caller:
         return bool(self._breaker.current_state == state)
 
     def call(self, send: Callable[[float], T]) -> T:
-        """What `send` returns; it is given the seconds that are left, and must be safe to repeat.
+        """What `send` returns. It takes the seconds that are left, and must be safe to repeat.
 
-        Raises what the last attempt raised, or CircuitOpen.
+        Raises the error of the last attempt, or CircuitOpen.
         """
         deadline = self._clock.monotonic() + CALL_SECONDS
         retrying = Retrying(
@@ -117,10 +114,8 @@ class Caller:
                 return self._attempt(send, deadline, next(numbers))
         except CircuitBreakerError as error:
             self._refused.inc()
-            raise CircuitOpen(
-                f"{self._service} is not called for a moment, for it kept failing: {self._notes.last_failure}",
-                hint=f"it is tried again {OPEN_SECONDS:g} s after the last failure",
-            ) from error
+            what = f"{self._service} is not called for a moment, because it kept failing: {self._notes.last_failure}"
+            raise CircuitOpen(what, hint=f"it is called again {OPEN_SECONDS:g} s after the last failure") from error
 
     def _attempt(self, send: Callable[[float], T], deadline: float, number: int) -> T:
         outcome = "failed"
@@ -128,15 +123,12 @@ class Caller:
             try:
                 answer = send(deadline - self._clock.monotonic())
                 outcome = "ok"
-            except TimedOut:
-                outcome = "timeout"
-                raise
-            except Unreachable:
-                outcome = "unreachable"
+                return answer
+            except (TimedOut, Unreachable) as error:
+                outcome = "timeout" if isinstance(error, TimedOut) else "unreachable"
                 raise
             finally:
                 self._attempts.labels(outcome).inc()
-        return answer
 
     def _note_retry(self, state: RetryCallState) -> None:
         self._retries.inc()
@@ -147,7 +139,7 @@ class Caller:
 
 
 class _Notes(CircuitBreakerListener):
-    """Remembers and tells what the breaker does."""
+    """Keeps the last failure, and logs when the circuit changes."""
 
     def __init__(self, service: str) -> None:
         self.last_failure = ""

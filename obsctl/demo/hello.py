@@ -1,4 +1,4 @@
-"""hello-service: answers GET /hello with a phrase that it asks of response-service."""
+"""hello-service: answers GET /hello with a phrase that it gets from response-service."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ VERSION = "1.0.0"
 
 
 def create_app(discovery: Discovery, registry: CollectorRegistry) -> Flask:
-    """The service. It is ready as soon as it listens, whether or not response-service is there: taken out of
-    Consul it would get no requests, and its error ratio, which is how the fault is seen, would be empty."""
+    """The service. It is ready as soon as it listens, also without response-service: if it left Consul, nobody would
+    call it, and its error ratio, which shows the fault, would be empty."""
     app = create_web_app(registry)
     telemetry.observe(app)
     metrics = RequestMetrics("hello_service", registry)
@@ -51,7 +51,7 @@ def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
             return str(body["phrase"])
         reason = str(body["error"])
     except (ValueError, KeyError, TypeError):
-        reason = "no JSON that says why"
+        reason = "its answer has no JSON with a reason"
     raise ServerFailed(f"{url} answered {answer.status_code}: {reason}", hint="look at response-service's log")
 
 

@@ -19,7 +19,8 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class RequestMetrics:
-    """Counters and a histogram of one service's requests. total = successful + failed whenever none is under way."""
+    """Counters and a histogram of one service's requests. When no request is being answered, total = successful +
+    failed."""
 
     def __init__(self, service: str, registry: CollectorRegistry) -> None:
         """service: the metrics' prefix, like "hello_service"."""
@@ -35,7 +36,7 @@ class RequestMetrics:
         )
 
     def measured(self, view: Callable[P, R]) -> Callable[P, R]:
-        """The view, measured: returning is success, raising is failure, of which the span has the reason."""
+        """The view, measured: an answer is a success, an exception is a failure whose reason the span has."""
 
         @wraps(view)
         def measure(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,6 +56,6 @@ class RequestMetrics:
         return measure
 
     def _observe(self, seconds: float) -> None:
-        """The exemplar leads from a bucket to a trace that fell into it."""
+        """With an exemplar: a trace that fell into the bucket."""
         trace_id = current_trace_id()
         self._duration.observe(seconds, {"trace_id": trace_id} if trace_id else None)

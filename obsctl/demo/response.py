@@ -1,6 +1,6 @@
 """response-service: answers GET /phrase with a random phrase from the Consul key `minion_phrases`.
 
-Version 1.0.0 has a planted bug, for docs/tutorial-find-the-bug.md; 1.0.1 has not.
+Version 1.0.0 has a planted bug, for docs/tutorial-find-the-bug.md. Version 1.0.1 does not have it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HINT = """consul kv put {key} '["Bello!", "Poopaye!"]'"""
 
 
 class Phrases:
-    """Where answers come from. fixed: without the planted bug."""
+    """The source of the answers. fixed: without the planted bug."""
 
     def __init__(self, consul: ConsulApi, *, fixed: bool) -> None:
         self._consul = consul
@@ -39,13 +39,13 @@ class Phrases:
         self._requests = count(1)
 
     def next(self) -> str:
-        """The next answer. Raises ObsctlError when there is none to be had."""
+        """The next answer. Raises ObsctlError when there is none."""
         if self._fixed or next(self._requests) % SONG_EVERY:
             return self._pick(names.DEMO_PHRASES)
         return self._song()
 
     def _song(self) -> str:
-        """The planted bug: an error becomes an empty answer, and metrics count it as success. Only the span knows."""
+        """The planted bug: an error becomes an empty answer, which metrics count as success. Only the span shows it."""
         try:
             return self._pick(SONGS_KEY)
         except ObsctlError as error:
@@ -75,7 +75,7 @@ def create_app(consul: ConsulApi, registry: CollectorRegistry, *, fixed: bool = 
 
 
 def read_phrases(consul: ConsulApi, key: str = names.DEMO_PHRASES) -> list[str]:
-    """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none to be had."""
+    """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none."""
     pair = consul.get(key)
     if pair is None:
         raise NotFound(f"Consul has no key {key}", hint=_HINT.format(key=key))
@@ -83,14 +83,14 @@ def read_phrases(consul: ConsulApi, key: str = names.DEMO_PHRASES) -> list[str]:
         phrases = json.loads(pair.value)
     except (ValueError, RecursionError):
         phrases = None
-    if not isinstance(phrases, list) or not phrases or not all(isinstance(one, str) for one in phrases):
+    if not isinstance(phrases, list) or not phrases or not all(isinstance(phrase, str) for phrase in phrases):
         raise ObsctlError(f"the Consul key {key} is not a JSON list of strings", hint=_HINT.format(key=key))
     return phrases
 
 
 def _why_no_phrases(consul: ConsulApi) -> str:
     try:
-        with suppress_instrumentation():  # a probe is no request, and its reading no trace
+        with suppress_instrumentation():  # a probe is no request, so it makes no trace
             read_phrases(consul)
     except ObsctlError as error:
         return error.message

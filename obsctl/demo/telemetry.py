@@ -1,7 +1,7 @@
 """OpenTelemetry for the demo programs: traces and logs by OTLP, and log lines as JSON on stdout.
 
-The standard environment variables configure it: OTEL_EXPORTER_OTLP_ENDPOINT (without it nothing is sent, and all else
-is the same), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and the rest of the SDK's.
+The standard environment variables of the SDK configure it: OTEL_EXPORTER_OTLP_ENDPOINT (without it nothing is sent),
+OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and so on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
 PROBES = ("/alive", "/health", "/metrics")
 SEND_EVERY = 1.0
-# Long enough for an agent to restart; what comes meanwhile waits in a queue of 2048, and the newest beyond are dropped.
+# Long enough for an agent to restart. Meanwhile spans and lines wait in a queue of 2048; what comes later is dropped.
 SEND_TIMEOUT = 30.0
 FLUSH_SECONDS = 2.0
 COMPLAIN_EVERY = 60.0
@@ -49,9 +49,9 @@ _log = logging.getLogger("obsctl")
 
 @contextmanager
 def running(service: str, version: str) -> Iterator[None]:
-    """While inside, the process traces and logs as `service`; on leaving, what waits is sent, in FLUSH_SECONDS or not.
+    """While inside, the process traces and logs as `service`. Leaving sends what waits, for FLUSH_SECONDS at most.
 
-    For the main thread of a program, once: OpenTelemetry keeps one tracer provider a process.
+    For the main thread of a program, once: OpenTelemetry has one tracer provider a process.
     """
     service = os.environ.get("OTEL_SERVICE_NAME", service)
     resource = Resource.create({SERVICE_NAME: service, SERVICE_VERSION: version})
@@ -76,12 +76,12 @@ def running(service: str, version: str) -> Iterator[None]:
 
 
 def trace_calls() -> None:
-    """From now on every call by `requests` is a span, and carries its trace in the header traceparent."""
+    """From now on each call with `requests` is a span, and has its trace in the header traceparent."""
     RequestsInstrumentor().instrument(request_hook=_name_by_path)
 
 
 def observe(app: Flask) -> None:
-    """Trace and log each request to the app, but no probes and scrapes; the answer's traceresponse names the trace."""
+    """Trace and log each request to the app except probes and scrapes; the answer's traceresponse names the trace."""
     set_global_response_propagator(TraceResponsePropagator())
     probes = ",".join(f"{path}$" for path in PROBES)
     FlaskInstrumentor.instrument_app(app, excluded_urls=probes, enable_commenter=False)
@@ -90,13 +90,13 @@ def observe(app: Flask) -> None:
 
 
 def current_trace_id() -> str | None:
-    """The trace that is being worked on, as 32 hex digits, if it is sampled: then it can be found."""
+    """The current trace as 32 hex digits; None when it is not sampled, because then nobody can find it."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.trace_flags.sampled else None
 
 
 def _name_by_path(span: trace.Span, call: requests.PreparedRequest) -> None:
-    """GET /phrase, not only GET. The programs call few paths, none of which has an id in it."""
+    """GET /phrase, not only GET. The programs call few paths, and none has an id in it."""
     span.update_name(f"{call.method} {urlsplit(call.url or '').path}")
 
 
@@ -119,7 +119,7 @@ def _log_request(response: Response) -> Response:
 
 
 def _send(tracers: TracerProvider, loggers: LoggerProvider) -> None:
-    """Send what the providers make, in batches, from threads of their own."""
+    """Send spans and lines in batches, from threads of their own."""
     delay = SEND_EVERY * 1000
     spans = OTLPSpanExporter(timeout=SEND_TIMEOUT, session=_direct())
     records = OTLPLogExporter(timeout=SEND_TIMEOUT, session=_direct())
@@ -128,7 +128,7 @@ def _send(tracers: TracerProvider, loggers: LoggerProvider) -> None:
 
 
 def _direct() -> requests.Session:
-    """A session that goes to the agent of this node, and not through a proxy of the environment."""
+    """A session without the proxies of the environment: the agent is on this node."""
     session = requests.Session()
     session.trust_env = False
     return session
@@ -152,7 +152,7 @@ def _of_opentelemetry(record: logging.LogRecord) -> bool:
 
 
 def _shut_down(*providers: TracerProvider | LoggerProvider) -> None:
-    """A provider would wait half a minute for a collector that is not there."""
+    """Do not wait long: by itself a provider waits half a minute for a collector that is not there."""
     threads = [threading.Thread(target=provider.shutdown, daemon=True) for provider in providers]
     for thread in threads:
         thread.start()
@@ -163,7 +163,7 @@ def _shut_down(*providers: TracerProvider | LoggerProvider) -> None:
 
 class JsonLines(logging.Formatter):
     """One JSON object a record: ts (ISO 8601, UTC), level, logger, service, message; within a span its trace_id and
-    span_id; exception, with its traceback, when there is one."""
+    span_id; an exception with its traceback."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class JsonLines(logging.Formatter):
 
 
 class Seldom(logging.Filter):
-    """Of OpenTelemetry's own records, lets one a minute through: without a collector there is one for every batch."""
+    """Lets one of OpenTelemetry's own records a minute through: without a collector it writes one for every batch."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""traffic: calls hello-service steadily, so that there is something to see and something to alert on."""
+"""traffic: calls hello-service steadily, so that metrics, traces and alerts have something to show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from obsctl.services.web import Server, create_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 VERSION = "1.0.0"
-# Several senders take turns, so that slow answers do not lower the rate; few enough for one hello-service.
+# Several senders take turns, so that slow answers do not lower the rate; not more than one hello-service can serve.
 MAX_SENDERS = 16
 STOP_SECONDS = 5.0
 STARTING_SECONDS = 60.0
@@ -30,7 +30,7 @@ _tracer = trace.get_tracer("obsctl.demo")
 
 
 class Traffic:
-    """Sends requests to hello-service and counts what becomes of them, by the outcome of the visit."""
+    """Sends requests to hello-service and counts them by outcome."""
 
     def __init__(self, discovery: Discovery, registry: CollectorRegistry, clock: Clock = SYSTEM_CLOCK) -> None:
         self._discovery = discovery
@@ -42,17 +42,15 @@ class Traffic:
     def send(self) -> str:
         """Send one request; returns its outcome."""
         with _tracer.start_as_current_span("send request"):
-            made = visit(lambda: self._discovery.pick(names.HELLO_SERVICE))
-            level = logging.INFO if made.outcome == "ok" else logging.WARNING
-            _log.log(level, "hello-service: %s in %.0f ms: %s", made.outcome, made.seconds * 1000, made.answer)
-        self._requests.labels(made.outcome).inc()
-        return made.outcome
+            answer = visit(lambda: self._discovery.pick(names.HELLO_SERVICE))
+            level = logging.INFO if answer.outcome == "ok" else logging.WARNING
+            _log.log(level, "hello-service: %s in %.0f ms: %s", answer.outcome, answer.seconds * 1000, answer.answer)
+        self._requests.labels(answer.outcome).inc()
+        return answer.outcome
 
     def wait_for_services(self, stop: threading.Event) -> None:
-        """Until both services of the demo are healthy, a minute at most.
-
-        A first deploy starts all at once, and what fails meanwhile is nobody's bug.
-        """
+        """Wait until both services of the demo are healthy, a minute at most: a first deploy starts them together, and
+        requests that fail in the meantime would look like a bug."""
         end = self._clock.monotonic() + STARTING_SECONDS
         while not all(self._discovery.has(service) for service in (names.HELLO_SERVICE, names.RESPONSE_SERVICE)):
             if self._clock.monotonic() >= end or stop.wait(0.2):
@@ -67,13 +65,13 @@ class Traffic:
 
 
 def next_slot(slot: float, interval: float, *, now: float) -> float:
-    """The slot to send in after `slot`. Those missed meanwhile are left out: no burst after an outage."""
+    """The next slot to send in. Slots that have passed are left out, so there is no burst after an outage."""
     return slot + interval * max(1, math.ceil((now - slot) / interval))
 
 
 @contextmanager
 def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
-    """While inside, send `rate` requests a second; on leaving, wait a moment for those under way."""
+    """While inside, send `rate` requests a second; on leaving, wait a moment for their answers."""
     senders = min(MAX_SENDERS, math.ceil(rate))
     stop = threading.Event()
     start = clock.monotonic()

@@ -1,4 +1,4 @@
-"""Requests to hello-service as a user would send them, and what becomes of them. Needs no more than `requests`."""
+"""Requests to hello-service as a user would send them. Needs no library of the demo but `requests`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 
 OUTCOMES = ("ok", "failed", "unreachable")
 
-# hello-service itself may wait for response-service, and in the last attempt for Consul and a connection besides.
+# hello-service may wait for response-service, and in its last attempt also for Consul and a connection.
 HELLO_TIMEOUT = CALL_SECONDS + (CONNECT_TIMEOUT + READ_TIMEOUT) + CONNECT_TIMEOUT + 1
 
 
@@ -24,7 +24,7 @@ class Visit:
     """One request to GET /hello.
 
     outcome: ok (200), failed (any other answer) or unreachable (no healthy instance, no connection, no answer).
-    answer: what hello-service said, or why nothing. trace_id: 32 hex digits; None when the answer named no trace.
+    answer: hello-service's message, or why there is none. trace_id: 32 hex digits; None when the answer has none.
     """
 
     outcome: str
@@ -34,7 +34,7 @@ class Visit:
 
 
 def visit(where: Callable[[], str], clock: Clock = SYSTEM_CLOCK) -> Visit:
-    """Send one request. where: gives the base URL of an instance, or raises ApiError."""
+    """Send one request. where: returns the base URL of an instance, or raises ApiError."""
     started = clock.monotonic()
     try:
         response = get(f"{where()}/hello", read_timeout=HELLO_TIMEOUT)
@@ -42,7 +42,7 @@ def visit(where: Callable[[], str], clock: Clock = SYSTEM_CLOCK) -> Visit:
         return Visit("unreachable", error.message, None, clock.monotonic() - started)
     outcome = "ok" if response.status_code == 200 else "failed"
     trace_id = _trace_id(response.headers.get("traceresponse", ""))
-    return Visit(outcome, _said(response), trace_id, clock.monotonic() - started)
+    return Visit(outcome, _message(response), trace_id, clock.monotonic() - started)
 
 
 def visits(where: Callable[[], str], *, number: int, rate: float, clock: Clock = SYSTEM_CLOCK) -> Iterator[Visit]:
@@ -54,8 +54,8 @@ def visits(where: Callable[[], str], *, number: int, rate: float, clock: Clock =
         yield visit(where, clock)
 
 
-def _said(response: requests.Response) -> str:
-    """The message or error of hello-service's JSON; of anything else, how it begins."""
+def _message(response: requests.Response) -> str:
+    """The message or error in hello-service's JSON; the beginning of any other answer."""
     try:
         body: Any = response.json()
         return str(body["message"] if response.status_code == 200 else body["error"])
@@ -64,6 +64,6 @@ def _said(response: requests.Response) -> str:
 
 
 def _trace_id(traceresponse: str) -> str | None:
-    """The trace that the header names: version-trace-span-flags."""
-    found = re.fullmatch(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", traceresponse)
-    return found[1] if found else None
+    """The trace in the header's value: version-trace-span-flags."""
+    match = re.fullmatch(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", traceresponse)
+    return match[1] if match else None

@@ -1,6 +1,6 @@
-"""A trace: read from OTLP/JSON, and put in order as a tree. Pure.
+"""Traces: read from OTLP/JSON, and put in order as trees. Pure.
 
-Format: opentelemetry-proto, trace/v1/trace.proto; in its JSON ids are hexadecimal and 64-bit numbers are texts.
+Format: opentelemetry-proto, trace/v1/trace.proto. In its JSON ids are hexadecimal and 64-bit numbers are texts.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SpanEvent:
 class Span:
     """One step of a request in one service.
 
-    parent_id: "" at the beginning of a trace. kind: "server", "client" and so on, "" when not given.
-    start, end: Unix nanoseconds. status: "unset", "ok" or "error", message: what the service said to it.
+    parent_id: "" at the beginning of a trace. kind: "server", "client" and so on, "" when the span has none.
+    start, end: Unix nanoseconds. status: "unset", "ok" or "error", with the service's message.
     attributes, resource: name -> text, number, bool, or a list or table of these.
     """
 
@@ -56,15 +56,15 @@ class Span:
     @property
     def errors(self) -> list[str]:
         """What went wrong in it: the status's message, and each exception as "type: message"; nothing twice."""
-        found = [_exception(event.attributes) for event in self.events if event.name == "exception"]
-        if self.failed and not any(text.endswith(self.message) for text in found):
-            found.insert(0, self.message)
-        return list(dict.fromkeys(filter(None, found)))
+        errors = [_exception(event.attributes) for event in self.events if event.name == "exception"]
+        if self.failed and not any(text.endswith(self.message) for text in errors):
+            errors.insert(0, self.message)
+        return list(dict.fromkeys(filter(None, errors)))
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A span in its place. depth: 0 at the top. orphan: it has a parent, which is not there (yet)."""
+    """A span in its place. depth: 0 at the top. orphan: its parent has not arrived (yet)."""
 
     span: Span
     depth: int
@@ -73,7 +73,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Trace:
-    """All spans of one trace that are there, in the order of a tree: each below its parent, sorted by start."""
+    """The spans of one trace that have arrived, in the order of a tree: each below its parent, sorted by start."""
 
     trace_id: str
     branches: tuple[Branch, ...]
@@ -108,7 +108,7 @@ class Trace:
 
     @property
     def orphans(self) -> int:
-        """How many spans have a parent that is not there: the trace is not complete (yet)."""
+        """How many spans have a parent that has not arrived: the trace is not complete (yet)."""
         return sum(branch.orphan for branch in self.branches)
 
 
@@ -116,13 +116,13 @@ def read(resource_spans: Iterable[Json]) -> list[Trace]:
     """The traces in a list of ResourceSpans, the one that began last first."""
     by_trace: dict[str, dict[str, Span]] = defaultdict(dict)
     for span in _spans(resource_spans):
-        by_trace[span.trace_id].setdefault(span.span_id, span)  # what was delivered twice is there twice
-    found = [Trace(trace_id, tuple(_tree(list(spans.values())))) for trace_id, spans in by_trace.items()]
-    return sorted(found, key=lambda trace: trace.start, reverse=True)
+        by_trace[span.trace_id].setdefault(span.span_id, span)  # a span may be delivered twice
+    traces = [Trace(trace_id, tuple(_tree(list(spans.values())))) for trace_id, spans in by_trace.items()]
+    return sorted(traces, key=lambda trace: trace.start, reverse=True)
 
 
 def _tree(spans: list[Span]) -> Iterator[Branch]:
-    """Every span once. A span that is its own ancestor, which no correct program makes, counts as an orphan."""
+    """Every span once. A span that is its own ancestor, which only a faulty program makes, counts as an orphan."""
     spans = sorted(spans, key=lambda span: (span.start, -span.end))
     known = {span.span_id for span in spans}
     children: dict[str, list[Span]] = defaultdict(list)
@@ -173,7 +173,7 @@ def _span(span: Json, resource: Json) -> Span:
 
 
 def _named(names: Sequence[str], number: int | None) -> str:
-    """What OTLP calls it. A program may send a number that it does not know, which says as much as none."""
+    """OTLP's name for a number; for a number that OTLP does not have, the first name."""
     return names[number] if number and 0 < number < len(names) else names[0]
 
 
@@ -182,7 +182,7 @@ def _attributes(owner: Json) -> Json:
 
 
 def _value(value: Json) -> Any:
-    """What an AnyValue holds: one entry, whose name tells the type."""
+    """The value of an AnyValue, which has one entry named by its type."""
     if "intValue" in value:
         return int(value["intValue"])
     if "arrayValue" in value:

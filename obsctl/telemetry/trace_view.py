@@ -1,4 +1,4 @@
-"""A trace drawn as a tree for the terminal: what ran in what, when, how long, and what failed. Pure."""
+"""Draws a trace as a tree for the terminal: what called what, when, how long, and what failed. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from obsctl.telemetry.lines import LEVEL_STYLES, Line, format_time, readable
 from obsctl.telemetry.trace import Span, Trace
 
 GAP = 0.2
-"""A pause inside a span is shown from this share of the trace's duration on."""
+"""A pause inside a span is shown when it takes at least this share of the trace's duration."""
 DURATION_WIDTH = 9
 _USUAL_BAR = 20
 _LEAST_BAR = 12
@@ -21,7 +21,7 @@ _TIMES = ((1_000_000_000, "s"), (1_000_000, "ms"), (1000, "µs"))
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which a span runs, and nothing below it."""
+    """A time in which a span runs, but none of the spans below it."""
 
     start: int
     end: int
@@ -34,8 +34,8 @@ Row = list[Piece]
 def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bool = False) -> list[Row]:
     """One row an item, in the order of the tree; below a span what went wrong in it.
 
-    width: characters of the terminal. lines: the trace's log lines, each put below its span.
-    attributes: show those of each span.
+    width: characters of the terminal. lines: the trace's log lines, each shown below its span.
+    attributes: whether to show those of each span.
     """
     table = _Table.fit(trace, width)
     orphans = {branch.span.span_id for branch in trace.branches if branch.orphan}
@@ -47,12 +47,12 @@ def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bo
 
 
 def _notes(item: Item, orphans: set[str], attributes: bool) -> list[Piece]:
-    """What stands below an item: the further lines of a log entry; of a span what is wrong with it."""
+    """What stands below an item: the further lines of a log entry; the errors and attributes of a span."""
     if isinstance(item, Gap):
         return []
     if isinstance(item, Line):
         return [(text, LEVEL_STYLES.get(item.level)) for text in readable(item.text).splitlines()[1:]]
-    notes: list[Piece] = [("its parent is not there (yet)", "yellow")] if item.span_id in orphans else []
+    notes: list[Piece] = [("its parent has not arrived (yet)", "yellow")] if item.span_id in orphans else []
     notes += [(text, "red") for error in item.errors for text in error.splitlines()]
     if attributes:
         notes += [(_one_line(f"{name}={value}"), "dim") for name, value in item.attributes.items()]
@@ -64,7 +64,7 @@ def head(trace: Trace) -> Row:
 
 
 def summary(trace: Trace) -> Row:
-    """How much there is of everything."""
+    """How many services, spans and errors, and how long it took."""
     counts = [_count(len(trace.services), "service"), _count(len(trace.branches), "span")]
     failed = _count(len(trace.failed), "error")
     pieces: Row = [(f"{', '.join(counts)}, ", None), (failed, "bold red" if trace.failed else None)]
@@ -80,7 +80,7 @@ def _count(number: int, what: str) -> str:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """A duration with three digits that matter: 1.23 s, 45.6 ms, 789 µs."""
+    """A duration with three significant digits: 1.23 s, 45.6 ms, 789 µs."""
     for size, unit in _TIMES:
         if nanoseconds >= 0.9995 * size:
             value = nanoseconds / size
@@ -89,7 +89,7 @@ def format_duration(nanoseconds: int) -> str:
 
 
 def bar(start: float, end: float, width: int) -> str:
-    """What lies between two shares of a line, exact to half a character and never nothing."""
+    """A bar between two shares of the width, exact to half a character and at least that long."""
     first = min(int(start * 2 * width), 2 * width - 1)
     last = max(first + 1, round(end * 2 * width))
     halves = [first <= half < last for half in range(2 * width)]
@@ -98,7 +98,7 @@ def bar(start: float, end: float, width: int) -> str:
 
 @dataclass(frozen=True)
 class _Table:
-    """Where the columns are. bar: characters of it, 0 on a terminal that is too narrow for one."""
+    """The widths of the columns. bar: 0 on a terminal that is too narrow for one."""
 
     trace: Trace
     label: int
@@ -120,8 +120,8 @@ class _Table:
         if isinstance(item, Line):
             offset = f"+{format_duration(max(0, item.at - self.trace.start))}" if item.at else ""
             style = LEVEL_STYLES.get(item.level)
-            told = "".join(f"{word} " for word in (offset, item.level.upper()) if word)
-            return [(prefix, "dim"), (told, style or "dim"), (_first_line(readable(item.text)), style)]
+            head = "".join(f"{word} " for word in (offset, item.level.upper()) if word)
+            return [(prefix, "dim"), (head, style or "dim"), (_first_line(readable(item.text)), style)]
         prefix = prefix if len(prefix) <= self.label // 2 else f"…{prefix[1 - self.label // 2 :]}"
         label, style = self._label(item, len(prefix))
         pieces = [(prefix, "dim"), *label]
@@ -170,7 +170,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _walk(trace: Trace, lines: Sequence[Line]) -> Iterator[tuple[Item, str, str]]:
-    """Each item with what is drawn before it, and before what stands below it."""
+    """Each item, with the lines of the tree that are drawn before it and before what stands below it."""
     children = _children(trace, lines)
     stack: list[tuple[Item, str, bool, bool]] = [(item, "", True, True) for item in reversed(children[""])]
     while stack:
@@ -184,26 +184,26 @@ def _walk(trace: Trace, lines: Sequence[Line]) -> Iterator[tuple[Item, str, str]
 
 
 def _children(trace: Trace, lines: Sequence[Line]) -> dict[str, list[Item]]:
-    """Span id -> what stands below it, in order of time; "" has what stands at the top."""
-    found: dict[str, list[Item]] = {"": []}
+    """Span id -> the items below it, in order of time; "" -> those at the top."""
+    children: dict[str, list[Item]] = {"": []}
     spans = {span.span_id: span for span in trace.spans}
     for branch in trace.branches:
         parent = branch.span.parent_id if branch.depth else ""
-        found.setdefault(parent, []).append(branch.span)
-    for span_id, below in list(found.items()):
+        children.setdefault(parent, []).append(branch.span)
+    for span_id, below in list(children.items()):
         if span_id:
-            found[span_id] = [*below, *_gaps(spans[span_id], below, trace.duration)]
+            children[span_id] = [*below, *_gaps(spans[span_id], below, trace.duration)]
     for line in lines:
-        found.setdefault(line.span_id if line.span_id in spans else "", []).append(line)
-    return {span_id: sorted(items, key=_moment) for span_id, items in found.items()}
+        children.setdefault(line.span_id if line.span_id in spans else "", []).append(line)
+    return {span_id: sorted(items, key=_time) for span_id, items in children.items()}
 
 
-def _moment(item: Item) -> int:
+def _time(item: Item) -> int:
     return item.at or 0 if isinstance(item, Line) else item.start
 
 
 def _gaps(parent: Span, below: Sequence[Item], duration: int) -> Iterator[Gap]:
-    """The pauses of a span: between those below it, before the first and after the last."""
+    """The pauses of a span: before, between and after the spans below it."""
     spans = sorted((item for item in below if isinstance(item, Span)), key=lambda span: span.start)
     busy = parent.start
     for start, end in [*((span.start, span.end) for span in spans), (parent.end, parent.end)]:

@@ -97,7 +97,7 @@ def test_attributes_are_shown_when_asked_for() -> None:
 
 
 def test_an_orphan_says_that_it_is_one() -> None:
-    assert seen(one(span("web", "a", "1", "9")))[1:] == ["   its parent is not there (yet)"]
+    assert seen(one(span("web", "a", "1", "9")))[1:] == ["   its parent has not arrived (yet)"]
 
 
 def test_a_short_pause_is_no_gap_and_overlapping_spans_leave_none() -> None:
