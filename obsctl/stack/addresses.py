@@ -1,4 +1,4 @@
-"""Where things are: each component, the demo, and what else is scraped, with its URL and its health in Consul."""
+"""The URL and the health in Consul of each component, of the demo, and of everything else that is scraped."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Address:
 
 
 def addresses(config: Config, consul: ConsulApi) -> list[Address]:
-    """The components in the order in which they start, then what is scraped besides, then Nomad and Consul."""
+    """The components in the order of their start, then other services that are scraped, then Nomad and Consul."""
     components = config.enabled_components()
-    found = [address for component in components for address in _component(config.stack, component, consul)]
+    listed = [address for component in components for address in _component(config.stack, component, consul)]
     scraped = {name for name, tags in consul.services().items() if names.SCRAPE_TAG in tags}
     for name in sorted(scraped - {component.row.name for component in components}):
-        found += _other(config, name, consul)
-    return [*found, *_servers(config)]
+        listed += _other(config, name, consul)
+    return [*listed, *_servers(config)]
 
 
 def _component(stack: str, component: Component, consul: ConsulApi) -> Iterator[Address]:
@@ -49,15 +49,15 @@ def _component(stack: str, component: Component, consul: ConsulApi) -> Iterator[
 
 
 def _other(config: Config, name: str, consul: ConsulApi) -> Iterator[Address]:
-    """Instances that are nobody's, or this stack's own without being a component: these have nothing but metrics."""
+    """Instances of no stack, and those of this stack that are no component; of the latter there are only metrics."""
     for instance in consul.health(name):
         if owner(instance) in ("", config.stack):
             yield _address(name, "scraped by Prometheus", "/metrics" if owner(instance) else "/", instance)
 
 
 def _address(name: str, what: str, path: str, instance: Json) -> Address:
-    fault = failing(instance)
-    return Address(name, what, url(instance) + path, "failing" if fault else "passing", fault)
+    failure = failing(instance)
+    return Address(name, what, url(instance) + path, "failing" if failure else "passing", failure)
 
 
 def _servers(config: Config) -> Iterator[Address]:

@@ -1,4 +1,4 @@
-"""The gate after a job: placed, deployed and healthy, passing in Consul. Or the reason why not."""
+"""Waits until a job is placed, deployed and healthy, and passes its checks in Consul; or says why it is not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from obsctl.model import Emit, Json
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 PLACEMENT_GRACE = 15.0
-"""Seconds that a job may stay unplaced before that is a failure: a port may be about to become free."""
+"""Seconds that a job may stay unplaced before that counts as a failure: a port may become free."""
 LOG_LINES = 8
 
 
 class Unhealthy(ObsctlError):
-    """A job did not become what it should. The message has the reasons that Nomad and the task's log give."""
+    """A job did not become healthy. The message has the reasons that Nomad and the task's log give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class Tools:
 def wait_healthy(tools: Tools, job_id: str, eval_id: str) -> None:
     """Wait until the job is deployed and its Consul checks pass; the timeout is for each of the two.
 
-    The check is the program's own ready endpoint, so passing means that the program says so itself.
-    Raises Unhealthy, and what `tools.check` raises.
+    A check asks the program's own ready endpoint. Raises Unhealthy, and what `tools.check` raises.
     """
     nomad, clock = tools.nomad, tools.clock
     job = nomad.job(job_id)
@@ -74,27 +73,22 @@ def explained(nomad: NomadApi, job: Json) -> Iterator[None]:
 
 
 def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
-    """Whether each live one of these allocations has an instance of every service of its group, and all their checks
-    pass.
-
-    The instances of others say nothing: another stack of the cluster may well have a service of the same name.
-    """
+    """Whether each of these allocations that is alive has an instance of every service of its group in Consul, and all
+    checks of these pass. Other instances do not count: another stack may have a service of the same name."""
     services = {group["Name"]: jobs.service_names(group) for group in jobs.groups(job)}
     health = {name: consul.health(name) for names in services.values() for name in names}
-    live = list(filter(jobs.is_alive, allocations))
-    if health and not live:
+    alive = list(filter(jobs.is_alive, allocations))
+    if health and not alive:
         return False
-    return all(_passes(alloc, health[name]) for alloc in live for name in services[alloc["TaskGroup"]])
+    return all(_passes(alloc, health[name]) for alloc in alive for name in services[alloc["TaskGroup"]])
 
 
 def _history(nomad: NomadApi, job: Json) -> list[str]:
-    """Lines that say what happened to the newest allocation of this version: task events, last log lines.
-
-    Rather one that failed than what Nomad has put in its place since.
-    """
+    """What happened to the newest allocation of this version: task events, last log lines. One that failed comes before
+    the one that Nomad has put in its place."""
     allocations = _allocations(nomad, job)
     if not allocations:
-        return [f"no allocation of {job['ID']} was made"]
+        return [f"Nomad made no allocation of {job['ID']}"]
     allocation = max(allocations, key=lambda alloc: (alloc["ClientStatus"] == "failed", int(alloc["CreateIndex"])))
     lines = [f"allocation {allocation['ID'][:8]} on {allocation.get('NodeName', '?')}: {allocation['ClientStatus']}"]
     for task in sorted(jobs.task_states(allocation)):
@@ -113,13 +107,14 @@ def _passes(allocation: Json, instances: list[Json]) -> bool:
 
 
 def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
-    """The deployment decides. A system job has none before Nomad 1.11, a batch job never, and a system job's is
-    successful even where no node takes it: there the allocations decide too."""
+    """The deployment decides. For batch and system jobs the allocations decide too: a batch job has no deployment, a
+    system job has one since Nomad 1.11, which succeeds even when no node takes the job."""
     deployment = nomad.job_deployment(job["ID"])
     current = deployment if deployment and deployment["JobVersion"] == job["Version"] else None
     if current and current["Status"] in ("failed", "cancelled"):
-        words = f"{job['ID']}: the deployment {current['Status']} ({current['StatusDescription']})"
-        raise Unhealthy(words, hint=_inspect(job["ID"]))
+        state = "failed" if current["Status"] == "failed" else "was cancelled"
+        what = f"{job['ID']}: the deployment {state} ({current['StatusDescription']})"
+        raise Unhealthy(what, hint=_inspect(job["ID"]))
     if job["Type"] == "service":
         return current is not None and current["Status"] == "successful"
     ended = current is None or current["Status"] == "successful"
@@ -127,18 +122,18 @@ def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
 
 
 def _all_run(nomad: NomadApi, job: Json) -> bool:
-    """Whether every allocation of this version runs, or is done, and no eligible node still has one of another."""
+    """Whether every allocation of this version runs or is complete, and no eligible node still has an older one."""
     allocations = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
     own = jobs.of_version(allocations, job)
     others = {alloc["NodeID"] for alloc in allocations if alloc not in own and jobs.is_alive(alloc)}
     if not own or any(alloc["ClientStatus"] not in ("running", "complete") for alloc in own):
         return False
-    # Nomad leaves what runs on an ineligible node as it is.
+    # Nomad does not touch what runs on an ineligible node.
     return not others or not others & {node["ID"] for node in nomad.nodes() if jobs.takes_jobs(node)}
 
 
 def _refuse_failed(nomad: NomadApi, job: Json) -> None:
-    """A task that failed for good needs no more patience, although Nomad would try it elsewhere for minutes."""
+    """Do not wait longer for a task that has failed, although Nomad would try it elsewhere for minutes."""
     for alloc in _allocations(nomad, job):
         unhealthy = job["Type"] != "service" or (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
         if unhealthy and alloc["ClientStatus"] == "failed":
@@ -155,7 +150,7 @@ def _refuse_unplaced(nomad: NomadApi, job: Json, eval_id: str) -> None:
 
 
 def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
-    """Why the job lacks an allocation: all of them, one of several, or that of a single node."""
+    """Why the job lacks allocations: all of them, some, or that of one node."""
     evaluation, system = nomad.evaluation(eval_id), jobs.is_system(job)
     reasons = jobs.placement_failures(evaluation)
     allocations = _allocations(nomad, job)
@@ -164,7 +159,7 @@ def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
         blocked = any(other["Status"] == "blocked" for other in nomad.job_evaluations(job["ID"]))
         missing = system or placed < jobs.expected_count(job)
         return reasons if missing and blocked else ()
-    if system and not reasons and evaluation["Status"] == "complete":  # of a system job Nomad does not say it
+    if system and not reasons and evaluation["Status"] == "complete":  # Nomad gives no reason for a system job
         return (jobs.NO_NODE,)
     return reasons
 

@@ -1,7 +1,7 @@
-"""The gate after a file in Consul KV that a job reads: the job runs with it, and is well. Or the reason why not.
+"""Waits until a job runs with a changed file from Consul KV, and passes its checks; or says why it does not.
 
-Nomad writes such a file anew some seconds after the key has changed, and then signals or restarts the task. It makes no
-deployment of it, so without this nothing would be looked at.
+Nomad writes the file some seconds after the key has changed, and then signals or restarts the task. It makes no
+deployment for that.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from obsctl.stack.health import Tools, Unhealthy, explained, is_passing
 from obsctl.wait import wait_until
 
 NOTICED = 60.0
-"""Seconds in which Nomad must have acted. It waits up to ten for further changes (template wait and splay)."""
+"""Seconds in which Nomad must act. It waits up to ten for further changes (template wait and splay)."""
 CRASHES = 2
-"""So many ends of a task since the change are its fault. One may be that of the program before it."""
+"""So many crashes of a task since the change show that the file is wrong. One may be of the program before it."""
 RESTART = "Restart Signaled"
-_TOLD = {"restart": RESTART, "signal": "Signaling"}
-"""change_mode of a template -> the event by which Nomad says that it acts on a change. Others leave the task alone."""
+_EVENTS = {"restart": RESTART, "signal": "Signaling"}
+"""change_mode of a template -> Nomad's event when it acts on a change. Other modes leave the task alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The tasks of a job that are told when a file changes, as they were before.
+    """The tasks of a job that Nomad signals or restarts when a file changes, as they were before the change.
 
-    tasks: name -> the event that tells. newest: (allocation, task) -> Unix nanoseconds of the newest event by then.
-    ailing: allocations in which one did not run: that they fail once more says nothing of what they will read next.
+    tasks: name -> that event. newest: (allocation, task) -> time of the newest event before, in Unix nanoseconds.
+    failing: allocations of which a task did not run before: when they fail again, that is not because of the file.
     """
 
     job: Json
     tasks: Mapping[str, str]
     newest: Mapping[tuple[str, str], int]
-    ailing: frozenset[str]
+    failing: frozenset[str]
 
     def since(self, alloc: Json, task: str, *kinds: str) -> list[int]:
-        """When the task has had events of these kinds since, in order."""
+        """The times of the task's events of these kinds since the change, in order."""
         before = self.newest.get((alloc["ID"], task), 0)
         return [
             event["Time"]
@@ -48,13 +48,13 @@ class Readers:
 
 
 def readers_of(nomad: NomadApi, job_id: str, key: str) -> Readers:
-    """The tasks of the job that are told when this key of Consul KV changes."""
+    """The tasks of the job that Nomad signals or restarts when this key of Consul KV changes."""
     job = nomad.job(job_id)
     tasks = {
-        task["Name"]: _TOLD[template["ChangeMode"]]
+        task["Name"]: _EVENTS[template["ChangeMode"]]
         for task in jobs.tasks(job)
         for template in task.get("Templates") or []
-        if f'key "{key}"' in template["EmbeddedTmpl"] and template["ChangeMode"] in _TOLD
+        if f'key "{key}"' in template["EmbeddedTmpl"] and template["ChangeMode"] in _EVENTS
     }
     allocations = nomad.job_allocations(job_id) if tasks else []
     newest = {
@@ -62,23 +62,23 @@ def readers_of(nomad: NomadApi, job_id: str, key: str) -> Readers:
         for alloc in allocations
         for task in tasks
     }
-    ailing = {alloc["ID"] for alloc in allocations for task in tasks if jobs.task_state(alloc, task) != "running"}
-    return Readers(job, tasks, newest, frozenset(ailing))
+    failing = {alloc["ID"] for alloc in allocations for task in tasks if jobs.task_state(alloc, task) != "running"}
+    return Readers(job, tasks, newest, frozenset(failing))
 
 
 def wait_reloaded(tools: Tools, readers: Readers, file: str) -> None:
-    """Wait until Nomad has told every reader, and all have passed their checks for a while since.
+    """Wait until Nomad has signalled or restarted every reader, and all have passed their checks for a while since.
 
-    file: what it is called in messages. Raises Unhealthy, and what `tools.check` raises.
+    file: its name for messages. Raises Unhealthy, and what `tools.check` raises.
     """
     job_id, clock = str(readers.job["ID"]), tools.clock
-    patience, well_since = _patience(readers.job), float("inf")
+    patience, healthy_since = _patience(readers.job), float("inf")
 
     def allocations() -> list[Json]:
         tools.check()
         return jobs.of_version(tools.nomad.job_allocations(job_id), readers.job)
 
-    def are_told() -> bool:
+    def have_read() -> bool:
         return all(
             readers.since(alloc, task, event, "Started")
             for alloc in allocations()
@@ -86,24 +86,24 @@ def wait_reloaded(tools: Tools, readers: Readers, file: str) -> None:
             for task, event in readers.tasks.items()
         )
 
-    def are_well() -> bool:
-        nonlocal well_since
+    def are_healthy() -> bool:
+        nonlocal healthy_since
         current = allocations()
         _refuse_crashed(readers, current, file)
         passing = _all_run(readers, current) and is_passing(tools.consul, readers.job, current)
-        well_since = min(well_since, clock.monotonic()) if passing else float("inf")
-        return clock.monotonic() - well_since >= patience
+        healthy_since = min(healthy_since, clock.monotonic()) if passing else float("inf")
+        return clock.monotonic() - healthy_since >= patience
 
     hint, timeout = f"nomad job status {job_id} shows more", tools.timeout
     with explained(tools.nomad, readers.job):
         unread = f"{job_id} did not read the new {file}"
-        wait_until(are_told, timeout=min(NOTICED, timeout), failure=unread, hint=hint, clock=clock)
-        unwell = f"{job_id} did not pass its checks with the new {file}"
-        wait_until(are_well, timeout=timeout, failure=unwell, hint=hint, clock=clock)
+        wait_until(have_read, timeout=min(NOTICED, timeout), failure=unread, hint=hint, clock=clock)
+        unhealthy = f"{job_id} did not pass its checks with the new {file}"
+        wait_until(are_healthy, timeout=timeout, failure=unhealthy, hint=hint, clock=clock)
 
 
 def _all_run(readers: Readers, allocations: list[Json]) -> bool:
-    """Whether each task runs, and has begun anew since it was last to be restarted."""
+    """Whether each task runs, and has started since it was last told to restart."""
     return all(
         jobs.task_state(alloc, task) == "running"
         and max(readers.since(alloc, task, RESTART), default=0) <= max(readers.since(alloc, task, "Started"), default=0)
@@ -114,7 +114,7 @@ def _all_run(readers: Readers, allocations: list[Json]) -> bool:
 
 
 def _refuse_crashed(readers: Readers, allocations: list[Json], file: str) -> None:
-    for alloc in (alloc for alloc in allocations if alloc["ID"] not in readers.ailing):
+    for alloc in (alloc for alloc in allocations if alloc["ID"] not in readers.failing):
         for task in readers.tasks:
             crashes = len(readers.since(alloc, task, "Restarting")) - len(readers.since(alloc, task, RESTART))
             failed = alloc["ClientStatus"] == "failed" and readers.since(alloc, task, "Terminated", "Not Restarting")
@@ -126,7 +126,7 @@ def _refuse_crashed(readers: Readers, allocations: list[Json], file: str) -> Non
 
 
 def _patience(job: Json) -> float:
-    """Seconds after which a check that passes was made of the program as it is now."""
+    """Seconds after which every check has asked the program as it is now."""
     services = [service for group in jobs.groups(job) for service in group.get("Services") or []]
     checks = [check for service in services for check in service.get("Checks") or []]
     return max(((check["Interval"] + check["Timeout"]) / 1e9 for check in checks), default=0.0)

@@ -1,4 +1,4 @@
-"""How the stack is: each component's job, instances, checks and address, and what is out of order."""
+"""The state of each component: its job, instances, checks and address, and what is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ComponentStatus:
 
 
 def status(config: Config, nomad: NomadApi, consul: ConsulApi) -> list[ComponentStatus]:
-    """One line a component that the config asks for, in the order in which they start."""
+    """The enabled components, in the order of their start."""
     return [_component(config, component.row.name, nomad, consul) for component in config.enabled_components()]
 
 
@@ -51,7 +51,7 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
 
 
 def _expected(job: Json, allocations: list[Json]) -> int:
-    """How many allocations there should be: of a system job one for each node that Nomad gave it, and at least one."""
+    """How many allocations there should be: of a system job one on each node that Nomad chose, at least one."""
     if is_system(job):
         return max(1, len({alloc["NodeID"] for alloc in allocations if alloc["DesiredStatus"] == "run"}))
     return expected_count(job)
