@@ -1,4 +1,4 @@
-"""Where the traceback of an unforeseen error goes, so that the user sees a sentence."""
+"""The log of an unexpected error, so that the user sees a sentence instead of a traceback."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""The one family of errors a user may see: a sentence, a hint, an exit code."""
+"""The errors that a user may see: a sentence, a hint, an exit code."""
 
 from __future__ import annotations
 
 
 class ObsctlError(Exception):
-    """Something failed in a way the user can act on.
+    """Something failed, and the user can act on it.
 
-    message: one sentence that says what is wrong and where.
-    hint: what to do next, if possible the command to type.
+    message: one sentence that says what is wrong and where. hint: what to do next, if possible the command to type.
     """
 
     exit_code = 1
@@ -25,7 +24,7 @@ class Interrupted(ObsctlError):
 
 
 class DeadlineExceeded(ObsctlError):
-    """A condition did not come true in the time given."""
+    """A condition was not met in time."""
 
 
 class ApiError(ObsctlError):
@@ -37,7 +36,7 @@ class Unreachable(ApiError):
 
 
 class TimedOut(ApiError):
-    """Connected, but no answer within the client's timeout."""
+    """There was a connection, and no answer within the timeout of the client."""
 
 
 class Forbidden(ApiError):
@@ -49,7 +48,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409, or a check-and-set that lost: somebody else changed the object meanwhile."""
+    """409, or a check-and-set that failed: another client changed the object meanwhile."""
 
 
 class Rejected(ApiError):
@@ -57,4 +56,4 @@ class Rejected(ApiError):
 
 
 class ServerFailed(ApiError):
-    """5xx: the server could not do it."""
+    """5xx: the server failed."""

@@ -1,4 +1,4 @@
-"""The lock of a stack: one deploy or drill at a time, and it ends by itself when its holder dies."""
+"""The lock of a stack: one deploy or drill at a time. It ends by itself when its holder dies."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from obsctl.errors import ApiError, Conflict, DeadlineExceeded, NotFound, Obsctl
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 TTL = 10
-"""Seconds. Consul's minimum, and a lower bound: it may let a session live up to twice as long."""
+"""Seconds, Consul's minimum. It may let a session live up to twice as long."""
 RENEW_EVERY = 3.0
-"""Seconds; two renewals may fail before the session is in danger."""
+"""Seconds, so that two renewals may fail before the session ends."""
 DELAY_AFTER_DEATH = 3.0
-"""Seconds to wait for a lock that nobody holds: Consul keeps it back for a second after its holder died."""
+"""Seconds to wait for a lock without a holder: Consul withholds it for a second after the holder died."""
 LAST_RENEWAL = 3.0
-"""Seconds that a renewal which is under way at the end may still take; it is left alone then."""
+"""Seconds to wait at the end for a renewal that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has the lock, for the message that somebody else sees."""
+    """Who holds the lock, for the message to others."""
 
     command: str
     user: str
@@ -41,30 +41,30 @@ class Holder:
 
 
 class Locked(ObsctlError):
-    """Somebody else works on this stack."""
+    """Another command works on this stack."""
 
     exit_code = 21
 
 
 class Lease:
-    """A held lock. `session` is its Consul session; `lost` is set when it could not be kept."""
+    """A lock that is held. session: its session in Consul. lost: is set when the lock could not be kept."""
 
     def __init__(self, session: str) -> None:
         self.session = session
         self.lost = threading.Event()
 
     def check(self) -> None:
-        """Raises ObsctlError when the lock was lost: from then on somebody else may be at work."""
+        """Raises ObsctlError when the lock was lost: another command may be at work since then."""
         if self.lost.is_set():
             raise ObsctlError(
-                "the lock of the stack was lost: Consul ended its session",
+                "the lock of the stack was lost, because Consul ended its session",
                 hint="Consul was away for too long, or this process stood still; run the command again",
             )
 
 
 @contextmanager
 def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Lease]:
-    """Hold the stack's lock while the block runs. Raises Locked when somebody else has it."""
+    """Hold the stack's lock while the block runs. Raises Locked when another command holds it."""
     session = consul.create_session(f"obsctl {command}", ttl=TTL)
     lease = Lease(session)
     ended = threading.Event()
@@ -77,12 +77,12 @@ def hold(consul: ConsulApi, stack: str, command: str, *, clock: Clock = SYSTEM_C
         ended.set()
         if keeper.is_alive():
             keeper.join(timeout=LAST_RENEWAL)
-        with suppress(ApiError):  # else it ends by itself, after its TTL
+        with suppress(ApiError):  # then it ends by itself after its TTL
             _release(consul, stack, session)
 
 
 def holder(consul: ConsulApi, stack: str) -> Holder | None:
-    """Who holds the lock now."""
+    """Who holds the lock now; None when it is free."""
     entry = consul.get(names.lock_key(stack))
     if entry is None or not entry.session:
         return None
@@ -108,7 +108,7 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: C
         if other is not None:
             raise Locked(
                 f"stack {stack} is locked: {other}",
-                hint="wait for it to end; the lock of a process that died is freed within 20 s",
+                hint="wait until it ends; the lock of a process that died is released within 20 s",
             )
         return False
 
@@ -116,13 +116,13 @@ def _acquire(consul: ConsulApi, stack: str, command: str, session: str, clock: C
         wait_until(acquired, timeout=DELAY_AFTER_DEATH, failure="", hint="", clock=clock)
     except DeadlineExceeded:
         raise Locked(
-            f"stack {stack} is locked, but nobody holds the lock {names.lock_key(stack)} in Consul",
-            hint="its last holder died a moment ago: try again",
+            f"stack {stack} is locked, but the lock {names.lock_key(stack)} in Consul has no holder",
+            hint="the last holder died a moment ago: try again",
         ) from None
 
 
 def _release(consul: ConsulApi, stack: str, session: str) -> None:
-    """Delete the key before the session: a session that ends with its lock makes Consul delay the next holder."""
+    """Delete the key before the session. A session that ends with its lock makes Consul delay the next holder."""
     entry = consul.get(names.lock_key(stack))
     if entry is not None and entry.session == session:
         with suppress(Conflict):
@@ -132,7 +132,7 @@ def _release(consul: ConsulApi, stack: str, session: str) -> None:
 
 def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock) -> None:
     kept_at = asked_at = clock.monotonic()
-    # What was asked long ago says nothing of now: a process that slept meanwhile asks again at once.
+    # A process that stood still meanwhile asks again at once.
     while not ended.wait(max(0.0, asked_at + RENEW_EVERY - clock.monotonic())):
         asked_at = clock.monotonic()
         try:
@@ -141,7 +141,7 @@ def _keep(consul: ConsulApi, lease: Lease, ended: threading.Event, clock: Clock)
         except NotFound:
             lease.lost.set()
             return
-        except ApiError:  # a short outage is survived: the session lives for at least TTL after the last renewal
+        except ApiError:  # the session outlives a short outage: it ends at the earliest TTL after the last renewal
             if clock.monotonic() - kept_at > TTL:
                 lease.lost.set()
                 return

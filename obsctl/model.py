@@ -1,4 +1,4 @@
-"""The frozen values that everybody shares."""
+"""Values that all packages share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something a check found out. `where` is a file and key, a job, or a URL."""
+    """What a check found. where: a file and key, a job, or a URL."""
 
     severity: Severity
     where: str
@@ -32,10 +32,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of a long piece of work, as it happens.
+    """One step of long work, as it happens.
 
-    subject: what it is about ("prometheus", "nomad 1.11.2"). state: "start", "progress", "ok", "failed", "note".
-    fraction: 0..1 where the progress of a download or a build is known.
+    subject: what it is about ("prometheus"). state: "start", "progress", "ok", "failed", "note". fraction: from 0 to 1,
+    where the progress is known.
     """
 
     subject: str
@@ -45,7 +45,7 @@ class Event:
 
 
 Piece = tuple[str, str | None]
-"""Text, and the style in which a terminal shows it ("red", "bold cyan"; None: as it is)."""
+"""Text, and its style on a terminal: "red", "bold cyan"; None for plain text."""
 
 Emit = Callable[[Event], None]
 

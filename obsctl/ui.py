@@ -21,13 +21,13 @@ _STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan
 BAR_WIDTH = 20
 WIDTH = 120
 """Characters of a line where there is no terminal."""
-# Escape sequences, then what is left of the control characters; tabs stay.
+# Escape sequences, then all other control characters but tabs.
 _CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MARKS = {"ok": "✓", "failed": "✗", "note": "!", "start": "→", "progress": "·"}
 
 
 class Ui:
-    """What a command says, and how loud. verbosity: -1 quiet, 0 normal, 1 verbose."""
+    """What a command says. verbosity: -1 quiet, 0 normal, 1 verbose."""
 
     def __init__(self, *, as_json: bool = False, verbosity: int = 0, color: bool | None = None) -> None:
         self.as_json = as_json
@@ -36,7 +36,7 @@ class Ui:
         self._one_at_a_time = threading.RLock()  # events come from many threads
 
     def result(self, kind: str, data: dict[str, Any], text: str) -> None:
-        """The command's answer: `text` for people, or one JSON document {"schema": "obsctl/<kind>/v1", ...}."""
+        """The answer of the command: `text`, or with --json one document {"schema": "obsctl/<kind>/v1", ...}."""
         if self.as_json:
             document = {"schema": f"obsctl/{kind}/v1", **data}
             print(json.dumps(document, indent=2, sort_keys=False, default=str))
@@ -45,7 +45,7 @@ class Ui:
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
-        """One more line of an answer that has no end."""
+        """The next line of an answer that has no end."""
         print(_whole(text), flush=True)
 
     def aside(self, text: str) -> None:
@@ -58,13 +58,9 @@ class Ui:
         if self.verbosity >= 0:
             self._line(text, style)
 
-    def detail(self, text: str) -> None:
-        if self.verbosity > 0:
-            self._line(text, "dim")
-
     def event(self, event: Event) -> None:
-        """One line an event; without a terminal, progress events are left out."""
-        if event.state == "progress" and (self.verbosity < 1 and not sys.stderr.isatty()):
+        """A line for the event. Progress is shown on a terminal; elsewhere only when verbose."""
+        if event.state == "progress" and self.verbosity < 1 and not sys.stderr.isatty():
             return
         if self.verbosity < 0 and event.state != "failed":
             return
@@ -81,13 +77,13 @@ class Ui:
             self._write(sys.stderr, f"  → {finding.hint}", "dim")
 
     def error(self, error: ObsctlError) -> None:
-        """Shown at any verbosity, always on stderr."""
+        """On stderr, at any verbosity."""
         self._write(sys.stderr, f"Error: {error.message}", "bold red")
         if error.hint:
             self._write(sys.stderr, f"Hint: {error.hint}", None)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        """Plain columns, no borders: easy to read, easy to cut."""
+        """Plain columns without borders, which are easy to cut."""
         widths = [max(len(str(cell)) for cell in column) for column in zip(headers, *rows, strict=True)]
         lines = [headers, *rows]
         return "\n".join(
@@ -96,14 +92,14 @@ class Ui:
         )
 
     def paint(self, pieces: Iterable[Piece]) -> str:
-        """One text. On a terminal with its colours, and without characters of others' making that would steer it."""
+        """One text. On a terminal it has colours, and no control characters that others could have put into it."""
         if not sys.stdout.isatty():
             return "".join(text for text, _ in pieces)
         clean = [(_CONTROLS.sub("", text), style) for text, style in pieces]
         return "".join(_styled(text, style) if self._colored(sys.stdout) else text for text, style in clean)
 
     def width(self) -> int:
-        """Characters that a line of stdout has room for."""
+        """How many characters fit into a line of stdout."""
         return shutil.get_terminal_size((WIDTH, 0)).columns
 
     def is_interactive(self) -> bool:
@@ -120,7 +116,7 @@ class Ui:
     def _write(self, stream: Any, text: str, style: str | None) -> None:
         with self._one_at_a_time:
             if stream.isatty():
-                sys.stderr.write("\r\x1b[K")  # ends a transient progress line
+                sys.stderr.write("\r\x1b[K")  # removes a line of progress
                 sys.stderr.flush()
             if style and self._colored(stream):
                 from rich.console import Console
@@ -138,7 +134,7 @@ class Ui:
 
 
 def _whole(text: str) -> str:
-    """Without halves of letters, which JSON can name and no terminal or file takes."""
+    """Without lone surrogates, which JSON can hold and no terminal or file takes."""
     return text.encode(errors="replace").decode()
 
 
@@ -150,7 +146,7 @@ def _styled(text: str, style: str | None) -> str:
 
 
 def _bar(fraction: float | None) -> str:
-    """How far something is, to be seen at a glance."""
+    """A bar that shows the progress."""
     if fraction is None:
         return ""
     done = round(fraction * BAR_WIDTH)

@@ -1,4 +1,4 @@
-"""The only place that waits: a deadline, a condition, and a clock that tests can replace."""
+"""The only place that waits: for a condition, until a deadline, by a clock that tests can replace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Where time comes from. `now` is Unix seconds; `monotonic` is for durations; both are floats."""
+    """now: Unix seconds. monotonic: for durations."""
 
     def now(self) -> float: ...
 

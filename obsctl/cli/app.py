@@ -1,4 +1,4 @@
-"""What a command gets from the global options: the terminal, and the config when it asks for it."""
+"""What a command gets from the global options: the terminal, and the configuration when it asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""obsctl dev: the local cluster."""
+"""`obsctl dev`: the local cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from obsctl.cli.dev_binaries import binaries
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.local.cluster import Cluster
+    from obsctl.local.cluster import AgentStatus, Cluster
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,8 +35,8 @@ def state_dir_option(command: Command) -> Command:
 def dev() -> None:
     """A real one-node Nomad and Consul on 127.0.0.1.
 
-    A Consul agent, a Nomad server and a Nomad client that runs jobs with raw_exec. Nothing is reachable from
-    outside, and the state survives down and up.
+    A Consul agent, a Nomad server and a Nomad client that runs jobs with raw_exec. Nothing can be reached from outside,
+    and the state survives down and up.
 
     Example: obsctl dev up && eval "$(obsctl dev env)"
     """
@@ -50,23 +50,20 @@ dev.add_command(binaries)
 @click.option("--auto-ports", is_flag=True, help="Choose free ports instead of the well-known ones.")
 @click.pass_obj
 def up(app: App, state_dir: Path | None, auto_ports: bool) -> None:
-    """Start the cluster and return when a job can be placed.
+    """Start the cluster, and return when a job can be placed.
 
-    Agents that run already are left alone. Jobs of an earlier time come back.
+    Agents that already run are left alone. Jobs from before the last `down` come back.
 
     Example: obsctl dev up --auto-ports
     """
     from obsctl.stack.storage import host_volumes
 
     cluster, config = _cluster(state_dir), app.loaded.config
-    addresses = cluster.up(
-        servers=config.servers, host_volumes=host_volumes(config), auto_ports=auto_ports, emit=app.ui.event
-    )
-    app.ui.result(
-        "dev-up",
-        {"state_dir": str(cluster.folder.path), "nomad": addresses.nomad, "consul": addresses.consul},
-        f'Nomad {addresses.nomad}, Consul {addresses.consul}. For your shell: eval "$(obsctl dev env)"',
-    )
+    volumes = host_volumes(config)
+    addresses = cluster.up(servers=config.servers, host_volumes=volumes, auto_ports=auto_ports, emit=app.ui.event)
+    document = {"state_dir": str(cluster.folder.path), "nomad": addresses.nomad, "consul": addresses.consul}
+    text = f'Nomad {addresses.nomad}, Consul {addresses.consul}. For your shell: eval "$(obsctl dev env)"'
+    app.ui.result("dev-up", document, text)
 
 
 @dev.command()
@@ -84,8 +81,8 @@ def down(app: App, state_dir: Path | None, purge: bool, yes: bool) -> None:
     if purge and not yes:
         _confirm(app, folder)
     cluster.down(app.ui.event, purge=purge)
-    kept = "its state is removed" if purge else f"its state stays in {folder}"
-    app.ui.result("dev-down", {"state_dir": str(folder), "purged": purge}, f"The cluster is down; {kept}.")
+    state = "its state is removed" if purge else f"its state stays in {folder}"
+    app.ui.result("dev-down", {"state_dir": str(folder), "purged": purge}, f"The cluster is down; {state}.")
 
 
 @dev.command()
@@ -98,27 +95,25 @@ def status(ctx: click.Context, state_dir: Path | None) -> None:
     """
     app: App = ctx.obj
     cluster = _cluster(state_dir)
-    agents = [
-        {"name": agent.name, "pid": agent.pid, "address": agent.address, "uptime": agent.uptime}
-        for agent in cluster.status()
-    ]
-    rows = [_status_row(agent) for agent in agents]
-    document = {"state_dir": str(cluster.folder.path), "agents": agents}
-    app.ui.result("dev-status", document, app.ui.table(HEADERS, rows))
-    ctx.exit(0 if all(agent["pid"] for agent in agents) else 1)
+    agents = cluster.status()
+    keys = ("name", "pid", "address", "uptime")
+    listed = [{key: getattr(agent, key) for key in keys} for agent in agents]
+    table = app.ui.table(HEADERS, [_status_row(agent) for agent in agents])
+    app.ui.result("dev-status", {"state_dir": str(cluster.folder.path), "agents": listed}, table)
+    ctx.exit(0 if all(agent.pid for agent in agents) else 1)
 
 
 @dev.command()
 @state_dir_option
 @click.pass_obj
 def env(app: App, state_dir: Path | None) -> None:
-    """Print what points nomad, consul and obsctl at this cluster, and puts its programs on the PATH.
+    """Print the variables with which nomad, consul and obsctl use this cluster, and a PATH with its programs.
 
     Example: eval "$(obsctl dev env)"
     """
     cluster = _cluster(state_dir)
     if not all(agent.pid for agent in cluster.status()):
-        raise ObsctlError(f"the cluster in {cluster.folder.path} does not run", hint="start it: obsctl dev up")
+        raise ObsctlError(f"the cluster in {cluster.folder.path} does not run", hint="obsctl dev up starts it")
     exports = cluster.addresses.exports()
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     lines.append(f'export PATH={shlex.quote(str(cluster.folder.bin))}:"$PATH"')
@@ -129,7 +124,7 @@ def env(app: App, state_dir: Path | None) -> None:
 @state_dir_option
 @click.argument("agent", required=False, type=click.Choice(AGENTS))
 @click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(min=1), help="Lines of each log.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @click.pass_obj
 def logs(app: App, state_dir: Path | None, agent: str | None, lines: int, follow: bool) -> None:
     """Show the end of the agents' logs.
@@ -157,13 +152,13 @@ def _cluster(state_dir: Path | None) -> Cluster:
 
 def _confirm(app: App, folder: Path) -> None:
     if not app.ui.is_interactive():
-        raise ObsctlError(f"--purge removes {folder}, and there is nobody to ask", hint="to go ahead, add --yes")
+        raise ObsctlError(f"--purge removes {folder}, and nobody can be asked", hint="add --yes")
     click.confirm(f"Remove {folder} with the cluster's jobs, keys, data and logs?", abort=True, err=True)
 
 
-def _status_row(agent: dict[str, Any]) -> list[str]:
+def _status_row(agent: AgentStatus) -> list[str]:
     from obsctl.config.durations import format_duration
 
-    if agent["pid"] is None:
-        return [agent["name"], "stopped", "-", agent["address"], "-"]
-    return [agent["name"], "running", str(agent["pid"]), agent["address"], format_duration(int(agent["uptime"]))]
+    if agent.pid is None:
+        return [agent.name, "stopped", "-", agent.address, "-"]
+    return [agent.name, "running", str(agent.pid), agent.address, format_duration(int(agent.uptime or 0))]

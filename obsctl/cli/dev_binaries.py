@@ -1,4 +1,4 @@
-"""obsctl dev binaries: get the servers' programs, or say what there is."""
+"""`obsctl dev binaries`: get the programs of the servers, or say which there are."""
 
 from __future__ import annotations
 

@@ -17,39 +17,31 @@ from obsctl.cli.app import App
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.ui import Ui
 
-# name: (module, attribute, one line of help). The help stands here so that `obsctl --help` imports no command.
+# Name: (module, attribute, line of help). The help is here so that `obsctl --help` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("obsctl.cli.config", "init", "Write a commented obsctl.yaml."),
     "config": ("obsctl.cli.config", "config", "Show the configuration, or its JSON schema for editors."),
     "render": ("obsctl.cli.deploy", "render", "Print every job and file as the cluster would get them."),
-    "validate": (
-        "obsctl.cli.deploy",
-        "validate",
-        "Check the configuration and every rendered file, offline.",
-    ),
+    "validate": ("obsctl.cli.deploy", "validate", "Check the configuration and every rendered file, offline."),
     "plan": ("obsctl.cli.deploy", "plan", "Show what a deploy would change."),
     "deploy": ("obsctl.cli.deploy", "deploy", "Bring the cluster to what obsctl.yaml says."),
-    "lock": ("obsctl.cli.lock", "lock", "Write down the digest of each image, for every deploy to use."),
-    "doctor": ("obsctl.cli.doctor", "doctor", "What would stop a deploy, or make it blind."),
-    "status": ("obsctl.cli.status", "status", "Health of every component, and where it is."),
-    "open": ("obsctl.cli.open", "open_", "Where everything is, and the way there."),
-    "logs": ("obsctl.cli.logs", "logs", "Recent lines of a component or a Nomad job."),
-    "trace": ("obsctl.cli.trace", "trace", "A trace as a tree in the terminal."),
+    "lock": ("obsctl.cli.lock", "lock", "Write the digest of each image into obsctl.lock.yaml."),
+    "doctor": ("obsctl.cli.doctor", "doctor", "Look for what would stop a deploy or leave it blind."),
+    "status": ("obsctl.cli.status", "status", "Show the health and address of every component."),
+    "open": ("obsctl.cli.open", "open_", "List the addresses of everything, or open a page."),
+    "logs": ("obsctl.cli.logs", "logs", "Show recent lines of a component or a Nomad job."),
+    "trace": ("obsctl.cli.trace", "trace", "Draw a trace as a tree."),
     "dashboards": ("obsctl.cli.dashboards", "dashboards", "List Grafana's dashboards, and check them."),
-    "secrets": ("obsctl.cli.secrets", "secrets", "What the stack keeps in Nomad Variables."),
-    "drill": (
-        "obsctl.cli.drill",
-        "drill",
-        "Inject a fault and prove that its alert is delivered and clears.",
-    ),
-    "demo": ("obsctl.cli.demo", "demo", "Two small services and their traffic, to try obsctl on."),
-    "dev": ("obsctl.cli.dev", "dev", "A real one-node Nomad and Consul on 127.0.0.1."),
-    "serve": ("obsctl.cli.serve", "serve", "The programs that obsctl runs on the cluster."),
+    "secrets": ("obsctl.cli.secrets", "secrets", "List what the stack keeps in Nomad Variables, and show it."),
+    "drill": ("obsctl.cli.drill", "drill", "Inject a fault and prove that its alert is delivered and clears."),
+    "demo": ("obsctl.cli.demo", "demo", "Run two small services and their traffic, to try obsctl on."),
+    "dev": ("obsctl.cli.dev", "dev", "Run a real one-node Nomad and Consul on 127.0.0.1."),
+    "serve": ("obsctl.cli.serve", "serve", "Run a program of the cluster; Nomad starts these."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and help without importing them."""
+    """A group that knows the names and help of its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -85,14 +77,10 @@ class LazyGroup(click.Group):
 )
 @click.option("-e", "--env", envvar="OBSCTL_ENV", help="Lay obsctl.NAME.yaml over it.", metavar="NAME")
 @click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="OBSCTL_JSON",
-    help="One JSON document on stdout, the rest on stderr.",
+    "--json", "as_json", is_flag=True, envvar="OBSCTL_JSON", help="One JSON document on stdout, the rest on stderr."
 )
-@click.option("-v", "--verbose", is_flag=True, envvar="OBSCTL_VERBOSE", help="Say more.")
-@click.option("-q", "--quiet", is_flag=True, envvar="OBSCTL_QUIET", help="Say only results and errors.")
+@click.option("-v", "--verbose", is_flag=True, envvar="OBSCTL_VERBOSE", help="Show progress, also without a terminal.")
+@click.option("-q", "--quiet", is_flag=True, envvar="OBSCTL_QUIET", help="Show only results and errors.")
 @click.option("--no-color", is_flag=True, envvar="OBSCTL_NO_COLOR", help="No colours.")
 @click.version_option(__version__, "-V", "--version", prog_name="obsctl")
 @click.pass_context
@@ -114,13 +102,13 @@ def cli(
     ctx.obj = App(ui=ui, config_path=config_path, env=env)
 
 
-# The global options, which may also stand after the command: people append --json to what they have just typed.
+# The global options. They may also follow the command, because people append --json to what they have just typed.
 FLAGS = {"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"}
 WITH_VALUE = {"-c", "--config", "-e", "--env"}
 
 
 def globals_first(argv: list[str]) -> list[str]:
-    """The arguments with the global options moved to the front; what follows `--` stays where it is."""
+    """The arguments with the global options moved to the front. What follows `--` stays in its place."""
     front: list[str] = []
     rest: list[str] = []
     arguments = iter(argv)
@@ -137,7 +125,7 @@ def globals_first(argv: list[str]) -> list[str]:
 
 
 def run(argv: list[str] | None = None) -> None:
-    """Run the command line and exit: the boundary at which errors become words and exit codes."""
+    """Run the command line and exit. Here errors become messages and exit codes."""
     arguments = globals_first(sys.argv[1:] if argv is None else argv)
     ui = Ui(as_json="--json" in arguments or "OBSCTL_JSON" in os.environ)
     try:
@@ -147,11 +135,11 @@ def run(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(_fail(ui, Interrupted("interrupted", hint="nothing of it runs on in the background")))
+        sys.exit(_fail(ui, Interrupted("interrupted", hint="nothing goes on in the background")))
     except ObsctlError as error:
         sys.exit(_fail(ui, error))
-    except BrokenPipeError:  # the reader of our output went away, as in `obsctl render | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit goes there
+    except BrokenPipeError:  # nobody reads our output any more, as in `obsctl render | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at exit
         sys.exit(1)
     except Exception as error:
         sys.exit(_fail(ui, _bug(error)))
@@ -159,7 +147,7 @@ def run(argv: list[str] | None = None) -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """SIGTERM ends a command as Ctrl-C does: with its clean-up."""
+    """SIGTERM ends a command like Ctrl-C, with its clean-up."""
     raise KeyboardInterrupt
 
 
@@ -172,7 +160,7 @@ def _fail(ui: Ui, error: ObsctlError) -> int:
 
 
 def _bug(error: Exception) -> ObsctlError:
-    """What went wrong and was not foreseen, with its traceback in a file."""
+    """An unexpected error, with its traceback in a file."""
     from obsctl.crash import Bug, write_log
 
     log = write_log(error)

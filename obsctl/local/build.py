@@ -1,4 +1,4 @@
-"""Servers built with Go from the pinned modules of toolchain/, where releases cannot be reached."""
+"""Builds programs with Go from the pinned modules of toolchain/, where releases cannot be reached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from obsctl.wait import SYSTEM_CLOCK, wait_until
 BUILD_TIMEOUT = 3600.0  # seconds
 VERSION_TIMEOUT = 10.0
 SHOWN_LINES = 12
-OLDEST_GO = 21  # of Go 1: the first that gets the toolchain which a go.mod names
+OLDEST_GO = 21  # of Go 1: the first that fetches the toolchain which a go.mod names
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class GoBuild:
         programs = scratch / "programs"
         for folder in (programs, scratch / "tmp"):
             folder.mkdir()
-        said = f"building {' and '.join(self.project.packages)} with {go}; a first build takes about"
-        emit(Event(self.project.name, "start", f"{said} {self.project.build_time}"))
+        packages, time = " and ".join(self.project.packages), self.project.build_time
+        emit(Event(self.project.name, "start", f"building {packages} with {go}; a first build takes about {time}"))
         self._run([go, *self._arguments(programs)], modules, scratch, emit)
         return programs
 
@@ -83,41 +83,36 @@ class GoBuild:
         return ["build", *flags, "-o", f"{programs}/", *self.project.packages.values()]
 
     def _run(self, command: list[str], modules: Path, scratch: Path, emit: Emit) -> None:
-        # Go's own working folder lies in ours, so that nothing of it outlives a kill.
+        # Go's working folder lies in ours, so that nothing of it is left after a kill.
         environ = {**self.environ, "GOTMPDIR": str(scratch / "tmp"), "GOWORK": "off"}
         log = scratch / "go.log"
         with log.open("wb") as output, supervised(command, cwd=modules, env=environ, output=output) as process:
             self._wait(process, emit)
         if process.returncode:
-            # On a full disk there is no log either.
-            silence = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
-            lines = _last_lines(log) or [silence]
+            # There is no log when the disk is full.
+            free = f"no output; {shutil.disk_usage(scratch).free / 1e6:.0f} MB are free for {scratch.parent}"
+            lines = _last_lines(log) or [free]
             lines += self._obstacles(command[0])
             raise SourceFailed(f"go build failed: {lines[-1]}", detail="\n".join(lines[:-1]))
 
     def _obstacles(self, go: str) -> Iterator[str]:
-        """What is known to keep a build from succeeding, which Go says in other words or not at all."""
+        """Known reasons why a build fails, which Go says in other words or not at all."""
         version = re.fullmatch(r"go1\.(\d+)\S*", self._go_version(go))
         if version and int(version[1]) < OLDEST_GO:
-            yield f"{go} is {version[0]}; 1.{OLDEST_GO} or newer is needed, which fetches the Go that this asks for"
+            yield f"{go} is {version[0]}; the build needs 1.{OLDEST_GO} or newer, which fetches the Go that it asks for"
         if self.project.has_c and not shutil.which(self.environ.get("CC", "gcc"), path=self.environ.get("PATH")):
             yield "a part of it is C, and there is no C compiler (on Debian: apt-get install gcc libc6-dev)"
 
     def _go_version(self, go: str) -> str:
-        """As Go tells it: "go1.26.8"; empty when it does not."""
-        command = [go, "env", "GOVERSION"]
+        """As Go prints it: "go1.26.8"; empty when it prints none."""
         try:
-            asked = subprocess.run(
-                command,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=VERSION_TIMEOUT,
-                check=False,
-            )
+            answer = subprocess.run(
+                [go, "env", "GOVERSION"], env=self.environ, stdin=subprocess.DEVNULL, capture_output=True,
+                timeout=VERSION_TIMEOUT, check=False,
+            )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):
             return ""
-        return asked.stdout.decode(errors="replace").strip()
+        return answer.stdout.decode(errors="replace").strip()
 
     def _wait(self, process: subprocess.Popen[bytes], emit: Emit) -> None:
         started = SYSTEM_CLOCK.monotonic()
@@ -137,7 +132,6 @@ class GoBuild:
 
 
 def _last_lines(log: Path) -> list[str]:
-    """The end of what Go said, without its list of downloads."""
+    """The last lines that Go printed, without its list of downloads."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith("go: downloading ")]
-    return telling[-SHOWN_LINES:]
+    return [line for line in lines if not line.startswith("go: downloading ")][-SHOWN_LINES:]

@@ -23,13 +23,13 @@ from obsctl.config.releases import Project
 from obsctl.local.source import Check, Platform, SourceFailed, go_on
 from obsctl.model import Emit, Event
 
-CHUNK = 1024 * 1024  # bytes; also how often progress is told
+CHUNK = 1024 * 1024  # bytes; progress is reported after each
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: until a connection stands, between two pieces of an answer, and for the first answer of a host, with the
-    look-up of its name, which knows no limit of its own."""
+    """Seconds: for a connection, between two pieces of an answer, and for the first answer of a host together with the
+    look-up of its name, which has no limit of its own."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -40,8 +40,7 @@ class Timeouts:
 class Release:
     """A project's official release for one platform. base: the publisher's URL, or a mirror's.
 
-    check: called at every piece of a download; raises to end it. unreachable: hosts that gave no connection, and why;
-    they are not tried again.
+    check: called at every piece of a download; raises to end it. unreachable: hosts that gave no connection, and why.
     """
 
     project: Project
@@ -62,7 +61,7 @@ class Release:
         return f"{self.project.release_name}-{self.version}-{self.platform.os}-{self.platform.arch}"
 
     def file(self, program: str) -> str:
-        """As it is called in the archive: two projects that have one release find the same file."""
+        """Its name in the archive, so that two projects with one release find the same file."""
         return PurePosixPath(self._member(program)).name
 
     def make(self, scratch: Path, emit: Emit) -> Path:
@@ -70,21 +69,19 @@ class Release:
         name = self._fill(self.project.publisher.archive)
         self._refuse_unreachable()
         emit(Event(self.project.name, "start", f"downloading {self._url(name)}"))
-        wanted = self._published_checksum(name)
+        published = self._published_checksum(name)
         archive = scratch / name
-        got = self._fetch(self._url(name), archive, emit)
-        if got != wanted:
-            raise SourceFailed(f"the checksum of {name} is wrong: published {wanted[:12]}…, received {got[:12]}…")
+        received = self._fetch(self._url(name), archive, emit)
+        if received != published:
+            checksums = f"published {published[:12]}…, received {received[:12]}…"
+            raise SourceFailed(f"the checksum of {name} is wrong: {checksums}")
         return self._unpack(archive, scratch / "programs")
 
     def _fill(self, pattern: str, program: str = "") -> str:
         return pattern.format(
-            project=self.project.release_name,
-            version=self.version,
-            os=self.platform.os,
-            arch=self.platform.arch,
-            program=program,
-        )
+            project=self.project.release_name, version=self.version, program=program,
+            os=self.platform.os, arch=self.platform.arch,
+        )  # fmt: skip
 
     def _member(self, program: str) -> str:
         return self._fill(self.project.publisher.member, program)
@@ -127,7 +124,7 @@ class Release:
 
     @contextmanager
     def _get(self, url: str, within: float | None = None) -> Iterator[requests.Response]:
-        """The answer, which is to begin `within` so many seconds."""
+        """The answer; it must begin `within` so many seconds."""
         try:
             with _answer(url, self.timeouts, within) as response:
                 if response.status_code != requests.codes.ok:
@@ -153,17 +150,13 @@ class Release:
 
 
 def _answer(url: str, timeouts: Timeouts, within: float | None) -> requests.Response:
-    """Asked for in a thread of its own, because nothing else can be done about a look-up of a name that hangs."""
+    """Asks in a thread of its own, because nothing else ends the look-up of a name that hangs."""
     answer: Future[requests.Response] = Future()
 
     def ask() -> None:
         try:
-            response = requests.get(
-                url,
-                stream=True,
-                timeout=(timeouts.connect, timeouts.read),
-                headers={"Accept-Encoding": "identity"},  # the checksum is of the file as published
-            )
+            as_published = {"Accept-Encoding": "identity"}  # else the checksum would not fit
+            response = requests.get(url, stream=True, timeout=(timeouts.connect, timeouts.read), headers=as_published)
         except requests.RequestException as error:
             with suppress(InvalidStateError):
                 answer.set_exception(error)
@@ -182,7 +175,7 @@ def _answer(url: str, timeouts: Timeouts, within: float | None) -> requests.Resp
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
-    """A function that opens a member of a zip or tar.gz. It raises KeyError when there is no such file."""
+    """A function that opens a member of a zip or tar.gz, or raises KeyError when there is no such file."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             yield zipped.open
@@ -199,7 +192,7 @@ def _opened(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
 
 
 def why(error: Exception) -> str:
-    """A network failure in a few words: requests wraps the system's own sentence several times over."""
+    """A network error in a few words, because requests wraps the words of the system several times."""
     root: BaseException = error
     while inner := root.__cause__ or root.__context__:
         root = inner

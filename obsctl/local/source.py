@@ -1,4 +1,4 @@
-"""What a source of servers is: something that makes all programs of a project in a folder."""
+"""What a source of programs is: it makes all programs of a project in a folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Protocol
 from obsctl.model import Emit
 
 Check = Callable[[], None]
-"""Called again and again by what takes long; raises to end it."""
+"""Called again and again by long work; raises to end it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What a release is built for, in Go's words: linux/amd64."""
+    """What a program is built for, in Go's words: linux/amd64."""
 
     os: str
     arch: str
@@ -29,11 +29,11 @@ class Platform:
 
 
 def go_on() -> None:
-    """The check of those whom nobody stops."""
+    """The check that never ends the work."""
 
 
 class SourceFailed(Exception):
-    """A source could not give the programs. reason: one line; detail: what came before it, for the last error."""
+    """A source could not make the programs. reason: one line. detail: the lines before it, for the last error."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -46,17 +46,17 @@ class Source(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is, for a table and for errors: "release", "Go build"."""
+        """Its name in a table and in errors: "release", "Go build"."""
 
     @property
     def version(self) -> str: ...
 
     @property
     def entry(self) -> str:
-        """The cache folder of what it makes: another name whenever that would differ."""
+        """The name of its folder in the cache; another whenever the programs would differ."""
 
     def file(self, program: str) -> str:
         """The program's name in that folder."""
 
     def make(self, scratch: Path, emit: Emit) -> Path:
-        """Make the programs below `scratch` and return their folder. Raises SourceFailed, or OSError."""
+        """Make the programs below `scratch` and return their folder. Raises SourceFailed or OSError."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from obsctl import __version__, assets
+from obsctl import __version__
 from obsctl.config.catalog import ROWS
 from obsctl.config.schema import Config
 from tests.goldens import FOLDER, rendered
@@ -19,6 +19,8 @@ from tests.goldens import FOLDER, rendered
 pytestmark = pytest.mark.real  # it asks the package index for what obsctl depends on
 
 ROOT = Path(__file__).parents[2]
+# The folders beside obsctl/ that are part of it.
+SHIPPED = ("jobs", "templates", "dashboards", "alert-rules", "toolchain")
 
 
 def call(*argv: str | Path, cwd: Path) -> str:
@@ -46,7 +48,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_carries_what_git_has_and_nothing_else(wheel: Path) -> None:
-    tracked = call("git", "ls-files", "--", *assets.KINDS, cwd=ROOT).splitlines()
+    tracked = call("git", "ls-files", "--", *SHIPPED, cwd=ROOT).splitlines()
     bundle = "obsctl/_bundle/"
     inside = [name.removeprefix(bundle) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(bundle)]
     assert sorted(inside) == sorted(tracked)

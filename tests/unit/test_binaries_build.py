@@ -101,7 +101,7 @@ def test_an_old_go_is_named(tmp_path: Path) -> None:
     go = '#!/bin/sh\n[ "$1" = env ] && echo go1.19.8 && exit\necho "invalid go version" >&2\nexit 1\n'
     with pytest.raises(SourceFailed) as caught:
         build(tmp_path, "prometheus", go).make(scratch(tmp_path), lambda event: None)
-    assert f"{tmp_path}/bin/go is go1.19.8; 1.21 or newer is needed" in caught.value.reason
+    assert f"{tmp_path}/bin/go is go1.19.8; the build needs 1.21 or newer" in caught.value.reason
     assert caught.value.detail == "invalid go version"
 
 

@@ -87,7 +87,7 @@ def test_env_as_json(running: psutil.Process) -> None:
 def test_env_of_a_stopped_cluster(folder: Folder) -> None:
     result = run("env")
     assert isinstance(result.exception, ObsctlError)
-    assert result.exception.hint == "start it: obsctl dev up"
+    assert result.exception.hint == "obsctl dev up starts it"
     assert not result.stdout
 
 

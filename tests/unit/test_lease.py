@@ -95,9 +95,9 @@ def test_another_stack_has_its_own_lock(consul: FakeConsul) -> None:
 
 def test_when_the_last_holder_died_it_says_so(consul: FakeConsul) -> None:
     consul.acquire = lambda key, value, session: False  # type: ignore[method-assign]  # the lock delay of a real Consul
-    with pytest.raises(lease.Locked, match="nobody holds the lock obsctl/obs/lock") as caught:
+    with pytest.raises(lease.Locked, match="the lock obsctl/obs/lock in Consul has no holder") as caught:
         lease.hold(consul, "obs", "deploy", clock=FakeClock()).__enter__()
-    assert "its last holder died" in caught.value.hint
+    assert "the last holder died" in caught.value.hint
 
 
 def test_the_lock_of_a_holder_that_died_is_waited_for(consul: FakeConsul) -> None:

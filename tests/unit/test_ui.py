@@ -58,7 +58,7 @@ def test_an_error_and_its_hint_are_on_stderr_however_quiet(capsys: pytest.Captur
     [
         (-1, ["✗ c: failed"]),
         (0, ["said", "→ a: start", "✓ b: ok", "✗ c: failed"]),
-        (1, ["said", "in detail", "→ a: start", "✓ b: ok", "✗ c: failed", "· d: progress ██████████░░░░░░░░░░  50%"]),
+        (1, ["said", "→ a: start", "✓ b: ok", "✗ c: failed", "· d: progress ██████████░░░░░░░░░░  50%"]),
     ],
 )
 def test_verbosity_decides_how_much_is_said(
@@ -66,7 +66,6 @@ def test_verbosity_decides_how_much_is_said(
 ) -> None:
     ui = Ui(verbosity=verbosity)
     ui.say("said")
-    ui.detail("in detail")
     for subject, state in (("a", "start"), ("b", "ok"), ("c", "failed")):
         ui.event(Event(subject, state, state))
     ui.event(Event("d", "progress", "progress", fraction=0.5))
