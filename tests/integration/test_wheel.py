@@ -16,6 +16,8 @@ from obsctl.config.catalog import ROWS
 from obsctl.config.schema import Config
 from tests.goldens import FOLDER, rendered
 
+SHIPPED = ("jobs", "templates", "dashboards", "alert-rules", "toolchain")
+
 pytestmark = pytest.mark.real  # it asks the package index for what obsctl depends on
 
 ROOT = Path(__file__).parents[2]
