@@ -18,7 +18,9 @@ from typing import Any
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.schema import Components, ConsulServer, Demo, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
+from obsctl.config.catalog import Components
+from obsctl.config.demo import Demo
 from obsctl.errors import DeadlineExceeded
 from obsctl.local.binaries import Binaries
 from obsctl.local.cluster import Cluster

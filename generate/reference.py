@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from generate.tables import table
 from obsctl.config.components import Replicated
-from obsctl.config.schema import PROFILES, Config
+from obsctl.config.schema import Config
+from obsctl.config.timing import PROFILES
 from obsctl.config.written import as_document, json_schema
 from obsctl.model import Json
 

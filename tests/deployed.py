@@ -17,8 +17,9 @@ import requests
 from obsctl.cli import wire
 from obsctl.cli.wire import Clients
 from obsctl.clients.programs import Programs
+from obsctl.config.catalog import Components
+from obsctl.config.demo import Demo
 from obsctl.config.load import Loaded, load
-from obsctl.config.schema import Components, Demo
 from obsctl.drills.plan import experiment, gate, target
 from obsctl.drills.tell import journal
 from obsctl.drills.world import World

@@ -10,7 +10,8 @@ import yaml
 
 from obsctl import names
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.config.schema import Components, Config
+from obsctl.config.catalog import Components
+from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret
 from obsctl.model import Event
 from obsctl.stack.apply import Applied, apply

@@ -178,7 +178,7 @@ def reads_nomad(command: Command) -> Command:
 
 def _nomad(address: str, namespace: str) -> NomadApi:
     from obsctl.clients import connect
-    from obsctl.config.schema import NomadServer, Tls
+    from obsctl.config.api_servers import NomadServer, Tls
 
     server = NomadServer(address=address, namespace=namespace, tls=Tls(ca_file=os.environ.get("NOMAD_CACERT")))
     return connect.nomad(server, token=os.environ.get("NOMAD_TOKEN"))
@@ -226,7 +226,7 @@ def warden(
     Example: obsctl serve warden --stack obs
     """
     from obsctl.clients import connect
-    from obsctl.config.schema import ConsulServer, Tls
+    from obsctl.config.api_servers import ConsulServer, Tls
     from obsctl.drills.world import Cluster
     from obsctl.services import warden as service
 

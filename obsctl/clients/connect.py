@@ -11,7 +11,7 @@ from obsctl.clients.protocols import ConsulApi, NomadApi, RegistryApi
 from obsctl.clients.registry_api import DOCKER_HUB, RegistryClient, address_of, parts_of
 
 if TYPE_CHECKING:
-    from obsctl.config.schema import ConsulServer, Images, NomadServer
+    from obsctl.config.api_servers import ConsulServer, Images, NomadServer
 
 
 def nomad(server: NomadServer, *, token: str | None = None) -> NomadApi:

@@ -13,45 +13,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from obsctl import names
 from obsctl.config import versions
-from obsctl.config.alerting import Alerting, Email, PagerDuty, Receiver, RuleOverride, Slack, Webhook
-from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
+from obsctl.config.alerting import Alerting
+from obsctl.config.api_servers import ConsulServer, Images, NomadServer
 from obsctl.config.catalog import PROGRAMS, Components
-from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated, Resources, Storage
+from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated
 from obsctl.config.demo import Demo
-from obsctl.config.durations import Duration, format_duration, parse_duration
-from obsctl.config.images import Images
+from obsctl.config.durations import Duration
 from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
 from obsctl.config.telemetry import Logs
-from obsctl.config.timing import PROFILES, Profile, Timing
-
-__all__ = [
-    "PROFILES",
-    "Alerting",
-    "Availability",
-    "Component",
-    "Components",
-    "Config",
-    "ConsulServer",
-    "Demo",
-    "Driver",
-    "Email",
-    "Images",
-    "Logs",
-    "NomadServer",
-    "PagerDuty",
-    "Profile",
-    "Receiver",
-    "Resources",
-    "RuleOverride",
-    "Service",
-    "Slack",
-    "Storage",
-    "Timing",
-    "Tls",
-    "Webhook",
-    "format_duration",
-    "parse_duration",
-]
+from obsctl.config.timing import Timing
 
 
 class Service(Strict):

@@ -22,46 +22,22 @@ class Profile(StrEnum):
     RELAXED = "relaxed"
 
 
-PROFILES: dict[str, dict[str, str]] = {
-    "fast": {
-        "scrape_interval": "2s",
-        "scrape_timeout": "1s",
-        "evaluation_interval": "1s",
-        "for": "10s",
-        "window": "10s",
-        "group_wait": "1s",
-        "group_interval": "2s",
-        "repeat_interval": "1h",
-        "heartbeat": "10s",
-        "check_interval": "1s",
-        "min_healthy": "2s",
-    },
-    "standard": {
-        "scrape_interval": "15s",
-        "scrape_timeout": "10s",
-        "evaluation_interval": "15s",
-        "for": "2m",
-        "window": "5m",
-        "group_wait": "30s",
-        "group_interval": "30s",
-        "repeat_interval": "4h",
-        "heartbeat": "1m",
-        "check_interval": "10s",
-        "min_healthy": "10s",
-    },
-    "relaxed": {
-        "scrape_interval": "30s",
-        "scrape_timeout": "10s",
-        "evaluation_interval": "30s",
-        "for": "5m",
-        "window": "10m",
-        "group_wait": "1m",
-        "group_interval": "5m",
-        "repeat_interval": "12h",
-        "heartbeat": "2m",
-        "check_interval": "15s",
-        "min_healthy": "15s",
-    },
+_VALUES = {
+    # key: (fast, standard, relaxed)
+    "scrape_interval": ("2s", "15s", "30s"),
+    "scrape_timeout": ("1s", "10s", "10s"),
+    "evaluation_interval": ("1s", "15s", "30s"),
+    "for": ("10s", "2m", "5m"),
+    "window": ("10s", "5m", "10m"),
+    "group_wait": ("1s", "30s", "1m"),
+    "group_interval": ("2s", "30s", "5m"),
+    "repeat_interval": ("1h", "4h", "12h"),
+    "heartbeat": ("10s", "1m", "2m"),
+    "check_interval": ("1s", "10s", "15s"),
+    "min_healthy": ("2s", "10s", "15s"),
+}
+PROFILES = {
+    profile.value: {key: values[column] for key, values in _VALUES.items()} for column, profile in enumerate(Profile)
 }
 
 

@@ -10,7 +10,11 @@ from typing import Any
 import yaml
 
 from obsctl import names
-from obsctl.config.schema import PROFILES, Component, Config, RuleOverride, Timing, format_duration, parse_duration
+from obsctl.config.alerting import RuleOverride
+from obsctl.config.components import Component
+from obsctl.config.durations import format_duration, parse_duration
+from obsctl.config.schema import Config
+from obsctl.config.timing import PROFILES, Timing
 from obsctl.errors import ObsctlError
 
 Rule = dict[str, Any]

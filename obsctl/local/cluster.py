@@ -17,7 +17,7 @@ import psutil
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import binaries, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of

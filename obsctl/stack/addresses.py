@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from obsctl import names
 from obsctl.clients.instances import failing, of_stack, owner, url
 from obsctl.clients.protocols import ConsulApi
-from obsctl.config.schema import Component, Config
+from obsctl.config.components import Component
+from obsctl.config.schema import Config
 from obsctl.model import Json
 
 

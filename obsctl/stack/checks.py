@@ -1,73 +1,116 @@
-"""What can be said about rendered configuration without a cluster: by the programs that read it, and a parser."""
+"""Checks rendered configuration without a cluster: by the programs that read it, and by a parser of PromQL."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import promql_parser
 import yaml
 
 from obsctl import names
+from obsctl.config.catalog import ROWS
 from obsctl.model import Finding, Severity
-from obsctl.stack.approved import Approvals
 from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered
 
 TIMEOUT = 30.0
-NONE_KEPT = Approvals()
 INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-"""All that the tools get of the user's environment: what they say of a file may repeat what it names there."""
-TOOLS = ("promtool", "amtool", "otelcol", "jaeger")
-"""What checks it. VictoriaLogs has no configuration file, and no way to look at its flags without starting."""
-_BY_TOOL = (
-    ("alert rules", "promtool", ["check", "rules"]),
-    ("prometheus.yml", "promtool", ["check", "config", "--syntax-only"]),
-    ("alertmanager.yml", "amtool", ["check-config"]),
-    ("otel-agent.yml", "otelcol", ["validate", "--config"]),
-    ("otel-gateway.yml", "otelcol", ["validate", "--config"]),
-    ("jaeger.yml", "jaeger", ["validate", "--config"]),
-)
+"""All that the tools get of the user's environment: their messages may repeat what a file takes from it."""
+RULES_CHECK = ("promtool", "check", "rules")
+TOOLS = tuple(dict.fromkeys(command[0] for command in (RULES_CHECK, *(row.check for row in ROWS.values())) if command))
+"""The programs that check configuration. VictoriaLogs and Grafana cannot check theirs without starting."""
+KEPT_APPROVALS = 200
 _VARIABLE = re.compile(r"\$\{env:(\w+)\}")
 # What stands for the variables that Nomad gives a task, by how their names begin.
 _STAND_INS = {"NOMAD_ADDR": "127.0.0.1:1", "NOMAD_IP": "127.0.0.1", "NOMAD_PORT": "1"}
 
 
-def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = NONE_KEPT) -> list[Finding]:
-    """Every fault of the rendered rules and configuration files.
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """What a tool has approved before. Each is an empty file whose name is a hash of all that the answer depends on.
 
-    tools: the paths of TOOLS. A warning says what was not checked for want of one; without promtool the rules' PromQL
-    is parsed here at least. A collector's file is looked at by itself, without the addresses that its job adds.
-    approvals: what they have approved before, and need not look at again.
+    folder: nobody else can write to it; None: nothing is remembered.
     """
-    content = {item.key.removeprefix(names.kv_prefix(rendered.stack) + "/"): item.value for item in rendered.content}
-    rules = "groups:\n" + "".join(value for key, value in content.items() if key.startswith("rules/"))
-    texts = {"alert rules": rules, **{key.removeprefix("config/"): value for key, value in content.items()}}
-    by_tool = [each for each in _BY_TOOL if each[0] in texts]  # a component that is not enabled has no file
-    findings = [*(() if tools.get("promtool") else _check_promql(rules)), *_check_lock(rendered)]
+
+    folder: Path | None = None
+
+    @staticmethod
+    def key(program: Path, arguments: Sequence[str], environ: Mapping[str, str], text: str) -> str:
+        """The name of one approval; another file of the program gives another one. Raises OSError when it is missing.
+
+        environ: what the program gets beside the user's environment.
+        """
+        file = program.stat()
+        identity = [str(program), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns]
+        return hashlib.sha256(json.dumps([*identity, *arguments, sorted(environ.items()), text]).encode()).hexdigest()
+
+    def __contains__(self, key: str) -> bool:
+        return self.folder is not None and (self.folder / key).is_file()
+
+    def add(self, key: str) -> None:
+        """Remember it if possible, and forget the oldest. A tool that is asked once more does no harm."""
+        if self.folder:
+            with suppress(OSError):
+                (self.folder / key).touch()
+                for file in sorted(self.folder.iterdir(), key=os.path.getmtime)[:-KEPT_APPROVALS]:
+                    file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A text and the command that checks it. name: the file, for messages."""
+
+    name: str
+    text: str
+    command: tuple[str, ...]
+
+    @property
+    def tool(self) -> str:
+        return self.command[0]
+
+
+def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = Approvals()) -> list[Finding]:
+    """Every problem of the rendered rules and configuration files.
+
+    tools: the paths of TOOLS. A warning names what is not checked because its tool is missing; without promtool at
+    least the PromQL of the rules is parsed. A collector's file is checked alone, without the addresses that its job
+    adds.
+    """
+    checks = list(_checks(rendered))
+    findings = [*(() if tools.get("promtool") else _check_promql(checks[0].text)), *_check_lock(rendered)]
     with ThreadPoolExecutor() as pool:  # the tools start together
-        found = [
-            pool.submit(_by_tool, tool, path, arguments, where, texts[where], approvals)
-            for where, tool, arguments in by_tool
-            if (path := tools.get(tool)) is not None
-        ]
-        findings += [finding for each in found for finding in each.result()]
-    return [*findings, *_check_tools(by_tool, tools)]
+        running = [pool.submit(_run_check, each, path, approvals) for each in checks if (path := tools.get(each.tool))]
+        findings += [finding for future in running for finding in future.result()]
+    return [*findings, *_missing_tools(checks, tools)]
 
 
-def _check_tools(wanted: Sequence[tuple[str, str, list[str]]], tools: Mapping[str, Path | None]) -> Iterator[Finding]:
-    missing: dict[str, list[str]] = {}
-    for where, tool, _ in wanted:
-        if tools.get(tool) is None:
-            missing.setdefault(tool, []).append(where)
-    for tool, files in missing.items():
-        hint = f"obsctl dev binaries {tool} gets it"
-        yield Finding(Severity.WARNING, ", ".join(files), f"not checked, for {tool} was not found", hint)
+def _checks(rendered: Rendered) -> Iterator[_Check]:
+    """The alert rules first."""
+    folder = f"{names.rules_folder(rendered.stack)}/"
+    groups = [content.value for content in rendered.content if content.key.startswith(folder)]
+    yield _Check("alert rules", "".join(["groups:\n", *groups]), RULES_CHECK)
+    folder = f"{names.config_folder(rendered.stack)}/"
+    for content in rendered.content:
+        if content.key.startswith(folder) and (command := ROWS[content.component].check):
+            yield _Check(content.key.removeprefix(folder), content.value, command)
+
+
+def _missing_tools(checks: Sequence[_Check], tools: Mapping[str, Path | None]) -> Iterator[Finding]:
+    missing = [each for each in checks if tools.get(each.tool) is None]
+    for tool in dict.fromkeys(each.tool for each in missing):
+        files = ", ".join(each.name for each in missing if each.tool == tool)
+        what = f"not checked, because {tool} was not found"
+        yield Finding(Severity.WARNING, files, what, f"obsctl dev binaries {tool} gets it")
 
 
 def _check_promql(rules: str) -> Iterator[Finding]:
@@ -86,42 +129,38 @@ def _check_lock(rendered: Rendered) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, LOCK_FILE, what, "run obsctl lock")
 
 
-def _by_tool(
-    tool: str, path: Path, arguments: Sequence[str], where: str, text: str, approvals: Approvals
-) -> list[Finding]:
+def _run_check(check: _Check, path: Path, approvals: Approvals) -> list[Finding]:
+    variables = {name: _stand_in(name) for name in _VARIABLE.findall(check.text)}
     try:
-        given = {name: _stand_in(name) for name in _VARIABLE.findall(text)}
-        approval = Approvals.key(path, arguments, given, text)
+        approval = Approvals.key(path, check.command[1:], variables, check.text)
         if approval in approvals:
             return []
-        ended = _run([path, *arguments], given, where, text)
+        ended = _run(check, path, variables)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [Finding(Severity.ERROR, where, f"{tool} could not be run: {error}", f"try {path} --version")]
+        what = f"{check.tool} could not be run: {error}"
+        return [Finding(Severity.ERROR, check.name, what, f"try {path} --version")]
     if ended.returncode:
-        return [Finding(Severity.ERROR, where, f"{tool} refuses it: {_words(ended)}", "obsctl render shows the text")]
+        lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
+        what = f"{check.tool} refuses it: {' / '.join(lines[-6:])}"
+        return [Finding(Severity.ERROR, check.name, what, "obsctl render shows the text")]
     approvals.add(approval)
     return []
 
 
-def _run(
-    command: Sequence[str | Path], given: Mapping[str, str], where: str, text: str
-) -> subprocess.CompletedProcess[str]:
+def _run(check: _Check, path: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
-        file = Path(folder, where.replace(" ", "-"))
-        file.write_text(text, encoding="utf-8")
+        file = Path(folder, check.name.replace(" ", "-"))
+        file.write_text(check.text, encoding="utf-8")
         return subprocess.run(
-            [*command, file], env={**_environ(), **given}, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            [path, *check.command[1:], file],
+            env={**environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
         )
-
-
-def _environ() -> dict[str, str]:
-    return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def _stand_in(variable: str) -> str:
     return next((value for begin, value in _STAND_INS.items() if variable.startswith(begin)), "x")
-
-
-def _words(ended: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-    return " / ".join(lines[-6:])

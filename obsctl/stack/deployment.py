@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from obsctl import __version__, lease
 from obsctl.clients.programs import Clients, Programs
+from obsctl.config import versions
 from obsctl.config.load import Loaded
 from obsctl.config.schema import Config
 from obsctl.content import dashboard_lint
-from obsctl.errors import ObsctlError
+from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack.apply import apply
-from obsctl.stack.approved import Approvals
-from obsctl.stack.checks import check
+from obsctl.stack.checks import Approvals, check
 from obsctl.stack.flow import wait_flowing
 from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, Observed, desire, observe, resolver
 from obsctl.stack.plan import Action, Plan, losses, plan
 from obsctl.stack.render import Rendered, render
 from obsctl.stack.verify import wait_wired
-from obsctl.stack.versions import require
 from obsctl.state import private_cache
 
 Report = Callable[[Finding], None]
@@ -51,22 +51,21 @@ def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: 
     of_dashboards = dashboard_lint.lint(rendered.dashboards)  # `obsctl dashboards lint` shows its warnings
     findings = check(rendered, programs, Approvals(private_cache("approved")))
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
-    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
-    for finding in findings:
-        if finding.severity is not Severity.ERROR:
-            report(finding)
-    if errors:
-        message = "\n  ".join(["the rendered configuration has errors", *errors])
-        raise ObsctlError(message, hint="correct what is named; nothing was sent")
+    hint = "correct what is named; nothing was sent"
+    _refuse_errors("the rendered configuration has errors", findings, report, hint)
     return rendered
 
 
 def prepare(
     config: Config, rendered: Rendered, clients: Clients, components: frozenset[str], report: Report
 ) -> Prepared:
-    """Compare with the cluster, and change nothing. With `components`, only theirs is planned."""
-    for finding in require(config, clients.nomad, clients.consul):
-        report(finding)
+    """Compare with the cluster, and change nothing. With `components`, only theirs is planned.
+
+    Raises ObsctlError when the servers are too old for what the configuration asks for.
+    """
+    findings = versions.findings(config, _versions(clients))
+    hint = "; ".join(dict.fromkeys(finding.hint for finding in findings if finding.severity is Severity.ERROR))
+    _refuse_errors("the cluster cannot do what obsctl.yaml asks for; nothing was changed", findings, report, hint)
     desired = desire(rendered, clients.nomad, resolver(clients.nomad))
     observed = observe(desired, clients.nomad, clients.consul)
     changes = plan(desired, observed, only=components)
@@ -93,3 +92,23 @@ def verify(config: Config, programs: Programs, tools: Tools) -> None:
             timeout=tools.timeout,
             clock=tools.clock,
         )
+
+
+def _versions(clients: Clients) -> dict[str, versions.Version]:
+    """Server ("nomad", "consul") -> version. A server that does not tell it is left out: the token may not be allowed
+    to ask, and an unreachable server is named by the next call."""
+    known = {}
+    for name, api in (("nomad", clients.nomad), ("consul", clients.consul)):
+        with suppress(Forbidden, Unreachable):
+            known[name] = versions.parse(api.agent_version())
+    return known
+
+
+def _refuse_errors(title: str, findings: Sequence[Finding], report: Report, hint: str) -> None:
+    """Report the warnings, and raise ObsctlError that lists the errors if there are any."""
+    for finding in findings:
+        if finding.severity is Severity.WARNING:
+            report(finding)
+    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
+    if errors:
+        raise ObsctlError("\n  ".join([title, *errors]), hint=hint)

@@ -1,11 +1,11 @@
-"""From config and sources to what should stand on the cluster. Pure: same input, same bytes."""
+"""From the configuration and the templates to what should be on the cluster: the same input gives the same bytes."""
 
 from __future__ import annotations
 
 import json
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from obsctl import assets, names
-from obsctl.config.schema import Component, Config, ConsulServer, NomadServer, format_duration
+from obsctl.config.api_servers import ConsulServer, NomadServer
+from obsctl.config.components import Component
+from obsctl.config.durations import format_duration
+from obsctl.config.schema import Config
 from obsctl.config.secrets import SecretRef
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
@@ -41,10 +44,10 @@ class RenderedJob:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One Consul KV value, and the component that reads it. seed: written only when there is none, and the user's own
-    from then on.
+    """One Consul KV value, and the component that reads it.
 
-    after_jobs: it watches jobs of the stack, and would tell of those that are only just being started.
+    seed: it is written only when there is none; from then on it is the user's own.
+    after_jobs: it is written after all jobs are healthy, because its alerts would fire for jobs that only just start.
     """
 
     key: str
@@ -56,9 +59,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class SecretItems:
-    """A Nomad Variable to be: item -> reference. The values are resolved when the cluster is observed.
+    """A Nomad Variable: item -> reference. The secrets are read when the cluster is observed.
 
-    generated: items that are made when the Variable does not hold them, and never changed.
+    generated: items that are made when the Variable does not hold them, and are never changed.
     """
 
     path: str
@@ -70,7 +73,8 @@ class SecretItems:
 class Rendered:
     """The whole stack as text; the order is fixed.
 
-    images: those that jobs name, as they are configured. unlocked: those of them that the lock file does not have.
+    images: those that jobs name, as configured. unlocked: those of them that are missing in the lock file.
+    dashboards: those that Grafana gets.
     """
 
     stack: str
@@ -89,12 +93,10 @@ class Rendered:
 
 
 def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rendered:
-    """Everything the config asks for. `root` is the folder of obsctl.yaml.
+    """Everything the config asks for. root: the folder of obsctl.yaml.
 
-    compiled: a folder that nobody else can write to, for the templates as Python runs them: to make that takes longer
-    than all else here.
-
-    Raises ObsctlError that names the template or rule file that is at fault.
+    compiled: a folder that nobody else can write to, for compiled templates: compiling takes longer than all the rest.
+    Raises ObsctlError that names the wrong template or rule file.
     """
     components = config.enabled_components()
     boards = dashboards.load(root) if config.components.grafana.enabled else ()
@@ -104,11 +106,10 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     jobs.filters["pinned"] = pins.name
     files = _environment(values, boards, assets.search_path("templates", root), compiled)
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
-    content = [*_content(config, files, boards, root), *_boards(config, boards)]
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
-        content=tuple(sorted(content, key=lambda item: item.key)),
+        content=tuple(sorted(_content(config, files, boards, root), key=lambda item: item.key)),
         secrets=tuple(item for component in components if (item := secret_items(config, component)) is not None),
         images=tuple(sorted(pins.used)),
         unlocked=pins.unlocked(),
@@ -137,20 +138,20 @@ def _job(config: Config, environment: Environment, component: Component) -> Rend
     return RenderedJob(row.name, job, _text(environment, template, **values, generated=row.generates))
 
 
-def _content(config: Config, environment: Environment, boards: tuple[Dashboard, ...], root: Path) -> list[Content]:
-    found = [
-        Content(f"{names.config_folder(config.stack)}/{file}", _text(environment, f"{name}/{file}.j2"), name)
-        for name in (component.row.name for component in config.enabled_components())
-        for file in config_files(name)
-    ]
-    uids = {board.uid for board in boards}
-    for name, text in rules.groups(config, assets.shipped() / "alert-rules", root, uids).items():
-        key = f"{names.rules_folder(config.stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
-        found.append(Content(key, text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY))
+def _content(config: Config, environment: Environment, boards: tuple[Dashboard, ...], root: Path) -> Iterator[Content]:
+    stack = config.stack
+    for name in (component.row.name for component in config.enabled_components()):
+        for file in config_files(name):
+            yield Content(f"{names.config_folder(stack)}/{file}", _text(environment, f"{name}/{file}.j2"), name)
+    groups = rules.groups(config, assets.shipped() / "alert-rules", root, {board.uid for board in boards})
+    for name, text in groups.items():
+        key = f"{names.rules_folder(stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
+        yield Content(key, text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY)
+    for board in boards:  # each is a value of its own, so a changed one touches nothing else
+        yield Content(f"{names.kv_prefix(stack)}/{_board_key(board)}", board.text, names.GRAFANA)
     if config.demo.enabled:
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
-        found.append(Content(names.DEMO_PHRASES, phrases, names.RESPONSE_SERVICE, seed=True))
-    return found
+        yield Content(names.DEMO_PHRASES, phrases, names.RESPONSE_SERVICE, seed=True)
 
 
 def config_files(component: str) -> list[str]:
@@ -159,19 +160,12 @@ def config_files(component: str) -> list[str]:
     return sorted(file.name.removesuffix(".j2") for file in templates)
 
 
-def _boards(config: Config, boards: tuple[Dashboard, ...]) -> list[Content]:
-    """Grafana reads a file a dashboard, so each is a value of its own: a changed one touches nothing else."""
-    return [
-        Content(f"{names.kv_prefix(config.stack)}/{_board_key(board)}", board.text, names.GRAFANA) for board in boards
-    ]
-
-
 def _board_key(board: Dashboard) -> str:
     return f"dashboards/{_key_part(board.place, safe=' /')}"
 
 
 def _key_part(name: str, safe: str) -> str:
-    """Not with a %: a newer Consul decodes that, and then refuses a key with a space."""
+    """Without a %: Consul 1.22 decodes it, and then refuses a key with a space."""
     return quote(name, safe=safe).replace("%", "=")
 
 
@@ -188,7 +182,7 @@ def _text(environment: Environment, template: str, **values: Any) -> str:
 
 
 def _place(error: Exception, environment: Environment) -> str | None:
-    """file:line of the template that is at fault; Jinja shows its own lines in the traceback."""
+    """file:line of the wrong template; Jinja puts the lines of templates into the traceback."""
     if isinstance(error, TemplateSyntaxError):
         return f"{error.filename or error.name}:{error.lineno}"
     folders = tuple(environment.loader.searchpath) if isinstance(environment.loader, FileSystemLoader) else ()
@@ -199,7 +193,7 @@ def _place(error: Exception, environment: Environment) -> str | None:
 
 
 def _without_blank_runs(lines: list[str]) -> str:
-    """Macros leave blank lines behind; one in a row is enough, none before a closing brace or at the edges."""
+    """Macros leave blank lines: at most one in a row is kept, and none before a closing brace or at the edges."""
     kept: list[str] = []
     for line in (line.rstrip() for line in lines):
         if not line and (not kept or not kept[-1] or kept[-1].endswith("{")):
@@ -259,7 +253,7 @@ def _values(config: Config) -> dict[str, Any]:
 
 
 def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
-    """The server's settings for templates, with its address taken apart, and what signed its certificate."""
+    """The server's settings for templates, with the parts of its address and the certificates of its authority."""
     url = urlsplit(server.address)
     port = url.port or (443 if url.scheme == "https" else 80)
     parts = {"scheme": url.scheme, "host_and_port": f"{url.hostname}:{port}", "port": port}
@@ -268,7 +262,7 @@ def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
 
 
 def _authority(file: str | None) -> str:
-    """The certificates in this file, for all to read; "" when the system's are to do. Raises ObsctlError."""
+    """The certificates in this file, which are no secret; "" when the system's are used. Raises ObsctlError."""
     if file is None:
         return ""
     try:
@@ -284,9 +278,10 @@ def _authority(file: str | None) -> str:
 
 
 def _resend_delay(config: Config) -> float:
-    """After how many seconds Prometheus sends a firing alert again: one heartbeat, at most its default of a minute.
+    """After how many seconds Prometheus sends a firing alert again: after a heartbeat, at most after a minute.
 
-    With several the default: they notice an end seconds apart, and what one sends again in between would fire anew.
+    Several Prometheus notice seconds apart that an alert ended. One that sends again in between would make it fire
+    once more, so with several of anything it is always a minute.
     """
     several = config.count(config.components.alertmanager) > 1 or config.count(config.components.prometheus) > 1
     return RESEND_DELAY if several else min(config.timing.heartbeat, RESEND_DELAY)

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from obsctl import names
 from obsctl.clients.jobs import is_system, takes_jobs, tasks
-from obsctl.config.schema import Component, Config, Storage
+from obsctl.config.components import Component, Storage
+from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Json, Severity
 

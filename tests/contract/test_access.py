@@ -17,7 +17,7 @@ from obsctl.clients import connect
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer, Tls
+from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
 from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.agents import guarded_nomad, program, running, until_it_answers
 from tests.ports import free_port

@@ -10,7 +10,7 @@ import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi
-from obsctl.config.schema import ConsulServer
+from obsctl.config.api_servers import ConsulServer
 from obsctl.errors import Conflict, NotFound, Rejected
 from obsctl.wait import wait_until
 from tests.fakes import FakeConsul

@@ -12,7 +12,7 @@ import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 from obsctl.stack.storage import Volume

@@ -12,7 +12,7 @@ import requests
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import RegistryApi
-from obsctl.config.schema import Images
+from obsctl.config.api_servers import Images
 from obsctl.errors import ApiError, Forbidden, NotFound, Unreachable
 from tests.fakes import FakeRegistry
 from tests.image_registry import PASSWORD, USER, TokenGiver, image_registry, with_password

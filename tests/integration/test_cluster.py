@@ -20,7 +20,7 @@ import requests
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER

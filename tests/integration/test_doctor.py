@@ -13,7 +13,7 @@ import pytest
 from obsctl.clients import connect
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.config.schema import NomadServer
+from obsctl.config.api_servers import NomadServer
 from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CLIENT, CONSUL

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from obsctl.clients import connect
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
 from obsctl.drills.recipes import Recipe

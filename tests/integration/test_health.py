@@ -10,7 +10,7 @@ import pytest
 
 from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
 from obsctl.stack.health import Tools, Unhealthy, wait_healthy

@@ -13,7 +13,7 @@ from obsctl.clients import connect
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.schema import ConsulServer, NomadServer
+from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.local.cluster import Cluster
 from obsctl.model import Json
 from obsctl.stack.apply import apply

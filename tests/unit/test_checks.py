@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from obsctl.model import Severity
-from obsctl.stack import approved, checks
-from obsctl.stack.approved import Approvals
+from obsctl.stack import checks
+from obsctl.stack.checks import Approvals
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.state import private_cache
 from tests.world import NOWHERE, config
@@ -157,7 +157,7 @@ class TestApprovals:
     def test_the_oldest_go_when_there_are_many(
         self, tool: Path, approvals: Approvals, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(approved, "KEPT", 3)
+        monkeypatch.setattr(checks, "KEPT_APPROVALS", 3)
         for expr in ("up", "up == 0"):
             checks.check(with_rule(expr), {"promtool": tool, "amtool": tool}, approvals)
         assert (calls(tool), len(list(tool.parent.rglob("approved/*")))) == (4, 3)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.components import Driver
 from obsctl.config.load import ConfigError, Loaded, load
-from obsctl.config.schema import Config, Driver
+from obsctl.config.schema import Config
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from obsctl.clients.alert_apis import PrometheusClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.programs import endpoint
-from obsctl.config.schema import ConsulServer, NomadServer, Tls
+from obsctl.config.api_servers import ConsulServer, NomadServer, Tls
 from obsctl.errors import (
     ApiError,
     Conflict,

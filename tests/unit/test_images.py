@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from obsctl.clients.registry_api import address_of
-from obsctl.config.schema import Images
+from obsctl.config.api_servers import Images
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
 from obsctl.stack.checks import check

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obsctl.assets import shipped
-from obsctl.config.schema import Config, format_duration, parse_duration
+from obsctl.config.durations import format_duration, parse_duration
+from obsctl.config.schema import Config
 from obsctl.content import dashboards, rules
 from obsctl.errors import ObsctlError
 from tests.world import NOWHERE, config

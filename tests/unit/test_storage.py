@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.config.schema import Availability
+from obsctl.config.components import Availability
 from obsctl.errors import Forbidden, ObsctlError
 from obsctl.stack.apply import ApplyFailed
 from obsctl.stack.plan import Action, losses, plan
