@@ -56,10 +56,8 @@ class ConsulClient(Client):
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
-        path, params = f"/v1/kv/{quote(prefix)}", {"recurse": ""}
-        next_index, answer = self.session.watch(
-            path, "X-Consul-Index", index=index, wait=wait, params=params, accept={404}
-        )
+        path = f"/v1/kv/{quote(prefix)}"
+        next_index, answer = self.session.watch(path, "X-Consul-Index", index, wait, accept={404}, recurse="")
         entries = answer.json() if answer.ok else []
         return next_index, [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
 

@@ -24,7 +24,7 @@ _HINTS: dict[type[ApiError], str] = {
 }
 
 
-def is_dropped(error: requests.RequestException) -> bool:
+def is_dropped(error: OSError) -> bool:
     """Whether the server closed the connection instead of answering."""
     return isinstance(_cause(error), ProtocolError)
 
@@ -60,9 +60,11 @@ class Call:
             no_json = f"answered something that is not JSON{self._words(response)}"
             raise self._error(ServerFailed, no_json, self.endpoint.down) from None
 
-    def failure(self, error: requests.RequestException) -> ApiError:
+    def failure(self, error: OSError) -> ApiError:
         """The ApiError for a request that got no whole answer."""
         cause = _cause(error)
+        if not isinstance(error, requests.RequestException):  # requests looks for certificate files before it calls
+            return self._error(Unreachable, f"cannot be reached: {error}", self._tls_hint())
         if isinstance(error, requests.ReadTimeout) or isinstance(cause, ReadTimeoutError):
             return self._error(TimedOut, f"did not answer within {self.timeout:g} s{self._doubt()}")
         if isinstance(error, requests.ConnectTimeout):
@@ -74,10 +76,6 @@ class Call:
         if isinstance(cause, ProtocolError | DecodeError):
             return self._error(ServerFailed, f"broke off its answer: {_reason(cause)}{self._doubt()}")
         return self._error(Unreachable, f"cannot be reached: {_reason(cause)}")
-
-    def unusable(self, error: OSError) -> ApiError:
-        """The ApiError for a request that could not even be made."""
-        return self._error(Unreachable, f"cannot be reached: {error}", self._tls_hint())
 
     def _error(self, kind: type[ApiError], text: str, hint: str = "") -> ApiError:
         return kind(f"{self.endpoint} {text} ({self.method} {self.path})", hint=hint or self._hint(kind))
@@ -141,7 +139,7 @@ def _target(response: requests.Response) -> str:
     return f"{location.scheme}://{location.netloc}{location.path}" if location.netloc else location.path
 
 
-def _cause(error: requests.RequestException) -> BaseException:
+def _cause(error: OSError) -> BaseException:
     """The urllib3 error inside an error of requests: an argument of it, or the `reason` within that."""
     inner = next((part for part in error.args if isinstance(part, HTTPError)), error)
     return getattr(inner, "reason", None) or inner

@@ -70,11 +70,11 @@ class Session(requests.Session):
         quote: whether an error may repeat the server's words; not where these may hold a secret.
         accept: statuses that are answers here, not errors.
         """
-        verb, path = str(method).upper(), urlsplit(str(url)).path
-        call = Call(self.endpoint, verb, path, self.endpoint.timeout + wait, quote)
+        verb, url = str(method).upper(), str(url)
+        call = Call(self.endpoint, verb, urlsplit(url).path, self.endpoint.timeout + wait, quote)
+        whole_url = self.endpoint.address.rstrip("/") + url if url.startswith("/") else url
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}
-        send = partial(super().request, method, _absolute(self.endpoint.address, str(url)), *args, **options)
-        response = _try(send, call, retry=verb == "GET")
+        response = _try(partial(super().request, method, whole_url, *args, **options), call, retry=verb == "GET")
         call.check(response, text=text, accept=accept)
         return response
 
@@ -88,14 +88,7 @@ class Session(requests.Session):
             raise ServerFailed(what, hint=self.endpoint.down) from None
 
     def watch(
-        self,
-        path: str,
-        index_header: str,
-        *,
-        index: int,
-        wait: float,
-        params: Mapping[str, str] | None = None,
-        accept: Container[int] = (),
+        self, path: str, index_header: str, index: int, wait: float, *, accept: Container[int] = (), **params: str
     ) -> tuple[int, requests.Response]:
         """A blocking query: answered at once when something changed after `index`, else after `wait` seconds.
 
@@ -103,7 +96,7 @@ class Session(requests.Session):
         is never 0, which would not block.
         """
         wait = min(wait, LONGEST_WAIT)
-        query = {**(params or {}), "index": index, "wait": f"{wait * 1000:.0f}ms"}
+        query = {**params, "index": index, "wait": f"{wait * 1000:.0f}ms"}
         # The server adds up to a sixteenth to the wait, so that not all answers come at once.
         answer = self.request("GET", path, params=query, wait=wait * 17 / 16, accept=accept)
         if index_header not in answer.headers:
@@ -145,16 +138,10 @@ class Client:
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:
     try:
         return send()
-    except requests.RequestException as error:
+    except OSError as error:  # also each error of requests
         if retry and is_dropped(error):
             return _try(send, call, retry=False)
         raise call.failure(error) from error
-    except OSError as error:  # requests looks for certificate files before it calls
-        raise call.unusable(error) from error
-
-
-def _absolute(address: str, url: str) -> str:
-    return address.rstrip("/") + url if url.startswith("/") else url
 
 
 def _sendable(token: str, key: str) -> str:

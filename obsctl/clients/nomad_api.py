@@ -128,7 +128,7 @@ class NomadClient(Client):
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.
         path = f"/v1/node/{quote(node_id, safe='')}/allocations"
-        next_index, answer = self.session.watch(path, "X-Nomad-Index", index=index, wait=wait)
+        next_index, answer = self.session.watch(path, "X-Nomad-Index", index, wait)
         return next_index, list(answer.json())
 
     def metrics(self) -> str:
