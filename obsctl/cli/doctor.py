@@ -62,6 +62,7 @@ def _site(app: App) -> Site:
         root=app.loaded.root,
         nomad=clients.nomad,
         consul=clients.consul,
+        programs=clients.programs,
         resolve=resolver(clients.nomad),
         agent=lambda address: connect.nomad(config.nomad.model_copy(update={"address": address})),
         state=journal_folder(config),

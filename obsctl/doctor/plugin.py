@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsctl import names
-from obsctl.clients import instances
+from obsctl.clients.instances import of_stack, passes
 from obsctl.config.catalog import Grafana
 from obsctl.config.components import Driver
 from obsctl.doctor.site import Site
@@ -25,20 +25,15 @@ def log_plugin(site: Site) -> Iterator[Finding]:
     parts, job = site.config.components, names.job_id(site.config.stack, names.GRAFANA)
     if not (parts.grafana.enabled and parts.victorialogs.enabled):
         return
-    running = [
-        entry
-        for entry in instances.of_stack(site.consul.health(names.GRAFANA), site.config.stack)
-        if instances.passes(entry)
-    ]
-    for entry in running:
-        yield from _of_a_running_one(site, job, instances.url(entry))
-    if not running:
+    if any(map(passes, of_stack(site.consul.health(names.GRAFANA), site.config.stack))):
+        yield from _while_it_runs(site, job)
+    else:
         yield from _before_it_runs(site, job, parts.grafana)
 
 
-def _of_a_running_one(site: Site, job: str, address: str) -> Iterator[Finding]:
+def _while_it_runs(site: Site, job: str) -> Iterator[Finding]:
     try:
-        loaded = site.grafana(address).plugins()
+        loaded = site.programs.grafana.plugins()
     except ObsctlError as error:
         yield Finding(Severity.INFO, job, f"what it has loaded cannot be seen from here: {error.message}")
         return

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from obsctl import names
 from obsctl.clients.jobs import is_alive
-from obsctl.clients.programs import endpoint
-from obsctl.clients.protocols import ConsulApi, GrafanaApi, NomadApi
-from obsctl.clients.telemetry_apis import GrafanaClient
+from obsctl.clients.programs import Programs
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
 from obsctl.stack import storage
@@ -27,7 +26,7 @@ _HERE = ("127.", "[::1]", "localhost")
 class Site:
     """A stack and the cluster that it is for. Reading it may raise ObsctlError.
 
-    agent: a client for the agent at this address, without a token. grafana: one for the Grafana at this address.
+    agent: a client for the agent at this address, without a token.
     state: obsctl's state folder. path: the PATH of the Nomad client on this machine, None when that is not known.
     """
 
@@ -35,11 +34,11 @@ class Site:
     root: Path
     nomad: NomadApi
     consul: ConsulApi
+    programs: Programs
     resolve: Resolve
     agent: Callable[[str], NomadApi]
     state: Path
     path: str | None = None
-    grafana: Callable[[str], GrafanaApi] = lambda address: GrafanaClient(endpoint(names.GRAFANA, address))
     clock: Clock = SYSTEM_CLOCK
 
     @cached_property

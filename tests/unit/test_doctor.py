@@ -24,6 +24,7 @@ from obsctl.doctor.checks import CHECKS, examine
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
 from obsctl.model import Finding, Json, Severity
+from tests.fakes import FakePrograms
 from tests.fakes.nomad import NODE
 from tests.stub_server import Answer, stub_server
 from tests.world import NOWHERE, SECRET, World, config
@@ -99,11 +100,11 @@ class Patient:
             root=NOWHERE,
             nomad=self.world.nomad,
             consul=self.world.consul,
+            programs=FakePrograms(self.world.consul, grafana=RunningGrafana(self.plugins)),
             resolve=lambda reference, key: Secret(SECRET),
             agent=lambda address: self.agents.get(address, self.world.nomad),
             state=self.folder / "state",
             path=self.path,
-            grafana=lambda address: RunningGrafana(self.plugins),
             clock=self.world.clock,
         )
         return examine(site)
@@ -289,7 +290,9 @@ class TestJobs:
         def resolve(reference: str, key: str) -> Secret:
             raise missing
 
-        site = Site(wanted, NOWHERE, world.nomad, world.consul, resolve, lambda _: world.nomad, patient.folder)
+        site = Site(
+            wanted, NOWHERE, world.nomad, world.consul, world.programs, resolve, lambda _: world.nomad, patient.folder
+        )
         assert [finding.what for finding in examine(site) if finding.where == "jobs"] == ["the variable A is not set"]
 
 
