@@ -1,4 +1,4 @@
-"""Where things are, and the way there."""
+"""The pages of the stack's programs."""
 
 from __future__ import annotations
 
@@ -27,35 +27,28 @@ def open_(app: App, component: str | None, only_print: bool) -> None:
     Example: obsctl open jaeger
     """
     from obsctl.cli import wire
+    from obsctl.local import browser
     from obsctl.stack.addresses import addresses
 
     config = app.loaded.config
-    found = addresses(config, wire.clients(config).consul)
+    pages = addresses(config, wire.clients(config).consul)
     if component is None:
-        rows = [[item.name, item.url or "-", item.state or "-", item.note or item.what] for item in found]
+        rows = [[page.name, page.url or "-", page.state or "-", page.note or page.what] for page in pages]
         table = app.ui.table(["COMPONENT", "URL", "HEALTH", ""], rows)
-        app.ui.result("open", {"addresses": [asdict(item) for item in found]}, table)
+        app.ui.result("open", {"addresses": [asdict(page) for page in pages]}, table)
         return
-    chosen = _chosen(found, component)
-    app.ui.result("open", {"addresses": [asdict(chosen)]}, chosen.url)
-    if chosen.state == "failing":
-        app.ui.aside(f"{component} is not healthy: {chosen.note}")
-    if not only_print and sys.stdout.isatty() and not app.ui.as_json:
-        _show(app, chosen.url)
-
-
-def _chosen(found: list[Address], name: str) -> Address:
-    named = [item for item in found if item.name == name]
-    if not named:
-        names = ", ".join(sorted({item.name for item in found}))
-        raise click.UsageError(f"no component {name}; there are {names}")
-    if not named[0].url:
-        raise ObsctlError(f"{name} does not run: Consul knows no instance of this stack", hint=named[0].note)
-    return named[0]
-
-
-def _show(app: App, url: str) -> None:
-    from obsctl.local import browser
-
-    if not browser.show(url):
+    page = _page(pages, component)
+    app.ui.result("open", {"addresses": [asdict(page)]}, page.url)
+    if page.state == "failing":
+        app.ui.aside(f"{component} is not healthy: {page.note}")
+    if not only_print and sys.stdout.isatty() and not app.ui.as_json and not browser.show(page.url):
         app.ui.aside("there is no screen here to open it on")
+
+
+def _page(pages: list[Address], name: str) -> Address:
+    page = next((page for page in pages if page.name == name), None)
+    if page is None:
+        raise click.UsageError(f"no component {name}; there are {', '.join(sorted({page.name for page in pages}))}")
+    if not page.url:
+        raise ObsctlError(f"{name} does not run: Consul knows no instance of this stack", hint=page.note)
+    return page

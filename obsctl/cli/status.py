@@ -1,4 +1,4 @@
-"""How the stack is, and where its programs are."""
+"""The state of each component."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def status(app: App) -> int:
 
     config = app.loaded.config
     clients = wire.clients(config)
-    found = read_status(config, clients.nomad, clients.consul)
+    components = read_status(config, clients.nomad, clients.consul)
     rows = [
-        [item.component, item.state, f"{item.running}/{item.wanted}", item.address or "-", item.note] for item in found
+        [status.component, status.state, f"{status.running}/{status.wanted}", status.address or "-", status.note]
+        for status in components
     ]
     table = app.ui.table(["COMPONENT", "STATE", "RUNNING", "ADDRESS", ""], rows)
-    healthy = all(item.state == "healthy" for item in found)
-    app.ui.result("status", {"healthy": healthy, "components": [asdict(item) for item in found]}, table)
+    healthy = all(status.state == "healthy" for status in components)
+    app.ui.result("status", {"healthy": healthy, "components": [asdict(status) for status in components]}, table)
     return 0 if healthy else 1

@@ -75,15 +75,12 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
     senders = min(MAX_SENDERS, math.ceil(rate))
     stop = threading.Event()
     start = clock.monotonic()
-    threads = [
-        threading.Thread(
-            target=_send,
-            args=(traffic, stop),
-            kwargs={"first": start + turn / rate, "interval": senders / rate},
-            daemon=True,
-        )
-        for turn in range(senders)
-    ]
+
+    def send_from(first: float) -> None:
+        traffic.wait_for_services(stop)
+        traffic.keep_sending(first=first, interval=senders / rate, stop=stop)
+
+    threads = [threading.Thread(target=send_from, args=(start + turn / rate,), daemon=True) for turn in range(senders)]
     for thread in threads:
         thread.start()
     try:
@@ -93,11 +90,6 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
         deadline = clock.monotonic() + STOP_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - clock.monotonic()))
-
-
-def _send(traffic: Traffic, stop: threading.Event, *, first: float, interval: float) -> None:
-    traffic.wait_for_services(stop)
-    traffic.keep_sending(first=first, interval=interval, stop=stop)
 
 
 def run(*, bind: str, port: int, consul: ConsulApi, rate: float) -> None:

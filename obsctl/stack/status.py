@@ -15,7 +15,8 @@ from obsctl.model import Json
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """state: "healthy", "unhealthy", "stopped" or "missing". running, wanted: allocations. address: "" when none."""
+    """state: "healthy", "unhealthy", "stopped" or "missing". running, wanted: how many allocations run and should run.
+    address: "" without an instance."""
 
     component: str
     job_id: str
@@ -39,15 +40,13 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     except NotFound:
         return ComponentStatus(name, job_name, "missing", 0, 0, "", "", "obsctl deploy brings it up")
     allocations = nomad.job_allocations(job_name)
-    wanted = _expected(job, allocations)
-    running = sum(map(is_running, allocations))
+    expected, running = _expected(job, allocations), sum(map(is_running, allocations))
     version = (job.get("Meta") or {}).get(names.VERSION_MARK, "")
     instances = of_stack(consul.health(name), config.stack)
     address = url(instances[0]) if instances else ""
-    if job.get("Stop"):
-        return ComponentStatus(name, job_name, "stopped", running, wanted, address, version, "somebody stopped its job")
-    note = _note(running, wanted, instances)
-    return ComponentStatus(name, job_name, "unhealthy" if note else "healthy", running, wanted, address, version, note)
+    note = "somebody stopped its job" if job.get("Stop") else _note(running, expected, instances)
+    state = "stopped" if job.get("Stop") else "unhealthy" if note else "healthy"
+    return ComponentStatus(name, job_name, state, running, expected, address, version, note)
 
 
 def _expected(job: Json, allocations: list[Json]) -> int:
@@ -57,7 +56,7 @@ def _expected(job: Json, allocations: list[Json]) -> int:
     return expected_count(job)
 
 
-def _note(running: int, wanted: int, instances: list[Json]) -> str:
-    if running < wanted:
-        return f"{running} of {wanted} allocations run"
+def _note(running: int, expected: int, instances: list[Json]) -> str:
+    if running < expected:
+        return f"{running} of {expected} allocations run"
     return next(filter(None, map(failing, instances)), "" if instances else "not registered in Consul")
