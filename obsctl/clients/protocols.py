@@ -43,7 +43,6 @@ class NomadApi(Protocol):
         """`host:port` of the leader; "" while there is none."""
 
     def agent_version(self) -> str: ...
-
     def server_time(self) -> float:
         """Unix seconds, whole ones."""
 
@@ -57,7 +56,6 @@ class NomadApi(Protocol):
         """Stubs of all jobs of the namespace, with Meta."""
 
     def job(self, job_id: str) -> Json: ...
-
     def job_versions(self, job_id: str) -> list[Json]:
         """The last few versions, which Nomad keeps; newest first."""
 
@@ -70,7 +68,6 @@ class NomadApi(Protocol):
         is stopped already. Raises NotFound when there is no such job."""
 
     def evaluation(self, eval_id: str) -> Json: ...
-
     def job_evaluations(self, job_id: str) -> list[Json]:
         """Newest first."""
 
@@ -82,7 +79,6 @@ class NomadApi(Protocol):
         current job: a stopped job still has its last deployment."""
 
     def allocation(self, alloc_id: str) -> Json: ...
-
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         """The end of a task's log; "" when there is none."""
 
@@ -94,9 +90,7 @@ class NomadApi(Protocol):
         """One of the log_files from `offset` to its end; b"" when it is gone."""
 
     def nodes(self) -> list[Json]: ...
-
     def node(self, node_id: str) -> Json: ...
-
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         """Blocking query: the allocations of a node in all namespaces that the token may read, each with its Job. It
         returns at once when one changed after `index`, else after `wait` seconds (at most 25): (next index,
@@ -112,7 +106,6 @@ class NomadApi(Protocol):
         """Make a dynamic host volume and return its id; a job can use it once its State is "ready"."""
 
     def variable(self, path: str) -> Variable | None: ...
-
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
 
@@ -123,9 +116,7 @@ class ConsulApi(Protocol):
     address: str
 
     def leader(self) -> str: ...
-
     def agent_version(self) -> str: ...
-
     def server_time(self) -> float:
         """Unix seconds, whole ones."""
 
@@ -133,7 +124,6 @@ class ConsulApi(Protocol):
         """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
 
     def get(self, key: str) -> KvPair | None: ...
-
     def entries(self, prefix: str) -> list[KvPair]:
         """All entries below `prefix`, sorted by key."""
 
@@ -156,9 +146,7 @@ class ConsulApi(Protocol):
         """Raises NotFound when the session is gone."""
 
     def destroy_session(self, session: str) -> None: ...
-
     def session_exists(self, session: str) -> bool: ...
-
     def acquire(self, key: str, value: bytes, session: str) -> bool:
         """Take the lock, or keep it and change the value; False when another session holds it, and for `lock_delay`
         seconds after that session ended. Raises NotFound when the session is gone."""
@@ -175,7 +163,6 @@ class StackProgram(Protocol):
 
     @property
     def address(self) -> str: ...
-
     def server_time(self) -> float:
         """Unix seconds, whole ones."""
 
@@ -188,9 +175,7 @@ class PrometheusApi(StackProgram, Protocol):
         """Active targets, as /api/v1/targets gives them."""
 
     def rule_groups(self) -> list[Json]: ...
-
     def alerts(self) -> list[Json]: ...
-
     def alertmanagers(self) -> list[str]:
         """URLs of the active Alertmanagers."""
 
@@ -202,7 +187,6 @@ class AlertmanagerApi(StackProgram, Protocol):
         """config.original, versionInfo, and cluster with its status ("ready", "settling", "disabled") and peers."""
 
     def alerts(self) -> list[Json]: ...
-
     def silences(self) -> list[Json]:
         """The silences that are active now."""
 
