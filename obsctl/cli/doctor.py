@@ -1,4 +1,4 @@
-"""What would stop a deploy, or make it blind."""
+"""`obsctl doctor`: what would stop a deploy or leave it blind."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "✓"}
 @click.command()
 @click.pass_obj
 def doctor(app: App) -> int:
-    """Look for what would stop a deploy or make it blind, and say how to mend it.
+    """Look for what would stop a deploy or leave it blind, and say how to fix it.
 
-    Exit 1 when a deploy would not succeed; what would only leave it blind in part is a warning.
+    Exit 1 when a deploy would not succeed. What would only leave it partly blind is a warning.
 
     Changes nothing: rights are tried by calls that cannot take effect, and by a Consul session that is ended at once.
 
@@ -29,12 +29,12 @@ def doctor(app: App) -> int:
     """
     from obsctl.doctor.checks import examine
 
-    found = examine(_site(app))
-    counts = {level.value: sum(finding.severity is level for finding in found) for level in Severity}
-    lines = [line for finding in found for line in _lines(finding)]
+    findings = examine(_site(app))
+    counts = {level.value: sum(finding.severity is level for finding in findings) for level in Severity}
+    lines = [line for finding in findings for line in _lines(finding)]
     verdict = "A deploy would not succeed" if counts["error"] else "Nothing stands in the way of a deploy"
     lines.append(f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}.")
-    document = {"healthy": not counts["error"], "counts": counts, "findings": [asdict(finding) for finding in found]}
+    document = {"healthy": not counts["error"], "counts": counts, "findings": [asdict(finding) for finding in findings]}
     app.ui.result("doctor", document, "\n".join(lines))
     return 1 if counts["error"] else 0
 

@@ -1,11 +1,11 @@
-"""The checks of `obsctl doctor`, one row each, in the order in which one builds on the other."""
+"""The checks of `obsctl doctor`, a row for each, in an order in which each may need those before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from obsctl.doctor import here, links, nodes, plugin, servers, tokens, volumes
+from obsctl.doctor import grafana, here, nodes, servers, tokens, volumes
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
@@ -13,7 +13,7 @@ from obsctl.model import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at one thing. good: what is said when it finds nothing. needs: checks without which it says nothing."""
+    """good: what is said when it finds nothing. needs: checks that must not fail for it to be run."""
 
     name: str
     run: Callable[[Site], Iterable[Finding]]
@@ -26,30 +26,37 @@ CHECKS = (
     Check("consul", servers.consul, "answers and has a leader"),
     Check("nomad version", servers.nomad_version, "is new enough for what obsctl.yaml asks for", ("nomad",)),
     Check("consul version", servers.consul_version, "is new enough for what obsctl.yaml asks for", ("consul",)),
-    Check("clocks", servers.clocks, "those of Nomad, Consul and this machine agree", ("nomad", "consul")),
+    Check("clocks", servers.clocks, "the clocks of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
     Check("nomad token", tokens.nomad, "may do what a deploy does", ("jobs", "nomad version")),
     Check("consul token", tokens.consul, "may do what a deploy does", ("consul",)),
-    Check("tasks", tokens.of_tasks, "can read Consul with a token, where it wants one", ("nomad",)),
-    Check("drivers", nodes.drivers, "a node can run each", ("jobs",)),
-    Check("volumes", volumes.offered, "there is a place for all data", ("drivers",)),
-    Check("writable", volumes.writable, "no folder that can be seen is closed to its user", ("drivers",)),
-    Check("ports", nodes.ports, "no other job has a port of the stack", ("drivers",)),
-    Check("listeners", here.listeners, "nothing else on this machine has one either", ("drivers",)),
+    Check("tasks", tokens.of_tasks, "tasks can read Consul", ("nomad",)),
+    Check("drivers", nodes.drivers, "each driver runs on a node", ("jobs",)),
+    Check("volumes", volumes.offered, "every component has a place for its data", ("drivers",)),
+    Check(
+        "writable",
+        volumes.writable,
+        "components can write to their folders, as far as can be seen from here",
+        ("drivers",),
+    ),
+    Check("ports", nodes.ports, "no other job holds a port of the stack", ("drivers",)),
+    Check("listeners", here.listeners, "no other program on this machine holds one", ("drivers",)),
     Check("room", nodes.room, "the nodes have enough cpu and memory", ("drivers",)),
     Check("placement", nodes.placement, "Nomad finds a node for every job", ("drivers", "ports")),
-    Check("programs", here.programs, "none that can be seen is missing", ("drivers",)),
+    Check("programs", here.programs, "none is missing, as far as can be seen from here", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
-    Check("certificates", links.certificates, "the programs of the stack need none that they do not have"),
-    Check("log plugin", plugin.log_plugin, "Grafana has what reads the logs, or needs nothing", ("drivers",)),
-    Check("dashboards", links.dashboards, "alerts lead to those there are"),
+    Check("certificates", servers.certificates, "the programs of the stack need no client certificate"),
+    Check(
+        "log plugin", grafana.log_plugin, "Grafana has the plugin that reads logs, or does not need it", ("drivers",)
+    ),
+    Check("dashboards", grafana.dashboards, "alerts lead to their dashboards"),
     Check("state folder", here.state_folder, "can be written"),
 )
 
 
 def examine(site: Site) -> list[Finding]:
-    """Every check's findings, in the order of the table; of one that finds nothing that it is fine."""
+    """The findings of every check, in the order of the table; for a check without findings that all is good."""
     found: list[Finding] = []
     failed: set[str] = set()
     for check in CHECKS:

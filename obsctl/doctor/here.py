@@ -1,4 +1,4 @@
-"""What can be looked at on this machine: the programs of raw_exec, ports that something else has, the state folder."""
+"""What can be seen on this machine: the programs of raw_exec, ports that other programs hold, the state folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 0.5
 
 
 def programs(site: Site) -> Iterator[Finding]:
-    """Those that Nomad would start here. Elsewhere, and in the chroot of exec, they cannot be seen."""
+    """The programs that Nomad would start here. Those of other nodes, and of exec's chroot, cannot be seen."""
     known = site.path is not None
     for job in site.jobs:
         if not any(site.is_here(node["ID"]) for node in site.homes(job)):
@@ -32,18 +32,18 @@ def programs(site: Site) -> Iterator[Finding]:
 
 
 def commands(job: Json) -> set[str]:
-    """What its tasks with raw_exec name as their programs."""
+    """The programs that its tasks name with raw_exec."""
     return {task["Config"]["command"] for task in tasks(job) if task.get("Driver") == "raw_exec"}
 
 
 def listeners(site: Site) -> Iterator[Finding]:
-    """A port of a job that something answers on, which is no allocation of Nomad: Nomad does not know of it."""
+    """Ports of a job on which a program answers that Nomad did not start."""
     for job in site.jobs:
         for node in site.homes(job):
             for label, port in static_ports(job) if site.is_here(node["ID"]) else ():
                 known = any(holds(alloc, port) for alloc in site.allocations[node["ID"]])
                 if not known and _answers(str(node["Address"]), port):
-                    what = f"something that Nomad did not start listens on {node['Address']}:{port} ({label})"
+                    what = f"a program that Nomad did not start listens on {node['Address']}:{port} ({label})"
                     hint = f"end it, or choose another port for {site.component_of(job)} in obsctl.yaml"
                     yield Finding(Severity.ERROR, job["ID"], what, hint)
 
@@ -59,5 +59,5 @@ def _answers(host: str, port: int) -> bool:
 def state_folder(site: Site) -> Iterator[Finding]:
     nearest = next((folder for folder in (site.state, *site.state.parents) if folder.exists()), Path("/"))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = f"{site.state} cannot be written: no drill can keep its journal"
+        what = f"{site.state} cannot be written, so no drill can keep its journal"
         yield Finding(Severity.WARNING, "state folder", what, "set XDG_STATE_HOME, or drills.journal_dir")

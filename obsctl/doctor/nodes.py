@@ -1,10 +1,10 @@
-"""Could the nodes run every job: drivers, ports, room, and what Nomad's scheduler says?"""
+"""Whether the nodes can run every job: drivers, ports, room, and what Nomad's scheduler says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from obsctl.clients.jobs import is_system, placement_failures, tasks
+from obsctl.clients.jobs import groups, is_system, placement_failures, tasks
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 
@@ -14,13 +14,13 @@ _DRIVER_HINTS = {
     "podman": "install Podman and nomad-driver-podman on a node, or set driver in obsctl.yaml",
     "exec": "run the Nomad client as root on Linux, or set driver in obsctl.yaml",
 }
-_NO_VOLUME = "missing compatible host volumes"  # told with a better hint by the check of volumes
+_NO_VOLUME = "missing compatible host volumes"  # the check of volumes has a better hint
 
 
 def readable(site: Site) -> Iterator[Finding]:
-    """Raises ObsctlError with what is wrong with the configuration, or with a job."""
+    """Raises ObsctlError that says what is wrong with the configuration or a job."""
     if not site.jobs:
-        yield Finding(Severity.WARNING, "jobs", "the configuration asks for no component", "enable one in obsctl.yaml")
+        yield Finding(Severity.WARNING, "jobs", "the configuration enables no component", "enable one in obsctl.yaml")
 
 
 def drivers(site: Site) -> Iterator[Finding]:
@@ -44,7 +44,7 @@ def _unfit(state: Json) -> str:
 
 
 def ports(site: Site) -> Iterator[Finding]:
-    """Ports that jobs of others hold. Those of this stack give way when they are updated."""
+    """Ports that other jobs hold. Jobs of this stack release theirs when they are updated."""
     ours = {job["ID"] for job in site.jobs}
     for job in site.jobs:
         homes = {node["ID"] for node in site.homes(job)}
@@ -58,8 +58,8 @@ def ports(site: Site) -> Iterator[Finding]:
 
 
 def static_ports(job: Json) -> Iterator[tuple[str, int]]:
-    """Label and number of each port that the job wants on its node."""
-    for group in job["TaskGroups"]:
+    """Label and number of each port that the job needs on its node."""
+    for group in groups(job):
         for network in group.get("Networks") or []:
             yield from ((port["Label"], port["Value"]) for port in network.get("ReservedPorts") or [])
 
@@ -74,42 +74,39 @@ def _holder(site: Site, node_id: str, port: int) -> str:
 
 
 def room(site: Site) -> Iterator[Finding]:
-    """Whether all jobs together fit; one alone may still find no node, which the scheduler tells."""
+    """Whether all jobs fit together. Whether each finds a node is for the scheduler to say."""
     ours = {job["ID"] for job in site.jobs}
-    wanted = {"cpu": 0, "memory": 0}
-    for job in site.jobs:
-        copies = len(site.homes(job)) if is_system(job) else 1
-        for cpu, memory in _asked(job):
-            wanted["cpu"] += copies * cpu
-            wanted["memory"] += copies * memory
-    free = {"cpu": 0, "memory": 0}
-    for node_id, node in site.details.items():
-        others = [alloc for alloc in site.allocations[node_id] if alloc["JobID"] not in ours]
-        free["cpu"] += _total(node, "Cpu", "CpuShares") - sum(_used(alloc, "Cpu", "CpuShares") for alloc in others)
-        free["memory"] += _total(node, "Memory", "MemoryMB") - sum(
-            _used(alloc, "Memory", "MemoryMB") for alloc in others
-        )
-    for kind, unit in (("cpu", "MHz"), ("memory", "MB")):
-        if wanted[kind] > free[kind]:
-            what = f"the stack wants {wanted[kind]} {unit} of {kind}, and the nodes have {free[kind]} {unit} for it"
+    for kind, unit, asked, keys in (
+        ("cpu", "MHz", "CPU", ("Cpu", "CpuShares")),
+        ("memory", "MB", "MemoryMB", ("Memory", "MemoryMB")),
+    ):
+        needed = sum(_needed(site, job, asked) for job in site.jobs)
+        free = sum(_free(site, node_id, ours, *keys) for node_id in site.details)
+        if needed > free:
+            what = f"the stack needs {needed} {unit} of {kind}, and the nodes have {free} {unit} for it"
             yield Finding(Severity.ERROR, "room", what, "lower components.*.resources in obsctl.yaml, or add a node")
 
 
-def _asked(job: Json) -> Iterator[tuple[int, int]]:
-    for group in job["TaskGroups"]:
-        for task in group.get("Tasks") or []:
-            resources, count = task.get("Resources") or {}, group.get("Count") or 0
-            yield count * (resources.get("CPU") or 0), count * (resources.get("MemoryMB") or 0)
+def _needed(site: Site, job: Json, key: str) -> int:
+    copies = len(site.homes(job)) if is_system(job) else 1
+    return copies * sum(
+        (group.get("Count") or 0) * ((task.get("Resources") or {}).get(key) or 0)
+        for group in groups(job)
+        for task in group.get("Tasks") or []
+    )
 
 
-def _total(node: Json, kind: str, unit: str) -> int:
-    resources, reserved = node.get("NodeResources") or {}, node.get("ReservedResources") or {}
-    return int(resources.get(kind, {}).get(unit, 0)) - int(reserved.get(kind, {}).get(unit, 0))
+def _free(site: Site, node_id: str, ours: set[str], *keys: str) -> int:
+    """What the jobs of others leave of the node."""
+    node = site.details[node_id]
+    others = [alloc for alloc in site.allocations[node_id] if alloc["JobID"] not in ours]
+    tasks = [task for alloc in others for task in ((alloc.get("AllocatedResources") or {}).get("Tasks") or {}).values()]
+    used = [node.get("ReservedResources") or {}, *tasks]
+    return _amount(node.get("NodeResources") or {}, *keys) - sum(_amount(resources, *keys) for resources in used)
 
 
-def _used(allocation: Json, kind: str, unit: str) -> int:
-    tasks = (allocation.get("AllocatedResources") or {}).get("Tasks") or {}
-    return sum(int(task.get(kind, {}).get(unit, 0)) for task in tasks.values())
+def _amount(resources: Json, kind: str, key: str) -> int:
+    return int((resources.get(kind) or {}).get(key) or 0)
 
 
 def placement(site: Site) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Do Nomad and Consul answer, are they new enough, do their clocks agree, and do they tell their metrics?"""
+"""Whether Nomad and Consul answer, are new enough, agree about the time, publish metrics and can be reached by TLS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def consul(site: Site) -> Iterator[Finding]:
 
 def _leaderless(name: str, api: NomadApi | ConsulApi) -> Iterator[Finding]:
     if not api.leader():
-        yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"look at {name}'s servers")
+        yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"check the {name} servers")
 
 
 def nomad_version(site: Site) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def consul_version(site: Site) -> Iterator[Finding]:
 
 
 def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None, rule: str) -> Iterator[Finding]:
-    """What it cannot do that is asked for. said: how old obsctl.yaml says that the oldest is."""
+    """What it cannot do and the configuration asks for. said: the oldest version, as obsctl.yaml has it."""
     try:
         version = api.agent_version()
     except Forbidden:
@@ -46,7 +46,7 @@ def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None,
         return
     found = versions.parse(version)
     if said and found and found < versions.parse(said):
-        hint = "correct it: `obsctl validate` goes by it"
+        hint = "correct it, because `obsctl validate` uses it"
         yield Finding(Severity.WARNING, f"{name}.version", f"says {said}, and this is {version}", hint)
     yield from versions.findings(site.config, {name: found})
 
@@ -55,31 +55,31 @@ def clocks(site: Site) -> Iterator[Finding]:
     for name, api in (("nomad", site.nomad), ("consul", site.consul)):
         before = site.clock.now()
         theirs = api.server_time()
-        skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be as good as over
+        skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be nearly over
         if skew > SKEW:
-            what = f"its clock and this machine's differ by {skew:.0f} s: times in drills and dashboards are off"
-            yield Finding(Severity.WARNING, name, what, "let both machines keep time by NTP")
+            what = f"its clock differs from this machine's by {skew:.0f} s, so times in drills and dashboards are wrong"
+            yield Finding(Severity.WARNING, name, what, "synchronize both clocks by NTP")
 
 
 def nomad_metrics(site: Site) -> Iterator[Finding]:
-    """Of the servers through the configured address; of each client at its own."""
+    """Those of the servers at the configured address, those of each client at its own."""
     on = "telemetry { prometheus_metrics = true } in the agent's configuration"
     try:
         site.nomad.metrics()
     except Rejected:
-        what = "tells no metrics: JobNotRunning can never fire, and Nomad's dashboard stays empty"
+        what = "publishes no metrics: JobNotRunning can never fire, and Nomad's dashboard stays empty"
         yield Finding(Severity.WARNING, "nomad", what, on)
     for node_id, node in site.details.items():
         scheme = "https" if node.get("TLSEnabled") else "http"
         try:
             text = site.agent(f"{scheme}://{node['HTTPAddr']}").metrics()
         except Rejected:
-            yield Finding(Severity.WARNING, node["Name"], "its Nomad client tells no metrics", on)
+            yield Finding(Severity.WARNING, node["Name"], "its Nomad client publishes no metrics", on)
         except ApiError as error:
             yield Finding(Severity.INFO, node["Name"], f"its metrics cannot be seen from here ({error.message})")
         else:
             if site.allocations[node_id] and "nomad_client_allocs_memory_" not in text:
-                what = "its Nomad client tells no metrics of allocations: their use of cpu and memory is not seen"
+                what = "its Nomad client publishes no metrics of allocations: their use of cpu and memory is not seen"
                 hint = "telemetry { publish_allocation_metrics = true } in the client's configuration"
                 yield Finding(Severity.WARNING, node["Name"], what, hint)
 
@@ -88,6 +88,29 @@ def consul_metrics(site: Site) -> Iterator[Finding]:
     try:
         site.consul.metrics()
     except Rejected:
-        what = "tells no metrics: its dashboard stays empty"
+        what = "publishes no metrics: its dashboard stays empty"
         hint = 'telemetry { prometheus_retention_time = "60s" } in the agent\'s configuration'
         yield Finding(Severity.WARNING, "consul", what, hint)
+
+
+def certificates(site: Site) -> Iterator[Finding]:
+    """The stack's programs get the CA of a server, but never the key of a user."""
+    config = site.config
+    rows = [component.row for component in config.enabled_components()]
+    asks = {
+        "nomad": [row.name for row in rows if row.asks_nomad],
+        "consul": [row.name for row in rows if row.reads_consul],
+    }
+    for server, settings in (("nomad", config.nomad), ("consul", config.consul)):
+        who = ", ".join(asks[server])
+        if not who or not settings.address.startswith("https:"):
+            continue
+        if settings.tls.cert_file:
+            what = f"{server}.tls.cert_file is not brought to the nodes, so {server} gets no certificate from {who}"
+            hint = f"let {server} accept clients without a certificate from the nodes, or give an address where it does"
+            yield Finding(Severity.WARNING, "certificates", what, hint)
+        if not settings.tls.verify:
+            what = f"{server}.tls.verify: false holds for obsctl alone, and not for {who}"
+            yield Finding(
+                Severity.WARNING, "certificates", what, f"name the CA of its certificate in {server}.tls.ca_file"
+            )

@@ -1,4 +1,4 @@
-"""What the checks look at: the configuration, what it renders to, and the cluster; each read once."""
+"""What the checks look at: the configuration, the rendered stack and the cluster, each read once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HERE = ("127.", "[::1]", "localhost")
 
 @dataclass(frozen=True)
 class Site:
-    """A stack and the cluster that it is for. Reading it may raise ObsctlError.
+    """A stack and its cluster. Reading them may raise ObsctlError.
 
     agent: a client for the agent at this address, without a token.
     state: obsctl's state folder. path: the PATH of the Nomad client on this machine, None when that is not known.
@@ -60,7 +60,7 @@ class Site:
 
     @cached_property
     def details(self) -> dict[str, Json]:
-        """Id -> all that Nomad knows of a node, for those that could take a job."""
+        """Id -> what Nomad knows of the node, for nodes that could take a job."""
         able = {node["ID"] for job in self.jobs for node in self.homes(job)}
         return {node_id: self.nomad.node(node_id) for node_id in sorted(able)}
 
@@ -75,7 +75,7 @@ class Site:
         return storage.homes(self.nodes, job)
 
     def is_here(self, node_id: str) -> bool:
-        """Whether the node is this machine: then its folders and ports can be looked at."""
+        """Whether the node is this machine, so that its folders and ports can be looked at."""
         node = self.details[node_id]
         named = (node.get("Attributes") or {}).get("unique.hostname")
         return str(node.get("HTTPAddr") or "").startswith(_HERE) or named == socket.gethostname()

@@ -1,4 +1,4 @@
-"""May the tokens do what a deploy does? Each right is tried by a call that needs it and changes nothing that stays."""
+"""Whether the tokens may do what a deploy does. Each right is tried by a call that needs it and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from obsctl.errors import Conflict, Forbidden, ServerFailed
 from obsctl.model import Finding, Severity
 
 NEVER = 2**62
-"""A check-and-set that expects this index always loses; the rights are looked at before."""
+"""A check-and-set with this index always fails, but only after the rights were checked."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
 OWN_TOKEN_ONLY = (1, 10)
-"""From this Nomad on templates do not use the Nomad client's own Consul token of their own accord."""
+"""From this Nomad on, templates do not use the Consul token of the Nomad client by default."""
 Tried = tuple[str, Callable[[], object], str]
 
 
@@ -34,7 +34,7 @@ def _refused(server: str, rights: Iterator[Tried]) -> Iterator[Finding]:
         except Forbidden:
             yield Finding(Severity.ERROR, server, f"the token may not {what}", f"its policy needs {rule}")
         except (Conflict, ServerFailed):
-            continue  # it was allowed, and could not be done: as intended
+            continue  # it was allowed and could not be done, as intended
 
 
 def _nomad_rights(site: Site) -> Iterator[Tried]:
@@ -49,7 +49,7 @@ def _nomad_rights(site: Site) -> Iterator[Tried]:
         yield f"write {path}", partial(nomad.put_variable, path, {"x": "x"}, cas=NEVER), rule
     for volume in site.desired.volumes[:1]:
         rule = f'{namespace} {{ capabilities = ["host-volume-create", "host-volume-read"] }}'
-        yield "make volumes", partial(nomad.create_volume, volume.request(NOBODY)), rule
+        yield "create volumes", partial(nomad.create_volume, volume.request(NOBODY)), rule
 
 
 def _consul_rights(site: Site) -> Iterator[Tried]:
@@ -58,30 +58,27 @@ def _consul_rights(site: Site) -> Iterator[Tried]:
     catalog = 'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
     yield f"read {prefix}", partial(consul.entries, prefix), keys
     yield f"write {prefix}", partial(consul.put, f"{prefix}doctor", b"", cas=NEVER), keys
-    yield "see services", consul.services, catalog
-    yield "make the session of a lock", partial(_session, site), 'session_prefix "" { policy = "write" }'
+    yield "list services", consul.services, catalog
+    yield "create the session of a lock", partial(_session, site), 'session_prefix "" { policy = "write" }'
 
 
 def of_tasks(site: Site) -> Iterator[Finding]:
-    """Nomad's templates read Consul for the tasks; whose token they use depends on Nomad's version."""
+    """Nomad's templates read Consul for the tasks. Which token they use depends on the version of Nomad."""
     consul = site.config.consul
     if not consul.token or consul.workload_identity:
         return
     try:
         version = parse(site.nomad.agent_version())
     except Forbidden:
-        return  # told by the check of the version
+        return  # the check of the version says so
     if version >= OWN_TOKEN_ONLY:
-        what = (
-            f"Nomad {written(version)} reads Consul for tasks without a token, and consul.token says that it wants one"
-        )
+        what = f"Nomad {written(version)} reads Consul for tasks without a token, and by consul.token it needs one"
         hint = (
-            "set consul.workload_identity: true; "
-            "or, from Nomad 2.0.4 on, template { use_client_consul_token = true } in its clients"
+            "set consul.workload_identity: true; from Nomad 2.0.4 on also template { use_client_consul_token = true }"
         )
-        yield Finding(Severity.WARNING, "tasks", what, hint)
+        yield Finding(Severity.WARNING, "tasks", what, f"{hint} in its clients")
 
 
 def _session(site: Site) -> None:
-    """It is ended at once; nothing but making one tells whether that is allowed."""
+    """Only creating one shows whether that is allowed. It is ended at once."""
     site.consul.destroy_session(site.consul.create_session("obsctl doctor", ttl=10))

@@ -1,4 +1,4 @@
-"""Is there a place for the data of each component, and may its user write there?"""
+"""Whether there is a place for the data of each component, and whether its user may write there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsctl import names
-from obsctl.clients.jobs import is_system
+from obsctl.clients.jobs import groups, is_system
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import storage
@@ -20,7 +20,7 @@ _OF_THE_NODE = {
 
 
 def offered(site: Site) -> Iterator[Finding]:
-    """Host volumes that a job mounts, and the folder that stands in for them with raw_exec."""
+    """Host volumes that a job mounts, and the folder that replaces them with raw_exec."""
     made = {volume.name for volume in site.desired.volumes}
     for job in site.jobs:
         for source in sorted(_sources(job) - made):
@@ -48,12 +48,12 @@ def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
 
 
 def _sources(job: Json) -> set[str]:
-    requests = [request for group in job["TaskGroups"] for request in (group.get("Volumes") or {}).values()]
+    requests = [request for group in groups(job) for request in (group.get("Volumes") or {}).values()]
     return {request["Source"] for request in requests if request["Type"] == "host"}
 
 
 def _folders(site: Site) -> Iterator[Finding]:
-    """With raw_exec data lies below a folder that the node names."""
+    """With raw_exec the data lies below a folder that the node names."""
     jobs = {job["ID"]: job for job in site.jobs}
     keeping = [
         jobs[names.job_id(site.config.stack, component.row.name)]
@@ -67,13 +67,13 @@ def _folders(site: Site) -> Iterator[Finding]:
         if not (site.details[node["ID"]].get("Meta") or {}).get(names.VOLUMES_META)
     }
     if lacking:
-        what = f"{site.names(list(lacking))} names no folder for data (the meta {names.VOLUMES_META})"
+        what = f"{site.names(list(lacking))} has no folder for data (the meta {names.VOLUMES_META})"
         hint = f'client {{ meta {{ {names.VOLUMES_META} = "/some/folder" }} }} in the configuration of the Nomad client'
         yield Finding(Severity.ERROR, "raw_exec", what, hint)
 
 
 def writable(site: Site) -> Iterator[Finding]:
-    """Folders of a node that is this machine. Those of another cannot be seen without running something there."""
+    """The folders of a node that is this machine. Those of others cannot be seen from here."""
     unseen = set()
     for name, uid in storage.host_volumes(site.config).items():
         for node_id, node in site.details.items():
@@ -83,7 +83,7 @@ def writable(site: Site) -> Iterator[Finding]:
             elif path:
                 yield from _writable(name, Path(path), uid)
     if unseen:
-        what = f"whether these can be written cannot be seen from here: {', '.join(sorted(unseen))}"
+        what = f"obsctl cannot see from here whether these can be written: {', '.join(sorted(unseen))}"
         yield Finding(Severity.INFO, "volumes", what)
 
 
@@ -91,15 +91,15 @@ def _writable(name: str, path: Path, uid: int) -> Iterator[Finding]:
     try:
         status = path.stat()
     except OSError as error:
-        hint = f"install -d -o {uid} {path}, then start the Nomad client again"
-        yield Finding(Severity.ERROR, name, f"its folder {path}: {error.strerror}", hint)
+        hint = f"install -d -o {uid} {path}, then restart the Nomad client"
+        yield Finding(Severity.ERROR, name, f"its folder {path} cannot be looked at: {error.strerror}", hint)
         return
     if not may_write(status, uid):
-        what = f"its folder {path} belongs to uid {status.st_uid} and cannot be written by uid {uid}, the component's"
+        what = f"its folder {path} belongs to uid {status.st_uid}, and the component's uid {uid} cannot write to it"
         yield Finding(Severity.ERROR, name, what, f"chown -R {uid} {path}")
 
 
 def may_write(status: os.stat_result, uid: int) -> bool:
-    """Whether this user may make files in the folder; a group is not counted on."""
+    """Whether this user may make files in the folder, without the help of a group."""
     wanted = 0o300 if status.st_uid == uid else 0o003
     return uid == 0 or status.st_mode & wanted == wanted

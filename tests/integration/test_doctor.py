@@ -114,13 +114,13 @@ def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
 
     [node] = nomad.nodes()
     assert f"obs-warden: port {port} (http) is held by the job squatter on {node['Name']}" in found["error"]
-    assert f"raw_exec: {node['Name']} names no folder for data (the meta obsctl_volumes)" in found["error"]
+    assert f"raw_exec: {node['Name']} has no folder for data (the meta obsctl_volumes)" in found["error"]
     missing = f"obs-prometheus: the host volume obs-prometheus is missing on {node['Name']}"
     assert (missing in found["error"]) is (os.geteuid() == 0)
     told = [what.split(",")[0].split(": ")[:2] for what in found["warning"]]
-    assert ["nomad", "tells no metrics"] in told
-    assert ["consul", "tells no metrics"] in told
-    assert [node["Name"], "its Nomad client tells no metrics of allocations"] in told
+    assert ["nomad", "publishes no metrics"] in told
+    assert ["consul", "publishes no metrics"] in told
+    assert [node["Name"], "its Nomad client publishes no metrics of allocations"] in told
     assert nomad.volumes() == []
     assert [job["ID"] for job in nomad.jobs()] == ["squatter"]
 
@@ -159,10 +159,10 @@ def test_tokens_that_may_only_read(tmp_path: Path, makes_volumes: bool) -> None:
 
         reader = {"N": nomad_token(nomad), "C": consul_token(consul)}
         found = doctor(stack, config, code=1, **reader)["error"]
-        rights = ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", *["make volumes"] * makes_volumes)
+        rights = ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", *["create volumes"] * makes_volumes)
         for right in rights:
             assert f"nomad: the token may not {right}" in found
-        for right in ("write obsctl/obs/", "make the session of a lock"):
+        for right in ("write obsctl/obs/", "create the session of a lock"):
             assert f"consul: the token may not {right}" in found
         assert "nomad: the token may not list jobs" not in found
         assert "consul: the token may not read obsctl/obs/" not in found

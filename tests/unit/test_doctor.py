@@ -213,7 +213,7 @@ class TestServers:
         now = patient.world.clock.now()
         patient.world.consul.server_time = lambda: now + seconds  # type: ignore[method-assign]
         words = [what for _, what in patient.troubles()]
-        assert [what.startswith("consul: its clock and this machine's differ by") for what in words] == [True] * told
+        assert [what.startswith("consul: its clock differs from this machine's by") for what in words] == [True] * told
 
     def test_metrics_of_the_servers(self, patient: Patient) -> None:
         off = Rejected("415", hint="")
@@ -227,7 +227,7 @@ class TestServers:
         client = World().nomad
         patient.agents["http://10.0.0.1:4646"] = client
         client.failures["metrics"] = Rejected("415", hint="")
-        assert patient.trouble() == (WARNING, "node-1: its Nomad client tells no metrics")
+        assert patient.trouble() == (WARNING, "node-1: its Nomad client publishes no metrics")
         client.failures["metrics"] = Unreachable("no route", hint="")
         assert patient.troubles() == []
         assert any("cannot be seen from here (no route)" in finding.what for finding in patient.examine())
@@ -238,7 +238,7 @@ class TestServers:
         patient.agents["http://10.0.0.1:4646"] = client
         assert patient.troubles() == []
         patient.world.deploy(patient.wanted)
-        assert patient.trouble()[1].startswith("node-1: its Nomad client tells no metrics of allocations")
+        assert patient.trouble()[1].startswith("node-1: its Nomad client publishes no metrics of allocations")
 
 
 class TestTokens:
@@ -250,7 +250,7 @@ class TestTokens:
             ("plan_job", "submit jobs"),
             ("variable", "read nomad/jobs/obs-prometheus"),
             ("put_variable", "write nomad/jobs/obs-prometheus"),
-            ("create_volume", "make volumes"),
+            ("create_volume", "create volumes"),
         ],
     )
     def test_a_right_that_nomad_does_not_give(self, patient: Patient, method: str, words: str) -> None:
@@ -263,8 +263,8 @@ class TestTokens:
         [
             ("entries", "read obsctl/obs/"),
             ("put", "write obsctl/obs/"),
-            ("services", "see services"),
-            ("create_session", "make the session of a lock"),
+            ("services", "list services"),
+            ("create_session", "create the session of a lock"),
         ],
     )
     def test_a_right_that_consul_does_not_give(self, patient: Patient, method: str, words: str) -> None:
@@ -330,7 +330,7 @@ class TestNodes:
 
     def test_too_little_memory_for_all_together(self, patient: Patient) -> None:
         patient.nodes[0]["NodeResources"]["Memory"]["MemoryMB"] = 1500
-        words = "room: the stack wants 1536 MB of memory, and the nodes have 1500 MB for it"
+        words = "room: the stack needs 1536 MB of memory, and the nodes have 1500 MB for it"
         assert patient.trouble() == (ERROR, words)
 
     def test_what_the_scheduler_says(self, patient: Patient) -> None:
@@ -385,7 +385,7 @@ class TestVolumes:
     def test_raw_exec_wants_a_folder_of_the_node(self, patient: Patient) -> None:
         assert patient.troubles(RAW) == []
         patient.nodes[0]["Meta"] = {}
-        words = "raw_exec: node-1 names no folder for data (the meta obsctl_volumes)"
+        words = "raw_exec: node-1 has no folder for data (the meta obsctl_volumes)"
         assert patient.trouble(RAW) == (ERROR, words)
 
     def test_folders_of_this_machine_are_looked_at(self, patient: Patient, tmp_path: Path) -> None:
@@ -397,10 +397,10 @@ class TestVolumes:
         found = [what for _, what in patient.troubles() if "folder" in what]
         assert [what.split(":")[0] for what in found] == ["obs-alert-sink", "obs-prometheus"]
         assert "No such file" in found[0]
-        assert f"belongs to uid {os.getuid()} and cannot be written by uid 65534" in found[1]
+        assert f"belongs to uid {os.getuid()}, and the component's uid 65534 cannot write to it" in found[1]
 
     def test_those_of_another_machine_are_not_vouched_for(self, patient: Patient) -> None:
-        told = [finding for finding in patient.examine() if "cannot be seen from here" in finding.what]
+        told = [finding for finding in patient.examine() if "cannot see from here" in finding.what]
         assert [finding.severity for finding in told] == [INFO]
         assert "obs-prometheus on node-1 (uid 65534)" in told[0].what
 
@@ -422,7 +422,7 @@ class TestHere:
     def test_a_port_that_a_stranger_has(self, patient: Patient, listener: int) -> None:
         patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1")
         wanted = config(driver="raw_exec", components={"warden": {"port": listener}})
-        words = f"obs-warden: something that Nomad did not start listens on 127.0.0.1:{listener} (http)"
+        words = f"obs-warden: a program that Nomad did not start listens on 127.0.0.1:{listener} (http)"
         assert (ERROR, words) in patient.troubles(wanted)
 
     def test_programs_of_this_machine(self, patient: Patient, tmp_path: Path) -> None:
@@ -450,7 +450,10 @@ class TestHere:
 
 
 class TestLinks:
-    LOST = (WARNING, "dashboards: alerts lead to no dashboard, for it is not known where people open Grafana")
+    LOST = (
+        WARNING,
+        "dashboards: alerts have no link to a dashboard, because obsctl does not know where people open Grafana",
+    )
 
     def grafana(self, **keys: Any) -> Any:
         return config(components={"grafana": {"enabled": True, "storage": {"kind": "ephemeral"}, **keys}})
@@ -460,9 +463,9 @@ class TestLinks:
         [
             (
                 {"cert_file": "/c", "key_file": "/k"},
-                "nomad.tls.cert_file stays here, so nomad does not see it from warden",
+                "nomad.tls.cert_file is not brought to the nodes, so nomad gets no certificate from warden",
             ),
-            ({"verify": False}, "nomad.tls.verify: false is for obsctl alone, and not for warden"),
+            ({"verify": False}, "nomad.tls.verify: false holds for obsctl alone, and not for warden"),
         ],
     )
     def test_programs_on_nodes_have_no_certificate_of_yours(
@@ -532,7 +535,7 @@ class TestLogPlugin:
     def test_a_folder_of_an_image_or_of_another_machine(self, patient: Patient, driver: str) -> None:
         wanted = self.wanted(driver=driver, plugins_dir="/opt/plugins")
         assert patient.troubles(wanted) == []
-        said = f"whether it finds {self.ID} in /opt/plugins cannot be seen from here"
+        said = f"obsctl cannot see from here whether it finds {self.ID} in /opt/plugins"
         assert said in [finding.what for finding in patient.examine(wanted)]
 
     def test_a_volume_with_plugins_is_missing(self, patient: Patient) -> None:
@@ -551,7 +554,7 @@ class TestLogPlugin:
     def test_a_running_grafana_that_does_not_answer_here_stops_no_deploy(self, patient: Patient) -> None:
         patient.world.consul.register("grafana", port=3000, meta={"obsctl_stack": "obs"})
         assert patient.troubles(self.wanted()) == []
-        said = "what it has loaded cannot be seen from here: Grafana cannot be reached"
+        said = "its plugins cannot be seen from here: Grafana cannot be reached"
         assert said in [finding.what for finding in patient.examine(self.wanted())]
 
 
