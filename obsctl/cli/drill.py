@@ -73,16 +73,16 @@ def _command(fault: str) -> click.Command:
 @drill.command()
 @click.pass_obj
 def recover(app: App) -> None:
-    """Finish the books of drills that died: see that their services are back, then let new drills start.
+    """Finish drills that died: see that their services are back, and let new drills start.
 
-    The warden puts a service back by itself; this makes sure of it, or does it when there is no warden.
+    The warden puts a service back by itself; this makes sure of it, or does it when the warden does not run.
 
     Example: obsctl drill recover
     """
     from obsctl import lease
     from obsctl.cli import wire
     from obsctl.drills import recipes
-    from obsctl.drills.run.reverting import Recovered, finish_books
+    from obsctl.drills.run.reverting import Recovered, finish_journal
     from obsctl.drills.run.reverting import recover as recover_one
     from obsctl.drills.world import Cluster
 
@@ -95,7 +95,7 @@ def recover(app: App) -> None:
         for entry in recipes.read(clients.consul, config.stack):
             try:
                 done.append(recover_one(cluster, entry))
-                finish_books(journal_folder(config), done[-1])
+                finish_journal(journal_folder(config), done[-1])
             except ObsctlError as error:  # the other drills first
                 failed.append(error)
     lines = [str(item) for item in done] or ["Nothing to recover: no drill is unfinished."] * (not failed)

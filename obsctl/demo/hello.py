@@ -15,7 +15,7 @@ from obsctl.demo.calls import Caller
 from obsctl.demo.discovery import READ_TIMEOUT, Discovery, get
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import ServerFailed
-from obsctl.services.web import Server
+from obsctl.services.web import WebServer
 from obsctl.services.web import create_app as create_web_app
 
 VERSION = "1.0.0"
@@ -59,4 +59,4 @@ def run(*, bind: str, port: int, consul: ConsulApi) -> None:
     """Serve until SIGTERM or SIGINT."""
     with telemetry.running(names.HELLO_SERVICE, VERSION):
         app = create_app(Discovery(consul), CollectorRegistry())
-        Server(app, bind=bind, port=port).run_until_signalled()
+        WebServer(app, bind=bind, port=port).run_until_signalled()

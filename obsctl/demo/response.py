@@ -20,7 +20,7 @@ from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
 from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import NotFound, ObsctlError
-from obsctl.services.web import Server
+from obsctl.services.web import WebServer
 from obsctl.services.web import create_app as create_web_app
 
 VERSION, FIXED_VERSION = "1.0.0", "1.0.1"
@@ -101,4 +101,4 @@ def run(*, bind: str, port: int, consul: ConsulApi, fixed: bool) -> None:
     """Serve until SIGTERM or SIGINT. fixed: without the planted bug."""
     with telemetry.running(names.RESPONSE_SERVICE, FIXED_VERSION if fixed else VERSION):
         app = create_app(consul, CollectorRegistry(), fixed=fixed)
-        Server(app, bind=bind, port=port).run_until_signalled()
+        WebServer(app, bind=bind, port=port).run_until_signalled()

@@ -16,7 +16,7 @@ from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
 from obsctl.demo.discovery import Discovery
 from obsctl.demo.visits import OUTCOMES, visit
-from obsctl.services.web import Server, create_app
+from obsctl.services.web import WebServer, create_app
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 VERSION = "1.0.0"
@@ -96,6 +96,6 @@ def run(*, bind: str, port: int, consul: ConsulApi, rate: float) -> None:
     """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
     with telemetry.running(names.TRAFFIC, VERSION):
-        server = Server(create_app(registry), bind=bind, port=port)
+        server = WebServer(create_app(registry), bind=bind, port=port)
         with sending(Traffic(Discovery(consul), registry), rate):
             server.run_until_signalled()

@@ -6,8 +6,8 @@ One entry a drill, obsctl/<stack>/drills/<id>, with three parts:
     ack       added by the warden: it has read the recipe and will act on it
     outcome   added by the warden when it has put things back
 
-The entry stands until the drill, or `obsctl drill recover`, has seen the service run again. The warden adds its
-parts by check-and-set, so that it never brings back an entry that was removed meanwhile.
+The drill, or `obsctl drill recover`, removes the entry when the service runs again. The warden adds its parts by
+check-and-set, so it never brings a removed entry back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What alert-sink's page shows, made ready for its template. Everything here came from outside."""
+"""What alert-sink's page shows, prepared for its template. Everything here came from outside."""
 
 from __future__ import annotations
 
@@ -17,20 +17,14 @@ MAX_ALERTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    text: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class AlertView:
-    """One alert of a delivery."""
+    """One alert of a delivery. labels: (name, value). links: (text, URL)."""
 
     firing: bool
     name: str
     summary: str
     labels: tuple[tuple[str, str], ...]
-    links: tuple[Link, ...]
+    links: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +51,16 @@ class Page:
     now: str
 
 
-def page(found: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Page:
-    """The page over `found` (oldest first). The Watchdog's own deliveries are left out unless asked for."""
-    alerts = found if with_heartbeats else [one for one in found if one.alertnames != {names.WATCHDOG}]
+def page(received: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Page:
+    """The page over `received` (oldest first). Deliveries of Watchdog alone are left out unless asked for."""
+    shown = received if with_heartbeats else [each for each in received if each.alertnames != {names.WATCHDOG}]
     state, text = _watchdog(heartbeat, now)
     return Page(
         watchdog=state,
         watchdog_text=text,
-        notifications=tuple(_notification(one, now) for one in alerts[: -MAX_NOTIFICATIONS - 1 : -1]),
-        total=len(alerts),
-        hidden_heartbeats=len(found) - len(alerts),
+        notifications=tuple(_notification(each, now) for each in shown[: -MAX_NOTIFICATIONS - 1 : -1]),
+        total=len(shown),
+        hidden_heartbeats=len(received) - len(shown),
         with_heartbeats=with_heartbeats,
         now=_clock_time(now),
     )
@@ -97,17 +91,17 @@ def _notification(notification: Notification, now: float) -> NotificationView:
 def _alert(alert: Json, status: str) -> AlertView:
     labels = {str(name): str(value) for name, value in alert["labels"].items()}
     notes = alert.get("annotations", {})
-    links = (
-        ("runbook", notes.get("runbook_url")),
-        ("dashboard", notes.get("dashboard_url")),
-        ("expression", alert.get("generatorURL")),
-    )
+    links = {
+        "runbook": notes.get("runbook_url"),
+        "dashboard": notes.get("dashboard_url"),
+        "expression": alert.get("generatorURL"),
+    }
     return AlertView(
         firing=alert.get("status", status) == "firing",
         name=labels.pop("alertname", "(no alertname)"),
         summary=str(notes.get("summary") or notes.get("description") or ""),
         labels=tuple(sorted(labels.items())),
-        links=tuple(Link(text, url) for text, url in links if isinstance(url, str) and _is_web_link(url)),
+        links=tuple((text, url) for text, url in links.items() if isinstance(url, str) and _is_web_link(url)),
     )
 
 

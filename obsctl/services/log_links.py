@@ -39,15 +39,9 @@ class LogLinks:
     """The tree of one node."""
 
     def __init__(
-        self,
-        nomad: NomadApi,
-        node_id: str,
-        *,
-        allocations: Path,
-        links: Path,
-        registry: CollectorRegistry,
+        self, nomad: NomadApi, node_id: str, *, allocations: Path, links: Path, registry: CollectorRegistry,
         clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.turns = Turns(self.turn, self._failed, pause=PAUSE, stale=STALE, clock=clock)
         self._nomad = nomad
         self._node_id = node_id
@@ -59,14 +53,14 @@ class LogLinks:
 
     def turn(self) -> bool:
         """Make the tree what it should be as soon as the node's allocations change. Raises ObsctlError, OSError."""
-        index, found = self._nomad.watch_node(self._node_id, index=self._index, wait=WAIT)
-        wanted = {path: alloc["ID"] for alloc in found if (path := path_of(alloc)) is not None}
-        for path, alloc_id in wanted.items():
+        index, allocations = self._nomad.watch_node(self._node_id, index=self._index, wait=WAIT)
+        expected = {path: alloc["ID"] for alloc in allocations if (path := path_of(alloc)) is not None}
+        for path, alloc_id in expected.items():
             self._link(self._links / path, self._allocations / alloc_id / "alloc" / "logs")
-        for path in self._existing() - set(wanted):
+        for path in self._existing() - set(expected):
             (self._links / path).unlink()
-        self._count.set(len(wanted))
-        self._index = index  # only now: what failed is done again at once
+        self._count.set(len(expected))
+        self._index = index  # only now, so that a turn that fails is taken again at once
         return True
 
     def _link(self, link: Path, target: Path) -> None:
@@ -87,9 +81,9 @@ class LogLinks:
 
 
 def path_of(alloc: Json) -> Path | None:
-    """Where the allocation's link is, relative to the tree; None when its job wants no logs collected.
+    """Where the allocation's link is, relative to the tree; None when its job does not want its logs collected.
 
-    The job is the parent of a dispatched or periodic one: those have a name of their own for each run.
+    A dispatched or periodic job counts as its parent, because each run has a name of its own.
     """
     job = alloc["Job"]
     streams = (job.get("Meta") or {}).get(LOGS_META, "all")

@@ -1,4 +1,4 @@
-"""What alert-sink received: one JSON line each, on disk before it is acknowledged, the latest also in memory."""
+"""What alert-sink received: one JSON line each, on disk before it is acknowledged, the latest in memory too."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BadWebhook(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One delivery of Alertmanager. `line` is its JSON as stored and as the API gives it; small beside the objects
-    it stands for, so thousands fit in memory. received_at: Unix seconds."""
+    """One delivery of Alertmanager. received_at: Unix seconds. line: its JSON as it is stored and answered; as text
+    thousands fit in memory."""
 
     received_at: float
     alertnames: frozenset[str]
@@ -89,8 +89,8 @@ def _alertnames(payload: Json) -> frozenset[str]:
 class NotificationLog:
     """The file and its copy in memory, for many threads.
 
-    Bounded: at `max_file_bytes` the file becomes the older one and that one is dropped; memory holds what the
-    two files hold, at most MAX_KEPT deliveries. Raises OSError when `folder` cannot be used.
+    At `max_file_bytes` the file replaces the older one. Memory holds what the two files hold, at most MAX_KEPT
+    deliveries. Raises OSError when `folder` cannot be used.
     """
 
     def __init__(self, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
@@ -112,7 +112,7 @@ class NotificationLog:
             try:
                 self._write(notification.line + b"\n")
             except OSError:
-                self.close()  # the next append opens the file anew, which mends a torn line
+                self.close()  # the next append opens the file again, which ends a torn line
                 raise
             self._keep(notification)
 
@@ -120,8 +120,9 @@ class NotificationLog:
         """Those received at `since` or later with an alert of that name, oldest first."""
         with self._lock:
             kept = list(self._kept)
-        found = (one for one in kept if one.received_at >= since and (alertname is None or alertname in one.alertnames))
-        return sorted(found, key=lambda one: one.received_at)
+        recent = (each for each in kept if each.received_at >= since)
+        matching = (each for each in recent if alertname is None or alertname in each.alertnames)
+        return sorted(matching, key=lambda each: each.received_at)
 
     def close(self) -> None:
         if self._file:

@@ -12,19 +12,13 @@ from obsctl.wait import Clock
 
 
 class Turns:
-    """Takes turns. One that raises is reported, and taken again after `pause` seconds.
+    """Takes turns. One that raises is reported to `failed`, and taken again after `pause` seconds.
 
-    turn: returns whether all went well. stale: seconds without a good turn after which it is no longer ready.
+    turn: returns whether all went well. stale: seconds without a good turn after which the program is not ready.
     """
 
     def __init__(
-        self,
-        turn: Callable[[], bool],
-        failed: Callable[[Exception], None],
-        *,
-        pause: float,
-        stale: float,
-        clock: Clock,
+        self, turn: Callable[[], bool], failed: Callable[[Exception], None], *, pause: float, stale: float, clock: Clock
     ) -> None:
         self.pause = pause
         self._turn = turn
@@ -48,7 +42,7 @@ class Turns:
                 stop.wait(self.pause)
 
     def why_not_ready(self) -> str:
-        """ "" when the last good turn is recent: only then is what the program promises worth anything."""
+        """ "" when the last good turn is recent: without one the program cannot keep its promises."""
         if self._good_at is None:
             return "there was no good turn yet"
         age = self._clock.monotonic() - self._good_at
@@ -57,7 +51,7 @@ class Turns:
 
 def serve(turns: Turns, registry: CollectorRegistry, *, bind: str, port: int) -> None:
     """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
-    server = web.Server(web.create_app(registry, why_not_ready=turns.why_not_ready), bind=bind, port=port)
+    server = web.WebServer(web.create_app(registry, why_not_ready=turns.why_not_ready), bind=bind, port=port)
     stop = threading.Event()
     thread = threading.Thread(target=turns.run, args=(stop,), name="turns", daemon=True)
     thread.start()

@@ -1,6 +1,6 @@
 """The warden: the dead man's handle of drills.
 
-Level-triggered: each turn it reads the recipes in Consul, acknowledges the new ones, and reverts each whose
+Level-triggered: in each turn it reads the recipes in Consul, acknowledges the new ones, and reverts each whose
 lease is gone or whose deadline has passed. It keeps nothing in memory that a restart could lose.
 """
 
@@ -21,7 +21,7 @@ from obsctl.services import turns
 from obsctl.services.turns import Turns
 
 TURN = 2.0
-"""Seconds between two looks at the leases; a new recipe is seen at once."""
+"""Seconds between two looks at the leases; it sees a new recipe at once."""
 STALE = 15.0
 """Seconds without a good turn after which the warden no longer calls itself ready."""
 
@@ -40,7 +40,7 @@ class Warden:
         self._failures = Counter("warden_failures", "Turns or reverts that failed.", registry=registry)
 
     def turn(self, *, wait: float = TURN) -> bool:
-        """One look at all recipes, at once when one has changed, else after `wait` seconds; whether all were served."""
+        """Look at all recipes as soon as one has changed, at most after `wait` seconds. Whether all were served."""
         cluster = self._cluster
         self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=self._index, wait=wait)
         entries = recipes.from_pairs(cluster.stack, pairs)
@@ -48,10 +48,10 @@ class Warden:
         return all([self._serve(entry) for entry in entries])
 
     def _serve(self, entry: Entry) -> bool:
-        """A drill that cannot be served keeps no other from being served."""
+        """An error of one drill does not keep the others waiting."""
         try:
             self._look_after(entry)
-        except Conflict as error:  # obsctl was at work at the same moment; the next turn sees what is true then
+        except Conflict as error:  # obsctl changed it at the same moment; the next turn sees the new state
             _log.info("drill %s: %s", entry.drill, error.message)
         except Exception as error:
             self._failed(f"drill {entry.drill}", error)
@@ -68,15 +68,15 @@ class Warden:
         elif entry.ack is None:
             faults.named(recipe.fault).rehearse(self._cluster, recipe)  # no promise that cannot be kept
             recipes.amend(self._cluster.consul, recipe, entry, ack=self._signature(), outcome=None)
-            _log.info("drill %s: have its recipe for %s", entry.drill, recipe.service)
+            _log.info("drill %s: has its recipe for %s", entry.drill, recipe.service)
 
     def _is_abandoned(self, recipe: Recipe) -> bool:
         overdue = self._cluster.clock.now() > recipe.deadline
         return overdue or not self._cluster.consul.session_exists(recipe.session)
 
     def _put_back(self, entry: Entry, recipe: Recipe) -> None:
-        """Revert until it is seen to be back. Before the deadline this is done again and again: a drill that was
-        only asleep may still inject its fault. After it, what was put back once is left alone."""
+        """Revert, and see that the service is back. Before the deadline again and again, because a drill that was only
+        asleep may still inject its fault; after it, once is enough."""
         outcome = entry.outcome
         if outcome and outcome.get("healthy") and self._cluster.clock.now() > recipe.deadline:
             return
@@ -107,11 +107,8 @@ class Warden:
             _log.exception("%s: a bug", what)
 
     def _signature(self) -> Json:
-        return {
-            "host": socket.gethostname(),
-            "allocation": os.environ.get("NOMAD_ALLOC_ID", ""),
-            "at": self._cluster.clock.now(),
-        }
+        allocation = os.environ.get("NOMAD_ALLOC_ID", "")
+        return {"host": socket.gethostname(), "allocation": allocation, "at": self._cluster.clock.now()}
 
 
 def run(cluster: Cluster, *, bind: str, port: int) -> None:

@@ -14,20 +14,13 @@ MISSED_BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """How it stands now.
-
-    last_seen: Unix seconds, None when never. heard: whether that was since the start. quiet_for: seconds since the
-    last one, or since the start. silent: quiet for longer than silent_after seconds.
-    """
+    """How it stands now. last_seen: Unix seconds, None when never. heard: whether that was since the start.
+    silent: there was none for longer than silent_after seconds."""
 
     last_seen: float | None
     heard: bool
-    quiet_for: float
+    silent: bool
     silent_after: float
-
-    @property
-    def silent(self) -> bool:
-        return self.quiet_for > self.silent_after
 
 
 def is_heartbeat(payload: Json) -> bool:
@@ -41,8 +34,8 @@ def is_heartbeat(payload: Json) -> bool:
 class Watchdog:
     """Hears heartbeats, expected every `interval` seconds; silent after three were missed.
 
-    A restart begins a new wait, so that our own downtime does not look like Prometheus's. Silence is measured by the
-    monotonic clock: setting the machine's time neither hides nor causes it.
+    A restart begins a new wait, so that our own downtime does not look like that of Prometheus. Silence is measured by
+    the monotonic clock, so a change of the machine's time neither hides nor causes it.
     """
 
     def __init__(self, interval: float, *, last_seen: float | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -61,5 +54,5 @@ class Watchdog:
 
     def heartbeat(self) -> Heartbeat:
         with self._lock:
-            quiet_for = self._clock.monotonic() - self._quiet_since
-            return Heartbeat(self._last_seen, self._heard, quiet_for, self._silent_after)
+            silent = self._clock.monotonic() - self._quiet_since > self._silent_after
+            return Heartbeat(self._last_seen, self._heard, silent, self._silent_after)

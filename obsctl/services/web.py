@@ -67,7 +67,7 @@ def _refused(error: HTTPException) -> ResponseReturnValue:
     return {"error": error.description}, error.code or 500
 
 
-class Server:
+class WebServer:
     """Serves a WSGI app until `stop`, then accepts nothing new and finishes what it has.
 
     Raises ObsctlError when it cannot listen on `bind`:`port`; port 0 takes a free one.
@@ -79,14 +79,9 @@ class Server:
         self._stopping = False  # a plain flag: a lock could deadlock in a signal handler
         try:
             self._listener = create_server(
-                app,
-                map=self._sockets,
-                host=bind,
-                port=port,
-                threads=THREADS,
-                max_request_body_size=MAX_SPOOL_BYTES,
-                ident=None,
-            )
+                app, map=self._sockets, host=bind, port=port, threads=THREADS,
+                max_request_body_size=MAX_SPOOL_BYTES, ident=None,
+            )  # fmt: skip
         except (OSError, ValueError) as error:
             raise ObsctlError(
                 f"cannot listen on {bind}:{port}: {error}",
@@ -96,8 +91,8 @@ class Server:
         _log.info("listens on http://%s:%d", bind, self.port)
 
     def run_until_signalled(self) -> None:
-        """`run`, with SIGTERM and SIGINT as the way to stop. For the main thread of a program that ends with it: a
-        second signal, however late, must not make a good end look like a crash."""
+        """`run`, until SIGTERM or SIGINT. For the main thread of a program that ends with it: a second signal, however
+        late, must not make a good end look like a crash."""
         try:
             for number in _STOP_SIGNALS:
                 signal.signal(number, lambda *_: self.stop())
@@ -137,7 +132,7 @@ class Server:
             _log.warning("%d connections were cut after %g s", len(busy), DRAIN_SECONDS)
 
     def _accept_the_waiting(self) -> None:
-        """Closing a listening socket resets the connections that the kernel took and we did not."""
+        """Closing a listening socket resets the connections that the kernel has accepted and we have not."""
         waiting = -1
         while len(self._listener.active_channels) > waiting:
             waiting = len(self._listener.active_channels)
@@ -151,11 +146,8 @@ class Server:
     def _busy_channels(self) -> list[Any]:
         """Connections with a request or an answer under way, or just used, so that a request may be on its way."""
         settled = self._clock.now() - SETTLE_SECONDS
-        return [
-            channel
-            for channel in self._listener.active_channels.values()
-            if channel.request or channel.requests or channel.total_outbufs_len or channel.last_activity > settled
-        ]
+        return [each for each in self._listener.active_channels.values()
+                if each.request or each.requests or each.total_outbufs_len or each.last_activity > settled]  # fmt: skip
 
 
 def _answer_with_connection_close(channel: Any) -> None:

@@ -292,7 +292,7 @@ def test_recover_puts_back_what_a_dead_drill_left(stack):
     stack.world.nomad.stop_job(JOB_ID)
     result = stack.run("recover")
     assert (
-        f"{recipe.drill}: response is back (started version 1, which was stopped), by obsctl drill recover"
+        f"{recipe.drill}: response is back (started version 1, which was stopped; by obsctl drill recover)"
         in result.stdout
     )
     assert stack.world.runs()

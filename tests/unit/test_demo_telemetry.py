@@ -30,7 +30,7 @@ from obsctl.demo import hello, response, telemetry
 from obsctl.demo.discovery import Discovery, consul_at
 from obsctl.demo.telemetry import COMPLAIN_EVERY, JsonLines, Seldom
 from obsctl.demo.traffic import Traffic
-from obsctl.services.web import Server
+from obsctl.services.web import WebServer
 from obsctl.wait import wait_until
 from tests.fakes import FakeClock
 
@@ -57,7 +57,7 @@ def _forget_spans() -> None:
 @contextmanager
 def serving(app: Flask) -> Iterator[int]:
     """The app on a free port."""
-    server = Server(app, bind="127.0.0.1", port=0)
+    server = WebServer(app, bind="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

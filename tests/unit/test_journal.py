@@ -133,7 +133,7 @@ print(len(journal.records), len(read(journal.path)))
 def test_a_full_disk_is_an_error_and_what_it_did_not_take_is_written_when_there_is_room(tmp_path):
     done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=True)
     message, full, again = done.stdout.splitlines()
-    assert message.endswith(("File too large", "a part of the record"))
+    assert "cannot be written" in message
     in_memory, on_disk = map(int, full.split())
     assert on_disk == in_memory - 1
     assert again == f"{in_memory + 1} {in_memory + 1}"

@@ -2,7 +2,7 @@ import pytest
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
-from obsctl.drills.run.reverting import finish_books, recover
+from obsctl.drills.run.reverting import finish_journal, recover
 from obsctl.drills.tell.journal import Journal, read
 from obsctl.errors import ObsctlError, Unreachable
 from tests.drill_world import DRILL_ID, JOB_ID, STACK, DrillWorld
@@ -85,15 +85,15 @@ def test_a_recipe_that_cannot_be_acted_on_is_left_with_what_to_do(world, value):
     assert len(world.entries()) == 1
 
 
-def test_the_books_of_the_dead_drill_are_ended(world, tmp_path):
+def test_the_journal_of_the_dead_drill_is_ended(world, tmp_path):
     journal = Journal.create(tmp_path, DRILL_ID)
     journal.append("started")
     journal.close()
-    finish_books(tmp_path, recover(world.world, entry(world)))
+    finish_journal(tmp_path, recover(world.world, entry(world)))
     last = read(journal.path)[-1]
     assert (last.kind, last.data["by"], last.data["state"]) == ("recovered", "obsctl drill recover", "reverted")
 
 
-def test_a_drill_that_ran_on_another_machine_has_no_books_here(world, tmp_path):
-    finish_books(tmp_path, recover(world.world, entry(world)))
+def test_a_drill_that_ran_on_another_machine_has_no_journal_here(world, tmp_path):
+    finish_journal(tmp_path, recover(world.world, entry(world)))
     assert list(tmp_path.iterdir()) == []

@@ -85,12 +85,12 @@ def test_continue_inside_a_branch_does_not_leave_it():
 
 def test_a_route_inherits_what_it_does_not_say():
     inner = {"matchers": ['a="1"'], "group_wait": "2s"}
-    top = {"receiver": "top", "group_wait": "1s", "group_interval": "3m", "group_by": ["alertname"], "routes": [inner]}
-    assert routes({"route": top}, {"a": "1"}) == [Route("top", 2.0, 180.0, ("alertname",))]
+    top = {"receiver": "top", "group_wait": "1s", "group_interval": "3m", "routes": [inner]}
+    assert routes({"route": top}, {"a": "1"}) == [Route("top", 2.0, 180.0)]
 
 
 def test_without_any_word_alertmanagers_own_times_count():
-    assert routes({"route": {"receiver": "top"}}, {}) == [Route("top", 30.0, 300.0, ())]
+    assert routes({"route": {"receiver": "top"}}, {}) == [Route("top", 30.0, 300.0)]
 
 
 @pytest.mark.parametrize(

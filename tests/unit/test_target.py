@@ -35,7 +35,7 @@ def test_a_service_that_is_not_in_consul_is_said(world):
     world.nomad.stop_job(JOB_ID)
     with pytest.raises(ObsctlError, match="there is no service response in Consul") as failure:
         world.target()
-    assert "obsctl deploy" in failure.value.hint
+    assert "consul catalog services" in failure.value.hint
 
 
 def test_a_service_that_nomad_did_not_register_cannot_be_drilled(world):

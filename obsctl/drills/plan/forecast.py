@@ -1,28 +1,22 @@
-"""How long each stage should take, from the live configuration. Pure.
+"""How long each stage should take, from the live configuration. Pure. docs/drills.md derives the model.
 
-The model (symbols as in docs/drills.md): s scrape interval, t scrape timeout, e evaluation interval, f `for`,
-F = e*ceil(f/e), g group_wait, G group_interval. A fault falls at a random moment of the scrape cycle
-(X uniform in 0..s) and of the evaluation cycle (Y uniform in 0..e). Of several Prometheus the first to see it counts;
-each has an X and Y of its own.
-
-Of several Alertmanagers one sends, and each of the others waits p longer than the one before it, to see whether that
-one did. So the last of n sends (n - 1) p later, if all before it have died and nobody has noticed yet.
+Symbols: s scrape interval, e evaluation interval. A fault falls at a random moment of the scrape cycle (X, uniform in
+0..s) and of the evaluation cycle (Y, uniform in 0..e). Of several Prometheus the first to see it counts.
 
 A job that is stopped also leaves service discovery, after D (the discovery manager's throttle) and L (the scrape
-manager's reload ticker). Whichever is first decides: a scrape that is refused (the alert is pending after X + Y),
-or the removal, whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y;
-scrape/scrape.go, endOfRunStaleness). When nothing has changed for 5 s the ticker has fired already and waits for
-the change, so L is 0 (scrape/manager.go, reloader) and the removal wins nearly always: in 45 of 50 drills on 3.15.0.
-Only after another change within 5 s may L be up to 5 s, which lets the refused scrape come first more often.
+manager's reload ticker). Whichever is first decides: a scrape that is refused (pending after X + Y), or the removal,
+whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y; Prometheus 3.15,
+scrape/scrape.go, endOfRunStaleness). L is 0 after 5 quiet seconds (scrape/manager.go, reloader), so the removal wins
+nearly always: in 45 of 50 drills.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from obsctl.drills.faults import Scrape
+from obsctl.model import Json
 
 FAULT_STAGES = ("pending", "firing", "delivered")
 REVERT_STAGES = ("cleared", "resolved")
@@ -33,8 +27,8 @@ RELOAD_MAX = 5.0
 STALENESS = 1.1
 """A stale marker comes this many scrape intervals after the last scrape that would have been."""
 GROUP_LIFE = 30.0
-"""Seconds: how long Alertmanager may keep a group whose alerts have ended (--dispatch.maintenance-interval). An alert
-that comes meanwhile does not wait for group_wait but for the group's next tick, 0..G away (dispatch/dispatch.go)."""
+"""Seconds that Alertmanager may keep a group whose alerts have ended (--dispatch.maintenance-interval). An alert that
+comes meanwhile waits for the group's next tick, up to group_interval away, in place of group_wait."""
 TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
 """n, seconds: from Prometheus to Alertmanager to the receiver on a healthy network."""
 
@@ -60,7 +54,7 @@ class Settings:
 
     @property
     def turns(self) -> float:
-        """How long the last Alertmanager waits for all before it."""
+        """How long the last Alertmanager waits for all before it, which may have died unnoticed."""
         return (self.alertmanagers - 1) * self.peer_timeout
 
 
@@ -85,11 +79,11 @@ class Forecast:
     def band(self, stage: str) -> Band:
         return next(band for band in self.bands if band.stage == stage)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return asdict(self)
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> Forecast:
+    def from_dict(data: Json) -> Forecast:
         return Forecast(Settings(**data["settings"]), tuple(Band(**band) for band in data["bands"]))
 
 

@@ -1,9 +1,8 @@
-"""The gate: nothing is injected unless everything is steady and the whole alert path is known to work."""
+"""The gate: nothing is injected unless everything is steady and the whole alert path works."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from obsctl import names
 from obsctl.clients import jobs
@@ -20,10 +19,6 @@ from obsctl.stack import alert_path
 
 MAX_CLOCK_OFFSET = 3.0
 """Seconds. The Date header, from which offsets are read, has a resolution of one second."""
-
-
-class _HasClock(Protocol):
-    def server_time(self) -> float: ...
 
 
 def check(target: Target, world: World) -> list[Finding]:
@@ -60,7 +55,11 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
         yield _error(where, f"{healthy} of {expected} instances pass their Consul checks", hint)
     up = world.programs.prometheus.query(f'up{{job="{service}"}} == 1')
     if len(up) < expected:
-        yield _error(where, f"{len(up)} of {expected} instances are up in Prometheus", "look at its targets page")
+        yield _error(
+            where,
+            f"{len(up)} of {expected} instances are up in Prometheus",
+            "its targets page says why",
+        )
     deployment = world.nomad.job_deployment(target.job_id)
     if deployment and deployment["Status"] not in jobs.ENDED:
         yield _error(where, f"a deployment is {deployment['Status']}", "wait for its end")
@@ -78,11 +77,15 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
             yield _error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])
         if age > 3 * alert.forecast.settings.evaluation_interval + MAX_CLOCK_OFFSET:
-            yield _error(where, f"its last evaluation is {age:.0f} s ago", "Prometheus is overloaded or stands still")
+            yield _error(
+                where,
+                f"its last evaluation is {age:.0f} s ago",
+                "see obsctl status: Prometheus may be overloaded",
+            )
 
 
 def _quiet(target: Target, world: World) -> Iterator[Finding]:
-    """No alert that this drill watches is awake, neither in Prometheus nor in Alertmanager, and none is silenced."""
+    """No alert of this drill is active, neither in Prometheus nor in Alertmanager, and none is silenced."""
     for alert in world.programs.prometheus.alerts():
         if _concerns(target.experiment, alert["labels"]):
             name = alert["labels"]["alertname"]
@@ -90,7 +93,7 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
     for alert in world.programs.alertmanager.alerts():
         if _concerns(target.experiment, alert["labels"]):
             name = alert["labels"]["alertname"]
-            yield _error(f"alert {name}", "Alertmanager still holds it", "wait until its end has been notified")
+            yield _error(f"alert {name}", "Alertmanager still holds it", "wait until its end was notified")
     for silence in world.programs.alertmanager.silences():
         if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
             what = f"silence {silence['id']} covers the alert"
@@ -114,12 +117,14 @@ def _path(target: Target, world: World) -> Iterator[Finding]:
 def _clocks(world: World) -> Iterator[Finding]:
     """Times of five programs are compared, so their clocks must agree."""
     programs = world.programs
-    servers: dict[str, _HasClock] = {
-        "nomad": world.nomad, "prometheus": programs.prometheus, "alertmanager": programs.alertmanager,
-        names.ALERT_SINK: programs.sink,
-    }  # fmt: skip
-    for name, server in servers.items():
-        offset = server.server_time() - world.clock.now()
+    clocks: dict[str, Callable[[], float]] = {
+        "nomad": world.nomad.server_time,
+        names.PROMETHEUS: programs.prometheus.server_time,
+        names.ALERTMANAGER: programs.alertmanager.server_time,
+        names.ALERT_SINK: programs.sink.server_time,
+    }
+    for name, server_time in clocks.items():
+        offset = server_time() - world.clock.now()
         if abs(offset) > MAX_CLOCK_OFFSET:
             yield _error(name, f"its clock is off by {offset:+.0f} s", "run a time service on both machines")
 
@@ -134,7 +139,7 @@ def _concerns(experiment: Experiment, labels: Json) -> bool:
 
 
 def _silences(silence: Json, labels: Labels) -> bool:
-    """Whether every matcher of the silence that names one of our labels fits; others are taken to fit."""
+    """Whether each matcher of the silence fits that names one of these labels; what the others name is not known."""
     known = [matcher for matcher in silence["matchers"] if matcher["name"] in labels]
     return bool(known) and all(_fits(matcher, labels[matcher["name"]]) for matcher in known)
 

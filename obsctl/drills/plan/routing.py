@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from obsctl.config.durations import parse_duration
+from obsctl.model import Json
 
 _MATCHER = re.compile(r"""\s*([^\s=!~]+)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*$""")
 _ESCAPED = re.compile(r'\\([\\"n])')
@@ -20,16 +20,15 @@ class Route:
     receiver: str
     group_wait: float = 30.0
     group_interval: float = 300.0
-    group_by: tuple[str, ...] = ()
 
 
-def routes(config: Mapping[str, Any], labels: Mapping[str, str]) -> list[Route]:
+def routes(config: Json, labels: Mapping[str, str]) -> list[Route]:
     """All routes that an alert with these labels takes. config: the parsed configuration as Alertmanager itself
     shows it, in which every matcher is a string of its own."""
     return list(_walk(config["route"], labels, Route(receiver=config["route"]["receiver"])))
 
 
-def receives_webhook(config: Mapping[str, Any], receiver: str) -> bool:
+def receives_webhook(config: Json, receiver: str) -> bool:
     """Whether the receiver has a webhook and sends what is resolved."""
     for entry in config.get("receivers") or []:
         if entry["name"] == receiver:
@@ -37,7 +36,7 @@ def receives_webhook(config: Mapping[str, Any], receiver: str) -> bool:
     return False
 
 
-def _walk(node: Mapping[str, Any], labels: Mapping[str, str], parent: Route) -> Iterator[Route]:
+def _walk(node: Json, labels: Mapping[str, str], parent: Route) -> Iterator[Route]:
     here = _inherit(node, parent)
     matched = False
     for child in node.get("routes") or []:
@@ -50,14 +49,9 @@ def _walk(node: Mapping[str, Any], labels: Mapping[str, str], parent: Route) -> 
         yield here
 
 
-def _inherit(node: Mapping[str, Any], parent: Route) -> Route:
+def _inherit(node: Json, parent: Route) -> Route:
     times = {name: parse_duration(node[name]) for name in ("group_wait", "group_interval") if name in node}
-    return replace(
-        parent,
-        receiver=node.get("receiver") or parent.receiver,
-        group_by=tuple(node.get("group_by") or parent.group_by),
-        **times,
-    )
+    return replace(parent, receiver=node.get("receiver") or parent.receiver, **times)
 
 
 def _matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
@@ -65,13 +59,13 @@ def _matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
 
 
 def _match(matcher: str, labels: Mapping[str, str]) -> bool:
-    found = _MATCHER.match(matcher)
-    if found is None:
+    parts = _MATCHER.match(matcher)
+    if parts is None:
         return False
-    name, operator, quoted, bare = found.groups()
-    wanted = _unescaped(quoted) if quoted is not None else bare
+    name, operator, quoted, bare = parts.groups()
+    pattern = _unescaped(quoted) if quoted is not None else bare
     value = labels.get(name.strip('"'), "")
-    equal = matches_regex(wanted, value) if "~" in operator else value == wanted
+    equal = matches_regex(pattern, value) if "~" in operator else value == pattern
     return equal is not operator.startswith("!")
 
 
@@ -84,4 +78,4 @@ def matches_regex(pattern: str, value: str) -> bool:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text)
+    return _ESCAPED.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], text)

@@ -13,9 +13,8 @@ _OUTSIDE_THE_TARGET = ("nomad_", "consul_")
 def sees_vanished_target(expression: str) -> bool:
     """Whether the rule can be true when the target has left service discovery.
 
-    It can when it asks for absence, has a constant to fall back on (`or vector(0)`), or reads what Nomad or
-    Consul themselves report. `up == 0` cannot: there is no `up` any more. An expression that only a newer
-    Prometheus understands is given the benefit of the doubt.
+    It can when it asks for absence, has a constant to fall back on (`or vector(0)`), or reads what Nomad or Consul
+    report. `up == 0` cannot, because there is no `up` any more. True for what only a newer Prometheus understands.
     """
     try:
         return _has_result(promql_parser.parse(expression))

@@ -156,10 +156,12 @@ def _job_of(service: str, world: World) -> str:
     for allocation in filter(None, map(allocation_id, instances)):
         return str(world.nomad.allocation(allocation)["JobID"])
     if instances:
-        raise ObsctlError(f"{service} is in Consul, but no Nomad job registered it", hint="drills act on Nomad jobs")
-    raise ObsctlError(
-        f"there is no service {service} in Consul", hint="obsctl deploy, or see the names with: consul catalog services"
-    )
+        raise ObsctlError(
+            f"{service} is in Consul, but no Nomad job registered it",
+            hint="a drill needs a Nomad job",
+        )
+    hint = "deploy it; consul catalog services lists the names that there are"
+    raise ObsctlError(f"there is no service {service} in Consul", hint=hint)
 
 
 def _scraped(service: str, world: World) -> Json:

@@ -1,11 +1,11 @@
-"""Before a fault: the recipe on disk, then in Consul, then the warden's word that it will act on it."""
+"""Before a fault: the recipe is on disk, then in Consul, and the warden has confirmed that it will act on it."""
 
 from __future__ import annotations
 
 from obsctl.drills import recipes
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run.guard import Guard, insist
-from obsctl.drills.tell.journal import Books
+from obsctl.drills.tell.journal import Recorder
 from obsctl.drills.world import World
 from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.model import Json
@@ -15,26 +15,26 @@ ACK_TIMEOUT = 15.0
 DISARM_TIMEOUT = 15.0
 
 
-def arm(world: World, books: Books, guard: Guard, recipe: Recipe) -> bool:
-    """Whether the dead man's handle is in place. Raises what went wrong otherwise; the recipe is then removed."""
-    books.write("intent", recipe=recipe.to_dict())
+def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe) -> bool:
+    """Whether the warden has the recipe. The recipe is removed when it has not, and when anything is raised."""
+    recorder.write("intent", recipe=recipe.to_dict())
     try:
         recipes.write(world.consul, recipe)
         ack = _acknowledgement(world, guard, recipe)
-        books.write("armed", ack=ack)
+        recorder.write("armed", ack=ack)
     except BaseException as error:
-        disarm(world, books, recipe)
-        books.note("not_armed", reason=error.message if isinstance(error, ObsctlError) else repr(error))
+        disarm(world, recorder, recipe)
+        recorder.note("not_armed", reason=error.message if isinstance(error, ObsctlError) else repr(error))
         if isinstance(error, DeadlineExceeded):
             return False
         raise
-    host = ack.get("host", "?")
-    books.say("armed", "ok", f"revert recipe on disk and in Consul, acknowledged by the warden on {host}")
+    words = f"the revert recipe is on disk and in Consul, and the warden on {ack.get('host', '?')} has it"
+    recorder.say("armed", "ok", words)
     return True
 
 
-def disarm(world: World, books: Books, recipe: Recipe) -> None:
-    """Take the recipe out of Consul. While that does not succeed, no other drill can start."""
+def disarm(world: World, recorder: Recorder, recipe: Recipe) -> None:
+    """Take the recipe out of Consul. No other drill can start while it is there."""
 
     def removed() -> bool:
         recipes.remove(world.consul, world.stack, recipe.drill)
@@ -43,7 +43,7 @@ def disarm(world: World, books: Books, recipe: Recipe) -> None:
     try:
         insist(removed, failure="Consul did not remove the recipe", timeout=DISARM_TIMEOUT, clock=world.clock)
     except ObsctlError as error:
-        books.say("recipe", "failed", f"{error.message}; when Consul is back: obsctl drill recover")
+        recorder.say("recipe", "failed", f"{error.message}; when Consul is back, run obsctl drill recover")
 
 
 def _acknowledgement(world: World, guard: Guard, recipe: Recipe) -> Json:
@@ -56,6 +56,6 @@ def _acknowledgement(world: World, guard: Guard, recipe: Recipe) -> Json:
         ack,
         timeout=ACK_TIMEOUT,
         failure="the warden did not confirm that it has the recipe and may act on it",
-        hint="obsctl status shows the warden, and its log what keeps it",
+        hint="obsctl status shows whether the warden runs, obsctl logs warden why it did not confirm",
         clock=world.clock,
     )

@@ -1,4 +1,4 @@
-"""Waiting as long as the drill may go on, and, for what has to be put back, whatever happens."""
+"""Waiting: as long as the drill may go on, and for the revert whatever happens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from obsctl.wait import Clock, wait_until
 T = TypeVar("T")
 
 OUTAGE = 10.0
-"""Seconds for which the servers that are watched may be away before the drill is given up."""
+"""Seconds for which a server may be away before the drill gives up."""
 
 
 def insist(call: Callable[[], T], *, failure: str, timeout: float, clock: Clock) -> T:
-    """The call's first true value. Whatever goes wrong, it is tried again: there is nothing better to do.
+    """The call's first true value. Whatever goes wrong, it is tried again, for `timeout` seconds.
 
-    Raises ObsctlError with the last failure when that has not helped for `timeout` seconds.
+    Raises ObsctlError with the last failure.
     """
     last = ""
 
@@ -40,7 +40,7 @@ def insist(call: Callable[[], T], *, failure: str, timeout: float, clock: Clock)
 
 class Guard:
     """Ends every wait with an ObsctlError when somebody asks to stop, the lock is lost, the deadline (Unix seconds)
-    has passed, or nothing can be watched any more."""
+    has passed, or a server is away for too long."""
 
     def __init__(self, world: World, lease: Lease, *, deadline: float = math.inf) -> None:
         self._world = world
@@ -58,13 +58,13 @@ class Guard:
         self._lease.check()
 
     def check_lock(self) -> None:
-        """As `check`, and asks Consul itself: after this process stood still, its own word is worth nothing."""
+        """As `check`, and asks Consul itself: a process that stood still does not know that it lost the lock."""
         if not self._world.consul.session_exists(self._lease.session):
             self._lease.lost.set()
         self.check()
 
     def wait_for(self, probe: Callable[[], T | None], *, until: float) -> T | None:
-        """The probe's first true value, or None at `until` (Unix seconds). Short outages are sat out."""
+        """The probe's first true value, or None at `until` (Unix seconds). A short outage is waited out."""
 
         def guarded() -> T | None:
             self.check()
@@ -74,7 +74,7 @@ class Guard:
         try:
             return wait_until(guarded, timeout=timeout, failure="", hint="", clock=self._world.clock)
         except DeadlineExceeded:
-            if self._last_error is not None:  # nobody looked when it counted: that is no proof of absence
+            if self._last_error is not None:  # nobody looked at the end, which does not prove that there was nothing
                 raise self._blind(self._last_error) from None
             return None
 
@@ -92,4 +92,4 @@ class Guard:
         return value
 
     def _blind(self, error: ApiError) -> ObsctlError:
-        return ObsctlError(f"the drill cannot see any more: {error.message}", hint=error.hint)
+        return ObsctlError(f"the drill can no longer watch: {error.message}", hint=error.hint)

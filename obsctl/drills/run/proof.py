@@ -1,4 +1,4 @@
-"""The expected alerts of a drill, stage by stage: they come because of the fault, and end because of the revert."""
+"""The expected alerts of a drill, stage by stage: they come after the fault, and end after the revert."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from obsctl.drills.recipes import Recipe
 from obsctl.drills.run import watch
 from obsctl.drills.run.guard import Guard
 from obsctl.drills.run.watch import Sighting
-from obsctl.drills.tell.journal import Books
+from obsctl.drills.tell.journal import Recorder
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, ObsctlError
 from obsctl.model import Finding, Json, Severity
 
 STEADY_TIMEOUT = 600.0
-"""Seconds. Alerts on a ratio stay awake for up to their window after the service is back."""
+"""Seconds. Alerts on a ratio may stay active for as long as their window after the service is back."""
 
 
 class Proof:
-    """Watches the alerts of one drill that began at `since` (Unix seconds); what was awake before proves nothing.
+    """Watches the alerts of one drill that began at `since` (Unix seconds); an older alert proves nothing.
 
-    margin: seconds of grace on top of each stage's forecast maximum.
+    margin: seconds that a stage may take beyond its forecast maximum.
     """
 
-    def __init__(self, target: Target, world: World, books: Books, *, since: float, margin: float) -> None:
+    def __init__(self, target: Target, world: World, recorder: Recorder, *, since: float, margin: float) -> None:
         self._target = target
         self._experiment = target.experiment
         self._world = world
-        self._books = books
+        self._recorder = recorder
         self._since = since
         self._margin = margin
 
@@ -41,7 +41,7 @@ class Proof:
         return len(self._delivered()) == len(self._experiment.expect)
 
     def of_recovery(self, guard: Guard, recipe: Recipe, *, asked: float, back: float) -> None:
-        """The alerts end because the service is back, their ends are delivered, and all is steady again.
+        """The alerts end, their ends are delivered, and all is steady again.
 
         asked: when the revert was asked for; back: when the service was back.
         """
@@ -50,7 +50,7 @@ class Proof:
         self._steady_again(guard)
 
     def _delivered(self) -> list[str]:
-        return [alert for alert in self._experiment.expect if self._books.has_stage("delivered", alert)]
+        return [alert for alert in self._experiment.expect if self._recorder.has_stage("delivered", alert)]
 
     def _follow(self, guard: Guard, ahead: dict[str, list[str]], reference: float) -> None:
         """Watch all alerts at once. One that does not reach a stage in time has missed it, and is not watched further.
@@ -102,9 +102,9 @@ class Proof:
             return not findings
 
         guard.wait_for(steady, until=self._world.clock.now() + STEADY_TIMEOUT)
-        self._books.write("steady", findings=[asdict(finding) for finding in findings], fired=fired)
+        self._recorder.write("steady", findings=[asdict(finding) for finding in findings], fired=fired)
         if not findings:
-            self._books.say("steady", "ok", "everything is as it was before")
+            self._recorder.say("steady", "ok", "everything is as before")
 
     def _findings(self) -> list[Finding]:
         try:
@@ -123,7 +123,7 @@ class Proof:
         waited = self._world.clock.now() - reference
         band = self._target.alerts[alert].forecast.band(stage)
         text = f"{waited:5.1f} s, expected after {band.mean:.1f}"
-        self._books.say(self._experiment.words(alert, stage), "progress", text)
+        self._recorder.say(self._experiment.words(alert, stage), "progress", text)
 
     def _reached(self, alert: str, sighting: Sighting, reference: float) -> None:
         """reference: the moment from which the line on the terminal counts."""
@@ -135,10 +135,10 @@ class Proof:
             band = self._target.alerts[alert].forecast.band(sighting.stage)
             expected = f"  (forecast {band.minimum:.1f} to {band.maximum:.1f}, mean {band.mean:.1f})"
         words = self._experiment.words(alert, sighting.stage)
-        self._books.say(words, "ok", f"{sighting.at - reference:5.1f} s{expected}")
+        self._recorder.say(words, "ok", f"{sighting.at - reference:5.1f} s{expected}")
 
     def _write(self, alert: str, sighting: Sighting) -> None:
-        self._books.write("stage", alert=alert, **asdict(sighting))
+        self._recorder.write("stage", alert=alert, **asdict(sighting))
 
     def _missed(self, alert: str, stage: str) -> None:
         labels = self._experiment.expect.get(alert, {})
@@ -146,6 +146,6 @@ class Proof:
             why = watch.why_missed(stage, labels, self._experiment.service, self._world)
         except ApiError:
             why = ""
-        self._books.write("missed", alert=alert, stage=stage, why=why)
+        self._recorder.write("missed", alert=alert, stage=stage, why=why)
         words = f"did not come in time: {why or 'the reason is not known'}"
-        self._books.say(self._experiment.words(alert, stage), "failed", words)
+        self._recorder.say(self._experiment.words(alert, stage), "failed", words)

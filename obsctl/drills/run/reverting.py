@@ -9,24 +9,24 @@ from obsctl.drills import faults, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.run.arming import disarm
 from obsctl.drills.run.guard import insist
-from obsctl.drills.tell.journal import Books, Journal
+from obsctl.drills.tell.journal import Journal, Recorder
 from obsctl.drills.world import Cluster, World
 from obsctl.errors import ObsctlError
 from obsctl.wait import wait_until
 
 TIMEOUT = 180.0
-"""Seconds for Nomad to take the revert, and again for the service to be back."""
+"""Seconds for the revert to be accepted, and again for the service to be back."""
 
 
-def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
-    """Revert and verify. Nothing stops this: no signal, no full disk, no closed terminal.
+def put_back(world: World, recorder: Recorder, recipe: Recipe) -> float | None:
+    """Revert and verify. No signal, full disk or closed terminal stops this.
 
     Returns when the service was back (Unix seconds); None when it is not, or when somebody else took over.
     """
     fault, clock = faults.named(recipe.fault), world.clock
     requested = clock.now()
-    books.note("reverting")
-    books.say("reverting", "start", f"putting {recipe.service} back")
+    recorder.note("reverting")
+    recorder.say("reverting", "start", f"putting {recipe.service} back")
     try:
         refused = "the revert was not accepted"
         reverted = insist(lambda: fault.revert(world, recipe), failure=refused, timeout=TIMEOUT, clock=clock)
@@ -34,16 +34,16 @@ def put_back(world: World, books: Books, recipe: Recipe) -> float | None:
             absent = f"{recipe.service} did not come back"
             insist(lambda: fault.is_gone(world, recipe), failure=absent, timeout=TIMEOUT, clock=clock)
     except ObsctlError as error:
-        books.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
-        books.say("reverted", "failed", f"{error.message}; the warden goes on trying")
+        recorder.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
+        recorder.say("reverted", "failed", f"{error.message}; the warden keeps trying")
         return None
     back = clock.now()
-    books.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
-    disarm(world, books, recipe)
+    recorder.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
+    disarm(world, recorder, recipe)
     if reverted.state == "superseded":
-        books.say("reverted", "note", reverted.detail)
+        recorder.say("reverted", "note", reverted.detail)
         return None
-    books.say("reverted", "ok", f"{reverted.detail}; healthy after {back - requested:.1f} s")
+    recorder.say("reverted", "ok", f"{reverted.detail}; healthy after {back - requested:.1f} s")
     return back
 
 
@@ -59,11 +59,11 @@ class Recovered:
 
     def __str__(self) -> str:
         how = "was left as it is" if self.state == "superseded" else "is back"
-        return f"{self.drill}: {self.service} {how} ({self.detail}), by {self.by}"
+        return f"{self.drill}: {self.service} {how} ({self.detail}; by {self.by})"
 
 
 def recover(cluster: Cluster, entry: Entry) -> Recovered:
-    """Revert (a no-op when the warden has done it), see that the service is back, and remove the recipe.
+    """Revert if the warden has not, see that the service is back, and remove the recipe.
 
     Raises ObsctlError when it cannot be put back; the recipe then stays.
     """
@@ -85,8 +85,8 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
     return Recovered(entry.drill, recipe.service, reverted.state, reverted.detail, by="obsctl drill recover")
 
 
-def finish_books(folder: Path, done: Recovered) -> None:
-    """Write it into the drill's journal, when that is on this machine."""
+def finish_journal(folder: Path, done: Recovered) -> None:
+    """Write the end of the drill into its journal, if that is on this machine."""
     path = folder / f"{done.drill}.jsonl"
     if not path.exists():
         return

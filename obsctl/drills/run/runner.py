@@ -1,8 +1,7 @@
-"""Runs one drill: gate, recipe, fault, watch, revert, watch. Whatever happens after the recipe, the revert follows.
+"""Runs one drill: gate, recipe, fault, alerts, revert, alerts. After the recipe the revert follows, whatever happens.
 
-States, each a record of the journal: started, gate, intent, armed, injecting, injected, stage (pending, firing,
-delivered), reverting, reverted, stage (recovered, cleared, resolved), steady, finished. The verdict is made from
-these records alone (verdict.py).
+Each step is a record of the journal: started, gate, intent, armed, injecting, injected, stage (pending, firing,
+delivered), reverting, reverted, stage (recovered, cleared, resolved), steady, finished.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from obsctl.drills.run.arming import ACK_TIMEOUT, arm
 from obsctl.drills.run.guard import Guard
 from obsctl.drills.run.proof import Proof
 from obsctl.drills.run.reverting import put_back
-from obsctl.drills.tell.journal import FORMAT, Books, Journal
+from obsctl.drills.tell.journal import FORMAT, Journal, Recorder
 from obsctl.drills.world import World
 from obsctl.errors import ApiError, ObsctlError, ServerFailed, TimedOut
 from obsctl.lease import Lease
@@ -51,65 +50,58 @@ class Drill:
         self._target = target
         self._world = world
         self._drill_id = journal.drill
-        self._books = Books(journal, world.emit)
+        self._recorder = Recorder(journal, world.emit)
         self._lease = lease
         self._options = options
 
     def run(self) -> None:
-        """Everything, from the gate to the books. Never raises for what a drill can find out: it is in the journal.
-
-        Raises ObsctlError only before anything was armed (a full disk, say), and what is a bug, after the revert.
-        """
+        """The whole drill. What it finds out is in the journal, so it raises ObsctlError only before anything was armed
+        (a full disk, say); a bug is raised after the revert."""
         forecasts = {alert: forecast.to_dict() for alert, forecast in self._target.forecasts().items()}
-        self._books.write("started", format=FORMAT, drill=self._drill_id, version=__version__,
+        self._recorder.write("started", format=FORMAT, drill=self._drill_id, version=__version__,
                           experiment=self._target.experiment.to_dict(), forecasts=forecasts)  # fmt: skip
         if not self._is_steady():
             return
         recipe = self._recipe()
         guard = Guard(self._world, self._lease, deadline=recipe.deadline)
-        if not arm(self._world, self._books, guard, recipe):
+        if not arm(self._world, self._recorder, guard, recipe):
             return
-        proof = Proof(self._target, self._world, self._books, since=recipe.created_at, margin=self._options.margin)
+        proof = Proof(self._target, self._world, self._recorder, since=recipe.created_at, margin=self._options.margin)
         try:
             self._until_failure(lambda: self._prove(proof, guard, recipe))
         finally:
             asked = self._world.clock.now()
-            back = put_back(self._world, self._books, recipe)
-        if back is not None and self._books.has("injected") and not self._books.has("aborted"):
+            back = put_back(self._world, self._recorder, recipe)
+        if back is not None and self._recorder.has("injected") and not self._recorder.has("aborted"):
             after = Guard(self._world, self._lease)
             self._until_failure(lambda: proof.of_recovery(after, recipe, asked=asked, back=back))
-        self._books.note("finished")
+        self._recorder.note("finished")
 
     def _is_steady(self) -> bool:
         findings = gate.check(self._target, self._world)
         firing = watch.firing_now(self._world) if not findings else []
-        self._books.write("gate", findings=[asdict(finding) for finding in findings], firing=firing)
+        self._recorder.write("gate", findings=[asdict(finding) for finding in findings], firing=firing)
         if not findings:
-            self._books.say("steady", "ok", "the service runs, its alerts are quiet, and the alert path works")
+            self._recorder.say("steady", "ok", "the service runs, its alerts are quiet, and the alert path works")
         return not findings
 
     def _recipe(self) -> Recipe:
         now = self._world.clock.now()
         return Recipe(
-            drill=self._drill_id,
-            stack=self._world.stack,
-            fault=self._target.experiment.fault,
-            service=self._target.experiment.service,
-            session=self._lease.session,
-            created_at=now,
-            deadline=now + self._options.total(self._target),
-            data=self._target.data,
-        )
+            drill=self._drill_id, stack=self._world.stack, fault=self._target.experiment.fault,
+            service=self._target.experiment.service, session=self._lease.session, created_at=now,
+            deadline=now + self._options.total(self._target), data=self._target.data,
+        )  # fmt: skip
 
     def _until_failure(self, work: Callable[[], None]) -> None:
-        """A drill that cannot go on says why in its books. A bug does too, and goes on to the user."""
+        """What ends the drill early is recorded. A bug is raised again."""
         try:
             work()
         except ObsctlError as error:
-            self._books.note("aborted", reason=error.message)
-            self._books.say("aborted", "failed", error.message)
+            self._recorder.note("aborted", reason=error.message)
+            self._recorder.say("aborted", "failed", error.message)
         except BaseException as error:
-            self._books.note("aborted", reason=f"unexpected: {error!r}")
+            self._recorder.note("aborted", reason=f"unexpected: {error!r}")
             raise
 
     def _prove(self, proof: Proof, guard: Guard, recipe: Recipe) -> None:
@@ -117,35 +109,35 @@ class Drill:
         if effect is None or not proof.of_alerts(guard, effect):
             return
         if self._options.hold > 0:
-            self._books.say("held", "start", f"the fault stays for {self._options.hold:g} s")
+            self._recorder.say("held", "start", f"the fault stays for {self._options.hold:g} s")
             guard.wait_for(lambda: None, until=self._world.clock.now() + self._options.hold)
 
     def _inject(self, guard: Guard, recipe: Recipe) -> float | None:
         """Returns when the effect was there (Unix seconds), None when it never came."""
         world, fault, doubt = self._world, faults.named(recipe.fault), ""
-        self._books.write("injecting")
+        self._recorder.write("injecting")
         guard.check_lock()
         requested = world.clock.now()
         try:
             fault.inject(world, recipe)
-        except (TimedOut, ServerFailed) as error:  # it may have been done all the same, now or in a while
+        except (TimedOut, ServerFailed) as error:  # the request may still take effect, now or in a while
             doubt = f": {error.message}"
         except ApiError as error:
             self._not_injected(error.message)
             return None
 
         def effect_at() -> float | None:
-            guard.check_lock()  # a process that stood still since the last look may have injected unprotected
+            guard.check_lock()  # if this process stood still, it may have injected after its lock was lost
             return fault.effect_at(world, recipe)
 
         effect = guard.wait_for(effect_at, until=requested + INJECT_TIMEOUT)
         if effect is None:
             self._not_injected(f"no effect was seen within {INJECT_TIMEOUT:g} s{doubt}")
             return None
-        self._books.write("injected", requested_at=requested, effect_at=effect)
-        self._books.say("injected", "ok", f"the fault took effect after {effect - requested:.1f} s")
+        self._recorder.write("injected", requested_at=requested, effect_at=effect)
+        self._recorder.say("injected", "ok", f"the fault took effect after {effect - requested:.1f} s")
         return effect
 
     def _not_injected(self, reason: str) -> None:
-        self._books.note("not_injected", reason=reason)
-        self._books.say("injected", "failed", reason)
+        self._recorder.note("not_injected", reason=reason)
+        self._recorder.say("injected", "failed", reason)

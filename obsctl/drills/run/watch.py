@@ -1,4 +1,4 @@
-"""Watches an alert go through its stages. Polling only wakes us up; the times come from the programs themselves."""
+"""What shows that an alert has reached a stage. The times come from the programs themselves, not from the polling."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def resolved(expected: Labels, world: World, since: float) -> Sighting | None:
 
 
 PROBES = {"pending": pending, "firing": firing, "delivered": delivered, "cleared": cleared, "resolved": resolved}
-"""Stage of an alert -> what sees it, given the alert's labels, for an alert that became active after `since`."""
+"""Stage -> what sees it, given the alert's labels; an alert that became active before `since` does not count."""
 
 
 def scraped(world: World, service: str, *, since: float) -> Sighting | None:
@@ -88,7 +88,7 @@ def why_missed(stage: str, expected: Labels, service: str, world: World) -> str:
     if stage in ("delivered", "resolved"):
         return _why_not_delivered(expected, world)
     return {
-        "pending": "the service is gone for Prometheus too, but the rule does not become true",
+        "pending": "Prometheus does not see the service either, but the rule does not become true",
         "firing": "it was pending, and then the rule was no longer true: something resets its `for`",
         "recovered": "Prometheus does not see the service as up",
         "cleared": "the rule is still true",
@@ -100,8 +100,9 @@ def _why_not_delivered(expected: Labels, world: World) -> str:
         if matches(expected, alert["labels"]):
             status = alert["status"]
             if status["state"] == "suppressed":
-                return f"suppressed in Alertmanager by {[*status['silencedBy'], *status['inhibitedBy']]}"
-            return "Alertmanager holds it, but the receiver did not get it: see its log"
+                causes = ", ".join([*status["silencedBy"], *status["inhibitedBy"]])
+                return f"Alertmanager suppresses it because of {causes}"
+            return "Alertmanager holds it, but the receiver did not get it: see obsctl logs alertmanager"
     return "Alertmanager does not hold it: Prometheus could not send it, or it has ended there"
 
 

@@ -1,7 +1,6 @@
-"""The journal of a drill: append-only JSON lines, each on disk before the next thing happens.
+"""The journal of a drill: append-only JSON lines, each on disk before the next step.
 
-A record holds a sequence number, wall and monotonic time, and the hash of the record before it, so a gap or an
-edit shows. The report and the verdict are made from it alone.
+A record holds the hash of the one before it, so a gap or an edit shows.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 FORMAT = 2
-"""What the records of a drill say; the first of them tells it. Another number is another set of facts."""
+"""Which facts the records hold; the first of them tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ class Record:
 
 
 class Journal:
-    """An open journal. `records` is all of it, what the disk would not take included: that is tried again with
-    every further record, so that a disk which has room again ends with the whole journal."""
+    """An open journal. `records` is all of it. What the disk did not accept is written again with every further record,
+    so a disk that has room again ends with the whole journal."""
 
     def __init__(self, path: Path, flags: int, records: list[Record], clock: Clock) -> None:
         self.path = path
@@ -68,23 +67,23 @@ class Journal:
 
     @staticmethod
     def resume(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Journal:
-        """The journal of a drill that died, to be ended; a torn last line goes with the first new record."""
+        """The journal of a drill that died, to be ended; the first new record replaces a torn last line."""
         return Journal(path, 0, read(path), clock)
 
     def append(self, kind: str, **data: Any) -> Record:
-        """Write one record and wait until it is on disk. Raises ObsctlError when the disk will not have it."""
+        """Write one record and wait until it is on disk. Raises ObsctlError when the disk does not accept it."""
         previous = _hash(self.records[-1].line()) if self.records else ""
         record = Record(len(self.records), self._clock.now(), self._clock.monotonic(), kind, data, previous)
         self.records.append(record)
         lines = b"".join(_encoded(missing) for missing in self.records[self._on_disk :])
         try:
-            os.ftruncate(self._file, self._size)  # else a record that was written in part stays in the middle
+            os.ftruncate(self._file, self._size)  # removes a record that was written in part
             written = os.write(self._file, lines)
             os.fsync(self._file)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         if written != len(lines):
-            raise _unwritable(self.path, OSError("the disk took only a part of the record"))
+            raise _unwritable(self.path, OSError("only a part of the record was written"))
         self._on_disk, self._size = len(self.records), self._size + written
         return record
 
@@ -97,11 +96,11 @@ class Journal:
         os.close(self._file)
 
 
-class Books:
+class Recorder:
     """The journal and the terminal of one drill.
 
-    Evidence has to be on disk (`write`). What is written on the way back (`note`), and what is said, is done as
-    well as it can be: neither a full disk nor a closed terminal may keep anything from being put back.
+    Evidence must be on disk (`write`). What is written during the revert (`note`) and what is said may fail: neither a
+    full disk nor a closed terminal may keep a service from being put back.
     """
 
     def __init__(self, journal: Journal, emit: Emit) -> None:
@@ -109,7 +108,7 @@ class Books:
         self._emit = emit
 
     def write(self, kind: str, **data: Any) -> None:
-        """Raises ObsctlError when the disk will not have it."""
+        """Raises ObsctlError when the disk does not accept it."""
         self._journal.append(kind, **data)
 
     def note(self, kind: str, **data: Any) -> None:
@@ -119,7 +118,7 @@ class Books:
             self.say("journal", "failed", error.message)
 
     def say(self, subject: str, state: str, text: str) -> None:
-        with suppress(OSError, ValueError):  # the terminal is gone, closed, or does not know a character
+        with suppress(OSError, ValueError):  # the terminal is gone or closed, or cannot show a character
             self._emit(Event(subject, state, text))
 
     def has(self, kind: str) -> bool:
@@ -131,24 +130,24 @@ class Books:
 
 
 def read(path: Path) -> list[Record]:
-    """All whole records, at least one. A torn last line (the writer was killed) is left out.
+    """All whole records, at least one, without a torn last line (the writer was killed).
 
-    Raises ObsctlError when there is none, or when a record in the middle is broken or was changed.
+    Raises ObsctlError when there is none, or when a record is broken or was changed.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ObsctlError(
-            f"the journal {path} cannot be read: {error.strerror}", hint="see that the file is there and yours"
+            f"the journal {path} cannot be read: {error.strerror}",
+            hint="check that the file exists and that you may read it",
         ) from error
     records: list[Record] = []
     for number, line in enumerate(lines[:-1], start=1):
         expected = _hash(records[-1].line()) if records else ""
         record = _parse(line)
         if record is None or record.previous != expected:
-            raise ObsctlError(
-                f"the journal {path} is broken at line {number}", hint="it was changed after it was written"
-            )
+            message = f"the journal {path} is broken at line {number}"
+            raise ObsctlError(message, hint="it was changed after it was written")
         records.append(record)
     if not records:
         raise ObsctlError(f"the journal {path} is empty", hint="the drill died before it began; nothing was touched")
@@ -166,10 +165,10 @@ def find(folder: Path, drill: str) -> Path:
     paths = sorted(folder.glob("*.jsonl"))
     if drill == "last" and paths:
         return paths[-1]
-    found = [path for path in paths if path.stem == drill] or [path for path in paths if drill in path.stem]
-    if len(found) == 1:
-        return found[0]
-    which = "more than one journal matches" if found else "there is no journal of"
+    matching = [path for path in paths if path.stem == drill] or [path for path in paths if drill in path.stem]
+    if len(matching) == 1:
+        return matching[0]
+    which = "more than one journal matches" if matching else "there is no journal of"
     hint = f"the newest are {', '.join(path.stem for path in paths[-3:])}" if paths else "no drill was run here yet"
     raise ObsctlError(f"{which} {drill!r} in {folder}", hint=hint)
 

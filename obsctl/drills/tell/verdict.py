@@ -73,35 +73,29 @@ class Verdict:
     def exit_code(self) -> int:
         return EXIT_CODES[self.outcome]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {**asdict(self), "exit_code": self.exit_code}
 
 
 def judge(records: Sequence[Record]) -> Verdict:
-    """The worst that the records show; PROVEN when nothing is wrong and every stage was seen in time.
+    """The worst that the records show; PROVEN when nothing is wrong and every alert reached every stage in time.
 
-    Raises ObsctlError when they were written by an obsctl that wrote other facts.
+    Raises ObsctlError when another version of obsctl wrote other facts.
     """
-    _refuse_other_format(records[0].data)
-    facts = _Facts(records)
-    stages = tuple(_stages(facts))
-    for outcome, test in _TESTS:
-        reason = test(facts, stages)
-        if reason:
-            return Verdict(outcome, reason, stages)
-    return Verdict(Outcome.PROVEN, _proof(facts, stages), stages)
-
-
-def _refuse_other_format(started: Json) -> None:
+    started = records[0].data
     if started.get("format") != FORMAT:
         raise ObsctlError(
-            f"the journal of {started['drill']} was written by another version of obsctl, which noted other facts",
+            f"another version of obsctl wrote the journal of {started['drill']}, and noted other facts",
             hint="make its report with the obsctl that ran the drill; its lines are JSON that anybody can read",
         )
+    facts = _Facts(records)
+    reasons = ((outcome, test(facts)) for outcome, test in _TESTS)
+    outcome, reason = next(((outcome, reason) for outcome, reason in reasons if reason), (Outcome.PROVEN, ""))
+    return Verdict(outcome, reason or _proof(facts), facts.stages)
 
 
 class _Facts:
-    """The records by kind; of each kind the last counts, of stages the last of each alert and stage.
+    """What the records say; of each kind of record the last counts, and of each stage of an alert.
 
     seen: (alert, stage) -> Unix seconds. missed: (alert, stage) -> why.
     """
@@ -112,9 +106,10 @@ class _Facts:
         missed = [record.data for record in records if record.kind == "missed"]
         self.seen = {(data["alert"], data["stage"]): float(data["at"]) for data in stages}
         self.missed = {(data["alert"], data["stage"]): data["why"] for data in missed}
-        started = self._last["started"]
-        self.experiment = Experiment.from_dict(started["experiment"])
-        self.forecasts = {alert: Forecast.from_dict(data) for alert, data in started["forecasts"].items()}
+        self.experiment = Experiment.from_dict(self.value("started", "experiment"))
+        forecasts = self.value("started", "forecasts")
+        self.forecasts = {alert: Forecast.from_dict(data) for alert, data in forecasts.items()}
+        self.stages = tuple(self._stages())
 
     def has(self, kind: str) -> bool:
         return kind in self._last
@@ -122,15 +117,14 @@ class _Facts:
     def value(self, kind: str, key: str) -> Any:
         return (self._last.get(kind) or {}).get(key)
 
-
-def _stages(facts: _Facts) -> Iterator[Stage]:
-    spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
-    for alert, forecast in facts.forecasts.items():
-        for names, kind, effect_key in spans:
-            requested, effect = facts.value(kind, "requested_at"), facts.value(kind, effect_key)
-            for name in names:
-                if (alert, name) in facts.seen and requested is not None:
-                    yield _stage(alert, forecast.band(name), facts.seen[alert, name], requested, effect)
+    def _stages(self) -> Iterator[Stage]:
+        spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
+        for alert, forecast in self.forecasts.items():
+            for names, kind, effect_key in spans:
+                requested, effect = self.value(kind, "requested_at"), self.value(kind, effect_key)
+                for name in names:
+                    if (alert, name) in self.seen and requested is not None:
+                        yield _stage(alert, forecast.band(name), self.seen[alert, name], requested, effect)
 
 
 def _stage(alert: str, band: Band, at: float, requested: float, effect: float) -> Stage:
@@ -140,7 +134,7 @@ def _stage(alert: str, band: Band, at: float, requested: float, effect: float) -
     return Stage(alert, band.stage, at, at - effect, band, not early and not late)
 
 
-def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
+def _revert_failed(facts: _Facts) -> str:
     if facts.has("reverted") or facts.has("recovered"):
         return ""
     if facts.has("revert_failed"):
@@ -150,36 +144,33 @@ def _revert_failed(facts: _Facts, _: Sequence[Stage]) -> str:
     return ""
 
 
-def _aborted(facts: _Facts, _: Sequence[Stage]) -> str:
+def _aborted(facts: _Facts) -> str:
     if facts.has("recovered"):
         by, detail = facts.value("recovered", "by"), facts.value("recovered", "detail")
-        return f"the drill did not come to its end; put back by {by}: {detail}"
+        return f"the drill did not reach its end; {by} put things back: {detail}"
     if facts.value("reverted", "state") == "superseded":
         return f"somebody else took over: {facts.value('reverted', 'detail')}"
     reason = facts.value("aborted", "reason")
     return f"{reason}; everything was put back" if reason else ""
 
 
-def _not_steady(facts: _Facts, _: Sequence[Stage]) -> str:
-    findings = facts.value("gate", "findings") or []
-    reasons = [f"{finding['where']}: {finding['what']}" for finding in findings]
-    reasons += [facts.value("not_armed", "reason")] if facts.has("not_armed") else []
-    return "; ".join(reasons)
+def _not_steady(facts: _Facts) -> str:
+    return _listed(facts.value("gate", "findings")) or facts.value("not_armed", "reason") or ""
 
 
-def _not_injected(facts: _Facts, _: Sequence[Stage]) -> str:
+def _not_injected(facts: _Facts) -> str:
     return facts.value("not_injected", "reason") or ""
 
 
-def _missed_one_of(*names: str) -> Callable[[_Facts, Sequence[Stage]], str]:
-    def test(facts: _Facts, _: Sequence[Stage]) -> str:
+def _missed(*names: str) -> Callable[[_Facts], str]:
+    def test(facts: _Facts) -> str:
         missed = {key: why or "the reason is not known" for key, why in facts.missed.items() if key[1] in names}
         return "; ".join(f"no {facts.experiment.words(*key)}: {why}" for key, why in missed.items())
 
     return test
 
 
-def _false_resolve(facts: _Facts, _: Sequence[Stage]) -> str:
+def _false_resolve(facts: _Facts) -> str:
     asked = facts.value("reverted", "requested_at")
     ends = {alert: at for (alert, stage), at in facts.seen.items() if stage == "cleared" and asked is not None}
     early = {alert: asked - at for alert, at in ends.items() if at < asked - CLOCK_TOLERANCE}
@@ -188,32 +179,29 @@ def _false_resolve(facts: _Facts, _: Sequence[Stage]) -> str:
     )
 
 
-def _unresolved(facts: _Facts, stages: Sequence[Stage]) -> str:
-    missed = _missed_one_of("recovered", "cleared", "resolved")(facts, stages)
-    findings = facts.value("steady", "findings") or []
-    steady = "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings)
-    return missed or (f"not steady again: {steady}" if steady else "")
+def _unresolved(facts: _Facts) -> str:
+    missed, unsteady = _missed("recovered", *REVERT_STAGES)(facts), _listed(facts.value("steady", "findings"))
+    return missed or (f"not steady again: {unsteady}" if unsteady else "")
 
 
-def _collateral(facts: _Facts, _: Sequence[Stage]) -> str:
-    before = facts.value("gate", "firing") or []
-    fired = facts.value("steady", "fired") or []
+def _collateral(facts: _Facts) -> str:
+    before, fired = facts.value("gate", "firing") or [], facts.value("steady", "fired") or []
     strangers = [labels for labels in fired if labels not in before and not facts.experiment.is_allowed(labels)]
     names = sorted({f"{labels.get('alertname')} ({labels.get('service', '-')})" for labels in strangers})
     return f"alerts fired that should not: {', '.join(names)}" if names else ""
 
 
-def _late(facts: _Facts, stages: Sequence[Stage]) -> str:
-    outside = [stage for stage in stages if not stage.in_band]
+def _late(facts: _Facts) -> str:
     return "; ".join(
         f"{facts.experiment.words(stage.alert, stage.name)} after {stage.seconds:.1f} s, "
         f"forecast {stage.band.minimum:.1f} to {stage.band.maximum:.1f} s"
-        for stage in outside
+        for stage in facts.stages
+        if not stage.in_band
     )
 
 
-def _incomplete(facts: _Facts, stages: Sequence[Stage]) -> str:
-    reached = [(stage.alert, stage.name) for stage in stages]
+def _incomplete(facts: _Facts) -> str:
+    reached = [(stage.alert, stage.name) for stage in facts.stages]
     every = [(alert, name) for alert in facts.forecasts for name in (*FAULT_STAGES, *REVERT_STAGES)]
     if reached == every and facts.has("steady") and facts.has("finished"):
         return ""
@@ -221,8 +209,8 @@ def _incomplete(facts: _Facts, stages: Sequence[Stage]) -> str:
     return f"the journal ends early: it has {words or 'no stage'}"
 
 
-def _proof(facts: _Facts, stages: Sequence[Stage]) -> str:
-    seconds = {(stage.alert, stage.name): stage.seconds for stage in stages}
+def _proof(facts: _Facts) -> str:
+    seconds = {(stage.alert, stage.name): stage.seconds for stage in facts.stages}
     return "; ".join(
         f"{facts.experiment.words(alert, 'delivered')} {seconds[alert, 'delivered']:.1f} s after the fault, "
         f"its end {seconds[alert, 'resolved']:.1f} s after recovery"
@@ -230,13 +218,17 @@ def _proof(facts: _Facts, stages: Sequence[Stage]) -> str:
     )
 
 
-_TESTS: tuple[tuple[Outcome, Callable[[_Facts, Sequence[Stage]], str]], ...] = (
+def _listed(findings: list[Json] | None) -> str:
+    return "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings or [])
+
+
+_TESTS: tuple[tuple[Outcome, Callable[[_Facts], str]], ...] = (
     (Outcome.REVERT_FAILED, _revert_failed),
     (Outcome.ABORTED, _aborted),
     (Outcome.NOT_STEADY, _not_steady),
     (Outcome.NOT_INJECTED, _not_injected),
-    (Outcome.MISSED, _missed_one_of("pending", "firing")),
-    (Outcome.UNDELIVERED, _missed_one_of("delivered")),
+    (Outcome.MISSED, _missed("pending", "firing")),
+    (Outcome.UNDELIVERED, _missed("delivered")),
     (Outcome.FALSE_RESOLVE, _false_resolve),
     (Outcome.UNRESOLVED, _unresolved),
     (Outcome.COLLATERAL, _collateral),
