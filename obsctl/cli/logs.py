@@ -13,13 +13,14 @@ from obsctl.cli.app import App
 from obsctl.cli.options import as_fields, as_seconds, as_trace_id
 from obsctl.errors import Interrupted, NotFound, ObsctlError
 from obsctl.model import Json
+from obsctl.telemetry.lines import SECOND, Line, Origins, Query, format_time, pieces
+from obsctl.telemetry.logs import TITLES, LogView, follow, from_either, from_nomad, from_store
+from obsctl.telemetry.nomad_logs import NomadTail
 from obsctl.wait import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from obsctl.clients.programs import Clients
     from obsctl.config.schema import Config
-    from obsctl.telemetry.lines import Line, Origins, Query
-    from obsctl.telemetry.logs import LogView
 
 MOST = 10_000
 
@@ -57,8 +58,6 @@ def logs(
     Example: obsctl logs prometheus --since 1h --grep error
     """
     from obsctl.cli import wire
-    from obsctl.telemetry.lines import SECOND, Origins, Query
-    from obsctl.telemetry.logs import TITLES
 
     if follow and app.ui.as_json:
         raise click.UsageError("--follow has no end, so there is no JSON document of it")
@@ -92,7 +91,6 @@ def _job_id(config: Config, clients: Clients, name: str) -> str:
 
 def _view(config: Config, clients: Clients, query: Query, source: str) -> LogView:
     from obsctl.cli import wire
-    from obsctl.telemetry.logs import from_either, from_nomad, from_store
 
     store = partial(wire.log_store, config, clients.programs)
     if source == "nomad" and not query.job_id:
@@ -107,9 +105,6 @@ def _view(config: Config, clients: Clients, query: Query, source: str) -> LogVie
 
 
 def _no_lines(view: LogView, component: str | None) -> str:
-    from obsctl.telemetry.lines import format_time
-    from obsctl.telemetry.nomad_logs import NomadTail
-
     newest = view.tail.left_out if isinstance(view.tail, NomadTail) else None
     if newest:
         return f"no lines in this time; the newest is of {format_time(newest)}: ask for more with --since"
@@ -118,7 +113,6 @@ def _no_lines(view: LogView, component: str | None) -> str:
 
 def _follow(app: App, view: LogView, origins: Origins) -> int:
     """Ctrl-C ends it, as it should: returns the exit code of that."""
-    from obsctl.telemetry.logs import follow
 
     def warn(error: ObsctlError) -> None:
         app.ui.aside(f"{error.message}; waiting for it")
@@ -132,13 +126,9 @@ def _follow(app: App, view: LogView, origins: Origins) -> int:
 
 
 def _text(app: App, lines: list[Line], origins: Origins) -> str:
-    from obsctl.telemetry.lines import pieces
-
     origins.notice(lines)
     return "\n".join(app.ui.paint(pieces(line, origins.of(line))) for line in lines)
 
 
 def _document(line: Line) -> Json:
-    from obsctl.telemetry.lines import format_time
-
     return {"time": format_time(line.at) if line.at else None, **asdict(line)}

@@ -11,14 +11,16 @@ from obsctl.cli.app import App
 from obsctl.cli.options import as_seconds, as_trace_id
 from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.model import Json
+from obsctl.telemetry import trace_view
+from obsctl.telemetry.lines import Line
+from obsctl.telemetry.search import TraceQuery, by_id, newest
+from obsctl.telemetry.stored_logs import of_trace
+from obsctl.telemetry.trace import Trace
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 
 if TYPE_CHECKING:
     from obsctl.clients.programs import Clients
     from obsctl.clients.protocols import JaegerApi
-    from obsctl.telemetry.lines import Line
-    from obsctl.telemetry.search import TraceQuery
-    from obsctl.telemetry.trace import Trace
 
 MOST_LINES = 1000
 _LOGS_LOOK_BACK = 10 * 60.0
@@ -56,7 +58,6 @@ def trace(
     Example: obsctl trace --last --errors --logs
     """
     from obsctl.cli import wire
-    from obsctl.telemetry.search import TraceQuery
 
     if bool(trace_id) == last:
         raise click.UsageError("give the ID of a trace, or --last for the newest one" + (", not both" if last else ""))
@@ -71,8 +72,6 @@ def trace(
 
 
 def _by_id(jaeger: JaegerApi, trace_id: str, wait: float) -> Trace:
-    from obsctl.telemetry.search import by_id
-
     trace = by_id(jaeger, trace_id, wait=wait)
     if trace is None:
         waited = f" after {wait:g} s" if wait else ""
@@ -82,8 +81,6 @@ def _by_id(jaeger: JaegerApi, trace_id: str, wait: float) -> Trace:
 
 
 def _newest(jaeger: JaegerApi, query: TraceQuery, wait: float) -> Trace:
-    from obsctl.telemetry.search import by_id, newest
-
     looked_at = 0
 
     def probe() -> Trace | None:
@@ -119,7 +116,6 @@ def _no_trace(jaeger: JaegerApi, query: TraceQuery, looked_at: int) -> ObsctlErr
 def _lines(app: App, clients: Clients, trace: Trace) -> list[Line]:
     """Its log lines; without them the tree is still worth showing."""
     from obsctl.cli import wire
-    from obsctl.telemetry.stored_logs import of_trace
 
     try:
         store = wire.log_store(app.loaded.config, clients.programs)
@@ -130,8 +126,6 @@ def _lines(app: App, clients: Clients, trace: Trace) -> list[Line]:
 
 
 def _text(app: App, trace: Trace, lines: list[Line], jaeger: JaegerApi) -> str:
-    from obsctl.telemetry import trace_view
-
     rows = trace_view.draw(trace, width=app.ui.width(), lines=lines, attributes=app.ui.verbosity > 0)
     tree = [app.ui.paint(row).rstrip() for row in [trace_view.head(trace), *rows]]
     logs = [f"Logs:   obsctl logs --trace {trace.trace_id}{_since(trace)}"]
