@@ -63,7 +63,7 @@ def _fault(failed: Mapping[str, ObsctlError], outdated: Mapping[str, str]) -> Ob
         return ObsctlError(what, hint="; ".join(hints))
     if outdated:
         images = ", ".join(f"{image} ({state})" for image, state in outdated.items())
-        return ObsctlError(f"obsctl.lock.yaml is out of date: {images}", hint="obsctl lock writes it anew")
+        return ObsctlError(f"obsctl.lock.yaml is out of date: {images}", hint="obsctl lock updates it")
     return None
 
 

@@ -23,10 +23,12 @@ def write(folder: Path) -> Path:
         _place(target, draft)
     except FileExistsError as error:
         if error.filename2 is None:
-            raise ObsctlError(f"{error.filename} is in the way", hint="name a folder: obsctl init DIR") from None
+            raise ObsctlError(
+                f"{error.filename} is a file, not a folder", hint="name a folder: obsctl init DIR"
+            ) from None
         raise ObsctlError(
             f"{target} is there already; nothing was changed",
-            hint="obsctl config show prints what it says; to begin anew, move it away first",
+            hint="obsctl config show prints what it says; to start again, move it away first",
         ) from None
     except OSError as error:
         raise ObsctlError(

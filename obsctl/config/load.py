@@ -24,7 +24,7 @@ class ConfigError(ObsctlError):
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
         lines = [f"{finding.where}: {finding.what}".removeprefix(": ") for finding in self.findings]
-        message = lines[0] if len(lines) == 1 else "\n  ".join([f"the configuration has {len(lines)} faults", *lines])
+        message = lines[0] if len(lines) == 1 else "\n  ".join([f"the configuration has {len(lines)} errors", *lines])
         hints = {finding.hint for finding in self.findings} - {""}
         general = "`obsctl init DIR` writes a file that explains every key, `obsctl config schema` helps editors"
         super().__init__(message, hint="; ".join(sorted(hints)) or general)
@@ -61,7 +61,7 @@ def load(
     file = _chosen(path, cwd)
     files = [file, *([_overlay(file, env, cwd)] if env else [])] if file else []
     if env and not file:
-        raise _error("", f"--env {env} lays a file over {FILE_NAME}, and there is none", "`obsctl init` writes one")
+        raise _error("", f"--env {env} needs a {FILE_NAME}, and there is none", "`obsctl init` writes one")
     root = file.parent if file else cwd
     document, findings = _documents(files, cwd)
     document, more = environment.lay_over(document, environ)
@@ -140,7 +140,9 @@ def _text(file: Path, cwd: Path) -> str:
     except IsADirectoryError:
         raise _error(_shown(file, cwd), "is a folder", f"give the file: {_shown(file, cwd)}/{FILE_NAME}") from None
     except OSError as error:
-        raise _error(_shown(file, cwd), f"cannot be read: {error.strerror}", "may you read it? ls -l") from None
+        raise _error(
+            _shown(file, cwd), f"cannot be read: {error.strerror}", "check its permissions with ls -l"
+        ) from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

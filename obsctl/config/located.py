@@ -18,9 +18,9 @@ _PLAIN_WORDS = (
     (re.compile(r"'\\t'"), "a tab; indent with spaces"),
     (
         re.compile("alias|anchor|tag"),
-        "a value that begins with *, & or ! has a meaning of its own; put it in quotes",
+        "a value that begins with *, & or ! has a special meaning in YAML; put it in quotes",
     ),
-    (re.compile("mapping values are not allowed"), 'a ":" where none can stand; is the indentation right?'),
+    (re.compile("mapping values are not allowed"), 'a ":" in the wrong place; is the indentation right?'),
     (re.compile("simple key|expected ':'"), 'a key without ":", or wrong indentation'),
     (re.compile("another document"), "a second document (---); one file holds one"),
 )
@@ -118,7 +118,7 @@ def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
         return None, [_finding(place.of(()), "is nested too deeply, or contains itself")]
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return None, [_finding(_at(place, line), f"a character that no text holds (code {error.character})")]
+        return None, [_finding(_at(place, line), f"a character that is not allowed in text (code {error.character})")]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = _at(place, mark.line + 1, mark.column + 1) if mark else place.source
@@ -156,7 +156,7 @@ class _Reading:
 
     def _located(self, node: yaml.Node, place: Place, path: KeyPath) -> Located:
         if node.tag not in _KNOWN_TAGS:
-            self._fault(place, path, "a value that begins with ! has a meaning of its own; put it in quotes")
+            self._fault(place, path, "a value that begins with ! has a special meaning in YAML; put it in quotes")
             return Located(None, place)
         if isinstance(node, yaml.MappingNode):
             return Located(self._mapping(node, path), place)
@@ -169,7 +169,7 @@ class _Reading:
         try:
             value: Scalar = self._loader.construct_object(node)
         except ValueError:
-            self._fault(place, path, "is no number; put it in quotes if it is text")
+            self._fault(place, path, "is not a number; put it in quotes if it is text")
             return None
         return value
 

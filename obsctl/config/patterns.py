@@ -16,7 +16,7 @@ _NOT_IN_RE2 = {
     r"\(\?P=": "refers back to a group",
     r"\(\?[>(#]": "has a group that begins with (?>, (?( or (?#",
     r"\(\?[a-zA-Z]*[aLux]": "has a flag other than i, m, s and U",
-    r"[*+?}]\+": "has a repetition that never gives back (+ after another one)",
+    r"[*+?}]\+": "has a possessive repetition (+ after another one)",
     r"\{,\d+\}": "has a repetition without a lowest number ({,3} instead of {0,3})",
     r"\{(\d*,)?0*([1-9]\d{4,}|[2-9]\d{3}|1(?!000)\d{3})[,}]": "repeats something more than 1000 times",
 }
@@ -38,14 +38,14 @@ def _re2(pattern: str) -> str:
     for found, alike in _ONLY_IN_RE2.items():
         likeness = re.sub(found, alike, likeness)
     if objection := _objection(pattern, likeness):
-        raise ValueError(f"{objection}, which the collector's patterns (RE2) cannot")
+        raise ValueError(f"{objection}, which RE2, the collector's pattern language, does not support")
     try:
         with warnings.catch_warnings(action="ignore"):  # of what sets in Python may mean one day
             compiled = re.compile(likeness)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no pattern: {error}") from None
     if compiled.search(""):
-        raise ValueError("is found in an empty text, so everywhere: say what there must be at least")
+        raise ValueError("matches an empty text, so it matches everywhere: require at least one character")
     return pattern
 
 

@@ -42,7 +42,7 @@ class SecretRef(str):
         """Raises ValueError, whose words never hold the value: it may be the secret itself."""
         if not isinstance(value, str) or not re.fullmatch(_PATTERN, value):
             raise ValueError(
-                "a secret is not written here, only where it is: "
+                "a secret does not belong here, only a reference to it: "
                 "write env:NAME, file:/absolute/path or nomad-var:path#key"
             )
         return cls(value)
@@ -121,7 +121,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
             raise _fault(
                 ref,
                 key,
-                "may be read by everybody on this machine",
+                "can be read by everybody on this machine",
                 f"chmod o-r {path}; for a mounted file that cannot be changed, pass it as env:NAME",
             )
         else:
@@ -129,7 +129,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:
-        raise _fault(ref, key, trouble, f"is the path right, and may you read it? ls -l {path}")
+        raise _fault(ref, key, trouble, f"check the path and its permissions: ls -l {path}")
     return _text(content, ref, key)
 
 
@@ -158,7 +158,7 @@ def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
     if len(value) > _LARGEST:
         raise _fault(ref, key, "is longer than 64 KiB", "is this the right place?")
     if value != value.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise _fault(ref, key, "holds a line break, or white space at an end", "take it out of the secret")
+        raise _fault(ref, key, "has a line break, or white space at its beginning or end", "take it out of the secret")
 
 
 def _fault(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:

@@ -100,12 +100,13 @@ ServiceName = Annotated[
     str, Shape(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a service's name has only letters, digits, dots, dashes and _")
 ]
 LabelName = Annotated[
-    str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label's name has only letters, digits and _, and no digit first")
+    str,
+    Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label's name has only letters, digits and _, and does not begin with a digit"),
 ]
 Severity = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
 Line = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
 Folder = Annotated[
-    str, Shape(r"/[^\s\"'\\$%]+", 'must be a folder from the root on, like "/opt/grafana-plugins", of plain characters')
+    str, Shape(r"/[^\s\"'\\$%]+", 'must be an absolute path of plain characters, like "/opt/grafana-plugins"')
 ]
 Link = Annotated[
     str,

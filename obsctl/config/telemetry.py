@@ -15,7 +15,7 @@ Endpoint = Annotated[
     str,
     Shape(
         r"https?://[^\s\"'\\$%#?@/]+(/[^\s\"'\\$%#?@]*)?",
-        'must be like "https://logs.example.org/otlp": http or https, and no user; what is secret goes into headers',
+        'must be like "https://logs.example.org/otlp": http or https, without a user; put secrets into headers',
     ),
 ]
 HeaderName = Annotated[str, Shape(r"[A-Za-z0-9-]+", "a header's name has only letters, digits and dashes")]
@@ -44,7 +44,9 @@ class Logs(Strict):
     def _is_of_another_store(self) -> Logs:
         given = [name for name in ("headers", "grafana_datasource") if getattr(self, name)]
         if given and self.endpoint is None:
-            raise Clash(*(Misfit((name,), "is of the store at logs.endpoint, and there is none") for name in given))
+            raise Clash(
+                *(Misfit((name,), "belongs to the log store at logs.endpoint, which is not set") for name in given)
+            )
         return self
 
 

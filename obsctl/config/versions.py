@@ -84,7 +84,7 @@ REJOIN_AGE = Need(
     "consul",
     (1, 15, 3),
     "limits to how long a server may have been away (`server_rejoin_age_max`)",
-    "there is no limit; the local cluster sets a high one where there is, so that it starts after a holiday too",
+    "there is no limit; where there is one, the local cluster sets it high, so that it starts after a long pause too",
 )
 NEEDS = (
     Need(
@@ -157,10 +157,15 @@ def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:
 def _judged(server: str, version: Version) -> Iterator[Finding]:
     known = SUPPORTED[server]
     if not version:
-        yield Finding(Severity.WARNING, server, "tells no version, so what it can do is not known", "see what it runs")
+        yield Finding(
+            Severity.WARNING,
+            server,
+            "does not tell its version, so obsctl cannot know what it supports",
+            "check which version runs",
+        )
     elif version < known.oldest:
         what = f"is {written(version)}; obsctl needs {written(known.oldest)} or newer"
         yield Finding(Severity.ERROR, server, what, f"upgrade {server.capitalize()}")
     elif version[: len(known.newest)] > known.newest:
-        what = f"is {written(version)}, and the newest that obsctl was tried with is {written(known.newest)}"
+        what = f"is {written(version)}, and obsctl was tested up to version {written(known.newest)}"
         yield Finding(Severity.WARNING, server, what, "look for a newer obsctl")

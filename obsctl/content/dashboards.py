@@ -1,4 +1,4 @@
-"""Dashboards: classic Grafana JSON, one file each. Its name is the uid, the folder it lies in the Grafana folder."""
+"""Dashboards: classic Grafana JSON, one file each. The file's name is the uid, its folder is Grafana's folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
 MAX_BYTES = 512 * 1024
-"""What Consul takes as one KV value (its kv_max_value_size)."""
-
-
+"""Consul's limit for one KV value (its kv_max_value_size)."""
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[a-zA-Z_]\w*)|\{(?P<braced>[a-zA-Z_]\w*)(?:[.:][^}]*)?\})")
 
 
@@ -61,18 +59,17 @@ class Dashboard:
     def datasource_type(self, reference: Any) -> str | None:
         """The type of the datasource variable that `{"uid": "${name}"}` names; None when it names none."""
         uid = reference.get("uid") if isinstance(reference, dict) else None
-        types = {
-            f"${{{one.get('name')}}}": one.get("query") for one in self.variables if one.get("type") == "datasource"
-        }
+        datasources = [variable for variable in self.variables if variable.get("type") == "datasource"]
+        types = {f"${{{variable.get('name')}}}": variable.get("query") for variable in datasources}
         return types.get(uid) if isinstance(uid, str) else None
 
 
 def objects(document: Json, *keys: str) -> list[Json]:
-    """The objects of the list below these keys; a shape that is not so has none."""
-    found: Any = document
+    """The objects of the list below these keys; none where there is no such list."""
+    value: Any = document
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        value = value.get(key) if isinstance(value, dict) else None
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def variables_in(text: str) -> Iterator[str]:
@@ -82,49 +79,53 @@ def variables_in(text: str) -> Iterator[str]:
 
 
 def interpolate(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables replaced, as Grafana does it before it asks; one without a value is left."""
+    """The text with its variables replaced, as Grafana does before a query; one without a value stays."""
     return _VARIABLE.sub(lambda match: values.get(match["plain"] or match["braced"], match[0]), text)
 
 
 def load(root: Path) -> tuple[Dashboard, ...]:
-    """The dashboards that ship, and the user's own in the folder `dashboards` beside obsctl.yaml, by uid.
+    """The shipped dashboards, and the user's own in the folder `dashboards` beside obsctl.yaml, by uid.
 
-    A file of the user's replaces the shipped one of the same name. Raises ObsctlError for a file that is no JSON
-    object, lies too deep, is too large for Consul, or has the name of another one.
+    A user's file replaces the shipped one of the same name. Raises ObsctlError for a file that is no JSON object, is
+    too deep, is too large for Consul, or has the name of another one.
     """
-    found: dict[str, Dashboard] = {}
+    dashboards: dict[str, Dashboard] = {}
     for folder in reversed(assets.search_path("dashboards", root)):
-        found |= _in(folder)
-    return tuple(found[uid] for uid in sorted(found))
+        dashboards |= _in(folder)
+    return tuple(dashboards[uid] for uid in sorted(dashboards))
 
 
 def _in(base: Path) -> dict[str, Dashboard]:
-    found: dict[str, Dashboard] = {}
+    dashboards: dict[str, Dashboard] = {}
     for path in sorted(base.rglob("*.json")):
         dashboard = _read(path, base)
-        if dashboard.uid in found:
+        if dashboard.uid in dashboards:
             raise ObsctlError(
-                f"{path} and {found[dashboard.uid].path} have one name",
-                hint="rename one of them: the name is the dashboard's uid, in whatever folder it lies",
+                f"{path} and {dashboards[dashboard.uid].path} have the same name",
+                hint="rename one of them: the name is the dashboard's uid, whatever folder it is in",
             )
-        found[dashboard.uid] = dashboard
-    return found
+        dashboards[dashboard.uid] = dashboard
+    return dashboards
 
 
 def _read(path: Path, base: Path) -> Dashboard:
     folders = path.relative_to(base).parent.parts
     if len(folders) > 1:
         raise ObsctlError(
-            f"{path} lies too deep: Grafana's folders hold no folders here",
+            f"{path} is too deep: a folder of dashboards has no folders in it",
             hint=f"move it to {base / folders[0] / path.name}",
         )
     try:
         text = path.read_text(encoding="utf-8")
         document: Any = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise ObsctlError(f"{path}: not a dashboard: {error}", hint="export it from Grafana as classic JSON") from error
+        raise _no_dashboard(path, str(error)) from error
     if not isinstance(document, dict):
-        raise ObsctlError(f"{path}: not a dashboard: no JSON object", hint="export it from Grafana as classic JSON")
+        raise _no_dashboard(path, "it holds no JSON object")
     if len(text.encode()) > MAX_BYTES:
-        raise ObsctlError(f"{path} is larger than {MAX_BYTES} bytes, which is all that Consul takes", hint="split it")
+        raise ObsctlError(f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value", hint="split it")
     return Dashboard(uid=path.stem, folder="".join(folders), text=text, path=path)
+
+
+def _no_dashboard(path: Path, reason: str) -> ObsctlError:
+    return ObsctlError(f"{path} is not a dashboard: {reason}", hint="export it from Grafana as classic JSON")

@@ -1,4 +1,4 @@
-"""Alert rules: shipped files, availability rules for each watched service, and the config's changes to them."""
+"""Alert rules: the shipped files, generated availability rules, the user's own files, and the overrides."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from obsctl.config.durations import format_duration, parse_duration
 from obsctl.config.schema import Config
 from obsctl.config.timing import PROFILES, Timing
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
-Rule = dict[str, Any]
 _STANDARD = Timing.model_validate("standard")
 _WINDOW = f"[{PROFILES['standard']['window']}]"
 AVAILABILITY = "availability"
-"""The group that tells when a watched service, or an instance of a component, is not there."""
+"""The group whose alerts fire when a watched service, or an instance of a component, does not answer."""
 
 
 def groups(config: Config, shipped: Path, root: Path, dashboards: Collection[str]) -> dict[str, str]:
-    """Group name -> YAML list item of the group, ready to stand below `groups:`.
+    """Group name -> the group as a YAML list item, to stand below `groups:`.
 
     dashboards: the uids of those that Grafana has.
     Raises ObsctlError for a rule file that cannot be read, a group name used twice, or an override that names no alert.
     """
     owners = ["stack", *(component.row.name for component in config.enabled_components())]
     files = [file for name in owners if (file := shipped / f"{name}.yml").is_file()]
-    found = [_timed(group, config.timing) for file in files for group in _read(file)]
-    found += [availability_group(config)]
+    groups = [_timed(group, config.timing) for file in files for group in _read(file)]
+    groups.append(availability_group(config))
     grafana = config.components.grafana
     if grafana.enabled and grafana.root_url:
-        found = [_linked(group, grafana.root_url.rstrip("/"), dashboards) for group in found]
+        groups = [_linked(group, grafana.root_url.rstrip("/"), dashboards) for group in groups]
     for pattern in config.alerting.rule_files:
-        found += [group for file in _matches(root, pattern) for group in _read(file)]
-    _refuse_unknown_overrides(config.alerting.rules, found)
-    _refuse_twins(group["name"] for group in found)
-    changed = [_overridden(group, config.alerting.rules) for group in found]
-    return {group["name"]: _dump(group) for group in changed if group["rules"]}  # Prometheus hides empty ones
+        groups += [group for file in _matches(root, pattern) for group in _read(file)]
+    _refuse_unknown_overrides(config.alerting.rules, groups)
+    _refuse_twins(group["name"] for group in groups)
+    groups = [_overridden(group, config.alerting.rules) for group in groups]
+    return {group["name"]: _dump(group) for group in groups if group["rules"]}  # Prometheus hides empty ones
 
 
-def availability_group(config: Config) -> Rule:
+def availability_group(config: Config) -> Json:
     """ServiceDown and JobNotRunning for each watched service, ReplicaMissing for each component that runs several
     times, and ComponentDown for the others that are not on the alert path: without that nobody would be told.
 
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
     no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
     """
-    rules: list[Rule] = []
+    timing, rules = config.timing, list[Json]()
     for service, job in sorted(config.watched_services().items()):
         severity = config.services[service].severity if service in config.services else "critical"
-        rules.append(_service_down(service, severity, config.timing))
-        rules.append(_job_not_running(service, job, config.timing))
+        rules.append(_service_down(service, severity, timing))
+        rules.append(_job_not_running(service, job, timing))
     components = config.enabled_components()
     counts = {component.row.name: config.count(component) for component in components}
-    rules += [_replica_missing(name, count, config.timing) for name, count in counts.items() if count > 1]
-    rules += [_component_down(component.row.name, config.timing) for component in components if _is_watched(component)]
+    rules += [_replica_missing(name, count, timing) for name, count in counts.items() if count > 1]
+    rules += [_component_down(component.row.name, timing) for component in components if _is_watched(component)]
     return {"name": AVAILABILITY, "rules": rules}
 
 
@@ -68,26 +68,25 @@ def _is_watched(component: Component) -> bool:
     return component.row.down_alert == names.COMPONENT_DOWN and not component.row.on_alert_path
 
 
-def _service_down(service: str, severity: str, timing: Timing) -> Rule:
+def _service_down(service: str, severity: str, timing: Timing) -> Json:
     summary = f"No instance of {service} answers: it is gone, down or unreachable."
     return _availability(names.SERVICE_DOWN, service, severity, _absent(service), summary, timing)
 
 
-def _job_not_running(service: str, job: str, timing: Timing) -> Rule:
+def _job_not_running(service: str, job: str, timing: Timing) -> Json:
     expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
-    return _availability(
-        names.JOB_NOT_RUNNING, service, "warning", expr, f"Nomad runs no allocation of job {job}.", timing
-    )
+    summary = f"Nomad runs no allocation of job {job}."
+    return _availability(names.JOB_NOT_RUNNING, service, "warning", expr, summary, timing)
 
 
-def _replica_missing(component: str, count: int, timing: Timing) -> Rule:
-    """Not true when there is none at all: before a component is deployed for the first time that is no fault."""
+def _replica_missing(component: str, count: int, timing: Timing) -> Json:
+    """It does not fire when none runs at all: before the first deploy of a component that is no problem."""
     expr = f'count(up{{job="{component}"}} == 1) < {count}'
     summary = f"{{{{ $value }}}} of {count} instances of {component} answer."
     return _availability(names.REPLICA_MISSING, component, "warning", expr, summary, timing)
 
 
-def _component_down(component: str, timing: Timing) -> Rule:
+def _component_down(component: str, timing: Timing) -> Json:
     summary = f"No {component} answers: what it keeps cannot be seen, and what should come to it waits."
     return _availability(names.COMPONENT_DOWN, component, "warning", _absent(component), summary, timing)
 
@@ -96,7 +95,7 @@ def _absent(service: str) -> str:
     return f'absent(up{{job="{service}"}} == 1)'
 
 
-def _availability(alert: str, service: str, severity: str, expr: str, summary: str, timing: Timing) -> Rule:
+def _availability(alert: str, service: str, severity: str, expr: str, summary: str, timing: Timing) -> Json:
     return {
         "alert": alert,
         "expr": expr,
@@ -116,22 +115,22 @@ def _matches(root: Path, pattern: str) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> list[Rule]:
+def _read(file: Path) -> list[Json]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise _no_rule_file(file, str(error)) from error
-    found = document.get("groups") if isinstance(document, dict) else None
-    if not isinstance(found, list):
+    groups = document.get("groups") if isinstance(document, dict) else None
+    if not isinstance(groups, list):
         raise _no_rule_file(file, "it has no list of groups")
-    for number, group in enumerate(found, start=1):
+    for number, group in enumerate(groups, start=1):
         if not _is_group(group):
             raise _no_rule_file(file, f"group {number} needs a name, and rules that each have an expr")
-    return found
+    return groups
 
 
 def _is_group(group: Any) -> bool:
-    """Whether it has what we read of a group; promtool looks at the rest."""
+    """Whether it has what is read here; promtool checks the rest."""
     match group:
         case {"name": str(), "rules": [*rules]}:
             return all(isinstance(rule, dict) and "expr" in rule for rule in rules)
@@ -142,40 +141,38 @@ def _no_rule_file(file: Path, reason: str) -> ObsctlError:
     return ObsctlError(f"{file}: not a Prometheus rule file: {reason}", hint=f"promtool check rules {file} says more")
 
 
-def _timed(group: Rule, timing: Timing) -> Rule:
-    """A shipped group, from the standard profile to the configured timing."""
+def _timed(group: Json, timing: Timing) -> Json:
+    """A shipped group, which is written for the standard profile, with the configured timing."""
     return {**group, "rules": [_timed_rule(rule, timing) for rule in group["rules"]]}
 
 
-def _timed_rule(rule: Rule, timing: Timing) -> Rule:
+def _timed_rule(rule: Json, timing: Timing) -> Json:
     window = f"[{format_duration(timing.window)}]"
-    changed = {**rule, "expr": rule["expr"].replace(_WINDOW, window)}
+    timed = {**rule, "expr": rule["expr"].replace(_WINDOW, window)}
     if "for" in rule:
         seconds = parse_duration(rule["for"])
-        changed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)
-    return changed
+        timed["for"] = format_duration(seconds * timing.pending / _STANDARD.pending)
+    return timed
 
 
-def _linked(group: Rule, grafana: str, uids: Collection[str]) -> Rule:
-    """Each alert with the way to its dashboard: that of its service where there is one, else the overview."""
-    return {
-        **group,
-        "rules": [_with_dashboard(rule, grafana, uids) if "alert" in rule else rule for rule in group["rules"]],
-    }
+def _linked(group: Json, grafana: str, uids: Collection[str]) -> Json:
+    """Each alert with a link to the dashboard of its service, or to the overview if the service has none."""
+    rules = [_with_dashboard(rule, grafana, uids) if "alert" in rule else rule for rule in group["rules"]]
+    return {**group, "rules": rules}
 
 
-def _with_dashboard(rule: Rule, grafana: str, uids: Collection[str]) -> Rule:
+def _with_dashboard(rule: Json, grafana: str, uids: Collection[str]) -> Json:
     own = f"obsctl-{(rule.get('labels') or {}).get('service')}"
     link = f"{grafana}/d/{own if own in uids else 'obsctl-overview'}"
     return {**rule, "annotations": {**(rule.get("annotations") or {}), "dashboard_url": link}}
 
 
-def _overridden(group: Rule, overrides: Mapping[str, RuleOverride]) -> Rule:
+def _overridden(group: Json, overrides: Mapping[str, RuleOverride]) -> Json:
     rules = [_override(rule, overrides.get(rule.get("alert", ""))) for rule in group["rules"]]
     return {**group, "rules": [rule for rule in rules if rule is not None]}
 
 
-def _override(rule: Rule, override: RuleOverride | None) -> Rule | None:
+def _override(rule: Json, override: RuleOverride | None) -> Json | None:
     if override is None:
         return rule
     if not override.enabled:
@@ -183,18 +180,13 @@ def _override(rule: Rule, override: RuleOverride | None) -> Rule | None:
     labels = {**(rule.get("labels") or {}), **override.labels}
     if override.severity is not None:
         labels["severity"] = override.severity
-    changed = {
-        **rule,
-        "labels": labels,
-        "annotations": {**(rule.get("annotations") or {}), **override.annotations},
-    }
-    if override.pending is not None:
-        changed["for"] = format_duration(override.pending)
-    return changed
+    annotations = {**(rule.get("annotations") or {}), **override.annotations}
+    pending = {} if override.pending is None else {"for": format_duration(override.pending)}
+    return {**rule, "labels": labels, "annotations": annotations, **pending}
 
 
-def _refuse_unknown_overrides(overrides: Mapping[str, RuleOverride], found: Iterable[Rule]) -> None:
-    known = {rule["alert"] for group in found for rule in group["rules"] if "alert" in rule}
+def _refuse_unknown_overrides(overrides: Mapping[str, RuleOverride], groups: Iterable[Json]) -> None:
+    known = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ObsctlError(
@@ -212,5 +204,5 @@ def _refuse_twins(names: Iterable[str]) -> None:
         )
 
 
-def _dump(group: Rule) -> str:
+def _dump(group: Json) -> str:
     return yaml.safe_dump([group], sort_keys=False, allow_unicode=True, width=110)

@@ -57,7 +57,7 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
             _together(list(changes), work)
     except KeyboardInterrupt:
         message = _with_balance("interrupted", plan, work.done)
-        raise Interrupted(message, hint="obsctl deploy goes on from here; nothing was rolled back") from None
+        raise Interrupted(message, hint="run obsctl deploy to continue; nothing was rolled back") from None
     except ObsctlError as error:
         raise ApplyFailed(_with_balance(error.message, plan, work.done), hint=error.hint) from error
     return Applied(tuple(change for change in plan.effective if change in work.done))
@@ -142,7 +142,7 @@ class _Work:
             tools.emit(Event(change.name, "failed", "somebody else changed it meanwhile"))
             raise ObsctlError(
                 f"{change.name} was changed by somebody else after the plan was made ({error.message})",
-                hint="run obsctl deploy again: it plans anew",
+                hint="run obsctl deploy again: it makes a new plan",
             ) from error
         except ObsctlError as error:
             tools.emit(Event(change.name, "failed", error.message.splitlines()[0]))
@@ -165,7 +165,7 @@ class _Work:
         tools.consul.put(key, content.value.encode(), cas=change.index)
         if readers and readers.tasks:
             name = key.removeprefix(f"{names.kv_prefix(self._stack)}/")
-            tools.emit(Event(key, "progress", f"waiting until {job} runs with it"))
+            tools.emit(Event(key, "progress", f"waiting until {job} uses it"))
             wait_reloaded(tools, readers, name)
 
     def _volume(self, change: Change) -> None:
@@ -230,7 +230,9 @@ class _Work:
     def _stop(self, job_id: str, index: int) -> None:
         nomad = self._tools.nomad
         if nomad.job(job_id)["JobModifyIndex"] != index:  # Nomad's stop has no check-and-set of its own
-            raise Conflict(f"{job_id} is no longer what the plan saw", hint="run obsctl deploy again: it plans anew")
+            raise Conflict(
+                f"{job_id} has changed since the plan was made", hint="run obsctl deploy again: it makes a new plan"
+            )
         nomad.stop_job(job_id)
 
         def ended() -> bool:
@@ -248,4 +250,4 @@ class _Work:
     def _check(self) -> None:
         self._check_lock()
         if self.cancelled.is_set():
-            raise Interrupted("interrupted", hint="obsctl deploy goes on from here")
+            raise Interrupted("interrupted", hint="run obsctl deploy to continue")

@@ -98,7 +98,9 @@ def read_lock(root: Path) -> dict[str, str] | None:
 
 
 def _unusable(file: Path, what: str) -> ObsctlError:
-    return ObsctlError(f"{file} {what}", hint=f"take it from version control, or write it anew: rm {file}; obsctl lock")
+    return ObsctlError(
+        f"{file} {what}", hint=f"restore it from version control, or write a new one: rm {file}; obsctl lock"
+    )
 
 
 def write_lock(root: Path, digests: Mapping[str, str]) -> Path:

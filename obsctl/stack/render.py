@@ -176,7 +176,7 @@ def _text(environment: Environment, template: str, **values: Any) -> str:
         message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise ObsctlError(
             f"{_place(error, environment) or template}: {message}",
-            hint="correct it; without a template of your own the shipped one is used",
+            hint="correct the template, or remove it: then the shipped one is used",
         ) from error
     return _without_blank_runs(lines)
 

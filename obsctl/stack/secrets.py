@@ -37,14 +37,14 @@ def reveal(secret: StoredSecret, nomad: NomadApi, namespace: str) -> Secret:
         variable = nomad.variable(secret.variable)
     except Forbidden as error:
         raise Forbidden(
-            f"{secret.name} may not be read: {error.message}",
-            hint=f'it takes a token whose policy has, for namespace "{namespace}", '
+            f"{secret.name} cannot be read: {error.message}",
+            hint=f'use a token whose policy has, for namespace "{namespace}", '
             f'variables {{ path "{secret.variable}" {{ capabilities = ["read"] }} }}',
         ) from error
     if variable is None or secret.item not in variable.items:
         raise NotFound(
-            f"{secret.name} is not there yet: no item {secret.item} in the Nomad Variable {secret.variable}",
-            hint="obsctl deploy puts it there",
+            f"{secret.name} does not exist yet: the Nomad Variable {secret.variable} has no item {secret.item}",
+            hint="obsctl deploy creates it",
         )
     return Secret(variable.items[secret.item])
 

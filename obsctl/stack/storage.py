@@ -151,7 +151,7 @@ def _loss(
         able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, component))]
         if len(able) > node_count(config, component):
             what = (
-                f"any of {len(able)} nodes may take it, and on another one it starts without its data (storage: host)"
+                f"Nomad may place it on any of {len(able)} nodes, and on a new one its data is missing (storage: host)"
             )
             hint = "narrow nomad.datacenters" + (
                 "" if raw_exec else f", or set components.{name}.storage.kind: dynamic"

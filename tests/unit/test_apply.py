@@ -253,7 +253,7 @@ def test_what_somebody_else_changed_meanwhile_is_left_to_them(world: World, name
     alone = Plan("obs", tuple(change for change in made.changes if change.name == name))
     with pytest.raises(ApplyFailed, match=rf"{name} was changed by somebody else after the plan was made") as caught:
         apply(alone, desired, observed, world.tools())
-    assert "plans anew" in caught.value.hint
+    assert "makes a new plan" in caught.value.hint
     assert world.consul.get("obsctl/obs/rules/stack").value == b"theirs"  # type: ignore[union-attr]
     assert world.nomad.variable("nomad/jobs/obs-warden").items == {"theirs": "1"}  # type: ignore[union-attr]
     assert world.nomad.job("obs-warden")["Version"] == 0
@@ -321,7 +321,7 @@ def test_ctrl_c_while_a_job_waits_ends_soon_and_says_what_is_done(world: World) 
     *_, changed, left = caught.value.message.splitlines()
     assert changed.endswith("obs-alert-sink, obs-prometheus, obs-alertmanager")
     assert left.strip() == "not changed, or not confirmed: obs-warden"
-    assert "goes on from here" in caught.value.hint
+    assert "run obsctl deploy to continue" in caught.value.hint
 
 
 def test_a_job_that_waited_is_not_started_without_the_lock(world: World) -> None:

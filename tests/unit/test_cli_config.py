@@ -82,7 +82,7 @@ def test_init_never_writes_over_anything(folder: Path, kind: str) -> None:
 
 def test_init_into_what_is_no_folder(folder: Path) -> None:
     (folder / "file").write_text("")
-    with pytest.raises(ObsctlError, match="file is in the way"):
+    with pytest.raises(ObsctlError, match="file is a file, not a folder"):
         run("init", "file")
     with pytest.raises(ObsctlError, match="cannot be written: Not a directory"):
         run("init", "file/below")

@@ -291,7 +291,7 @@ def test_a_server_newer_than_all_that_was_tried_is_a_warning(folder: Path, obsct
     world.consul.agent_version = lambda: "9.0.0"  # type: ignore[method-assign]
     ran = obsctl("plan")
     assert ran.code == 0
-    assert "consul: is 9.0.0, and the newest that obsctl was tried with is 1.22" in ran.err
+    assert "consul: is 9.0.0, and obsctl was tested up to version 1.22" in ran.err
 
 
 def test_validate_refuses_by_the_version_that_the_file_gives(folder: Path, obsctl: Obsctl) -> None:

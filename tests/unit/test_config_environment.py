@@ -103,7 +103,7 @@ def test_a_mistyped_variable_is_a_fault(folder: Path, variable: str, said: str) 
         ("OBSCTL_COMPONENTS__PROMETHEUS__PORT", "70000", "must be at most 65535"),
         ("OBSCTL_COMPONENTS__PROMETHEUS__PORT", "[", "is not YAML"),
         ("OBSCTL_NOMAD__TIMEOUT", "30", "write a duration with its unit"),
-        ("OBSCTL_NOMAD__TOKEN", "5ecre7", "a secret is not written here"),
+        ("OBSCTL_NOMAD__TOKEN", "5ecre7", "a secret does not belong here"),
         ("OBSCTL_NOMAD", "{adress: x}", 'unknown key, did you mean "address"?'),
     ],
 )

@@ -168,10 +168,10 @@ def test_a_list_of_an_overlay_has_its_own_lines(folder: Path) -> None:
         ("# 1\njust text", "obsctl.yaml:2: must be a mapping"),
         ("stack: obs\n\tdriver: docker", "obsctl.yaml:2:1: is not YAML: a tab; indent with spaces"),
         ("stack: 'obs", "obsctl.yaml:1:12: is not YAML"),
-        ("a: b: c", 'obsctl.yaml:1:5: is not YAML: a ":" where none can stand'),
+        ("a: b: c", 'obsctl.yaml:1:5: is not YAML: a ":" in the wrong place'),
         ("---\nstack: a\n---\nstack: b", "obsctl.yaml:3:1: is not YAML: a second document"),
         (b"stack: obs\nregion: \xff\xfe", "obsctl.yaml:2: is not UTF-8 text"),
-        ("# 1\nstack: \x01", "obsctl.yaml:2: a character that no text holds (code 1)"),
+        ("# 1\nstack: \x01", "obsctl.yaml:2: a character that is not allowed in text (code 1)"),
         ("stack: a\ndriver: docker\nstack: b", "obsctl.yaml:3 stack: is already given in line 1"),
         ("nomad:\n  tls: {verify: true, verify: false}", "obsctl.yaml:2 nomad.tls.verify: is already given in line 2"),
         ("services:\n  5050: {}", "obsctl.yaml:2 services: a key must be text; put it in quotes"),
@@ -181,7 +181,7 @@ def test_a_list_of_an_overlay_has_its_own_lines(folder: Path) -> None:
         pytest.param("stack: " + "[" * 5000, "obsctl.yaml:1: is nested too deeply, or contains itself", id="deep"),
         ("stack: !!python/name:os.system x", "obsctl.yaml:1 stack: a value that begins with !"),
         ("stack: !!binary aGk=", "obsctl.yaml:1 stack: a value that begins with !"),
-        ("nomad: 0x_", "obsctl.yaml:1 nomad: is no number"),
+        ("nomad: 0x_", "obsctl.yaml:1 nomad: is not a number"),
     ],
 )
 def test_what_is_wrong_with_the_yaml_is_said_with_its_place(folder: Path, text: str | bytes, said: str) -> None:
@@ -506,8 +506,8 @@ def test_without_a_log_store_no_logs_are_collected(folder: Path) -> None:
         (
             "logs:\n  headers: {X-Scope-OrgID: env:TENANT}\n  grafana_datasource: x",
             [
-                "obsctl.yaml:2 logs.headers: is of the store at",
-                "obsctl.yaml:3 logs.grafana_datasource: is of the store",
+                "obsctl.yaml:2 logs.headers: belongs to the log store at",
+                "obsctl.yaml:3 logs.grafana_datasource: belongs to the log store",
             ],
         ),
         ("logs: {endpoint: 'http://u:p@x/'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
@@ -516,11 +516,14 @@ def test_without_a_log_store_no_logs_are_collected(folder: Path) -> None:
             "logs: {endpoint: 'http://x/', grafana_datasource: $GF_SECURITY_ADMIN_PASSWORD}",
             ["obsctl.yaml:1 logs.grafana_datasource: must be one word without"],
         ),
-        ('components: {grafana: {plugins_dir: "/a\\x7f"}}', ["components.grafana.plugins_dir: must be a folder"]),
+        (
+            'components: {grafana: {plugins_dir: "/a\\x7f"}}',
+            ["components.grafana.plugins_dir: must be an absolute path"],
+        ),
         ("logs: {endpoint: 'http://x/?token=5'}", ["obsctl.yaml:1 logs.endpoint: must be like"]),
         (
             "logs: {endpoint: 'http://x/', headers: {Authorization: hunter2}}",
-            ["obsctl.yaml:1 logs.headers.Authorization: a secret is not written here"],
+            ["obsctl.yaml:1 logs.headers.Authorization: a secret does not belong here"],
         ),
         ("logs: {endpoint: 'http://x/', headers: {'A: b': env:X}}", ["a header's name has only letters"]),
         ("logs: {endpoint: 'http://x/'}\ncomponents: 5", ["obsctl.yaml:2 components: must be a mapping"]),

@@ -118,7 +118,7 @@ ERRORS: dict[str, tuple[Json, str]] = {
     "title": ({**GOOD, "title": ""}, "title: is missing"),
     "schema version": ({**GOOD, "schemaVersion": 42}, "schemaVersion: is 42"),
     "v2": ({**GOOD, "elements": {}}, ": is in the v2 format, which Grafana 13 does not load from files"),
-    "for sharing": ({**GOOD, "__inputs": []}, "__inputs: only an import by hand fills these in"),
+    "for sharing": ({**GOOD, "__inputs": []}, "__inputs: are filled in by an import by hand only"),
     "an id twice": (changed(lambda one: one["panels"][1].update(id=1)), "panels: the id 1 is not the id of one panel"),
     "no id": (changed(lambda one: one["panels"][0].pop("id")), "panels: the id None is not the id of one panel"),
     "too wide": (panel(gridPos={"x": 13, "y": 0, "w": 12, "h": 8}), 'panel "Sales": its gridPos leaves the 24 columns'),
@@ -126,7 +126,7 @@ ERRORS: dict[str, tuple[Json, str]] = {
     "overlap": (panel(gridPos={"x": 0, "y": 1, "w": 12, "h": 8}), 'panel "Sales": lies over panel "More"'),
     "no panel title": (panel(title=""), 'panel "1": has no title'),
     "removed type": (panel(type="graph"), 'panel "Sales": is of the type graph, which Grafana no longer has'),
-    "no query": (panel(targets=[]), 'panel "Sales": asks nothing'),
+    "no query": (panel(targets=[]), 'panel "Sales": has no query'),
     "refId twice": (
         changed(lambda one: one["panels"][0]["targets"].append(one["panels"][0]["targets"][0])),
         'panel "Sales": two queries are A',
@@ -143,11 +143,11 @@ ERRORS: dict[str, tuple[Json, str]] = {
     ),
     "unknown variable": (query('up{job="$shop"}'), 'panel "Sales", query A: there is no variable shop'),
     "no PromQL": (query("sum(up"), 'panel "Sales", query A: unclosed left parenthesis'),
-    "no LogsQL": (logs(""), 'panel "Lines", query A: asks nothing'),
+    "no LogsQL": (logs(""), 'panel "Lines", query A: has an empty query'),
     "no kind of log query": (logs("*", "range"), 'panel "Lines", query A: its queryType is \'range\''),
     "no number": (logs("* | sort by (x)", "stats"), 'panel "Lines", query A: counts nothing'),
     "no number over time": (logs('"| stats"', "statsRange"), 'panel "Lines", query A: counts nothing'),
-    "dead link": (panel(links=[{"url": "/d/nowhere"}]), ": links to a dashboard nowhere, which is not there"),
+    "dead link": (panel(links=[{"url": "/d/nowhere"}]), ": links to a dashboard nowhere, which does not exist"),
 }  # fmt: skip
 
 
@@ -169,13 +169,13 @@ WARNINGS: dict[str, tuple[Json, str]] = {
     "description": (panel(description=""), 'panel "Sales": has no description'),
     "unit": (panel(fieldConfig={"defaults": {}}), 'panel "Sales": has no unit'),
     "legend": (query('up{job="shop"}', legendFormat=""), 'panel "Sales", query A: its series have no names'),
-    "window": (query('rate(x_total{job="shop"}[5m])'), 'panel "Sales", query A: has a window of its own, [5m]'),
+    "window": (query('rate(x_total{job="shop"}[5m])'), 'panel "Sales", query A: has a fixed window, [5m]'),
     "time range": (logs("_time:5m error"), 'panel "Lines", query A: has a time range of its own'),
-    "every job": (query("max(sales)"), 'panel "Sales", query A: sales is asked of every job'),
-    "counter": (query('x_total{job="shop"}'), 'panel "Sales", query A: x_total is a counter, shown as it grows'),
+    "every job": (query("max(sales)"), 'panel "Sales", query A: sales is read from every job'),
+    "counter": (query('x_total{job="shop"}'), 'panel "Sales", query A: x_total is a counter and is shown as it grows'),
     "counter in max": (
         query('max_over_time(x_total{job="shop"}[$__range])'),
-        'panel "Sales", query A: x_total is a counter, shown as it grows',
+        'panel "Sales", query A: x_total is a counter and is shown as it grows',
     ),
 }
 

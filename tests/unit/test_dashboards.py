@@ -105,5 +105,5 @@ def test_folders_in_folders_are_refused(tmp_path: Path) -> None:
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "Shop/checkout.json")
     write(tmp_path, "Till/checkout.json")
-    with pytest.raises(ObsctlError, match="have one name"):
+    with pytest.raises(ObsctlError, match="have the same name"):
         dashboards.load(tmp_path)

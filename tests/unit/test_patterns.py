@@ -34,7 +34,7 @@ REFUSED = {
     r"pass(?!word)\w+": "looks ahead or behind",
     r"(['\"])secret\1": "refers back to a group",
     r"(?P<q>['\"])x(?P=q)": "refers back to a group",
-    r"\d++x": "never gives back",
+    r"\d++x": "possessive repetition",
     r"(?>a+)b": "has a group that begins with",
     r"(?x) a b": "has a flag other than",
     r"x{,3}y": "has a repetition without a lowest number",
@@ -46,7 +46,7 @@ REFUSED = {
     r"(unclosed": "is no pattern",
     r"[a": "is no pattern",
     r"*": "is no pattern",
-    r"x*": "is found in an empty text",
+    r"x*": "matches an empty text",
     "two\nlines": "must be one line",
     "": "must not be empty",
 }

@@ -118,7 +118,7 @@ def test_a_missing_file_or_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o666])
 def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     found = fault(secret_file(tmp_path, VALUE.encode(), mode))
-    assert "may be read by everybody" in found.message
+    assert "can be read by everybody" in found.message
     assert "chmod o-r" in found.hint
 
 
@@ -132,9 +132,9 @@ def test_a_file_for_a_group_is_taken(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"\n", "is empty"),
         (VALUE.encode() + b"\xff", "is not UTF-8"),
-        (VALUE.encode() + b"\nsecond line", "holds a line break"),
-        (VALUE.encode() + b"\x00", "holds a line break"),
-        (b" " + VALUE.encode(), "white space at an end"),
+        (VALUE.encode() + b"\nsecond line", "has a line break"),
+        (VALUE.encode() + b"\x00", "has a line break"),
+        (b" " + VALUE.encode(), "white space at its beginning or end"),
         (VALUE.encode() * 10_000, "longer than 64 KiB"),
     ],
 )

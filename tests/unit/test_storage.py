@@ -206,14 +206,14 @@ class TestLosses:
         wanted = kept("host", driver="raw_exec")
         assert "prometheus" not in self.told(world, wanted)
         world.nomad.node_stubs.append(node("node-2"))
-        assert self.told(world, wanted)["prometheus"].startswith("any of 2 nodes may take it")
+        assert self.told(world, wanted)["prometheus"].startswith("Nomad may place it on any of 2 nodes")
 
     def test_only_nodes_with_the_volume_count(self, world: World) -> None:
         world.nomad.node_stubs.append(node("node-2"))
         assert "prometheus" not in self.told(world, kept("host"))
         for stub in world.nomad.node_stubs:
             stub["HostVolumes"] = {"obs-prometheus": {"Path": "/srv"}}
-        assert self.told(world, kept("host"))["prometheus"].startswith("any of 2 nodes may take it")
+        assert self.told(world, kept("host"))["prometheus"].startswith("Nomad may place it on any of 2 nodes")
 
     def test_a_dynamic_volume_keeps_its_job_where_the_data_is(self, world: World) -> None:
         world.nomad.node_stubs.append(node("node-2"))

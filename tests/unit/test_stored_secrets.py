@@ -108,8 +108,8 @@ def test_show_prints_the_value_and_nothing_else(grafana: Path, obsctl: Obsctl, w
 def test_before_the_first_deploy_there_is_none_to_show(grafana: Path, obsctl: Obsctl, world: World) -> None:
     ran = obsctl("secrets", "show", "grafana-admin")
     assert (ran.code, ran.out) == (1, "")
-    assert "grafana-admin is not there yet" in ran.err
-    assert "obsctl deploy puts it there" in ran.err
+    assert "grafana-admin does not exist yet" in ran.err
+    assert "obsctl deploy creates it" in ran.err
 
 
 def test_who_may_not_read_it_is_told_what_it_takes(grafana: Path, obsctl: Obsctl, world: World) -> None:

@@ -43,7 +43,7 @@ def test_too_old_is_an_error_and_unknown_a_warning(server: str, version: Version
 def test_a_server_that_tells_no_version_is_not_called_old() -> None:
     found = findings(Config.model_validate(DYNAMIC), {**NEW, "nomad": parse("dev")})
     assert [(finding.severity, finding.where) for finding in found] == [(Severity.WARNING, "nomad")]
-    assert "tells no version" in found[0].what
+    assert "does not tell its version" in found[0].what
 
 
 def test_what_a_server_cannot_do_is_named_with_the_version_that_can() -> None:
