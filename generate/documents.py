@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from generate import example, lists, messages, reference
+from generate import example, house, lists, messages, reference
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
     ("README.md", "commands"): lists.commands,
     ("README.md", "runbooks"): lists.runbooks,
     ("docs/alerts.md", "alerts"): lists.alerts,
+    ("docs/architecture.md", "modules"): house.modules,
     ("docs/dashboards.md", "dashboards"): lists.dashboards,
 }
 """(document, name of the part) -> what writes it."""

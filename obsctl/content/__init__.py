@@ -1,0 +1,1 @@
+"""Alert rules and dashboards: shipped ones and the user's own."""

@@ -1,0 +1,1 @@
+"""The programs of the demo: two small services and their traffic."""

@@ -1,0 +1,1 @@
+"""From the configuration to a running stack: render, check, observe, plan, apply, verify."""
