@@ -13,7 +13,6 @@ from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
 from obsctl.demo.calls import Caller
 from obsctl.demo.discovery import READ_TIMEOUT, Discovery, get
-from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import ServerFailed
 from obsctl.services.web import WebServer
 from obsctl.services.web import create_app as create_web_app
@@ -26,7 +25,7 @@ def create_app(discovery: Discovery, registry: CollectorRegistry) -> Flask:
     call it, and its error ratio, which shows the fault, would be empty."""
     app = create_web_app(registry)
     telemetry.observe(app)
-    metrics = RequestMetrics("hello_service", registry)
+    metrics = telemetry.RequestMetrics("hello_service", registry)
     caller = Caller(names.RESPONSE_SERVICE, registry, "hello_service")
 
     @app.get("/hello")

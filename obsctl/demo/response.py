@@ -18,7 +18,6 @@ from prometheus_client import CollectorRegistry
 from obsctl import names
 from obsctl.clients.protocols import ConsulApi
 from obsctl.demo import telemetry
-from obsctl.demo.metrics import RequestMetrics
 from obsctl.errors import NotFound, ObsctlError
 from obsctl.services.web import WebServer
 from obsctl.services.web import create_app as create_web_app
@@ -63,7 +62,7 @@ def create_app(consul: ConsulApi, registry: CollectorRegistry, *, fixed: bool = 
     """The service. It is ready while the phrases can be read."""
     app = create_web_app(registry, why_not_ready=lambda: _why_no_phrases(consul))
     telemetry.observe(app)
-    metrics = RequestMetrics("response_service", registry)
+    metrics = telemetry.RequestMetrics("response_service", registry)
     phrases = Phrases(consul, fixed=fixed)
 
     @app.get("/phrase")

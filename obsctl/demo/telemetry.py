@@ -1,4 +1,4 @@
-"""OpenTelemetry for the demo programs: traces and logs by OTLP, and log lines as JSON on stdout.
+"""What the demo programs record: traces and logs by OTLP, log lines as JSON on stdout, and metrics of their requests.
 
 The standard environment variables of the SDK configure it: OTEL_EXPORTER_OTLP_ENDPOINT (without it nothing is sent),
 OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and so on.
@@ -11,10 +11,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from time import perf_counter
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -31,6 +33,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
@@ -43,6 +46,10 @@ SEND_EVERY = 1.0
 SEND_TIMEOUT = 30.0
 FLUSH_SECONDS = 2.0
 COMPLAIN_EVERY = 60.0
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _log = logging.getLogger("obsctl")
 
@@ -89,10 +96,47 @@ def observe(app: Flask) -> None:
     app.after_request(_log_request)
 
 
-def current_trace_id() -> str | None:
-    """The current trace as 32 hex digits; None when it is not sampled, because then nobody can find it."""
-    context = trace.get_current_span().get_span_context()
-    return trace.format_trace_id(context.trace_id) if context.trace_flags.sampled else None
+class RequestMetrics:
+    """Counters and a histogram of one service's requests. total = successful + failed, when all are answered."""
+
+    def __init__(self, service: str, registry: CollectorRegistry) -> None:
+        """service: the metrics' prefix, like "hello_service"."""
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"{service}_{name}", text, registry=registry)
+
+        self._total = counter("total_requests", "Requests received.")
+        self._successful = counter("successful_responses", "Requests answered as they should be.")
+        self._failed = counter("failed_responses", "Requests answered with an error.")
+        self._duration = Histogram(
+            f"{service}_request_duration_seconds", "Time to answer.", registry=registry, buckets=BUCKETS
+        )
+
+    def measured(self, view: Callable[P, R]) -> Callable[P, R]:
+        """The view, measured: an answer is a success, an exception is a failure whose reason the span has."""
+
+        @wraps(view)
+        def measure(*args: P.args, **kwargs: P.kwargs) -> R:
+            self._total.inc()
+            started = perf_counter()
+            try:
+                answer = view(*args, **kwargs)
+            except BaseException as error:
+                self._failed.inc()
+                trace.get_current_span().record_exception(error)
+                raise
+            finally:
+                self._observe(perf_counter() - started)
+            self._successful.inc()
+            return answer
+
+        return measure
+
+    def _observe(self, seconds: float) -> None:
+        """With the current trace as an exemplar, if it is sampled: else nobody can find it."""
+        context = trace.get_current_span().get_span_context()
+        exemplar = {"trace_id": trace.format_trace_id(context.trace_id)}
+        self._duration.observe(seconds, exemplar if context.trace_flags.sampled else None)
 
 
 def _name_by_path(span: trace.Span, call: requests.PreparedRequest) -> None:
