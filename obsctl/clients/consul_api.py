@@ -39,7 +39,10 @@ class ConsulClient(Client):
         answer = self.session.request("GET", "/v1/agent/metrics", params={"format": "prometheus"}, text=True)
         if not answer.text:  # Consul 1.21 sends 200 and means 415
             reason = answer.headers.get("X-Consul-Reason", "it keeps none")
-            raise Rejected(f"{self.endpoint} gives no metrics: {reason}", hint="set its retention time")
+            raise Rejected(
+                f"{self.endpoint} gives no metrics: {reason}",
+                hint="set telemetry.prometheus_retention_time in its agent",
+            )
         return answer.text
 
     def get(self, key: str) -> KvPair | None:

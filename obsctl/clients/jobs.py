@@ -93,9 +93,13 @@ def placement_failures(answer: Json) -> tuple[str, ...]:
 
 
 def _reasons(metric: Json) -> str:
-    reasons = [f"{name} ({count} nodes)" for name, count in (metric.get("ConstraintFiltered") or {}).items()]
-    exhausted = metric.get("DimensionExhausted") or {}
-    reasons += [f"{name} exhausted on {count} nodes" for name, count in exhausted.items()]
+    filtered, exhausted = metric.get("ConstraintFiltered") or {}, metric.get("DimensionExhausted") or {}
+    reasons = [f"{name} ({_nodes(count)})" for name, count in filtered.items()]
+    reasons += [f"{name} exhausted on {_nodes(count)}" for name, count in exhausted.items()]
     if not metric.get("NodesEvaluated"):
         reasons.append(NO_NODE)
     return "; ".join(reasons) or "no node can take it"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

@@ -87,7 +87,7 @@ class RegistryClient:
     def _token(self, challenge: dict[str, str]) -> str:
         url = urlsplit(challenge.get("realm", ""))
         if self._endpoint.address.startswith("https:") and url.scheme != "https":
-            what = f"{self._endpoint} names {url.geturl() or 'nobody'} for tokens, which does not use TLS"
+            what = f"{self._endpoint} refers to {url.geturl() or 'nobody'} for a token, which does not use TLS"
             raise ServerFailed(what, hint=self._endpoint.down)
         address = f"{url.scheme}://{url.netloc}"
         server = replace(self._endpoint, name="the token server", address=address, token=self._basic)

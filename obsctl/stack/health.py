@@ -58,7 +58,7 @@ def wait_healthy(tools: Tools, job_id: str, eval_id: str) -> None:
         return is_passing(tools.consul, job, _allocations(nomad, job))
 
     with explained(nomad, job):
-        for probe, lack in ((is_deployed, "was not deployed healthy"), (passes, "did not pass its Consul checks")):
+        for probe, lack in ((is_deployed, "did not become healthy"), (passes, "did not pass its Consul checks")):
             failure = f"{job_id} {lack}"
             wait_until(probe, timeout=tools.timeout, failure=failure, hint=_inspect(job_id), clock=clock)
 

@@ -336,7 +336,7 @@ class TestNodes:
     def test_what_the_scheduler_says(self, patient: Patient) -> None:
         lacks = {"NodesEvaluated": 1, "ConstraintFiltered": {"x = y": 1}}
         patient.world.nomad.unplaceable["obs-warden"] = {"warden": lacks}
-        words = "obs-warden: cannot be placed: group warden: x = y (1 nodes)"
+        words = "obs-warden: cannot be placed: group warden: x = y (1 node)"
         assert patient.trouble() == (ERROR, words)
 
     def test_a_missing_volume_is_told_once(self, patient: Patient) -> None:

@@ -83,14 +83,12 @@ def test_a_log_that_cannot_be_read_does_not_hide_the_failure(world: World) -> No
 
 def test_what_cannot_be_placed_gets_some_grace_and_then_says_why(world: World) -> None:
     world.nomad.unplaceable["obs-web"] = {"web": {"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}}
-    with pytest.raises(Unhealthy, match=r"cannot be placed: group web: memory exhausted on 1 nodes\n.*no allocation"):
+    with pytest.raises(Unhealthy, match=r"cannot be placed: group web: memory exhausted on 1 node\n.*no allocation"):
         gate(world)
     assert PLACEMENT_GRACE < world.clock.monotonic() < PLACEMENT_GRACE + 1
 
 
-@pytest.mark.parametrize(
-    ("blocked", "said"), [(True, "distinct_hosts"), (False, "was not deployed healthy within 30 s")]
-)
+@pytest.mark.parametrize(("blocked", "said"), [(True, "distinct_hosts"), (False, "did not become healthy within 30 s")])
 def test_one_of_several_that_no_node_can_take_is_enough_to_fail(world: World, blocked: bool, said: str) -> None:
     """While Nomad waits for room; once there was room, what it said before does not matter."""
     job = {**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Count": 3}]}
@@ -107,7 +105,7 @@ def test_one_of_several_that_no_node_can_take_is_enough_to_fail(world: World, bl
 
 def test_the_deadline_is_told_with_what_was_awaited(world: World) -> None:
     world.nomad.unplaceable["obs-web"] = WAITING
-    with pytest.raises(Unhealthy, match="obs-web was not deployed healthy within 10 s"):
+    with pytest.raises(Unhealthy, match="obs-web did not become healthy within 10 s"):
         gate(world, timeout=10)
 
 
@@ -125,7 +123,7 @@ def test_the_deployment_of_an_earlier_version_does_not_count(world: World) -> No
     gate(world)
     earlier = world.nomad.job_deployment("obs-web")
     world.nomad.job_deployment = lambda job_id: earlier  # type: ignore[method-assign]
-    with pytest.raises(Unhealthy, match="was not deployed healthy"):
+    with pytest.raises(Unhealthy, match="did not become healthy"):
         gate(world, timeout=10, job={**JOB, "Priority": 70})
 
 
@@ -234,7 +232,7 @@ class TestSystemJobs:
         }
         world.nomad.evaluation = lambda found: {"ID": eval_id, **full}  # type: ignore[method-assign]
         world.nomad.job_evaluations = lambda job_id: [{"Status": "blocked"}, full]  # type: ignore[method-assign]
-        with pytest.raises(Unhealthy, match=r"cannot be placed: group web: cpu exhausted on 1 nodes"):
+        with pytest.raises(Unhealthy, match=r"cannot be placed: group web: cpu exhausted on 1 node"):
             gate(world, job=SYSTEM)
 
     @pytest.mark.parametrize(("eligibility", "waits"), [("eligible", True), ("ineligible", False)])

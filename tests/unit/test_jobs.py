@@ -84,7 +84,7 @@ def test_the_end_of_the_last_task() -> None:
     [
         ({"NodesEvaluated": 0}, "no node is eligible in the job's datacenters and node pool"),
         ({"NodesEvaluated": 2, "ConstraintFiltered": {"missing drivers": 2}}, "missing drivers (2 nodes)"),
-        ({"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}, "memory exhausted on 1 nodes"),
+        ({"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}, "memory exhausted on 1 node"),
         ({"NodesEvaluated": 1}, "no node can take it"),
     ],
 )

@@ -134,7 +134,7 @@ def test_a_job_that_cannot_be_placed_says_so_in_the_plan(world: World) -> None:
         "prometheus": {"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}
     }
     [change] = world.plan(config(components={"prometheus": {"retention": "1d"}})).effective
-    assert change.details[-1] == "group prometheus: memory exhausted on 1 nodes"
+    assert change.details[-1] == "group prometheus: memory exhausted on 1 node"
 
 
 @pytest.mark.parametrize(("meta", "owner"), [({}, "not made by obsctl"), ({"obsctl.stack": "other"}, "of stack other")])

@@ -67,7 +67,7 @@ def test_node_that_is_not_ready(change: Json, reason: str) -> None:
 def test_a_plan_that_fails_says_why() -> None:
     nomad = OneNode()
     nomad.unplaceable[PROBE_JOB["ID"]] = {"probe": {"NodesEvaluated": 1, "ConstraintFiltered": {"missing drivers": 1}}}
-    assert not_placeable(nomad, {}) == "no node takes a job: group probe: missing drivers (1 nodes)"
+    assert not_placeable(nomad, {}) == "no node takes a job: group probe: missing drivers (1 node)"
 
 
 def test_wait_goes_on_over_refused_connections() -> None:

@@ -97,7 +97,7 @@ def test_a_password_does_not_leave_tls(stub: StubServer, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(http.Session, "request", without_tls)
     stub.answers = [wants(f'Bearer realm="{stub.address}/token",service="images"')]
-    with pytest.raises(ServerFailed, match=r"names http://.* for tokens, which does not use TLS"):
+    with pytest.raises(ServerFailed, match=r"refers to http://.* for a token, which does not use TLS"):
         client(stub, login=True, address="https://registry.test").digest("team/app", "1")
     assert [asked.path for asked in stub.asked] == ["/v2/team/app/manifests/1"]
 
