@@ -80,8 +80,9 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
 
     Example: obsctl deploy --yes
     """
-    from obsctl.stack.deployment import carry_out, verify
+    from obsctl.stack.deployment import carry_out
     from obsctl.stack.health import Tools
+    from obsctl.stack.verify import verify
 
     prepared, clients = _prepared(app, components)
     app.ui.say(_plan_text(prepared))

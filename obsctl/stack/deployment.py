@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from obsctl import __version__, lease
-from obsctl.clients.programs import Clients, Programs
+from obsctl.clients.programs import Clients
 from obsctl.config import versions
 from obsctl.config.load import Loaded
 from obsctl.config.schema import Config
@@ -17,12 +17,10 @@ from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack.apply import apply
 from obsctl.stack.checks import Approvals, check
-from obsctl.stack.flow import wait_flowing
 from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, Observed, desire, observe, resolver
 from obsctl.stack.plan import Action, Plan, losses, plan
 from obsctl.stack.render import Rendered, render
-from obsctl.stack.verify import wait_wired
 from obsctl.state import private_cache
 
 Report = Callable[[Finding], None]
@@ -76,22 +74,6 @@ def carry_out(prepared: Prepared, tools: Tools) -> None:
     """Make the changes while the stack is locked. Raises what `lease.hold` and `apply` raise."""
     with lease.hold(tools.consul, prepared.plan.stack, "deploy", clock=tools.clock) as held:
         apply(prepared.plan, prepared.desired, prepared.observed, replace(tools, check=held.check))
-
-
-def verify(config: Config, programs: Programs, tools: Tools) -> None:
-    """Wait until the alert path and the way of telemetry work: healthy jobs alone do not show that."""
-    parts = config.components
-    if config.has_alert_path():
-        wait_wired(config, programs, emit=tools.emit, timeout=tools.timeout, clock=tools.clock)
-    if parts.otel_agent.enabled:
-        wait_flowing(
-            programs.otel_agent,
-            programs.jaeger if parts.jaeger.enabled else None,
-            programs.logs if parts.victorialogs.enabled else None,
-            emit=tools.emit,
-            timeout=tools.timeout,
-            clock=tools.clock,
-        )
 
 
 def _versions(clients: Clients) -> dict[str, versions.Version]:

@@ -1,27 +1,37 @@
-"""A deploy's last look: every component is scraped, its alerts are quiet again, and the alert path works.
-
-A healthy job is not yet a working alert path, so a deploy ends only when this is so.
-"""
+"""A deploy ends when alerts reach alert-sink and telemetry its backends: healthy jobs alone do not show that."""
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from obsctl import names
 from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import PrometheusApi
+from obsctl.clients.protocols import LogsApi, PrometheusApi
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
-from obsctl.model import Emit, Event
+from obsctl.model import Event
 from obsctl.stack import alert_path
-from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+from obsctl.stack.health import Tools
+from obsctl.telemetry.stored_logs import of_trace
+from obsctl.wait import wait_until
 
+SERVICE = "obsctl"
+"""The service.name of what is sent: one span and one log line in each deploy."""
 _WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
 
 
-def wait_wired(config: Config, programs: Programs, *, emit: Emit, timeout: float, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Wait until nothing is missing. timeout: seconds. Raises ObsctlError that lists what still is."""
+def verify(config: Config, programs: Programs, tools: Tools) -> None:
+    """Wait until both paths work, as far as this stack has them. Raises ObsctlError that lists what is missing."""
+    if config.has_alert_path():
+        _wait_wired(config, programs, tools)
+    if config.components.otel_agent.enabled:
+        _wait_flowing(config, programs, tools)
+
+
+def _wait_wired(config: Config, programs: Programs, tools: Tools) -> None:
+    """Wait until the alert path works, and every component is scraped."""
     parts = config.components
     expected = alert_path.Expected(
         prometheus=config.count(parts.prometheus),
@@ -29,44 +39,11 @@ def wait_wired(config: Config, programs: Programs, *, emit: Emit, timeout: float
         heartbeat=config.timing.heartbeat,
     )
 
-    def missing() -> list[str]:
-        of_components = alert_path.of_each(programs.prometheus, lambda instance: _components(config, instance))
-        return [*alert_path.missing(expected, programs, clock), *of_components]
+    def missing() -> Iterator[str]:
+        yield from alert_path.missing(expected, programs, tools.clock)
+        yield from alert_path.of_each(programs.prometheus, lambda instance: _components(config, instance))
 
-    what = "until rules, targets and heartbeat are there"
-    wait_complete("alert path", missing, what, emit=emit, timeout=timeout, clock=clock)
-
-
-def wait_complete(
-    path: str,
-    look: Callable[[], list[str]],
-    what: str,
-    *,
-    emit: Emit,
-    timeout: float,
-    clock: Clock = SYSTEM_CLOCK,
-) -> None:
-    """Wait until `look` finds nothing missing on this path. Raises ObsctlError that lists what still is."""
-    missing: list[str] = []
-
-    def complete() -> bool:
-        try:
-            missing[:] = look()
-        except ApiError as error:
-            missing[:] = [error.message]
-        return not missing
-
-    emit(Event(path, "start", f"waiting {what}"))
-    started = clock.monotonic()
-    try:
-        wait_until(complete, timeout=timeout, failure="", hint="", interval=0.5, clock=clock)
-    except DeadlineExceeded:
-        lines = "\n  ".join(missing)
-        raise ObsctlError(
-            f"everything runs, but the {path} is not complete after {timeout:g} s:\n  {lines}",
-            hint="look at the page of the program that is named, and at obsctl status",
-        ) from None
-    emit(Event(path, "ok", f"works after {clock.monotonic() - started:.1f} s"))
+    _wait_complete("alert path", "until rules, targets and heartbeat are there", missing, tools)
 
 
 def _components(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
@@ -81,3 +58,59 @@ def _components(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
         name, service = alert["labels"]["alertname"], alert["labels"].get("service")
         if name in _WAITED_OUT and service in counts:
             yield f"{name} is {alert['state']} for {service}"
+
+
+def _wait_flowing(config: Config, programs: Programs, tools: Tools) -> None:
+    """Send a span and a log line to an agent, and wait until the backends of this stack have them.
+
+    An agent that reloads its configuration accepts nothing for a moment, so what it refuses is sent again.
+    """
+    agent, sent_at = programs.otel_agent, tools.clock.now()
+    jaeger = programs.jaeger if config.components.jaeger.enabled else None
+    logs = programs.logs if config.components.victorialogs.enabled else None
+    ids = {"trace_id": secrets.token_hex(16), "span_id": secrets.token_hex(8)}
+    unsent: list[Callable[[], None]] = []
+    if jaeger:
+        unsent.append(lambda: agent.send_span(SERVICE, "verify", **ids, at=sent_at))
+    if logs:
+        unsent.append(lambda: agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at))
+
+    def missing() -> Iterator[str]:
+        while unsent:
+            unsent[0]()
+            del unsent[0]
+        if jaeger and not jaeger.trace(ids["trace_id"]):
+            yield f"Jaeger does not have the trace {ids['trace_id']}, which was sent to {agent.address}"
+        if logs and not _has_line(logs, ids["trace_id"], sent_at):
+            yield f"VictoriaLogs does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
+
+    _wait_complete("telemetry path", "for a span and a log line of our own", missing, tools)
+
+
+def _has_line(logs: LogsApi, trace_id: str, sent_at: float) -> bool:
+    at = int(sent_at * 1e9)
+    return bool(of_trace(logs, trace_id, at, at, limit=1))
+
+
+def _wait_complete(path: str, what: str, look: Callable[[], Iterator[str]], tools: Tools) -> None:
+    """Wait until `look` finds nothing missing on this path."""
+    missing: list[str] = []
+
+    def complete() -> bool:
+        try:
+            missing[:] = look()
+        except ApiError as error:
+            missing[:] = [error.message]
+        return not missing
+
+    tools.emit(Event(path, "start", f"waiting {what}"))
+    started = tools.clock.monotonic()
+    try:
+        wait_until(complete, timeout=tools.timeout, failure="", hint="", interval=0.5, clock=tools.clock)
+    except DeadlineExceeded:
+        lines = "\n  ".join(missing)
+        raise ObsctlError(
+            f"everything runs, but the {path} is not complete after {tools.timeout:g} s:\n  {lines}",
+            hint="look at the page of the program that is named, and at obsctl status",
+        ) from None
+    tools.emit(Event(path, "ok", f"works after {tools.clock.monotonic() - started:.1f} s"))

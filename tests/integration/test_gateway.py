@@ -16,8 +16,8 @@ import requests
 
 from obsctl.clients.protocols import JaegerApi
 from obsctl.model import Json
-from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
+from obsctl.stack.verify import SERVICE
 from obsctl.wait import wait_until
 from tests.agents import answers, program, running, task, until_it_answers
 from tests.otlp import attributes, send_spans, span

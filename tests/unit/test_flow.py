@@ -6,8 +6,10 @@ import pytest
 
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
-from obsctl.stack.flow import wait_flowing
-from tests.fakes import FakeClock, FakeJaeger, FakeLogs, FakeOtlp
+from obsctl.stack.health import Tools
+from obsctl.stack.verify import verify
+from tests.fakes import FakeClock, FakeConsul, FakeJaeger, FakeLogs, FakeNomad, FakeOtlp, FakePrograms
+from tests.world import ALERT_PATH, config
 
 
 class Road:
@@ -19,8 +21,12 @@ class Road:
         self.events: list[Event] = []
 
     def wait(self, *, jaeger: bool = True, store: bool = True, timeout: float = 20) -> None:
-        backends = self.jaeger if jaeger else None, self.store if store else None
-        wait_flowing(self.agent, *backends, emit=self.events.append, timeout=timeout, clock=self.clock)
+        enabled = {**dict.fromkeys(ALERT_PATH, False), "jaeger": jaeger, "victorialogs": store}
+        enabled |= dict.fromkeys(("otel-agent", "otel-gateway"), True)
+        wanted = config(components={name: {"enabled": on} for name, on in enabled.items()})
+        consul = FakeConsul()
+        programs = FakePrograms(consul, otel_agent=self.agent, jaeger=self.jaeger, logs=self.store)
+        verify(wanted, programs, Tools(FakeNomad(), consul, self.events.append, timeout, clock=self.clock))
 
 
 @pytest.fixture

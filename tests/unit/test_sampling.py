@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from obsctl.config.telemetry import Sampling
-from obsctl.stack.flow import SERVICE
 from obsctl.stack.render import render
+from obsctl.stack.verify import SERVICE
 from tests.world import NOWHERE, config
 
 BY_TRACE = ["loadbalancing/gateway"]

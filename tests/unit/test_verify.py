@@ -10,9 +10,10 @@ from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError, Unreachable
 from obsctl.model import Event
+from obsctl.stack.health import Tools
 from obsctl.stack.render import Content, Rendered, render
-from obsctl.stack.verify import wait_wired
-from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakePrograms, FakePrometheus, FakeSink
+from obsctl.stack.verify import verify
+from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakeNomad, FakePrograms, FakePrometheus, FakeSink
 from tests.fakes.stack import loaded
 from tests.world import NOWHERE, config
 
@@ -45,7 +46,8 @@ class Wired:
             alertmanager=AlertmanagerReplicas(lambda: [self.alertmanager] * alertmanagers),
             sink=self.sink,
         )
-        wait_wired(self.wanted, programs, emit=self.events.append, timeout=timeout, clock=self.clock)
+        tools = Tools(FakeNomad(), self.consul, self.events.append, timeout, clock=self.clock)
+        verify(self.wanted, programs, tools)
 
 
 def test_when_all_is_there_it_takes_no_time() -> None:
