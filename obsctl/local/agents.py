@@ -84,13 +84,8 @@ def _consul(state: Path, ports: Ports) -> Json:
         "advertise_addr": LOOPBACK,
         "client_addr": LOOPBACK,
         "ports": {
-            "http": ports.consul_http,
-            "server": ports.consul_rpc,
-            "serf_lan": ports.consul_serf,
-            "serf_wan": -1,
-            "dns": -1,
-            "grpc": -1,
-            "grpc_tls": -1,
+            **{"http": ports.consul_http, "server": ports.consul_rpc, "serf_lan": ports.consul_serf},
+            **dict.fromkeys(("serf_wan", "dns", "grpc", "grpc_tls"), -1),
         },
         "server": True,
         "bootstrap_expect": 1,
@@ -103,10 +98,9 @@ def _consul(state: Path, ports: Ports) -> Json:
 
 
 def _nomad_server(state: Path, ports: Ports) -> Json:
-    own = {"http": ports.nomad_http, "rpc": ports.nomad_rpc, "serf": ports.nomad_serf}
     return {
         **_nomad(SERVER, state, ports),
-        "ports": own,
+        "ports": {"http": ports.nomad_http, "rpc": ports.nomad_rpc, "serf": ports.nomad_serf},
         "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
     }
 

@@ -106,20 +106,6 @@ class Cluster:
             if purge:
                 self.folder.remove()
 
-    def start(self, name: str, emit: Emit = silent) -> None:
-        """Start one agent of a cluster that has been up, and wait until it is ready."""
-        with self._errors_in_words():
-            if not self.folder.is_ours():
-                raise ObsctlError(f"there is no cluster in {self.folder.path}", hint="make one: obsctl dev up")
-            self.folder.claim(emit)
-            with self.folder.locked(emit):
-                self._start((name,), emit)
-
-    def stop(self, name: str, emit: Emit = silent) -> None:
-        """Stop one agent. Tasks outlive the client, which finds them again at its next start."""
-        with self._errors_in_words(), self._locked_if_ours(emit):
-            self._stop(name, emit)
-
     def status(self) -> list[AgentStatus]:
         return [self._status_of(name) for name in AGENTS]
 

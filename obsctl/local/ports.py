@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import psutil
 
 from obsctl.errors import ObsctlError
+from obsctl.local.processes import describe
 
 LOOPBACK = "127.0.0.1"
 # Each cluster that chooses its ports has a block: the agents' ports, the claim, and the tasks' ports. Nomad hands out a
@@ -92,15 +93,9 @@ def holder(port: int) -> str:
         return unknown
     for connection in connections:
         if connection.laddr and connection.laddr.port == port and not connection.raddr and connection.pid:
-            return _describe(connection.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return describe(psutil.Process(connection.pid))
     return unknown
-
-
-def _describe(pid: int) -> str:
-    try:
-        return f"{psutil.Process(pid).name()} (pid {pid})"
-    except psutil.Error:
-        return f"pid {pid}"
 
 
 def _is_free(port: int, *, gossip: bool) -> bool:

@@ -36,19 +36,13 @@ def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> Started
     # here (Python ignores SIGPIPE) would be ignored by every task too.
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        pid = os.posix_spawn(
-            argv[0],
-            list(argv),
-            env,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE],
-        )
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        reset = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE]
+        pid = os.posix_spawn(argv[0], list(argv), env, file_actions=files, setsid=True, setsigmask=[], setsigdef=reset)
     except OSError as error:
         raise ObsctlError(
             f"{argv[0]} cannot be started: {error.strerror}",
@@ -91,26 +85,23 @@ def marked(name: str, value: str) -> list[psutil.Process]:
 
 def argv_of(process: psutil.Process) -> list[str]:
     """Its command line; empty when it has ended or may not be seen."""
-    try:
+    with contextlib.suppress(psutil.Error):
         return process.cmdline()
-    except psutil.Error:
-        return []
+    return []
 
 
 def environment_of(process: psutil.Process) -> dict[str, str]:
     """Its environment at its start; empty when it has ended or may not be seen."""
-    try:
+    with contextlib.suppress(psutil.Error):
         return process.environ()
-    except psutil.Error:
-        return {}
+    return {}
 
 
 def describe(process: psutil.Process) -> str:
     """For people: "prometheus (pid 12)"."""
-    try:
+    with contextlib.suppress(psutil.Error):
         return f"{process.name()} (pid {process.pid})"
-    except psutil.Error:
-        return f"pid {process.pid}"
+    return f"pid {process.pid}"
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
@@ -139,12 +130,10 @@ def _start_time(pid: int) -> float:
 
 def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Those that are still alive after so many seconds."""
+
+    def alive() -> list[psutil.Process]:
+        return [process for process in processes if is_alive(process)]
+
     with contextlib.suppress(DeadlineExceeded):
-        wait_until(
-            lambda: not any(is_alive(process) for process in processes),
-            timeout=seconds,
-            failure="the processes did not end",
-            hint="",
-            interval=0.05,
-        )
-    return [process for process in processes if is_alive(process)]
+        wait_until(lambda: not alive(), timeout=seconds, failure="the processes did not end", hint="", interval=0.05)
+    return alive()

@@ -62,6 +62,12 @@ def job(name: str, command: str, *args: str, kind: str = "service") -> Json:
     return {"ID": name, "Name": name, "Type": kind, "Datacenters": ["*"], "TaskGroups": [group]}
 
 
+def end_agent(cluster: Cluster, name: str) -> None:
+    """The agent ends; tasks outlive the client."""
+    [pid] = [agent.pid for agent in cluster.status() if agent.name == name and agent.pid]
+    processes.end([psutil.Process(pid)], grace=10)
+
+
 def wait_for_status(cluster: Cluster, name: str, status: str) -> Json:
     """The job's newest allocation, once it has this client status."""
 
@@ -168,9 +174,9 @@ def test_tasks_get_ports_of_the_clusters_own_block(cluster: Cluster) -> None:
 @pytest.mark.parametrize("name", AGENTS)
 def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
     before = pids(cluster)
-    cluster.stop(name)
+    end_agent(cluster, name)
     assert pids(cluster) == {**before, name: None}
-    cluster.start(name)
+    cluster.up()
     after = pids(cluster)
     assert after[name] not in (None, before[name])
     assert {**after, name: before[name]} == before
@@ -178,8 +184,8 @@ def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
 
 def test_tasks_outlive_their_client(cluster: Cluster) -> None:
     task = run_sleeper(cluster, "70001")
-    cluster.stop(CLIENT)
-    cluster.start(CLIENT)
+    end_agent(cluster, CLIENT)
+    cluster.up()
     wait_for_status(cluster, "sleeper", "running")
     assert processes.is_alive(task)
     nomad(cluster).stop_job("sleeper")
@@ -286,7 +292,7 @@ def test_down_leaves_a_process_with_a_recycled_pid_alone(own: Cluster, tmp_path:
     record = processes.launch(["/bin/sleep", "70005"], env={}, log=tmp_path / "log")
     foreign = psutil.Process(record.pid)
     try:
-        own.stop(CLIENT)
+        end_agent(own, CLIENT)
         own.folder.keep_process(CLIENT, StartedProcess(record.pid, record.started - 3600))
         own.down()
         assert processes.is_alive(foreign)

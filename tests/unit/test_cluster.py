@@ -210,7 +210,6 @@ def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start
         cluster.folder.keep_process(agent, StartedProcess(foreign.pid, foreign.create_time() - 3600))
     assert cluster.status()[0].pid is None
     cluster.down()
-    cluster.stop(CONSUL)
     assert processes.is_alive(foreign)
 
 
@@ -261,16 +260,6 @@ def test_a_state_folder_that_cannot_be_made(cluster: Cluster, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ObsctlError, match=r"cannot be used: Not a directory \(.*/file/state\)"):
         Cluster(tmp_path / "file" / "state").up()
-
-
-def test_stop_without_a_cluster(cluster: Cluster) -> None:
-    cluster.stop(CONSUL)
-    assert not cluster.folder.path.exists()
-
-
-def test_start_needs_a_cluster(cluster: Cluster) -> None:
-    with pytest.raises(ObsctlError, match="there is no cluster in"):
-        cluster.start(CONSUL)
 
 
 def test_agents_get_little_of_the_users_environment(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
