@@ -47,8 +47,8 @@ class Call:
         if status in accept:
             return
         if 300 <= status < 400:
-            redirect = f"answered {status}, a redirect to {_target(response)}"
-            raise self._error(Rejected, redirect, self.endpoint.down)
+            target = urlsplit(response.headers.get("Location", ""))._replace(query="", fragment="").geturl()
+            raise self._error(Rejected, f"answered {status}, a redirect to {target}", self.endpoint.down)
         if not response.ok:
             kind = _BY_STATUS.get(status, Rejected if status < 500 else ServerFailed)
             raise self._error(kind, f"answered {status}{self._words(response)}")
@@ -132,11 +132,6 @@ def _is_hidden(response: requests.Response, endpoint: Endpoint) -> bool:
     filtered = response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
     denied = response.headers.get("X-Consul-Default-ACL-Policy") == "deny"
     return filtered or (denied and not endpoint.token)
-
-
-def _target(response: requests.Response) -> str:
-    location = urlsplit(response.headers.get("Location", ""))
-    return f"{location.scheme}://{location.netloc}{location.path}" if location.netloc else location.path
 
 
 def _cause(error: OSError) -> BaseException:

@@ -66,8 +66,7 @@ def running(service: str, version: str) -> Iterator[None]:
     loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
     handlers = [_json_lines(service)]
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        _send(tracers, loggers)
-        handlers.append(_otlp_records(loggers))
+        handlers.append(_export(tracers, loggers))
     root = logging.getLogger()
     root.handlers, before = handlers, root.handlers
     root.setLevel(logging.INFO)
@@ -162,13 +161,16 @@ def _log_request(response: Response) -> Response:
     return response
 
 
-def _send(tracers: TracerProvider, loggers: LoggerProvider) -> None:
-    """Send spans and lines in batches, from threads of their own."""
+def _export(tracers: TracerProvider, loggers: LoggerProvider) -> logging.Handler:
+    """Send spans, and the records of the handler, in batches from threads of their own."""
     delay = SEND_EVERY * 1000
     spans = OTLPSpanExporter(timeout=SEND_TIMEOUT, session=_direct())
     records = OTLPLogExporter(timeout=SEND_TIMEOUT, session=_direct())
     tracers.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=delay))
     loggers.add_log_record_processor(BatchLogRecordProcessor(records, schedule_delay_millis=delay))
+    handler = LoggingHandler(logger_provider=loggers)
+    handler.addFilter(lambda record: not _of_opentelemetry(record))  # a failure to send is not sent
+    return handler
 
 
 def _direct() -> requests.Session:
@@ -182,12 +184,6 @@ def _json_lines(service: str) -> logging.Handler:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines(service))
     handler.addFilter(Seldom())
-    return handler
-
-
-def _otlp_records(loggers: LoggerProvider) -> logging.Handler:
-    handler = LoggingHandler(logger_provider=loggers)
-    handler.addFilter(lambda record: not _of_opentelemetry(record))  # a failure to send is not sent
     return handler
 
 

@@ -93,15 +93,10 @@ class _Stream:
                 added = read(f"{name}.{number}", offset=self.offset)
                 self.offset += len(added)
                 self.rest += added
-        text, self.rest = _whole_lines(self.rest) if whole else (self.rest, b"")
+        end = self.rest.rfind(b"\n") + 1 if whole else len(self.rest)
+        text, self.rest = self.rest[:end], self.rest[end:]
         lines = text.decode(errors="replace").removesuffix("\n").split("\n") if text else []
         return [line.rstrip("\r") for line in lines[cut:]]
-
-
-def _whole_lines(text: bytes) -> tuple[bytes, bytes]:
-    """The text up to the last line break, and the rest."""
-    end = text.rfind(b"\n") + 1
-    return text[:end], text[end:]
 
 
 def _by_stream(files: Mapping[str, int]) -> dict[str, dict[int, int]]:

@@ -47,8 +47,9 @@ class StoredTail:
         if len(lines) >= self._query.limit:
             self._oldest = (lines[0].at or 0) + 1  # older lines were left out, and stay so
         for line in lines:
-            if (line.at or 0) >= self._oldest:
-                self._shown.setdefault(_step_of(line), Counter())[line] += 1
+            at = line.at or 0
+            if at >= self._oldest:
+                self._shown.setdefault(at // SECOND // _STEP * _STEP, Counter())[line] += 1
         return lines
 
     def _added(self, now: float) -> list[Line]:
@@ -93,10 +94,6 @@ class StoredTail:
 def _soon(now: float) -> int:
     """A minute later, in Unix nanoseconds: another machine's clock may be ahead."""
     return int((now + _MINUTE) * SECOND)
-
-
-def _step_of(line: Line) -> int:
-    return (line.at or 0) // SECOND // _STEP * _STEP
 
 
 def of_trace(store: LogsApi, trace_id: str, start: int, end: int, *, limit: int) -> list[Line]:

@@ -121,7 +121,8 @@ class _Table:
             offset = f"+{format_duration(max(0, item.at - self.trace.start))}" if item.at else ""
             style = LEVEL_STYLES.get(item.level)
             head = "".join(f"{word} " for word in (offset, item.level.upper()) if word)
-            return [(prefix, "dim"), (head, style or "dim"), (_first_line(readable(item.text)), style)]
+            first_line = next(iter(readable(item.text).splitlines()), "")
+            return [(prefix, "dim"), (head, style or "dim"), (first_line, style)]
         prefix = prefix if len(prefix) <= self.label // 2 else f"…{prefix[1 - self.label // 2 :]}"
         label, style = self._label(item, len(prefix))
         pieces = [(prefix, "dim"), *label]
@@ -161,10 +162,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
-def _first_line(text: str) -> str:
-    return next(iter(text.splitlines()), "")
-
-
 def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room - 1]}…"
 
@@ -195,11 +192,9 @@ def _children(trace: Trace, lines: Sequence[Line]) -> dict[str, list[Item]]:
             children[span_id] = [*below, *_gaps(spans[span_id], below, trace.duration)]
     for line in lines:
         children.setdefault(line.span_id if line.span_id in spans else "", []).append(line)
-    return {span_id: sorted(items, key=_time) for span_id, items in children.items()}
-
-
-def _time(item: Item) -> int:
-    return item.at or 0 if isinstance(item, Line) else item.start
+    for items in children.values():
+        items.sort(key=lambda item: item.at or 0 if isinstance(item, Line) else item.start)
+    return children
 
 
 def _gaps(parent: Span, below: Sequence[Item], duration: int) -> Iterator[Gap]:
