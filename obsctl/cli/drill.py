@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ class Drills(click.Group):
 
 @click.group(cls=Drills)
 def drill() -> None:
-    """Inject a real fault, watch the alert go pending, firing, delivered, resolved, and put everything back.
+    """Inject a real fault, watch its alerts go pending, firing, delivered, resolved, and put everything back.
 
     Exit codes: 0 PROVEN, 10 MISSED, 11 UNDELIVERED, 12 UNRESOLVED or FALSE_RESOLVE, 13 LATE, 14 COLLATERAL,
     20 NOT_STEADY, 21 LOCKED, 22 NOT_INJECTED, 30 ABORTED (put back), 40 REVERT_FAILED.
@@ -55,7 +55,7 @@ def _command(fault: str) -> click.Command:
     @click.command(fault, help=f"{experiment.help_text(fault)}\n\nExample: obsctl drill {fault} response-service --yes")
     @click.argument("service")
     @click.option("--hold", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
-                  help="Keep the fault for so long after the delivery.")  # fmt: skip
+                  help="Keep the fault for so long after the last delivery.")  # fmt: skip
     @click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
                   help="After so long the warden puts things back anyway; default: from the forecast.")  # fmt: skip
     @click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
@@ -108,7 +108,7 @@ def recover(app: App) -> None:
 @click.argument("drill_id", metavar="ID")
 @click.pass_obj
 def report(app: App, drill_id: str) -> None:
-    """Make the report of a drill anew from its journal.
+    """Make the report of a drill again, from its journal.
 
     ID is what the drill printed, a part of it that is unique, or "last".
 
@@ -139,14 +139,11 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
     command = f"drill {experiment.fault} {experiment.service}"
     with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, command) as held:
         drill_id = journal.new_id(experiment.fault, experiment.service)
-        book = journal.Journal.create(journal_folder(app.loaded.config), drill_id)
-        try:
+        with closing(journal.Journal.create(journal_folder(app.loaded.config), drill_id)) as book:
             Drill(target, world, book, held, options).run()
-        finally:
-            book.close()
     verdict = judge(book.records)
-    text = report.conclusion(verdict)
-    app.ui.result("drill", report.document(book.records), f"\n{text}\nReport: obsctl drill report {drill_id}")
+    text = f"\n{report.conclusion(verdict)}\nReport: obsctl drill report {drill_id}"
+    app.ui.result("drill", report.document(book.records), text)
     return verdict.exit_code
 
 
@@ -177,10 +174,14 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
 @contextmanager
 def _signals(app: App, received: list[int]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP ask the drill to end, which means: put things back first. However often they come."""
+    """Ctrl-C, SIGTERM and SIGHUP, however often they come, ask the drill to put things back and end."""
 
     def ask(number: int, _: object) -> None:
-        text = "still at it; this takes some seconds" if received else "ending the drill; what was touched is put back"
+        text = (
+            "still putting things back; this takes some seconds"
+            if received
+            else "ending the drill; what was touched is put back"
+        )
         received.append(number)
         with suppress(OSError, RuntimeError):  # the terminal is gone, or was being written to at this moment
             app.ui.say(f"{signal.Signals(number).name}: {text}")

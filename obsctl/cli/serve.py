@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from obsctl.clients.protocols import ConsulApi, NomadApi
 
 Command = Callable[..., Any]
+FOLDER = click.Path(file_okay=False, path_type=Path)
 NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
 
 
@@ -36,47 +38,32 @@ def serve() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
 
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
 def listens(port: int) -> Callable[[Command], Command]:
     """The options of a program that listens."""
-
-    def add_options(command: Command) -> Command:
-        command = click.option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            default=port,
-            show_default=True,
-            envvar="OBSCTL_PORT",
-            help="Port to listen on; 0 takes a free one.",
-        )(command)
-        return click.option(
-            "--bind",
-            default="127.0.0.1",
-            show_default=True,
-            envvar="OBSCTL_BIND",
-            metavar="ADDRESS",
-            help="Address to listen on; 0.0.0.0 is all of them.",
-        )(command)
-
-    return add_options
+    return _together(
+        click.option("--bind", default="127.0.0.1", show_default=True, envvar="OBSCTL_BIND", metavar="ADDRESS",
+                     help="Address to listen on; 0.0.0.0 is all of them."),
+        click.option("--port", type=click.IntRange(0, 65535), default=port, show_default=True, envvar="OBSCTL_PORT",
+                     help="Port to listen on; 0 takes a free one."),
+    )  # fmt: skip
 
 
-def reads_consul(command: Command) -> Command:
-    """The options of a program that reads Consul. Its token comes from CONSUL_HTTP_TOKEN only, never from argv."""
-    command = click.option(
-        "--consul-ca-file",
-        type=click.Path(exists=True, dir_okay=False),
-        envvar="CONSUL_CACERT",
-        help="What signed Consul's certificate.",
-    )(command)
-    return click.option(
-        "--consul",
-        "consul_address",
-        default="http://127.0.0.1:8500",
-        show_default=True,
-        envvar="CONSUL_HTTP_ADDR",
-        metavar="URL",
-        help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN.",
-    )(command)
+# Tokens come from the environment alone, never from argv.
+reads_consul = _together(
+    click.option("--consul", "consul_address", default="http://127.0.0.1:8500", show_default=True, metavar="URL",
+                 envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN."),
+    click.option("--consul-ca-file", type=click.Path(exists=True, dir_okay=False), envvar="CONSUL_CACERT",
+                 help="What signed Consul's certificate."),
+)  # fmt: skip
+reads_nomad = click.option(
+    "--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, metavar="URL", envvar="NOMAD_ADDR",
+    help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
+)  # fmt: skip
 
 
 def _consul(address: str, ca_file: str | None) -> ConsulApi:
@@ -88,22 +75,11 @@ def _consul(address: str, ca_file: str | None) -> ConsulApi:
 
 @serve.command(names.ALERT_SINK)
 @listens(8099)
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    envvar="OBSCTL_DATA_DIR",
-    help="Folder that keeps the notifications.",
-)
-@click.option(
-    "--heartbeat",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    envvar="OBSCTL_HEARTBEAT",
-    metavar="SECONDS",
-    help="How often the Watchdog is delivered; after three times that without one it counts as silent.",
-)
+@click.option("--data-dir", type=FOLDER, required=True, envvar="OBSCTL_DATA_DIR",
+              help="Folder that keeps the notifications.")  # fmt: skip
+@click.option("--heartbeat", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              envvar="OBSCTL_HEARTBEAT", metavar="SECONDS",
+              help="How often the Watchdog is delivered; after three missed ones it counts as silent.")  # fmt: skip
 def alert_sink(bind: str, port: int, data_dir: Path, heartbeat: float) -> None:
     """Take Alertmanager's webhook, keep what comes in, and show it.
 
@@ -144,15 +120,8 @@ def response_service(bind: str, port: int, consul_address: str, consul_ca_file: 
 @serve.command("traffic")
 @listens(5051)
 @reads_consul
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=100),
-    default=4.0,
-    show_default=True,
-    envvar="OBSCTL_RATE",
-    metavar="PER_SECOND",
-    help="Requests a second.",
-)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True, max=100), default=4.0, show_default=True,
+              envvar="OBSCTL_RATE", metavar="PER_SECOND", help="Requests a second.")  # fmt: skip
 def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | None, rate: float) -> None:
     """Call hello-service steadily.
 
@@ -161,19 +130,6 @@ def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | Non
     from obsctl.demo import traffic as program
 
     program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)
-
-
-def reads_nomad(command: Command) -> Command:
-    """The option of a program that talks to Nomad. Its token comes from NOMAD_TOKEN only, never from argv."""
-    return click.option(
-        "--nomad",
-        "nomad_address",
-        default="http://127.0.0.1:4646",
-        show_default=True,
-        envvar="NOMAD_ADDR",
-        metavar="URL",
-        help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
-    )(command)
 
 
 def _nomad(address: str, namespace: str) -> NomadApi:
@@ -188,13 +144,9 @@ def _nomad(address: str, namespace: str) -> NomadApi:
 @listens(8097)
 @reads_nomad
 @click.option("--node", "node_id", required=True, envvar="NODE_ID", help="The id of the Nomad node it runs on.")
-@click.option(
-    "--allocations",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Where the collector sees the node's allocations: the client's alloc_dir.",
-)
-@click.option("--links", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where to put the tree.")
+@click.option("--allocations", type=FOLDER, required=True,
+              help="Where the collector sees the node's allocations: the client's alloc_dir.")  # fmt: skip
+@click.option("--links", type=FOLDER, required=True, help="Where to put the tree.")
 def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocations: Path, links: Path) -> None:
     """Name the log files of this node's allocations, for the collector that reads them.
 
@@ -231,9 +183,5 @@ def warden(
     from obsctl.services import warden as service
 
     consul = ConsulServer(address=consul_address, tls=Tls(ca_file=consul_ca_file))
-    cluster = Cluster(
-        stack=stack,
-        nomad=_nomad(nomad_address, namespace),
-        consul=connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN")),
-    )
-    service.run(cluster, bind=bind, port=port)
+    client = connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN"))
+    service.run(Cluster(stack, _nomad(nomad_address, namespace), client), bind=bind, port=port)

@@ -215,7 +215,7 @@ def test_however_often_it_comes_the_revert_goes_on(stack):
     stack.world.on_step = interrupt
     result = stack.stop("--yes")
     assert result.return_value == 30
-    assert result.stdout.count("still at it") == 5  # the recipe and the lock are deleted
+    assert result.stdout.count("still putting things back") == 5  # the recipe and the lock are deleted
     assert stack.world.runs()
     assert stack.world.entries() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,11 +91,8 @@ def finish_journal(folder: Path, done: Recovered) -> None:
     path = folder / f"{done.drill}.jsonl"
     if not path.exists():
         return
-    journal = Journal.resume(path)
-    try:
+    with closing(Journal.resume(path)) as journal:
         journal.append("recovered", **asdict(done))
-    finally:
-        journal.close()
 
 
 def _readable(cluster: Cluster, entry: Entry) -> Recipe:
