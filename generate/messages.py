@@ -38,7 +38,13 @@ def _texts(node: ast.AST, hint: bool = False) -> Iterator[str]:
             yield ("    → " if hint else "  ") + re.sub(r"\n\s*", "\n      ", text)
         return
     for child in _children(node):
-        yield from _texts(child, hint or (isinstance(child, ast.keyword) and child.arg == "hint"))
+        yield from _texts(child, hint or _is_hint(child))
+
+
+def _is_hint(node: ast.AST) -> bool:
+    """Whether it is given as a hint, or put into a variable of that name."""
+    given = isinstance(node, ast.keyword) and node.arg == "hint"
+    return given or (isinstance(node, ast.Assign) and "hint" in ast.unparse(node.targets[0]))
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

@@ -40,7 +40,9 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
     missing = [name for name, program in programs.items() if program is None]
     if not missing:
         return 0
-    error = ObsctlError(f"Not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}")
+    error = ObsctlError(
+        f"these programs are not there yet: {', '.join(missing)}", hint=f"obsctl dev binaries {' '.join(missing)}"
+    )
     app.ui.error(error)  # not raised, because the one JSON document is already written
     return error.exit_code
 

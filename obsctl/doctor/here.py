@@ -24,11 +24,11 @@ def programs(site: Site) -> Iterator[Finding]:
             continue
         for command in sorted(commands(job)):
             if shutil.which(command, path=site.path) is None:
-                whose = "of the Nomad client" if known else "here"
-                what = f"its program {command} is not on the PATH {whose}"
-                hint = f"obsctl dev {'up' if known else 'binaries'} gets the servers"
-                mend = f"{hint}; else install it, or set command in obsctl.yaml"
-                yield Finding(Severity.ERROR if known else Severity.WARNING, job["ID"], what, mend)
+                path = "the PATH of the Nomad client" if known else "the PATH here"
+                getter = "obsctl dev up" if known else "obsctl dev binaries"
+                hint = f"{getter} gets the servers; install others, or set command in obsctl.yaml"
+                severity = Severity.ERROR if known else Severity.WARNING
+                yield Finding(severity, job["ID"], f"its program {command} is not on {path}", hint)
 
 
 def commands(job: Json) -> set[str]:

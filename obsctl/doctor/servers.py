@@ -47,7 +47,9 @@ def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None,
     found = versions.parse(version)
     if said and found and found < versions.parse(said):
         hint = "correct it, because `obsctl validate` uses it"
-        yield Finding(Severity.WARNING, f"{name}.version", f"says {said}, and this is {version}", hint)
+        yield Finding(
+            Severity.WARNING, f"{name}.version", f"is {said} in obsctl.yaml, and the server has {version}", hint
+        )
     yield from versions.findings(site.config, {name: found})
 
 

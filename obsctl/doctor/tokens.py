@@ -72,11 +72,14 @@ def of_tasks(site: Site) -> Iterator[Finding]:
     except Forbidden:
         return  # the check of the version says so
     if version >= OWN_TOKEN_ONLY:
-        what = f"Nomad {written(version)} reads Consul for tasks without a token, and by consul.token it needs one"
-        hint = (
-            "set consul.workload_identity: true; from Nomad 2.0.4 on also template { use_client_consul_token = true }"
+        what = (
+            f"Nomad {written(version)} reads Consul for tasks without a token, and consul.token says that it needs one"
         )
-        yield Finding(Severity.WARNING, "tasks", what, f"{hint} in its clients")
+        hint = (
+            "set consul.workload_identity: true, or, from Nomad 2.0.4 on, "
+            "template { use_client_consul_token = true } in the configuration of the Nomad clients"
+        )
+        yield Finding(Severity.WARNING, "tasks", what, hint)
 
 
 def _session(site: Site) -> None:

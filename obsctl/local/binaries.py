@@ -106,7 +106,7 @@ class Binaries:
             link = "it is a link that obsctl made for a local cluster; name the program itself"
             return Search(None, (f"{path} is passed over although {key} names it: {link}",))
         if not (path.is_file() and os.access(path, os.X_OK)):
-            flaw = "is not executable" if path.is_file() else "is no file"
+            flaw = "is not executable" if path.is_file() else "is not a file"
             raise ObsctlError(
                 f"{key} names {value}, which {flaw}",
                 hint=f"give the path of a {program.name} program, or leave {key} out and obsctl looks for one",
@@ -201,7 +201,7 @@ def _judge(program: Program, path: Path) -> tuple[str, str | None]:
 def _none_left(program: Program, tried: Sequence[str]) -> ObsctlError:
     name, publisher = program.name, program.project.publisher
     return ObsctlError(
-        "\n    ".join([f"There is no {name}, and no source of it is left. obsctl tried:", *tried]),
+        "\n    ".join([f"obsctl cannot get {name}. It tried:", *tried]),
         hint=f"put {name} {written(program.project.minimum)} or newer on PATH, or name one with "
         f"{variable_of(('servers', name))}=/path/to/{name}, or name a mirror of {publisher.base} with "
         f"{publisher.mirror}=URL, or install Go to build it",

@@ -97,7 +97,7 @@ class Release:
             checksum, _, name = line.partition(" ")
             if name.strip().removeprefix("*") == archive:
                 return checksum.lower()
-        raise SourceFailed(f"{url} lists no {archive}")
+        raise SourceFailed(f"{url} has no checksum of {archive}")
 
     def _fetch(self, url: str, target: Path, emit: Emit) -> str:
         """Save the file and return its sha256. Emits progress where the server says how long the file is."""
@@ -185,7 +185,7 @@ def _opened(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
         def open_member(name: str) -> IO[bytes]:
             file = tar.extractfile(name)
             if file is None:
-                raise KeyError(f"{name} is no file")
+                raise KeyError(f"{name} is not a file")
             return file
 
         yield open_member

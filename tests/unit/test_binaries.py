@@ -103,7 +103,7 @@ def test_a_configured_path_that_is_not_there_is_an_error(
     configured = {"nomad": "/nowhere/nomad"}
     if by_environment:
         environ[key] = configured.pop("nomad")
-    with pytest.raises(ObsctlError, match=f"{key} names /nowhere/nomad, which is no file"):
+    with pytest.raises(ObsctlError, match=f"{key} names /nowhere/nomad, which is not a file"):
         find("nomad", configured, environ)
 
 
@@ -280,7 +280,7 @@ def test_no_source_left_says_what_was_tried_and_what_to_do(
     with pytest.raises(ObsctlError) as caught:
         Binaries(environ=environ, toolchain=toolchain).provide("nomad")
     assert caught.value.message.splitlines() == [
-        "There is no nomad, and no source of it is left. obsctl tried:",
+        "obsctl cannot get nomad. It tried:",
         f"    PATH: {old} is passed over: it is 1.4.0, older than 1.6",
         f"    cache: nothing suitable in {tmp_path}/cache/obsctl/servers",
         f"    release: {site.url}/{NOMAD_SUMS} answers 404 Not Found",

@@ -117,7 +117,7 @@ def test_not_found(site: ReleaseSite, tmp_path: Path, missing: str) -> None:
 def test_a_checksum_file_that_does_not_list_the_archive(site: ReleaseSite, tmp_path: Path) -> None:
     site.publish_nomad()
     site.files[NOMAD_SUMS] = b"<html>Please log in</html>"
-    assert failure(release(site.url), tmp_path) == f"{site.url}/{NOMAD_SUMS} lists no {Path(NOMAD).name}"
+    assert failure(release(site.url), tmp_path) == f"{site.url}/{NOMAD_SUMS} has no checksum of {Path(NOMAD).name}"
 
 
 @pytest.mark.parametrize(

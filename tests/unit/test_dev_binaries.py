@@ -58,7 +58,9 @@ def test_check_lists_all_and_fails_for_what_is_missing(tmp_path: Path) -> None:
     ]
     assert [server["name"] for server in document["servers"]] == list(PROGRAMS)
     assert result.return_value == 1
-    assert f"Not there yet: {', '.join(name for name in PROGRAMS if name != 'nomad')}" in result.stderr
+    assert (
+        f"these programs are not there yet: {', '.join(name for name in PROGRAMS if name != 'nomad')}" in result.stderr
+    )
     assert not (tmp_path / "cache").exists()
 
 

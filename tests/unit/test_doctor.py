@@ -193,7 +193,7 @@ class TestServers:
         patient.world.nomad.agent_version = lambda: "1.9.7"  # type: ignore[method-assign]
         assert patient.trouble(config(nomad={"version": "1.10"})) == (
             WARNING,
-            "nomad.version: says 1.10, and this is 1.9.7",
+            "nomad.version: is 1.10 in obsctl.yaml, and the server has 1.9.7",
         )
         assert patient.troubles(config(nomad={"version": "1.9"})) == []
 
