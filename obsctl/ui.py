@@ -12,10 +12,10 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TextIO
 
 from obsctl.errors import ObsctlError
-from obsctl.model import Event, Finding, Piece, Severity
+from obsctl.model import Event, Finding, Json, Piece, Severity
 
 _STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan", "progress": "dim"}
 BAR_WIDTH = 20
@@ -35,7 +35,7 @@ class Ui:
         self._color = color
         self._one_at_a_time = threading.RLock()  # events come from many threads
 
-    def result(self, kind: str, data: dict[str, Any], text: str) -> None:
+    def result(self, kind: str, data: Json, text: str) -> None:
         """The answer of the command: `text`, or with --json one document {"schema": "obsctl/<kind>/v1", ...}."""
         if self.as_json:
             document = {"schema": f"obsctl/{kind}/v1", **data}
@@ -113,7 +113,7 @@ class Ui:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
 
-    def _write(self, stream: Any, text: str, style: str | None) -> None:
+    def _write(self, stream: TextIO, text: str, style: str | None) -> None:
         with self._one_at_a_time:
             if stream.isatty():
                 sys.stderr.write("\r\x1b[K")  # removes a line of progress
@@ -127,10 +127,10 @@ class Ui:
                 print(text, file=stream)
             stream.flush()
 
-    def _colored(self, stream: Any) -> bool:
+    def _colored(self, stream: TextIO) -> bool:
         if self._color is not None:
             return self._color
-        return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+        return stream.isatty() and "NO_COLOR" not in os.environ
 
 
 def _whole(text: str) -> str:

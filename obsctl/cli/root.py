@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -130,7 +129,7 @@ def run(argv: list[str] | None = None) -> None:
     ui = Ui(as_json="--json" in arguments or "OBSCTL_JSON" in os.environ)
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-        result: Any = cli.main(args=arguments, prog_name="obsctl", standalone_mode=False)
+        result: object = cli.main(args=arguments, prog_name="obsctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

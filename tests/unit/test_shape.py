@@ -224,6 +224,18 @@ def test_the_number_of_exceptions_from_the_checks_is_known() -> None:
     assert re.findall(r"# (?:noqa|type: ignore)(?!: ?\w|\[)", text) == [], "each names the rule that it breaks"
 
 
+def test_functions_and_files_are_short() -> None:
+    """At most 40 and 300 lines: what is longer does more than one thing."""
+    functions = [
+        f"{relative(file)}:{node.lineno} {node.name}"
+        for file in FILES
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 40
+    ]
+    files = [relative(file) for file in FILES if len(file.read_text(encoding="utf-8").splitlines()) > 300]
+    assert functions + files == []
+
+
 def test_help_imports_no_library_but_click() -> None:
     code = (
         "import sys; from obsctl.cli.root import cli; cli.main(['--help'], standalone_mode=False);"
