@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from obsctl import names
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 from obsctl.state import state_folder
@@ -166,6 +167,7 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
     config = app.loaded.config
     clients = wire.clients(config)
+    clients.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
     return World(
         stack=config.stack, nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
         heartbeat=config.timing.heartbeat, emit=app.ui.event, interrupted=interrupted,

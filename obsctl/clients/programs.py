@@ -28,6 +28,7 @@ _TITLES = {
 }
 _SEARCHED = (names.JAEGER, names.VICTORIALOGS)
 _SEARCH_TIMEOUT = 30.0  # a search reads from disk
+_DEPLOY = "obsctl deploy brings it up"
 
 
 def endpoint(service: str, address: str) -> Endpoint:
@@ -47,6 +48,11 @@ class Programs:
 
     stack: str
     consul: ConsulApi
+
+    def require(self, *services: str) -> None:
+        """Raises Unreachable when one of them is not registered."""
+        for service in services:
+            self._instances(service)
 
     @cached_property
     def prometheus(self) -> PrometheusReplicas:
@@ -81,7 +87,7 @@ class Programs:
         """The demo's base URL."""
         return self._endpoint(names.HELLO_SERVICE, hint="obsctl demo up brings it up").address
 
-    def _endpoint(self, service: str, *, hint: str = "obsctl deploy brings it up") -> Endpoint:
+    def _endpoint(self, service: str, *, hint: str = _DEPLOY) -> Endpoint:
         """An instance that passes its checks if there is one."""
         return endpoint(service, url(self._instances(service, hint)[0]))
 
@@ -90,12 +96,12 @@ class Programs:
         client_at = cache(lambda address: connect(endpoint(service, address)))
 
         def find() -> list[Client]:
-            instances = self._instances(service, "obsctl deploy brings it up")
+            instances = self._instances(service)
             return [client_at(url(entry)) for entry in list(filter(passes, instances)) or instances]
 
         return find
 
-    def _instances(self, service: str, hint: str) -> list[Json]:
+    def _instances(self, service: str, hint: str = _DEPLOY) -> list[Json]:
         """At least one, those that pass their checks first."""
         instances = of_stack(self.consul.health(service), self.stack)
         if not instances:

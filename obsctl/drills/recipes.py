@@ -105,9 +105,12 @@ def _entry(drill: str, pair: KvPair) -> Entry:
     try:
         parts = json.loads(pair.value)
         recipe = Recipe(**parts["recipe"])
-        if recipe.fault in faults.NAMES:
+        if recipe.fault not in faults.NAMES:
+            reason = f"this obsctl does not know the fault {recipe.fault}"
+        elif not faults.named(recipe.fault).is_complete(recipe.data):
+            reason = f"its recipe does not have what the fault {recipe.fault} needs"
+        else:
             return Entry(drill, recipe, parts.get("ack"), parts.get("outcome"), pair.modify_index)
-        reason = f"this obsctl does not know the fault {recipe.fault}"
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         reason = f"its recipe cannot be read ({error!r})"
     return Entry(drill, None, None, None, pair.modify_index, unreadable=reason)

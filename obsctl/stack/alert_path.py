@@ -14,9 +14,10 @@ import yaml
 
 from obsctl import names
 from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, SinkApi, StackProgram
+from obsctl.clients.protocols import AlertmanagerApi, KvPair, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
+from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.wait import Clock
 
@@ -24,6 +25,8 @@ HEARTBEATS = 3
 """How many heartbeat intervals may pass without a Watchdog; alert-sink itself calls more than that silent."""
 
 Instance = TypeVar("Instance", bound=StackProgram)
+_Rule = tuple[object, ...]
+"""What tells two versions of a rule apart: name, expression, `for`, labels, annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ def missing(expected: Expected, programs: Programs, clock: Clock) -> Iterator[st
     groups = _expected_groups(programs)
     yield from _running("Prometheus", expected.prometheus, programs.prometheus)
     yield from _running("Alertmanagers", expected.alertmanagers, programs.alertmanager)
-    yield from of_each(programs.prometheus, lambda one: _rules(groups, one))
-    yield from of_each(programs.prometheus, lambda one: _alertmanagers(expected.alertmanagers, one))
+    yield from of_each(programs.prometheus, lambda instance: _rules(groups, instance))
+    yield from of_each(programs.prometheus, lambda instance: _alertmanagers(expected.alertmanagers, instance))
     yield from _gossip(expected.alertmanagers, programs.alertmanager)
     yield from _heartbeat(expected.heartbeat, programs.sink, clock)
 
@@ -60,36 +63,57 @@ def of_each(replicas: Replicas[Instance], look: Callable[[Instance], Iterator[st
         yield from (f"{sentence}{where}" for sentence in look(instance))
 
 
-def _expected_groups(programs: Programs) -> dict[str, Json]:
-    """The rule groups by name, as the last deploy wrote them for Prometheus."""
+def _expected_groups(programs: Programs) -> dict[str, list[_Rule]]:
+    """Group -> its rules, as the last deploy wrote them. Raises Rejected for an entry that holds no group."""
     entries = programs.consul.entries(f"{names.rules_folder(programs.stack)}/")
-    return {group["name"]: group for entry in entries for group in yaml.safe_load(entry.value)}
+    return {name: rules for entry in entries for name, rules in _groups(entry).items()}
 
 
-def _rules(groups: dict[str, Json], prometheus: PrometheusApi) -> Iterator[str]:
+def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
+    try:
+        return {group["name"]: [_written(rule) for rule in group["rules"]] for group in yaml.safe_load(entry.value)}
+    except (
+        yaml.YAMLError,
+        UnicodeDecodeError,
+        RecursionError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        hint = "obsctl deploy writes it again, or removes it when it does not belong there"
+        raise Rejected(f"the Consul key {entry.key} holds no rule group ({type(error).__name__})", hint=hint) from error
+
+
+def _rules(groups: dict[str, list[_Rule]], prometheus: PrometheusApi) -> Iterator[str]:
     loaded = {group["name"]: group for group in prometheus.rule_groups()}
-    for name, group in groups.items():
+    for name, rules in groups.items():
         if name not in loaded:
             yield f"Prometheus has not loaded the rule group {name}"
-        elif [_written(rule) for rule in group["rules"]] != [_loaded(rule) for rule in loaded[name]["rules"]]:
+        elif rules != [_loaded(rule) for rule in loaded[name]["rules"]]:
             yield f"Prometheus still has another version of the rule group {name}"
 
 
-def _written(rule: Json) -> tuple[object, ...]:
+def _written(rule: Json) -> _Rule:
     pending = str(rule.get("for", "0s"))
     details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
     name = rule.get("alert") or rule.get("record")
     return name, _canonical(rule["expr"]), 0.0 if pending == "0" else parse_duration(pending), *details
 
 
-def _loaded(rule: Json) -> tuple[object, ...]:
+def _loaded(rule: Json) -> _Rule:
     details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
     return rule["name"], _canonical(rule["query"]), float(rule.get("duration", 0)), *details
 
 
 def _as_text(labels: Json | None) -> dict[str, str]:
-    """Prometheus has text where a rule file may have a number."""
-    return {name: str(value) for name, value in (labels or {}).items()}
+    """Prometheus has text where a rule file may have a number. Raises TypeError for a list or a mapping."""
+    texts = {}
+    for name, value in (labels or {}).items():
+        if isinstance(value, list | dict):
+            raise TypeError(f"{name} is not a text")
+        texts[name] = str(value)
+    return texts
 
 
 def _canonical(expression: object) -> str:

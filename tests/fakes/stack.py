@@ -160,3 +160,6 @@ class FakePrograms(Programs):
 
     def put(self, **programs: object) -> None:
         vars(self).update(programs)
+
+    def require(self, *services: str) -> None:
+        """What was put in needs no entry in Consul."""

@@ -51,6 +51,16 @@ def test_a_recipe_is_never_written_over(world):
         recipes.write(world.consul, world.recipe())
 
 
+@pytest.mark.parametrize(
+    "data", [{}, {"job": None}, {"job": []}, {"job": {"ID": "a"}}, {"job": {"ID": 1, "Version": 0}}, [], None]
+)
+def test_a_recipe_without_what_its_fault_needs_is_not_acted_on(world, data):
+    recipes.write(world.consul, replace(world.recipe(), data=data))
+    entry = only_entry(world)
+    assert (entry.drill, entry.recipe) == (DRILL_ID, None)
+    assert entry.unreadable
+
+
 def test_a_recipe_too_large_for_consul_is_refused_before_anything_is_written(world):
     huge = replace(world.recipe(), data={"Template": "x" * recipes.MAX_RECIPE_BYTES})
     with pytest.raises(ObsctlError, match="too large") as failure:

@@ -21,6 +21,11 @@ def active(name: str, since: str) -> dict[str, object]:
     return {"labels": {"alertname": name}, "state": "firing", "activeAt": f"2026-01-01T00:00:{since}Z"}
 
 
+def test_what_is_required_must_be_registered() -> None:
+    with pytest.raises(Unreachable, match="alert-sink of stack obs is not registered"):
+        Programs("obs", FakeConsul()).require("alert-sink")
+
+
 def test_an_alert_is_there_while_any_has_it_and_the_first_to_see_it_comes_first(two: list[FakePrometheus]) -> None:
     two[0].active_alerts, two[1].active_alerts = [active("later", "05.12")], [active("first", "05.1")]
     together = PrometheusReplicas(lambda: two)

@@ -114,6 +114,30 @@ def test_what_is_missing_at_the_end_is_named(fault: Any, words: str) -> None:
         wired.wait(timeout=5)
 
 
+ALIASES = b"- &a {a: x}\n" + b"".join(b"- &%c {a: [*%c, *%c]}\n" % (n + 1, n, n) for n in b"abcdefg")
+NO_GROUPS = {
+    "empty": b"",
+    "a text": b"rules",
+    "no YAML": b"- {",
+    "no UTF-8": b"\xff\xfe\xfd",
+    "a group without a name": b"- rules: []",
+    "a rule without an expression": b"- {name: a, rules: [{alert: A}]}",
+    "labels that are a list": b"- {name: a, rules: [{alert: A, expr: up, labels: [a]}]}",
+    "a label that is a mapping": b"- {name: a, rules: [{alert: A, expr: up, labels: {a: {b: c}}}]}",
+    "for that is no duration": b"- {name: a, rules: [{alert: A, expr: up, for: soon}]}",
+    "too deep": b"[" * 5000,
+    "aliases of aliases": ALIASES,
+}
+
+
+@pytest.mark.parametrize("value", NO_GROUPS.values(), ids=NO_GROUPS)
+def test_an_entry_of_somebody_else_among_the_rules_is_named(value: bytes) -> None:
+    wired = Wired()
+    wired.consul.put("obsctl/obs/rules/theirs", value)
+    with pytest.raises(ObsctlError, match="the Consul key obsctl/obs/rules/theirs holds no rule group"):
+        wired.wait(timeout=1)
+
+
 def pending(alertname: str, service: str) -> dict[str, Any]:
     labels = {"alertname": alertname, "service": service}
     return {"labels": labels, "state": "pending", "activeAt": "2026-01-01T00:00:00Z"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from obsctl.drills.world import Cluster, World
     from obsctl.model import Json
 
-NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+NAMES = tuple(sorted(name for _, name, _ in pkgutil.iter_modules(__path__) if not name.startswith("_")))
 
 
 class Scrape(StrEnum):
@@ -51,6 +51,9 @@ class Fault(Protocol):
 
         Changes nothing. Raises ObsctlError when the fault needs something of its target that is not so.
         """
+
+    def is_complete(self, data: Json) -> bool:
+        """Whether a revert can work with this `data`: it was read from Consul KV, where others can write."""
 
     def rehearse(self, cluster: Cluster, recipe: Recipe) -> None:
         """Change nothing, and raise what the revert would raise if it were not allowed."""

@@ -23,6 +23,13 @@ def prepare(cluster: Cluster, service: str, job: Json) -> Json:
     return {"job": job}
 
 
+def is_complete(data: Json) -> bool:
+    match data.get("job"):
+        case {"ID": str(), "Version": int()}:
+            return True
+    return False
+
+
 def rehearse(cluster: Cluster, recipe: Recipe) -> None:
     """Nomad asks for the same rights to plan a job as to register it."""
     cluster.nomad.plan_job(recipe.data["job"])
