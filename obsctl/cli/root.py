@@ -66,32 +66,20 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "OBSCTL", "help_option_names": ["-h", "--help"]})
-@click.option(
-    "-c",
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    envvar="OBSCTL_CONFIG",
-    help="The configuration file; default: obsctl.yaml here or in a folder above.",
-)
+@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), envvar="OBSCTL_CONFIG",
+              help="The configuration file; default: obsctl.yaml here or in a folder above.")  # fmt: skip
 @click.option("-e", "--env", envvar="OBSCTL_ENV", help="Lay obsctl.NAME.yaml over it.", metavar="NAME")
-@click.option(
-    "--json", "as_json", is_flag=True, envvar="OBSCTL_JSON", help="One JSON document on stdout, the rest on stderr."
-)
+@click.option("--json", "as_json", is_flag=True, envvar="OBSCTL_JSON",
+              help="One JSON document on stdout, the rest on stderr.")  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, envvar="OBSCTL_VERBOSE", help="Show progress, also without a terminal.")
 @click.option("-q", "--quiet", is_flag=True, envvar="OBSCTL_QUIET", help="Show only results and errors.")
 @click.option("--no-color", is_flag=True, envvar="OBSCTL_NO_COLOR", help="No colours.")
 @click.version_option(__version__, "-V", "--version", prog_name="obsctl")
 @click.pass_context
 def cli(
-    ctx: click.Context,
-    config_path: Path | None,
-    env: str | None,
-    as_json: bool,
-    verbose: bool,
-    quiet: bool,
-    no_color: bool,
-) -> None:
+    ctx: click.Context, config_path: Path | None, env: str | None,
+    as_json: bool, verbose: bool, quiet: bool, no_color: bool,
+) -> None:  # fmt: skip
     """Deploy an observability stack on Nomad and Consul, and prove by drill that its alerts work.
 
     Example: obsctl deploy, then obsctl drill stop response-service
