@@ -69,6 +69,18 @@ def test_no_document_points_at_a_file_that_is_not_there() -> None:
     assert missing == []
 
 
+def test_no_document_names_a_module_that_is_not_there() -> None:
+    """`stack/render.py`, with or without obsctl/ in front; NAME stands for any."""
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    missing = [
+        (document.name, module)
+        for document in documents
+        for module in re.findall(r"`((?:[\w-]+/)+[\w-]+\.py)`", document.read_text(encoding="utf-8"))
+        if "NAME" not in module and not ((ROOT / module).exists() or (ROOT / "obsctl" / module).exists())
+    ]
+    assert missing == []
+
+
 def test_nothing_of_one_machine_is_in_the_project() -> None:
     """The path of this checkout, a private key or a token that slipped in."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
