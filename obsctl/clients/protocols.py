@@ -34,8 +34,8 @@ class Variable:
         return f"Variable({self.path!r}, keys={sorted(self.items)}, modify_index={self.modify_index})"
 
 
-class NomadApi(Protocol):
-    """Nomad, in one namespace and region."""
+class AgentApi(Protocol):
+    """What Nomad and Consul have in common."""
 
     address: str
 
@@ -45,6 +45,13 @@ class NomadApi(Protocol):
     def agent_version(self) -> str: ...
     def server_time(self) -> float:
         """Unix seconds, whole ones."""
+
+    def metrics(self) -> str:
+        """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
+
+
+class NomadApi(AgentApi, Protocol):
+    """Nomad, in one namespace and region."""
 
     def parse_job(self, hcl: str) -> Json:
         """Job HCL as canonical job JSON. Raises Rejected with Nomad's own message when the HCL is wrong."""
@@ -96,9 +103,6 @@ class NomadApi(Protocol):
         returns at once when one changed after `index`, else after `wait` seconds (at most 25): (next index,
         allocations). Begin with index 0, which does not block. A node that does not exist has no allocations."""
 
-    def metrics(self) -> str:
-        """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
-
     def volumes(self) -> list[Json]:
         """Stubs of all dynamic host volumes of the namespace: ID, Name, NodeID, State."""
 
@@ -110,18 +114,8 @@ class NomadApi(Protocol):
         """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
 
 
-class ConsulApi(Protocol):
+class ConsulApi(AgentApi, Protocol):
     """Consul, in one datacenter."""
-
-    address: str
-
-    def leader(self) -> str: ...
-    def agent_version(self) -> str: ...
-    def server_time(self) -> float:
-        """Unix seconds, whole ones."""
-
-    def metrics(self) -> str:
-        """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
 
     def get(self, key: str) -> KvPair | None: ...
     def entries(self, prefix: str) -> list[KvPair]:

@@ -25,25 +25,14 @@ class OtlpClient(Client):
 
     def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
         time = str(int(at * 1e9))
-        span = {
-            "traceId": trace_id,
-            "spanId": span_id,
-            "name": name,
-            "kind": _INTERNAL_SPAN,
-            "startTimeUnixNano": time,
-            "endTimeUnixNano": time,
-        }
+        times = {"startTimeUnixNano": time, "endTimeUnixNano": time}
+        span = {"traceId": trace_id, "spanId": span_id, "name": name, "kind": _INTERNAL_SPAN, **times}
         self._send("/v1/traces", "resourceSpans", service, {"scopeSpans": [{"spans": [span]}]})
 
     def send_line(self, service: str, line: str, *, trace_id: str, span_id: str, at: float) -> None:
-        record = {
-            "timeUnixNano": str(int(at * 1e9)),
-            "severityNumber": _INFO,
-            "severityText": "INFO",
-            "body": {"stringValue": line},
-            "traceId": trace_id,
-            "spanId": span_id,
-        }
+        severity = {"severityNumber": _INFO, "severityText": "INFO"}
+        ids = {"traceId": trace_id, "spanId": span_id}
+        record = {"timeUnixNano": str(int(at * 1e9)), "body": {"stringValue": line}, **severity, **ids}
         self._send("/v1/logs", "resourceLogs", service, {"scopeLogs": [{"logRecords": [record]}]})
 
     def _send(self, path: str, kind: str, service: str, content: Json) -> None:

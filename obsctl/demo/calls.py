@@ -69,13 +69,10 @@ class Caller:
             listeners=[self._notes],
             throw_new_error_on_trip=False,
         )
-        self._attempts = Counter(
-            f"{prefix}_call_attempts", f"Calls to {service} that were tried.", ["outcome"], registry=registry
-        )
-        self._retries = Counter(f"{prefix}_call_retries", "Attempts after the first of a call.", registry=registry)
-        self._refused = Counter(
-            f"{prefix}_call_refused", "Attempts that the open circuit did not let through.", registry=registry
-        )
+        counter = partial(Counter, namespace=prefix, registry=registry)
+        self._attempts = counter("call_attempts", f"Calls to {service} that were tried.", ["outcome"])
+        self._retries = counter("call_retries", "Attempts after the first of a call.")
+        self._refused = counter("call_refused", "Attempts that the open circuit did not let through.")
         state = Gauge(f"{prefix}_circuit_state", "1 for the state the circuit is in.", ["state"], registry=registry)
         for outcome in OUTCOMES:
             self._attempts.labels(outcome)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -100,16 +100,12 @@ class RequestMetrics:
 
     def __init__(self, service: str, registry: CollectorRegistry) -> None:
         """service: the metrics' prefix, like "hello_service"."""
-
-        def counter(name: str, text: str) -> Counter:
-            return Counter(f"{service}_{name}", text, registry=registry)
-
+        counter = partial(Counter, namespace=service, registry=registry)
         self._total = counter("total_requests", "Requests received.")
         self._successful = counter("successful_responses", "Requests answered as they should be.")
         self._failed = counter("failed_responses", "Requests answered with an error.")
-        self._duration = Histogram(
-            f"{service}_request_duration_seconds", "Time to answer.", registry=registry, buckets=BUCKETS
-        )
+        name = f"{service}_request_duration_seconds"
+        self._duration = Histogram(name, "Time to answer.", registry=registry, buckets=BUCKETS)
 
     def measured(self, view: Callable[P, R]) -> Callable[P, R]:
         """The view, measured: an answer is a success, an exception is a failure whose reason the span has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.clients.protocols import AgentApi
 from obsctl.config import versions
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError, Forbidden, Rejected
@@ -24,7 +24,7 @@ def consul(site: Site) -> Iterator[Finding]:
     yield from _leaderless("consul", site.consul)
 
 
-def _leaderless(name: str, api: NomadApi | ConsulApi) -> Iterator[Finding]:
+def _leaderless(name: str, api: AgentApi) -> Iterator[Finding]:
     if not api.leader():
         yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"check the {name} servers")
 
@@ -37,7 +37,7 @@ def consul_version(site: Site) -> Iterator[Finding]:
     yield from _version(site, "consul", site.consul, site.config.consul.version, 'agent_prefix "" { policy = "read" }')
 
 
-def _version(site: Site, name: str, api: NomadApi | ConsulApi, said: str | None, rule: str) -> Iterator[Finding]:
+def _version(site: Site, name: str, api: AgentApi, said: str | None, rule: str) -> Iterator[Finding]:
     """What it cannot do and the configuration asks for. said: the oldest version, as obsctl.yaml has it."""
     try:
         version = api.agent_version()

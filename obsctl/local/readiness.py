@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from obsctl.clients.jobs import placement_failures
-from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.clients.protocols import AgentApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
@@ -51,7 +51,7 @@ def wait_ready(
         ) from None
 
 
-def no_leader(api: ConsulApi | NomadApi) -> str:
+def no_leader(api: AgentApi) -> str:
     return "" if api.leader() else "it has no leader"
 
 

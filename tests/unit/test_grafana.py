@@ -454,8 +454,8 @@ def test_raw_exec_mounts_no_volume() -> None:
     ("given", "said"),
     [
         ({"plugins_volume": "of-ours"}, "needs plugins_dir"),
-        ({"plugins_dir": "plugins"}, "from the root on"),
-        ({"plugins_dir": "/opt/${HOME}"}, "from the root on"),
+        ({"plugins_dir": "plugins"}, "absolute path"),
+        ({"plugins_dir": "/opt/${HOME}"}, "absolute path"),
     ],
 )
 def test_a_folder_that_is_none_is_refused(given: dict[str, str], said: str) -> None:
