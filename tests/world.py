@@ -14,10 +14,10 @@ from obsctl.config.catalog import Components
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret
 from obsctl.model import Event
-from obsctl.stack.apply import Applied, apply
+from obsctl.stack.apply import apply
 from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, DesiredJob, Observed, desire, observe
-from obsctl.stack.plan import Plan, plan
+from obsctl.stack.plan import Change, Plan, plan
 from obsctl.stack.render import render
 from obsctl.wait import SYSTEM_CLOCK
 from tests.fakes import (
@@ -106,7 +106,7 @@ class World:
         usual = {"emit": self.events.append, "timeout": 60.0, "clock": self.clock}
         return Tools(nomad=self.nomad, consul=self.consul, **{**usual, **changes})
 
-    def deploy(self, wanted: Config, **tools: Any) -> Applied:
+    def deploy(self, wanted: Config, **tools: Any) -> tuple[Change, ...]:
         desired, observed = self.seen(wanted)
         return apply(plan(desired, observed), desired, observed, self.tools(**tools))
 

@@ -148,75 +148,60 @@ class Config(Strict):
         return _with_default(value, ("components", "victorialogs", "enabled"), default=False) if elsewhere else value
 
     @model_validator(mode="after")
-    def _there_is_one_log_store(self) -> Config:
+    def _values_fit_together(self) -> Config:
+        checks = (self._log_stores, self._shared, self._volumes_of_raw_exec, self._versions, self._turns, self._senders)
+        misfits = [misfit for check in checks for misfit in check()]
+        if misfits:
+            raise Clash(*misfits)
+        return self
+
+    def _log_stores(self) -> Iterator[Misfit]:
         if self.logs.endpoint and self.components.victorialogs.enabled:
             words = "logs go to logs.endpoint, so there is no VictoriaLogs: take out one of the two"
-            raise Clash(Misfit(("components", "victorialogs", "enabled"), words, ("logs", "endpoint")))
-        return self
+            yield Misfit(("components", "victorialogs", "enabled"), words, ("logs", "endpoint"))
 
-    @model_validator(mode="after")
-    def _nothing_is_shared(self) -> Config:
+    def _shared(self) -> Iterator[Misfit]:
         """Two components can share neither a port (they use the node's own) nor a host volume."""
-        misfits = [*_repeated(self._ports()), *_repeated(self._volumes())]
-        if misfits:
-            raise Clash(*misfits)
-        return self
+        yield from _repeated(self._ports())
+        yield from _repeated(self._volumes())
 
-    @model_validator(mode="after")
-    def _volumes_can_be_mounted(self) -> Config:
-        misfits = [
-            Misfit(
-                (*component.key_path(), "storage", "kind"),
-                "raw_exec mounts no volumes: with kind: host its data is in a folder of the node",
-                (*component.key_path(), "driver") if component.driver else ("driver",),
-            )
-            for component in self.enabled_components()
-            if self.driver_of(component) is Driver.RAW_EXEC
-            and (storage := component.data())
-            and storage.kind == "dynamic"
-        ]
-        if misfits:
-            raise Clash(*misfits)
-        return self
+    def _volumes_of_raw_exec(self) -> Iterator[Misfit]:
+        for component in self.enabled_components():
+            storage = component.data()
+            if storage and storage.kind == "dynamic" and self.driver_of(component) is Driver.RAW_EXEC:
+                words = "raw_exec mounts no volumes: with kind: host its data is in a folder of the node"
+                path = component.key_path()
+                yield Misfit((*path, "storage", "kind"), words, (*path, "driver") if component.driver else ("driver",))
 
-    @model_validator(mode="after")
-    def _servers_are_new_enough(self) -> Config:
-        """As far as the file says how old they are; a deploy and `doctor` ask them."""
-        said = {"nomad": self.nomad.version, "consul": self.consul.version}
-        known = {server: versions.parse(version) for server, version in said.items() if version}
-        misfits = [
-            Misfit(path, need.words, (need.server, "version"))
-            for need, path in versions.unmet(self, known)
-            if need.refused
-        ]
-        if misfits:
-            raise Clash(*misfits)
-        return self
+    def _versions(self) -> Iterator[Misfit]:
+        """What the servers are too old for, if the file says how old they are; a deploy and `doctor` ask them."""
+        written = {"nomad": self.nomad.version, "consul": self.consul.version}
+        known = {server: versions.parse(version) for server, version in written.items() if version}
+        for need, path in versions.unmet(self, known):
+            if need.refused:
+                yield Misfit(path, need.words, (need.server, "version"))
 
-    @model_validator(mode="after")
-    def _alertmanagers_have_time_for_turns(self) -> Config:
-        """Each waits for those before it, and must be done before the group's next turn (see peer_timeout)."""
+    def _turns(self) -> Iterator[Misfit]:
+        """Each Alertmanager waits for those before it, and must be done before the group's next turn."""
         count = self.count(self.components.alertmanager)
         if count > 1 and self.peer_timeout < 1:
             words = f"must be at least {2 * count}s with {count} Alertmanagers, which send in turns"
-            raise Clash(Misfit(("timing", "group_interval"), words, ("profile",)))
-        return self
+            yield Misfit(("timing", "group_interval"), words, ("profile",))
 
-    @property
-    def peer_timeout(self) -> float:
-        """Seconds that an Alertmanager waits for each one before it. They judge what they saw before the wait, so all
-        waits together must fit into the group interval, with room to spare; 15 s is Alertmanager's own default."""
-        return min(15.0, self.timing.group_interval / (2 * self.count(self.components.alertmanager)))
-
-    @model_validator(mode="after")
-    def _senders_have_their_receivers(self) -> Config:
+    def _senders(self) -> Iterator[Misfit]:
         """Without alert-sink the heartbeat goes nowhere and a drill sees no delivery; an agent has only the gateway."""
         parts = self.components
         if parts.alertmanager.enabled and not parts.alert_sink.enabled:
-            raise _left_out(names.ALERT_SINK, "alertmanager delivers to alert-sink", names.ALERTMANAGER)
+            yield _left_out(names.ALERT_SINK, "alertmanager delivers to alert-sink", names.ALERTMANAGER)
         if parts.otel_agent.enabled and not parts.otel_gateway.enabled:
-            raise _left_out(names.OTEL_GATEWAY, "otel-agent sends to otel-gateway", names.OTEL_AGENT)
-        return self
+            yield _left_out(names.OTEL_GATEWAY, "otel-agent sends to otel-gateway", names.OTEL_AGENT)
+
+    @property
+    def peer_timeout(self) -> float:
+        """Seconds that an Alertmanager waits for each one before it; 15 s is Alertmanager's default.
+
+        They judge what they saw before the wait, so all waits together must fit well into the group interval."""
+        return min(15.0, self.timing.group_interval / (2 * self.count(self.components.alertmanager)))
 
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
         """Ports that are given come after the defaults, for a clash to be reported where it was written."""
@@ -241,9 +226,9 @@ def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> An
     return {**given, path[0]: _with_default(given.get(path[0]), path[1:], default=default)}
 
 
-def _left_out(receiver: str, why: str, sender: str) -> Clash:
-    what = f"{why}: enable both or neither"
-    return Clash(Misfit(("components", receiver, "enabled"), what, ("components", sender, "enabled")))
+def _left_out(receiver: str, why: str, sender: str) -> Misfit:
+    words = f"{why}: enable both or neither"
+    return Misfit(("components", receiver, "enabled"), words, ("components", sender, "enabled"))
 
 
 def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[Misfit]:

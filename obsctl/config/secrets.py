@@ -17,7 +17,6 @@ from pydantic_core import CoreSchema, core_schema
 
 from obsctl.errors import ObsctlError
 
-KINDS = ("env", "file", "nomad-var")
 _PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:~?/[^\r\n]+|nomad-var:[^\s#]+#[^\s#]+"
 _LARGEST = 65_536  # bytes; a Nomad Variable holds no more either
 
@@ -105,7 +104,7 @@ def resolve(
 
 def _from_environment(ref: SecretRef, key: str, environ: Mapping[str, str]) -> str:
     if ref.target not in environ:
-        raise _fault(ref, key, "is not set in the environment", f"export {ref.target}=…, without writing it down")
+        raise _error(ref, key, "is not set in the environment", f"export {ref.target}=…, without writing it down")
     return environ[ref.target]
 
 
@@ -118,7 +117,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
         if not stat.S_ISREG(status.st_mode):
             trouble = "is no regular file"
         elif status.st_mode & stat.S_IROTH:
-            raise _fault(
+            raise _error(
                 ref,
                 key,
                 "can be read by everybody on this machine",
@@ -129,7 +128,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:
-        raise _fault(ref, key, trouble, f"check the path and its permissions: ls -l {path}")
+        raise _error(ref, key, trouble, f"check the path and its permissions: ls -l {path}")
     return _text(content, ref, key)
 
 
@@ -138,28 +137,28 @@ def _text(content: bytes, ref: SecretRef, key: str) -> str:
         return content[: _LARGEST + 1].decode().rstrip("\r\n")
     except UnicodeDecodeError:
         pass  # raised outside: the exception holds the content
-    raise _fault(ref, key, "is not UTF-8 text", "write the secret into the file as plain text")
+    raise _error(ref, key, "is not UTF-8 text", "write the secret into the file as plain text")
 
 
 def _from_variable(ref: SecretRef, key: str, read_variable: ReadVariable) -> str:
     path, item = ref.target.split("#", 1)
     items = read_variable(path)
     if items is None:
-        raise _fault(ref, key, f"there is no Nomad Variable {path}", f"nomad var put {path} {item}=…")
+        raise _error(ref, key, f"there is no Nomad Variable {path}", f"nomad var put {path} {item}=…")
     if item not in items:
-        raise _fault(ref, key, f"the Nomad Variable has no item {item}", f"nomad var put {path} {item}=…")
+        raise _error(ref, key, f"the Nomad Variable has no item {item}", f"nomad var put {path} {item}=…")
     return items[item]
 
 
 def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
     """What no header or URL can carry; a library that meets it would repeat the value in its error."""
     if not value:
-        raise _fault(ref, key, "is empty", "put the secret there")
+        raise _error(ref, key, "is empty", "put the secret there")
     if len(value) > _LARGEST:
-        raise _fault(ref, key, "is longer than 64 KiB", "is this the right place?")
+        raise _error(ref, key, "is longer than 64 KiB", "is this the right place?")
     if value != value.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise _fault(ref, key, "has a line break, or white space at its beginning or end", "take it out of the secret")
+        raise _error(ref, key, "has a line break, or white space at its beginning or end", "take it out of the secret")
 
 
-def _fault(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:
+def _error(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:
     return ObsctlError(f"{key}: {ref}: {trouble}", hint=hint)

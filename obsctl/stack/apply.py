@@ -1,7 +1,7 @@
-"""Make a plan true: variables and content first, then all jobs at once, then the rules that watch these jobs, and
-what is no longer wanted last.
+"""Carry out a plan: variables, content and volumes first, then all jobs at once, then the rules that watch these jobs,
+and at last what is no longer in the configuration is stopped.
 
-A job is done when it is healthy and those are done that it needs: the order is in these gates, not in the starts.
+A job is done when it is healthy and the jobs that it needs are done. So gates give the order, not the starts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, groupby
 
 from obsctl import names
@@ -32,22 +32,15 @@ class ApplyFailed(ObsctlError):
 
 
 class NeedFailed(ObsctlError):
-    """Nothing is wrong with a job itself, but something is with what it needs. roots: the jobs that failed first."""
+    """A job is fine, but a job that it needs is not. roots: the jobs that failed first."""
 
     def __init__(self, message: str, *, hint: str, roots: tuple[str, ...]) -> None:
         super().__init__(message, hint=hint)
         self.roots = roots
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What was done: the effective changes, in order."""
-
-    changes: tuple[Change, ...]
-
-
-def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> Applied:
-    """Make the effective changes of `plan`; timeout is seconds for each job.
+def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> tuple[Change, ...]:
+    """Make the effective changes of `plan`, and return them. The timeout is for each job.
 
     Raises ApplyFailed, or Interrupted after Ctrl-C; both name what was changed and what was not.
     """
@@ -60,14 +53,14 @@ def apply(plan: Plan, desired: Desired, observed: Observed, tools: Tools) -> App
         raise Interrupted(message, hint="run obsctl deploy to continue; nothing was rolled back") from None
     except ObsctlError as error:
         raise ApplyFailed(_with_balance(error.message, plan, work.done), hint=error.hint) from error
-    return Applied(tuple(change for change in plan.effective if change in work.done))
+    return tuple(change for change in plan.effective if change in work.done)
 
 
 def _together(changes: list[Change], work: _Work) -> None:
-    """All changes of one step at once; when one fails, the others still come to their end."""
+    """All changes of one step at once; when one fails, the others still run to their end."""
     gates: dict[str, Future[None]] = {change.name: Future() for change in changes}
     work.gates |= gates
-    with ThreadPoolExecutor(max_workers=len(changes)) as pool:  # each has a thread: it may wait for another one's end
+    with ThreadPoolExecutor(max_workers=len(changes)) as pool:  # a thread each, because one may wait for another
         try:
             for change in changes:
                 pool.submit(work.change, change)
@@ -76,7 +69,7 @@ def _together(changes: list[Change], work: _Work) -> None:
             work.cancelled.set()
             raise
     if errors:
-        errors.sort(key=lambda error: isinstance(error, NeedFailed))  # stable: what went wrong first of all comes first
+        errors.sort(key=lambda error: isinstance(error, NeedFailed))  # what failed first comes first
         messages = dict.fromkeys(error.message for error in errors)  # a lost lock is the same for all
         raise ObsctlError("\n".join(messages), hint=errors[0].hint)
 
@@ -90,7 +83,7 @@ def _failure(future: Future[None]) -> ObsctlError | None:
 
 
 def _with_balance(message: str, plan: Plan, done: list[Change]) -> str:
-    """The message, and what was changed and what was not: nobody has to guess after a failure."""
+    """The message, and what was changed and what was not."""
     changed = [change for change in plan.effective if change in done]
     left = [change for change in plan.effective if change not in done]
     lines = [message, f"changed: {_names(changed)}", f"not changed, or not confirmed: {_names(left)}"]
@@ -102,7 +95,7 @@ def _names(changes: list[Change]) -> str:
 
 
 class _Work:
-    """One change at a time, by kind; many threads at once.
+    """Makes single changes, in many threads at once.
 
     done: what was changed and confirmed. gates: the name of a change that was begun -> how it ends.
     """
@@ -123,10 +116,10 @@ class _Work:
         self._observed = observed.jobs
 
     def change(self, change: Change) -> None:
-        """Make it and wait for its effect; then its gate has a result, or the error."""
+        """Make it, wait for its effect, and tell the result to its gate."""
         try:
             self._change(change)
-        except BaseException as error:  # whoever waits for the gate has it
+        except BaseException as error:  # goes to everything that waits for the gate
             self.gates[change.name].set_exception(error)
         else:
             self.gates[change.name].set_result(None)
@@ -201,13 +194,13 @@ class _Work:
         self._wait_for_needs(desired, started=True)
 
     def _wait_for_watchers(self, watched: DesiredJob) -> None:
-        """Wait for the ends of those that watch, however they end."""
+        """Wait until the jobs that watch others are done or have failed."""
         for name, job in self._jobs.items():
             if name in self.gates and job is not watched and ROWS[job.component].watches:
                 self._end_of(name)
 
     def _wait_for_needs(self, job: DesiredJob, *, started: bool) -> None:
-        """Wait for the ends of those it needs, as far as the plan changes them. Raises NeedFailed."""
+        """Wait for the jobs that it needs, as far as the plan changes them. Raises NeedFailed."""
         needs = [names.job_id(self._stack, need) for need in ROWS[job.component].needs]
         errors = {need: self._end_of(need) for need in needs if need in self.gates}
         failed = [getattr(error, "roots", (need,)) for need, error in errors.items() if error]
@@ -218,8 +211,8 @@ class _Work:
             raise NeedFailed(words, hint="correct what failed, and deploy again", roots=roots)
 
     def _end_of(self, name: str) -> BaseException | None:
-        """Wait for the end of a change; its error, if it has one. Raises as soon as nothing more is to be begun: the
-        other may never have been."""
+        """Wait for the end of a change, and return its error if it has one. Raises when the work is cancelled, because
+        the other change may never begin then."""
         while True:
             self._check()
             with suppress(TimeoutError):

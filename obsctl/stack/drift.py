@@ -1,4 +1,4 @@
-"""Has a job changed? Its mark tells of a changed configuration, Nomad's plan diff of a change on the cluster.
+"""Has a job changed? Its mark tells that the configuration changed, Nomad's plan diff that somebody changed the job.
 
 The mark is made of the text that obsctl rendered: a hash of the job as Nomad parses it would be another one after every
 upgrade of Nomad, and would restart the whole stack.

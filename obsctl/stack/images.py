@@ -1,4 +1,4 @@
-"""Which images jobs name: as configured, or from a mirror; at the digest that obsctl.lock.yaml has for them."""
+"""The names of images in jobs: as configured or at a mirror, with the digest that obsctl.lock.yaml has for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """The parts of "docker.io/prom/prometheus:v3.14.0" or "…@sha256:…". A name without registry is of Docker Hub."""
+    """The parts of "docker.io/prom/prometheus:v3.14.0" or "…@sha256:…". Without a registry it is Docker Hub."""
 
     registry: str
     repository: str
@@ -30,7 +30,7 @@ class ImageName:
 
     @classmethod
     def parse(cls, text: str) -> ImageName:
-        """As docker reads it: what stands before the first slash is a registry if it looks like a host."""
+        """As docker reads it: what is before the first slash is a registry if it looks like a host."""
         name, _, digest = text.partition("@")
         host, slash, rest = name.partition("/")
         if not slash or not (host == "localhost" or "." in host or ":" in host):
@@ -41,21 +41,21 @@ class ImageName:
         return cls(host, repository, tag or "latest", digest)
 
     def through(self, mirror: str | None) -> ImageName:
-        """The same image at the mirror ("host:5000/path", a scheme in front is left out) if it is of Docker Hub."""
+        """An image of Docker Hub at the mirror ("host:5000/path", with or without a scheme); others stay the same."""
         if mirror is None or self.registry != DOCKER_HUB:
             return self
         host, path = parts_of(mirror)
         return replace(self, registry=host, repository=f"{path}/{self.repository}" if path else self.repository)
 
     def __str__(self) -> str:
-        """What a job names. Podman takes no tag beside a digest."""
+        """As a job names it. Podman accepts no tag beside a digest."""
         version = f"@{self.digest}" if self.digest else f":{self.tag}"
         return f"{self.registry}/{self.repository}{version}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """What jobs call the configured images, and which ones they asked for.
+    """The names of the configured images in jobs, and which images were used.
 
     mirror: takes the place of Docker Hub. locked: image -> digest; None when there is no lock file.
     """
@@ -65,15 +65,15 @@ class Pins:
     used: set[str] = field(default_factory=set)
 
     def name(self, image: str) -> str:
-        """What a job is to call this image; exactly what was configured where nothing is known of it."""
+        """The name for a job: unchanged without a mirror and a digest."""
         self.used.add(image)
-        given = ImageName.parse(image)
-        digest = given.digest or (self.locked or {}).get(image, "")
-        found = replace(given, digest=digest).through(self.mirror)
-        return image if found == given else str(found)
+        configured = ImageName.parse(image)
+        digest = configured.digest or (self.locked or {}).get(image, "")
+        name = replace(configured, digest=digest).through(self.mirror)
+        return image if name == configured else str(name)
 
     def unlocked(self) -> tuple[str, ...]:
-        """The images asked for that the lock file does not have."""
+        """The used images that the lock file does not have."""
         if self.locked is None:
             return ()
         return tuple(sorted(image for image in self.used if image not in self.locked and "@" not in image))
@@ -112,21 +112,23 @@ def write_lock(root: Path, digests: Mapping[str, str]) -> Path:
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(file)
     except OSError as error:
-        raise ObsctlError(f"{file} cannot be written: {error.strerror}", hint="may you write there?") from error
+        raise ObsctlError(
+            f"{file} cannot be written: {error.strerror}", hint="check the permissions of the folder"
+        ) from error
     return file
 
 
 def resolve(
     images: Iterable[str], mirror: str | None, registry: Callable[[str], RegistryApi], emit: Emit
 ) -> tuple[dict[str, str], dict[str, ApiError]]:
-    """Image -> digest as its registry has it now, and image -> why there is none; images with a digest are left out.
+    """Image -> the digest that its registry has now, and image -> why there is none. Images with a digest are skipped.
 
-    registry: a client of the registry with this host, the mirror's included.
+    registry: gives the client of the registry with this host, the mirror included.
     """
     names = {image: ImageName.parse(image).through(mirror) for image in images}
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     failed: dict[str, ApiError] = {}
-    down: dict[str, ApiError] = {}  # registries that need not be asked again
+    down: dict[str, ApiError] = {}  # registries that are not asked again
     for image, name in names.items():
         if name.digest:
             continue
@@ -135,9 +137,9 @@ def resolve(
             continue
         emit(Event(image, "start", f"asking {name.registry}"))
         try:
-            found[image] = registry(name.registry).digest(name.repository, name.tag)
+            digests[image] = registry(name.registry).digest(name.repository, name.tag)
         except (Unreachable, TimedOut) as error:
             failed[image] = down[name.registry] = error
         except ApiError as error:
             failed[image] = error
-    return found, failed
+    return digests, failed

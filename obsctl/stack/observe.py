@@ -1,4 +1,4 @@
-"""What stands on the cluster, next to what should: the two values that a plan compares."""
+"""The desired and the observed state of the cluster: the two values that a plan compares."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Got = TypeVar("Got")
 
 @dataclass(frozen=True, slots=True)
 class DesiredJob:
-    """A job as it should be registered, marks included. `spec` is the mark that says from which text it was made."""
+    """A job as it should be registered, with marks. spec: the mark that tells from which text it was made."""
 
     component: str
     job_id: str
@@ -37,7 +37,7 @@ class DesiredJob:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should stand on the cluster. The secrets' values are here alone, and never in the plan."""
+    """What should be on the cluster. Only this value holds the secrets; a plan never does."""
 
     stack: str
     jobs: tuple[DesiredJob, ...]
@@ -48,11 +48,11 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class ObservedJob:
-    """A job of Nomad, and what Nomad says that registering the desired one would change.
+    """A job in Nomad, and what would change if the desired job were registered.
 
     index: JobModifyIndex. differences: short lines, empty when nothing differs.
-    failed: its newest deployment failed, or goes on after a failure; unfinished: it goes on.
-    replaces: whether registering it replaces a running allocation.
+    failed: its newest deployment failed, or continues after a failure; unfinished: it has not ended.
+    replaces: whether a running allocation would be replaced.
     """
 
     job_id: str
@@ -77,16 +77,16 @@ class ObservedJob:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What stands on the cluster: jobs by id, KV entries and variables that concern this stack."""
+    """What is on the cluster: jobs by id, KV entries and variables of this stack."""
 
     jobs: Mapping[str, ObservedJob]
     content: Mapping[str, KvPair]
     variables: Mapping[str, tuple[int, bool]]
     """path -> (ModifyIndex, whether its items are the desired ones)."""
     nodes: tuple[Json, ...] = ()
-    """Stubs of the nodes; none when the token may not list them and no volume is asked for."""
+    """Stubs of the nodes; none when the token may not list them and no volume is needed."""
     volumes: tuple[Json, ...] = ()
-    """Nomad's dynamic host volumes, if any is asked for."""
+    """Nomad's dynamic host volumes, if the configuration asks for any."""
 
 
 def resolver(nomad: NomadApi) -> Resolve:
@@ -100,16 +100,16 @@ def resolver(nomad: NomadApi) -> Resolve:
 
 
 def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
-    """Let Nomad parse every job, and resolve every secret. All faults of the jobs are reported at once."""
-    jobs, faults = [], []
+    """Let Nomad parse every job, and resolve every secret. Raises ObsctlError that names every job with an error."""
+    jobs, errors = [], []
     for rendered_job, parsed in zip(rendered.jobs, _at_once(partial(_parsed, nomad), rendered.jobs), strict=True):
         if isinstance(parsed, Rejected):
-            faults.append(f"{rendered_job.component}: {parsed.message}")
+            errors.append(f"{rendered_job.component}: {parsed.message}")
         else:
             jobs.append(_desired_job(rendered.stack, rendered_job, parsed))
-    if faults:
+    if errors:
         raise ObsctlError(
-            "Nomad cannot read these jobs:\n  " + "\n  ".join(faults),
+            "Nomad cannot read these jobs:\n  " + "\n  ".join(errors),
             hint="obsctl render -o DIR writes the jobs as Nomad gets them",
         )
     variables = {item.path: _resolved(item, nomad, resolve) for item in rendered.secrets}
@@ -118,10 +118,11 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
 
 def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
     """Read the cluster; changes nothing."""
-    wanted = {job.job_id: job for job in desired.jobs}
-    seen = [job for job in map(_observed_job, nomad.jobs()) if job.owner == desired.stack or job.job_id in wanted]
+    by_id = {job.job_id: job for job in desired.jobs}
+    known = [job for job in map(_observed_job, nomad.jobs()) if job.owner == desired.stack or job.job_id in by_id]
+    jobs = _at_once(lambda job: _compared(job, by_id.get(job.job_id), nomad), known)
     return Observed(
-        jobs={job.job_id: job for job in _at_once(lambda job: _compared(job, wanted.get(job.job_id), nomad), seen)},
+        jobs={job.job_id: job for job in jobs},
         content=_observed_content(desired, consul),
         variables={path: _variable(path, items, nomad) for path, items in desired.variables.items()},
         nodes=_nodes(desired, nomad),
@@ -130,7 +131,7 @@ def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
 
 
 def digest(value: bytes) -> str:
-    """A short content hash: enough to tell two versions apart, and to read."""
+    """A short hash, long enough to tell two versions apart."""
     return hashlib.sha256(value).hexdigest()[:16]
 
 
@@ -146,7 +147,7 @@ def marked(job: Json, *, stack: str, component: str, spec: str, version: str = _
 
 
 def _at_once(call: Callable[[Given], Got], items: Sequence[Given]) -> list[Got]:
-    """What `call` answers to each, in order: a question to a server is mostly waiting."""
+    """The answers in order. A call to a server is mostly waiting, so they run at the same time."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(call, items))
 
@@ -165,7 +166,7 @@ def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
 
 
 def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str, Secret]:
-    """What the Variable should hold. What was generated stays; what is not there yet is made now."""
+    """What the Variable should hold: generated items that exist stay, and missing ones are generated now."""
     variable = nomad.variable(item.path) if item.generated else None
     held = variable.items if variable else {}
     kept = {name: Secret(held[name]) if held.get(name) else generate() for name in item.generated}
@@ -176,17 +177,17 @@ def _observed_job(stub: Json) -> ObservedJob:
     return ObservedJob(stub["ID"], stub["JobModifyIndex"], stub.get("Meta") or {}, bool(stub.get("Stop")))
 
 
-def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
+def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
     """Ask Nomad what registering the desired job would change, and how its last deployment went."""
     if desired is None:
-        return seen
-    answer = nomad.plan_job(registered_as(seen, desired))
-    deployment = nomad.job_deployment(seen.job_id) or {"Status": "none", "JobSpecModifyIndex": None}
+        return current
+    answer = nomad.plan_job(registered_as(current, desired))
+    deployment = nomad.job_deployment(current.job_id) or {"Status": "none", "JobSpecModifyIndex": None}
     ended = deployment["Status"] in ENDED
     return replace(
-        seen,
+        current,
         failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
-        unfinished=deployment["JobSpecModifyIndex"] == seen.index and not ended,
+        unfinished=deployment["JobSpecModifyIndex"] == current.index and not ended,
         differences=tuple(differences(answer.get("Diff") or {}, desired.job, nomad)),
         placement=placement_failures(answer),
         replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
@@ -194,7 +195,7 @@ def _compared(seen: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) ->
 
 
 def _has_failures(deployment: Json) -> bool:
-    """Nomad may go on for minutes with what has failed already, and wait longer each time."""
+    """After a failure Nomad may try again for minutes, with longer and longer pauses."""
     return any(group.get("UnhealthyAllocs") for group in (deployment.get("TaskGroups") or {}).values())
 
 
@@ -213,16 +214,16 @@ def _nodes(desired: Desired, nomad: NomadApi) -> tuple[Json, ...]:
         return ()
 
 
-def registered_as(seen: ObservedJob, desired: DesiredJob) -> Json:
-    """The desired job as it is to be registered over the one that was seen.
+def registered_as(current: ObservedJob, desired: DesiredJob) -> Json:
+    """The desired job as it is registered over the current one.
 
-    A job whose spec is as desired keeps the marks of whoever wrote it: a new obsctl alone is no reason to restart
-    anything (Nomad replaces allocations when a job's meta changes). A failed one is marked anew, to be tried again.
+    A job whose spec is as desired keeps its marks: Nomad replaces allocations when a job's meta changes, and a new
+    obsctl alone must not restart anything. A failed one gets a new mark, so that Nomad tries it again.
     """
-    if seen.spec != desired.spec:
+    if current.spec != desired.spec:
         return desired.job
-    kept = {name: seen.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in seen.meta}
-    retry = {names.RETRY_MARK: str(seen.index)} if seen.failed else {}
+    kept = {name: current.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in current.meta}
+    retry = {names.RETRY_MARK: str(current.index)} if current.failed else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from obsctl import names
 from obsctl.config.schema import Config
@@ -71,7 +70,7 @@ class Plan:
     def counts(self) -> dict[str, int]:
         return {action.value: sum(change.action is action for change in self.changes) for action in Action}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return asdict(self)
 
     def checksum(self) -> str:
@@ -80,25 +79,25 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset()) -> Plan:
-    """Compare. With `only`, what is other components' is left alone, and nothing is stopped or taken away.
+    """Compare. With `only`, nothing of other components is changed, and nothing is stopped or deleted.
 
     Raises ObsctlError when a job of that name exists and is not this stack's.
     """
-    wanted = _of(only, desired) if only else desired
-    _refuse_foreign_jobs(wanted, observed)
+    scope = _of(only, desired) if only else desired
+    _refuse_foreign_jobs(scope, observed)
     changes = [
-        *_variable_changes(wanted, observed),
-        *_content_changes(wanted, observed),
-        *_volume_changes(wanted, observed),
-        *(_job_change(job, observed.jobs.get(job.job_id)) for job in wanted.jobs),
+        *_variable_changes(scope, observed),
+        *_content_changes(scope, observed),
+        *_volume_changes(scope, observed),
+        *(_job_change(job, observed.jobs.get(job.job_id)) for job in scope.jobs),
         *([] if only else _stops(desired, observed)),
     ]
     return Plan(desired.stack, tuple(sorted(changes, key=_order)))
 
 
-def losses(made: Plan, config: Config, desired: Desired, observed: Observed) -> list[Finding]:
-    """Which components lose data by this plan, or may lose it afterwards."""
-    jobs = {change.name: change for change in made.changes if change.kind == "job"}
+def losses(changes: Plan, config: Config, desired: Desired, observed: Observed) -> list[Finding]:
+    """Which components lose data when this plan is carried out, or may lose it afterwards."""
+    jobs = {change.name: change for change in changes.changes if change.kind == "job"}
     return storage.losses(
         config,
         replaced={name for name, change in jobs.items() if change.replaces},
@@ -115,7 +114,7 @@ def _order(change: Change) -> tuple[int, int, str]:
 
 
 def _of(components: frozenset[str], desired: Desired) -> Desired:
-    """What these components are to have."""
+    """The part of `desired` that belongs to these components."""
     jobs = tuple(job for job in desired.jobs if job.component in components)
     paths = {names.variable_path(job.job_id) for job in jobs}
     return replace(
@@ -129,9 +128,9 @@ def _of(components: frozenset[str], desired: Desired) -> Desired:
 
 def _refuse_foreign_jobs(desired: Desired, observed: Observed) -> None:
     foreign = [
-        f"{seen.job_id} ({f'of stack {seen.owner}' if seen.owner else 'not made by obsctl'})"
+        f"{current.job_id} ({f'of stack {current.owner}' if current.owner else 'not made by obsctl'})"
         for job in desired.jobs
-        if (seen := observed.jobs.get(job.job_id)) and seen.owner != desired.stack
+        if (current := observed.jobs.get(job.job_id)) and current.owner != desired.stack
     ]
     if foreign:
         raise ObsctlError(
@@ -150,21 +149,21 @@ def _variable_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
 
 def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
     for content in desired.content:
-        wanted, seen = content.value.encode(), observed.content.get(content.key)
+        value, current = content.value.encode(), observed.content.get(content.key)
         step = Step.WATCH if content.after_jobs else Step.PREPARE
-        if seen is None:
-            yield Change("content", content.key, Action.CREATE, "does not exist", step, digest=digest(wanted))
+        if current is None:
+            yield Change("content", content.key, Action.CREATE, "does not exist", step, digest=digest(value))
         elif content.seed:
-            reason, kept = "yours to change", digest(seen.value)
-            yield Change("content", content.key, Action.NONE, reason, step, seen.modify_index, kept)
+            reason, kept = "yours to change", digest(current.value)
+            yield Change("content", content.key, Action.NONE, reason, step, current.modify_index, kept)
         else:
-            same = seen.value == wanted
+            same = current.value == value
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")
-            yield Change("content", content.key, action, reason, step, seen.modify_index, digest(wanted))
+            yield Change("content", content.key, action, reason, step, current.modify_index, digest(value))
 
 
 def _volume_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
-    """Volumes are made and never taken away: only their owner knows whether the data is still wanted."""
+    """Volumes are created and never deleted: only their owner knows whether the data is still needed."""
     jobs = {job.component: job.job for job in desired.jobs}
     busy = [node["ID"] for volume in desired.volumes for node in _holders(volume, observed)]
     for volume in desired.volumes:
@@ -172,40 +171,38 @@ def _volume_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
             yield Change("volume", volume.on(node), Action.NONE, "as desired", Step.PREPARE)
         for node in storage.place(volume, jobs[volume.component], observed.nodes, observed.volumes, busy):
             busy.append(node["ID"])
-            written_by = f"a folder that uid {volume.uid} can write"
-            name = volume.on(node)
-            yield Change("volume", name, Action.CREATE, "does not exist", Step.PREPARE, details=(written_by,))
+            details = (f"a folder that uid {volume.uid} can write",)
+            yield Change("volume", volume.on(node), Action.CREATE, "does not exist", Step.PREPARE, details=details)
 
 
 def _holders(volume: Volume, observed: Observed) -> list[Json]:
     return storage.holders(volume, observed.nodes, observed.volumes)
 
 
-def _job_change(job: DesiredJob, seen: ObservedJob | None) -> Change:
-    if seen is None:
+def _job_change(job: DesiredJob, current: ObservedJob | None) -> Change:
+    if current is None:
         return Change("job", job.job_id, Action.CREATE, "does not exist", Step.JOBS, 0, job.spec)
+    drift = "it was changed outside obsctl" if current.spec == job.spec else "it is not as configured"
     reasons = (
-        (seen.stopped, "it was stopped"),
-        (is_another(seen.spec, job.spec), "the configuration changed"),
-        (
-            bool(seen.differences),
-            "it was changed outside obsctl" if seen.spec == job.spec else "it is not as configured",
-        ),
-        (seen.failed, "its last deployment failed"),
-        (seen.unfinished, "its last deployment has not ended"),
+        (current.stopped, "it was stopped"),
+        (is_another(current.spec, job.spec), "the configuration changed"),
+        (bool(current.differences), drift),
+        (current.failed, "its last deployment failed"),
+        (current.unfinished, "its last deployment has not ended"),
     )
     reason = next((words for applies, words in reasons if applies), None)
+    change = Change("job", job.job_id, Action.NONE, "as desired", Step.JOBS, current.index, job.spec)
     if reason is None:
-        return Change("job", job.job_id, Action.NONE, "as desired", Step.JOBS, seen.index, job.spec)
-    details = (*seen.differences, *seen.placement)
-    return Change("job", job.job_id, Action.UPDATE, reason, Step.JOBS, seen.index, job.spec, details, seen.replaces)
+        return change
+    details = (*current.differences, *current.placement)
+    return replace(change, action=Action.UPDATE, reason=reason, details=details, replaces=current.replaces)
 
 
 def _stops(desired: Desired, observed: Observed) -> Iterator[Change]:
     gone = "no longer in the config"
     for key in sorted(set(observed.content) - {content.key for content in desired.content}):
         yield Change("content", key, Action.STOP, gone, Step.STOP, observed.content[key].modify_index)
-    wanted = {job.job_id for job in desired.jobs}
-    for seen in observed.jobs.values():
-        if seen.owner == desired.stack and seen.job_id not in wanted and not seen.stopped:
-            yield Change("job", seen.job_id, Action.STOP, gone, Step.STOP, seen.index)
+    desired_ids = {job.job_id for job in desired.jobs}
+    for current in observed.jobs.values():
+        if current.owner == desired.stack and current.job_id not in desired_ids and not current.stopped:
+            yield Change("job", current.job_id, Action.STOP, gone, Step.STOP, current.index)

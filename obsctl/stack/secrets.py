@@ -1,4 +1,4 @@
-"""The secrets that a stack keeps in Nomad Variables: which there are, and their values for those who ask."""
+"""The secrets that a stack keeps in Nomad Variables: their names, and a value on request."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def reveal(secret: StoredSecret, nomad: NomadApi, namespace: str) -> Secret:
 
 
 def _name(component: str, item: str) -> str:
-    """How people call it: "grafana-admin" for the item admin_password of grafana."""
+    """The name for people: "grafana-admin" for the item admin_password of grafana."""
     return f"{component}-{item.removesuffix('_password').replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""Where components keep their data: the volumes there should be, where a new one goes, and what would be lost. Pure."""
+"""Where components keep their data: the volumes they need, where a new one is placed, and which data would be lost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PLUGIN = "mkdir"
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A host volume that a component wants. uid: who must be able to write it. nodes: on how many it is wanted, of all
-    but a system job."""
+    """A host volume that a component needs. uid: the user who writes to it. nodes: on how many nodes it is needed; a
+    system job needs it on all."""
 
     name: str
     component: str
@@ -28,11 +28,11 @@ class Volume:
     nodes: int = 1
 
     def on(self, node: Json) -> str:
-        """What it is called in a plan: a volume is where it was made, and stays there."""
+        """Its name in a plan: a volume stays on the node where it was created."""
         return f"{self.name} on {node['Name']}"
 
     def request(self, node_id: str) -> Json:
-        """What Nomad is asked for. The folder is the user's alone (mode 0700)."""
+        """The request to Nomad. Only the user may enter the folder (mode 0700)."""
         return {
             "Name": self.name,
             "NodeID": node_id,
@@ -77,7 +77,7 @@ def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
         node
         for node in nodes
         if takes_jobs(node)
-        and any(fnmatchcase(node["Datacenter"], wanted) for wanted in job.get("Datacenters") or ["*"])
+        and any(fnmatchcase(node["Datacenter"], pattern) for pattern in job.get("Datacenters") or ["*"])
         and (job.get("NodePool") or "default") in ("all", node["NodePool"])
         and all((node.get("Drivers") or {}).get(driver, {}).get("Healthy") for driver in drivers)
     ]
@@ -89,25 +89,25 @@ def has(node: Json, name: str) -> bool:
 
 
 def holders(volume: Volume, nodes: Sequence[Json], dynamic: Sequence[Json]) -> list[Json]:
-    """The nodes that have the volume, those included that do not answer now: its data is there.
+    """The nodes that have the volume, also those that do not answer now, because its data is there.
 
-    dynamic: Nomad's dynamic host volumes; a new one is not yet among those that a node offers.
+    dynamic: Nomad's dynamic host volumes; a node does not offer a new one at once.
     """
-    made = {entry["NodeID"] for entry in dynamic if entry["Name"] == volume.name}
-    return [node for node in nodes if node["ID"] in made or has(node, volume.name)]
+    created = {entry["NodeID"] for entry in dynamic if entry["Name"] == volume.name}
+    return [node for node in nodes if node["ID"] in created or has(node, volume.name)]
 
 
 def place(volume: Volume, job: Json, nodes: Sequence[Json], dynamic: Sequence[Json], busy: Sequence[str]) -> list[Json]:
-    """The nodes that get the volume: for a system job every one that lacks it, else as many as instances lack it.
+    """The nodes that get the volume: for a system job every node without it, else one for each instance without it.
 
-    busy: the ids of nodes, once for each volume of the stack that is there; data is spread over the nodes.
+    busy: the ids of nodes, one for each volume of the stack on it; data is spread over the nodes.
     Raises ObsctlError when there are not enough nodes.
     """
-    there = holders(volume, nodes, dynamic)
-    free = [node for node in homes(nodes, job) if node not in there]
+    holding = holders(volume, nodes, dynamic)
+    free = [node for node in homes(nodes, job) if node not in holding]
     if is_system(job):
         return sorted(free, key=lambda node: str(node["Name"]))
-    lacking = max(0, volume.nodes - len(there))
+    lacking = max(0, volume.nodes - len(holding))
     if lacking > len(free):
         raise ObsctlError(
             f"no node can have the volume {volume.name} of {volume.component}: none is ready and eligible in"
@@ -120,18 +120,18 @@ def place(volume: Volume, job: Json, nodes: Sequence[Json], dynamic: Sequence[Js
 def losses(
     config: Config, replaced: set[str], stopped: set[str], jobs: Sequence[Json], nodes: Sequence[Json]
 ) -> list[Finding]:
-    """Which components lose data, and when. One finding a component.
+    """Which components lose data, and when.
 
-    replaced, stopped: the ids of jobs whose allocations this plan replaces or ends. jobs: the desired ones of the plan.
+    replaced, stopped: the ids of jobs whose allocations the plan replaces or ends. jobs: the desired ones of the plan.
     nodes: [] when the token may not list them.
     """
-    wanted = {job["ID"]: job for job in jobs}
-    found: list[Finding] = []
+    jobs_by_id = {job["ID"]: job for job in jobs}
+    findings: list[Finding] = []
     for component in config.all_components():
-        name, storage = names.job_id(config.stack, component.row.name), component.data()
-        if storage and (name in wanted or name in stopped):
-            found += _loss(config, component, storage, replaced, wanted.get(name), nodes)
-    return found
+        job_id, storage = names.job_id(config.stack, component.row.name), component.data()
+        if storage and (job_id in jobs_by_id or job_id in stopped):
+            findings += _loss(config, component, storage, replaced, jobs_by_id.get(job_id), nodes)
+    return findings
 
 
 def _loss(
@@ -139,21 +139,14 @@ def _loss(
 ) -> Iterator[Finding]:
     name, raw_exec = component.row.name, config.owner_of(component) is None
     if storage.kind == "ephemeral":
-        now = job is None or job["ID"] in replaced
-        what = (
-            f"this {'update' if job else 'stop'} loses its data"
-            if now
-            else "its data is lost when its allocation is replaced or rescheduled"
-        )
+        what = "its data is lost when its allocation is replaced or rescheduled"
+        if job is None or job["ID"] in replaced:
+            what = f"this {'update' if job else 'stop'} loses its data"
         hint = f"components.{name}.storage.kind: {'host' if raw_exec else 'dynamic'} keeps it"
         yield Finding(Severity.WARNING, name, f"{what} (storage: ephemeral)", hint)
     elif storage.kind == "host" and job and not is_system(job):
         able = [node for node in homes(nodes, job) if raw_exec or has(node, source_of(config, component))]
         if len(able) > node_count(config, component):
-            what = (
-                f"Nomad may place it on any of {len(able)} nodes, and on a new one its data is missing (storage: host)"
-            )
-            hint = "narrow nomad.datacenters" + (
-                "" if raw_exec else f", or set components.{name}.storage.kind: dynamic"
-            )
-            yield Finding(Severity.WARNING, name, what, hint)
+            what = f"Nomad may place it on any of {len(able)} nodes, and on a new one its data is missing"
+            other = "" if raw_exec else f", or set components.{name}.storage.kind: dynamic"
+            yield Finding(Severity.WARNING, name, f"{what} (storage: host)", f"narrow nomad.datacenters{other}")

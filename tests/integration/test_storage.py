@@ -105,7 +105,7 @@ def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list
     desired = Desired(name, jobs, (), {}, volumes)
     observed = observe(desired, nomad, consul)
     applied = apply(plan(desired, observed), desired, observed, Tools(nomad, consul, lambda _: None, timeout=30))
-    return [f"{change.action.value} {change.name}" for change in applied.changes]
+    return [f"{change.action.value} {change.name}" for change in applied]
 
 
 def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster, nomad: NomadApi, name: str) -> None:
