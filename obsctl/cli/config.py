@@ -1,4 +1,4 @@
-"""init, config show, config schema: the configuration file, what obsctl understood, and what there is to say."""
+"""init, config show, config schema: the configuration file, what obsctl reads from it, and its schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from obsctl.cli.app import App
 @click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 @click.pass_obj
 def init(app: App, folder: Path) -> None:
-    """Write a commented obsctl.yaml that explains every key. Never over an existing one.
+    """Write a commented obsctl.yaml that explains every key. An existing file is never overwritten.
 
     Example: obsctl init my-stack
     """

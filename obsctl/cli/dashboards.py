@@ -1,4 +1,4 @@
-"""obsctl dashboards: which there are, and what is wrong with them."""
+"""obsctl dashboards: lists and checks them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def up(ctx: click.Context, fixed: bool, yes: bool, timeout: float) -> None:
     """Deploy the stack with the demo: hello-service, response-service and traffic.
 
     It is `obsctl deploy` with demo.enabled: true, and with --fixed demo.fixed: true, for this run. The next
-    `obsctl deploy` goes by obsctl.yaml again.
+    `obsctl deploy` follows obsctl.yaml again.
 
     Example: obsctl demo up --fixed
     """
@@ -44,7 +44,7 @@ def up(ctx: click.Context, fixed: bool, yes: bool, timeout: float) -> None:
 @deploys
 @click.pass_context
 def down(ctx: click.Context, yes: bool, timeout: float) -> None:
-    """Stop the demo's jobs, and take its alert rules away.
+    """Stop the demo's jobs, and remove its alert rules.
 
     It is `obsctl deploy` with demo.enabled: false for this run. The phrases in Consul stay.
 
@@ -93,7 +93,7 @@ def traffic(app: App, number: int, rate: float) -> int:
 
 
 def _answers(made: list[Visit]) -> list[dict[str, Any]]:
-    """Each distinct answer, the most frequent first, with the oldest trace of it: that one has had time to arrive."""
+    """Each distinct answer, the most frequent first, with its oldest trace, which has most likely arrived."""
     traces = {(visit.outcome, visit.answer): visit.trace_id for visit in reversed(made)}
     counted = Counter((visit.outcome, visit.answer) for visit in made)
     return [
@@ -103,5 +103,5 @@ def _answers(made: list[Visit]) -> list[dict[str, Any]]:
 
 
 def _shown(answer: str) -> str:
-    """In quotes, so that an answer that ends too early is seen."""
+    """In quotes, so that readers see an answer that ends too early."""
     return json.dumps(answer, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""render, validate, plan, deploy: what should stand, what would change, and the change itself."""
+"""render, validate, plan, deploy: what should be on the cluster, what would change, and the change itself."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def render(app: App, output: Path | None) -> None:
 @click.command()
 @click.pass_obj
 def validate(app: App) -> None:
-    """Check the configuration, rules, dashboards and every rendered file. Needs no cluster; all faults at once.
+    """Check the configuration, rules, dashboards and every rendered file. Needs no cluster; shows all errors.
 
     Example: obsctl validate
     """
@@ -74,9 +74,9 @@ def plan(app: App, components: tuple[str, ...], exit_code: bool) -> int:
 @deploys
 @click.pass_obj
 def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> None:
-    """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it, and look whether it works.
+    """Bring the cluster to what obsctl.yaml says: show the plan, ask, apply it, and check that it works.
 
-    A second deploy changes nothing. With COMPONENTs, only what is theirs is touched, and nothing is stopped.
+    A second deploy changes nothing. With COMPONENTs, only these are changed, and nothing is stopped.
 
     Example: obsctl deploy --yes
     """
@@ -132,7 +132,7 @@ def _confirm(app: App, yes: bool) -> None:
 
 
 def _await_programs(app: App, prepared: Prepared) -> None:
-    """The local cluster may run before all programs of its jobs are there."""
+    """Wait for the programs of the jobs: a local cluster may run before it has all of them."""
     from obsctl.cli import wire
     from obsctl.doctor.here import commands
 

@@ -1,4 +1,4 @@
-"""obsctl lock: which bytes each image's tag means, written down."""
+"""obsctl lock: writes down the digest of each image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADERS = ("IMAGE", "DIGEST", "")
 @click.option("--keep", is_flag=True, help="Keep the digests of images that only another --env has.")
 @click.pass_obj
 def lock(app: App, check: bool, keep: bool) -> int:
-    """Ask the registries what each image's tag means, and write the digests into obsctl.lock.yaml.
+    """Ask the registries for the digest of each image, and write them into obsctl.lock.yaml.
 
     From then on jobs name images by these digests, on every node and in every deploy, until the next `obsctl lock`.
     Needs no cluster. With driver exec or raw_exec there are no images.
@@ -44,18 +44,18 @@ def lock(app: App, check: bool, keep: bool) -> int:
     text = app.ui.table(HEADERS, rows) if rows else "" if failed else "No image to lock."
     app.ui.result("lock", {"images": found, "states": states}, text)
     outdated = {image: state for image, state in states.items() if check and state != "as before"}
-    fault = _fault(failed, outdated)
-    if fault is None:
+    error = _error(failed, outdated)
+    if error is None:
         return 0
-    app.ui.error(fault)  # not raised: the one JSON document is written
-    return fault.exit_code
+    app.ui.error(error)  # not raised: the one JSON document is written
+    return error.exit_code
 
 
 def _state(before: str | None, now: str) -> str:
     return "as before" if before == now else "changed" if before else "new"
 
 
-def _fault(failed: Mapping[str, ObsctlError], outdated: Mapping[str, str]) -> ObsctlError | None:
+def _error(failed: Mapping[str, ObsctlError], outdated: Mapping[str, str]) -> ObsctlError | None:
     if failed:
         lines = [f"{', '.join(images)}: {error.message}" for error, images in _by_error(failed).items()]
         hints = dict.fromkeys(error.hint for error in failed.values())
@@ -68,7 +68,7 @@ def _fault(failed: Mapping[str, ObsctlError], outdated: Mapping[str, str]) -> Ob
 
 
 def _by_error(failed: Mapping[str, ObsctlError]) -> dict[ObsctlError, list[str]]:
-    """A registry that is down fails all its images with one error."""
+    """All images of an unreachable registry fail with the same error."""
     images: dict[ObsctlError, list[str]] = {}
     for image, error in failed.items():
         images.setdefault(error, []).append(image)

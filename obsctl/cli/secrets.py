@@ -1,4 +1,4 @@
-"""`obsctl secrets`: what the stack keeps in Nomad Variables, and a value for those who ask."""
+"""`obsctl secrets`: the secrets that the stack keeps in Nomad Variables, and a value on request."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def list_(app: App) -> None:
 def show(app: App, name: str) -> None:
     """Print a secret's value, and nothing else. grafana-admin is the password that Grafana's user admin has at first.
 
-    Whoever may read its Nomad Variable may see it; obsctl asks with nomad.token. It is as it was deployed: a password
-    that was changed in Grafana is known to Grafana alone.
+    obsctl reads the Nomad Variable with nomad.token. The value is the one that was deployed: a password that was
+    changed in Grafana is known only to Grafana.
 
     Example: obsctl secrets show grafana-admin
     """

@@ -2,5 +2,5 @@
 
 import os
 
-# No plugin that happens to be installed looks into the configuration; to search for some takes a tenth of loading it.
+# Installed plugins of pydantic must not see the configuration, and the search for them takes a tenth of loading.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

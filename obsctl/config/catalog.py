@@ -1,4 +1,4 @@
-"""The programs of the stack: the settings of each, and its row. Their order is that in which a plan starts them."""
+"""The programs of the stack: the settings of each, and its row. A plan lists them in the order of Components."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Jaeger(Component):
         check=("jaeger", "validate", "--config"),
         project=Project(
             name="jaeger", publisher=releases.JAEGER, release_version="2.20.0",
-            # The module is the version 2 program under a version 1 tag; later ones cannot be had as a module.
+            # The module has the version 2 program under a version 1 tag; later versions are not available as a module.
             built_version="2.13.0", minimum=(2, 13, 0),
             packages={"jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"}, build_minutes=4,
             version_variable="github.com/jaegertracing/jaeger/internal/version.latestVersion",
@@ -214,7 +214,7 @@ class OtelAgent(Component):
 
 
 class Grafana(Component):
-    """Shows it all: dashboards, and the ways from a metric to a trace to a log line."""
+    """Shows everything: dashboards, and links from a metric to a trace to a log line."""
 
     row: ClassVar[Row] = Row(
         name=names.GRAFANA, uid=472, shows="dashboards",
@@ -226,7 +226,7 @@ class Grafana(Component):
     home: Line = "/usr/share/grafana"
     """The folder with Grafana's own `conf` and `public` (exec, raw_exec)."""
     plugin: ClassVar[str] = "victoriametrics-logs-datasource"
-    """What reads VictoriaLogs: the id of the datasource plugin."""
+    """The id of the datasource plugin that reads VictoriaLogs."""
     plugin_version: ClassVar[str] = "0.30.1"
     plugins_dir: Folder | None = Field(default=None, examples=["/opt/grafana-plugins"])
     """A folder that holds the plugin `victoriametrics-logs-datasource`, as Grafana sees it: of the node (raw_exec), of
@@ -278,4 +278,4 @@ PROGRAMS = {
     for project in (releases.NOMAD, releases.CONSUL, *_SLOWEST_FIRST)
     for name in project.packages
 }
-"""The programs that obsctl gets: first what the local cluster itself is, last what is quickly built."""
+"""The programs that obsctl gets: first those of the local cluster itself, then those that take longest to build."""

@@ -1,4 +1,4 @@
-"""What every component has: settings in obsctl.yaml, and a row with what obsctl knows of it."""
+"""What every component has: settings in obsctl.yaml, and a row with the facts that obsctl needs."""
 
 from __future__ import annotations
 
@@ -71,24 +71,24 @@ def _no_secrets(_: Config) -> dict[str, SecretRef]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What obsctl knows of a component beside its settings. The rest goes by its name: the job jobs/NAME.nomad.hcl.j2
+    """The facts about a component beside its settings. Its files are found by its name: the job jobs/NAME.nomad.hcl.j2
     (below jobs/demo/ for the demo), configuration files templates/NAME/*.j2, and alert rules alert-rules/NAME.yml.
 
     name: its key in obsctl.yaml, its service in Consul and its job label in Prometheus.
     uid: the user of its official image (USER in the image's Dockerfile), for whom its data must be writable.
     shows, page: what people see there, and under which path.
-    needs: a deploy calls it done only when these are. It starts together with them, because every program here copes
-    with a neighbour that is not there yet.
-    waits: it starts after them all the same, because it reads only at its start where they are.
-    watches: it is updated before the others. If it went away together with what it watches, it would believe for
-    minutes after its return that all of that is down.
+    needs: a deploy calls it done only when these are done. They start at the same time, because every program copes
+    with a neighbour that does not answer yet.
+    waits: it starts after those that it needs, because it reads their addresses only at its start.
+    watches: it is updated before the others. If it stopped together with what it watches, it would believe for minutes
+    after its return that all of that is down.
     down_alert: the alert that fires when no instance of it answers; "" for none.
     on_alert_path: every notification passes through it, so no alert could tell that it is down.
     reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
     secrets: the items of its Nomad Variable that the configuration refers to.
-    generates: the items that nobody chooses: each is made once, and stays.
-    check: the command that checks its configuration file, which comes as the last argument.
-    project: where its program comes from on a local cluster, when it is not obsctl itself.
+    generates: the items that obsctl makes up once and then keeps.
+    check: the command that checks a configuration file of it, whose path comes last.
+    project: where its program comes from on a local cluster, unless it is obsctl itself.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Component(Strict):
         return {**value, "resources": {**usual.model_dump(), **given}}
 
     def key_path(self) -> KeyPath:
-        """Where it stands in obsctl.yaml."""
+        """Its place in obsctl.yaml."""
         return ("demo" if self.row.demo else "components", self.row.name)
 
     def ports(self) -> dict[str, int]:
@@ -161,7 +161,7 @@ class Component(Strict):
 
 
 class Replicated(Component):
-    """A component that may run several times. replicas: how many are highly available."""
+    """A component that may run several times. replicas: how many run with profile ha."""
 
     replicas: ClassVar[int] = 2
     count: Annotated[int, Field(strict=True, ge=1, le=9)] | None = Field(default=None, examples=[1])
@@ -169,7 +169,7 @@ class Replicated(Component):
 
 
 class OwnProgram(Component):
-    """A program that obsctl itself is."""
+    """A component whose program is obsctl itself."""
 
     image: Image = "obsctl/obsctl:0.1.0"
     command: Command = "obsctl"

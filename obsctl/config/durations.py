@@ -55,7 +55,7 @@ def _more_than_nothing(seconds: float) -> float:
 
 
 def within(least: float, most: float = _LONGEST / 1000) -> AfterValidator:
-    """Refuses what is shorter or longer, in words with units; seconds."""
+    """Refuses shorter and longer durations; least and most are seconds."""
 
     def check(seconds: float) -> float:
         if not least <= seconds <= most:

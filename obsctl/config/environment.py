@@ -1,4 +1,4 @@
-"""OBSCTL_NOMAD__ADDRESS=... sets nomad.address: the last word over the files."""
+"""OBSCTL_NOMAD__ADDRESS=... sets nomad.address and overrides the files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PREFIX = "OBSCTL_"
 
 
 def lay_over(document: Located, environ: Mapping[str, str]) -> tuple[Located, list[Finding]]:
-    """The document with what the environment changes in it, and the variables that are at fault.
+    """The document with the changes from the environment, and what is wrong with variables.
 
-    `__` goes one level down; one `_` may stand for `-`; case does not matter. An empty variable is as good as none.
-    A variable that matches nothing is left alone (there are others than the config's) unless it holds `__` or
-    would match with `__`.
+    `__` goes one level down; one `_` may stand for `-`; case does not matter. An empty variable is ignored, and so is
+    one that matches no key, because not all belong to the configuration. But one with `__`, or one that would match
+    with `__`, is reported.
     """
     layers: list[Located] = []
     findings: list[Finding] = []
     for variable in sorted(name for name, value in environ.items() if name.startswith(PREFIX) and value):
         path = _path(variable.removeprefix(PREFIX).split("__"), document)
         if path:
-            layer, faults = _layer(variable, path, environ[variable])
+            layer, problems = _layer(variable, path, environ[variable])
             layers += [layer] if layer else []
-            findings += faults
+            findings += problems
         elif words := _mistyped(variable):
             findings.append(Finding(Severity.ERROR, variable, words))
     return reduce(merge, layers, document), findings
@@ -66,12 +66,12 @@ def _folded(key: str) -> str:
 
 
 def _layer(variable: str, path: KeyPath, value: str) -> tuple[Located | None, list[Finding]]:
-    """Text is taken as it is; anything else is read as YAML, so that numbers, lists and true are what they are."""
+    """A text stays as it is; other values are read as YAML: numbers, lists, true."""
     place = Place(variable)
     if keys.is_text(keys.kind_at(path)):
         return nested(path, Located(value, place)), []
-    located, faults = parse(value, place)
-    return (nested(path, located) if located else None), faults
+    located, problems = parse(value, place)
+    return (nested(path, located) if located else None), problems
 
 
 def _mistyped(variable: str) -> str | None:

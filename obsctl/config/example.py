@@ -12,9 +12,9 @@ EXAMPLE = Path(__file__).with_name("obsctl.example.yaml")
 
 
 def write(folder: Path) -> Path:
-    """Put the example into `folder`, which is made if need be; returns its path.
+    """Write the example into `folder`, which is created if it is missing; returns its path.
 
-    The file appears whole or not at all, and never over another. Raises ObsctlError.
+    The file is written completely or not at all, and never over another one. Raises ObsctlError.
     """
     target = folder / FILE_NAME
     draft = folder / f".{FILE_NAME}.{os.getpid()}"
@@ -38,7 +38,7 @@ def write(folder: Path) -> Path:
 
 
 def _place(target: Path, draft: Path) -> None:
-    """A link, unlike a rename, refuses to replace what is there."""
+    """Unlike a rename, a link never replaces a file."""
     try:
         with draft.open("xb") as file:
             file.write(EXAMPLE.read_bytes())

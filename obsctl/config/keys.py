@@ -1,4 +1,4 @@
-"""Which keys the schema has, read from its models: for suggestions, environment variables and the tests."""
+"""The keys of the schema, read from its models: for suggestions, environment variables, documents and tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANY = "*"
 
 
 def bare(kind: Any) -> Any:
-    """Without Annotated and without None."""
+    """The type without Annotated and without None."""
     origin = get_origin(kind)
     if origin is Annotated:
         return bare(get_args(kind)[0])
@@ -37,7 +37,7 @@ def known(kind: Any) -> dict[str, Any]:
 
 
 def python_names(kind: Any) -> dict[str, str]:
-    """The names that a section's fields have in the code where those differ, each with the key to write."""
+    """Field names of a section that differ from the key in obsctl.yaml -> that key."""
     found = bare(kind)
     fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
     return {name: field.alias for name, field in fields.items() if field.alias}
@@ -45,7 +45,7 @@ def python_names(kind: Any) -> dict[str, str]:
 
 @cache
 def descriptions(section: type[BaseModel]) -> dict[str, str]:
-    """Field -> what describes it: the text below it, as it stands in the source of its class or one above that."""
+    """Field -> its description: the text below it in the source of its class or of a base class."""
     found: dict[str, str] = {}
     for kind in section.__mro__:
         if kind is not BaseModel and issubclass(kind, BaseModel):

@@ -1,4 +1,4 @@
-"""Finds obsctl.yaml, lays overlay and environment over it, and validates the whole: every fault at once."""
+"""Finds obsctl.yaml, lays overlay and environment over it, and validates it: all errors at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_NAME = "obsctl.yaml"
 
 
 class ConfigError(ObsctlError):
-    """The configuration is at fault. findings: every fault, each with file, line and key, or the variable."""
+    """The configuration is wrong. findings: every error with file, line and key, or with the variable."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
@@ -76,7 +76,7 @@ def load(
 
 
 def _chosen(path: Path | None, cwd: Path) -> Path | None:
-    """The file: the one given, or the nearest from here upwards; None when there is none."""
+    """The given file, or the nearest one from here upwards; None when there is none."""
     if path is None:
         return _nearest(cwd)
     file = cwd / path.expanduser()
@@ -116,7 +116,7 @@ def _is_there(file: Path) -> bool:
 
 
 def _documents(files: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:
-    """The files laid over each other, and what is wrong with their YAML. Raises ConfigError if one has none."""
+    """The files laid over each other, and what is wrong with their YAML. Raises ConfigError if one is not YAML."""
     read = [_document(file, cwd) for file in files]
     findings = [finding for _, found in read for finding in found]
     documents = [document for document, _ in read if document]

@@ -28,13 +28,13 @@ _PLAIN_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value was given. line: 1 and up; None for an environment variable, whose name `source` then is."""
+    """Where a value comes from. line: from 1 on; None for an environment variable, whose name is the source."""
 
     source: str
     line: int | None = None
 
     def of(self, path: KeyPath) -> str:
-        """How a finding about this key names its place; a variable's name says the key by itself."""
+        """The place of a finding about this key. The name of a variable says the key already."""
         return f"{self.source}:{self.line} {dotted(path)}".rstrip() if self.line else self.source
 
 
@@ -52,8 +52,8 @@ def dotted(path: KeyPath) -> str:
 
 
 def entries(located: Located, kind: Any) -> dict[str, object]:
-    """A mapping of this kind without places. An empty value means the default, so a known key that is empty is left
-    out; an unknown one stays, for its fault to be seen."""
+    """A mapping of this kind without places. An empty value means the default, so an empty known key is left out; an
+    unknown one stays and is reported."""
     below = located.value if isinstance(located.value, dict) else {}
     known = keys.known(kind)
     return {
@@ -72,7 +72,7 @@ def _plain(located: Located, kind: Any) -> object:
 
 
 def nested(path: KeyPath, located: Located) -> Located:
-    """A document that has nothing but this value, at this path."""
+    """A document with only this value, at this path."""
     for step in reversed(path):
         located = Located({str(step): located}, located.place)
     return located
@@ -97,7 +97,7 @@ def sources(located: Located) -> list[str]:
 
 
 def nearest(located: Located, path: KeyPath) -> Place:
-    """The place of the value at this path, or of the last one above it that there is."""
+    """The place of the value at this path, or of the nearest existing one above it."""
     for step in path:
         below = located.value
         if isinstance(below, dict) and step in below:
@@ -110,7 +110,7 @@ def nearest(located: Located, path: KeyPath) -> Place:
 
 
 def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
-    """The document of a file (lines are counted) or a variable, and its faults. None when it is no YAML at all."""
+    """The document of a file (with lines) or a variable, and what is wrong with it. None when it is not YAML."""
     reading = _Reading(place)
     try:
         document = reading.document(text)
@@ -127,7 +127,7 @@ def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves dates alone: they are text here."""
+    """SafeLoader that reads dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  the name and the form are PyYAML's
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
@@ -156,7 +156,7 @@ class _Reading:
 
     def _located(self, node: yaml.Node, place: Place, path: KeyPath) -> Located:
         if node.tag not in _KNOWN_TAGS:
-            self._fault(place, path, "a value that begins with ! has a special meaning in YAML; put it in quotes")
+            self._problem(place, path, "a value that begins with ! has a special meaning in YAML; put it in quotes")
             return Located(None, place)
         if isinstance(node, yaml.MappingNode):
             return Located(self._mapping(node, path), place)
@@ -169,7 +169,7 @@ class _Reading:
         try:
             value: Scalar = self._loader.construct_object(node)
         except ValueError:
-            self._fault(place, path, "is not a number; put it in quotes if it is text")
+            self._problem(place, path, "is not a number; put it in quotes if it is text")
             return None
         return value
 
@@ -179,7 +179,7 @@ class _Reading:
         found: dict[str, Located] = {}
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                self._fault(self._of(key), path, "a key must be text; put it in quotes")
+                self._problem(self._of(key), path, "a key must be text; put it in quotes")
             else:
                 found[key.value] = self._located(value, self._of(key), (*path, key.value))
         return found
@@ -188,11 +188,11 @@ class _Reading:
         lines: dict[object, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in lines:
-                self._fault(self._of(key), (*path, key.value), f"is already given in line {lines[key.value]}")
+                self._problem(self._of(key), (*path, key.value), f"is already given in line {lines[key.value]}")
             elif isinstance(key, yaml.ScalarNode):
                 lines[key.value] = key.start_mark.line + 1
 
-    def _fault(self, place: Place, path: KeyPath, what: str) -> None:
+    def _problem(self, place: Place, path: KeyPath, what: str) -> None:
         self.findings.append(_finding(place.of(path), what))
 
 
@@ -207,5 +207,5 @@ def _at(place: Place, line: int, column: int | None = None) -> str:
 
 
 def _in_plain_words(problem: str) -> str:
-    """PyYAML's words, except where they say too little, or repeat a name that could be a misplaced secret."""
+    """PyYAML's message, unless it says too little or repeats a name that could be a misplaced secret."""
     return next((words for pattern, words in _PLAIN_WORDS if pattern.search(problem)), problem)

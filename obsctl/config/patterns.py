@@ -1,4 +1,4 @@
-"""Patterns that the collector understands: RE2, which is never slow, and has less than Python for that."""
+"""Patterns for the collector: RE2, which is never slow but has fewer features than Python's patterns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_IN_RE2 = {
     r"\{,\d+\}": "has a repetition without a lowest number ({,3} instead of {0,3})",
     r"\{(\d*,)?0*([1-9]\d{4,}|[2-9]\d{3}|1(?!000)\d{3})[,}]": "repeats something more than 1000 times",
 }
-# What RE2 has and Python has not, as something alike that Python has.
+# What RE2 has and Python has not -> something similar in Python.
 _ONLY_IN_RE2 = {
     r"\\Q.*?(\\E|$)": "x",
     r"\\z": r"\\Z",
@@ -40,7 +40,7 @@ def _re2(pattern: str) -> str:
     if objection := _objection(pattern, likeness):
         raise ValueError(f"{objection}, which RE2, the collector's pattern language, does not support")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what sets in Python may mean one day
+        with warnings.catch_warnings(action="ignore"):  # of future meanings of sets in Python
             compiled = re.compile(likeness)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no pattern: {error}") from None
@@ -50,13 +50,13 @@ def _re2(pattern: str) -> str:
 
 
 def _objection(pattern: str, likeness: str) -> str | None:
-    """What it asks for that RE2 has not; None when there is nothing."""
+    """A feature of the pattern that RE2 does not have; None when there is none."""
     escaped = {match.group()[1] for match in _ESCAPED.finditer(pattern)}
     if escaped & set("123456789"):
         return "refers back to a group"
     if escaped & set("ZuUN"):
         return r"has \Z, \u, \U or \N (RE2 has \z and \x{41})"
-    plain = _CLASS.sub("x", _ESCAPED.sub("x", likeness))  # where a bracket is no letter and no member of a class
+    plain = _CLASS.sub("x", _ESCAPED.sub("x", likeness))  # here a bracket is neither a letter nor in a class
     return next((words for found, words in _NOT_IN_RE2.items() if re.search(found, plain)), None)
 
 

@@ -42,8 +42,8 @@ _WORDS = {
 def validate(document: Mapping[str, object], root: Path) -> Config | list[Problem]:
     """The config, or every problem. root: the folder of obsctl.yaml.
 
-    Values that do not fit together are looked for also where others are wrong: these are left out then, and
-    what would not fit to their defaults is not counted.
+    When single values are wrong, they are left out and the rest is checked once more for values that do not fit
+    together. What does not fit to the default of a left out value is not counted.
     """
     try:
         return Config.model_validate(document, context={"root": str(root)})
@@ -59,14 +59,14 @@ def validate(document: Mapping[str, object], root: Path) -> Config | list[Proble
 
 
 def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
-    """Each problem with the file and line, or the variable, that it came from; in the order of the lines."""
+    """Each problem with its file and line, or its variable, in the order of the lines."""
     placed = [(nearest(document, path), path, words) for path, words in problems]
     placed.sort(key=lambda each: (each[0].source, each[0].line or 0))
     return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
 
 
 def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, Any]:
-    """A copy that lacks the entries at these paths, which have one or two steps."""
+    """A copy without the entries at these paths, which have one or two steps."""
     kept = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
     for path in paths:
         above: Any = kept if len(path) < 2 else kept.get(str(path[0]))
@@ -85,7 +85,7 @@ def _alone(error: ValidationError) -> Iterator[Problem]:
 
 
 def _misfits(error: ValidationError) -> Iterator[Misfit]:
-    """The values that are wrong beside others; paths start at the top."""
+    """The values that do not fit to others; paths start at the top."""
     for details in _details(error):
         clash, above = _cause(details), details["loc"]
         for path, words, other in clash.misfits if isinstance(clash, Clash) else ():
@@ -101,7 +101,7 @@ def _cause(details: ErrorDetails) -> object:
 
 
 def _path(details: ErrorDetails) -> KeyPath:
-    """A free key that is itself wrong is reported by pydantic one step below it."""
+    """pydantic reports a wrong free key one step below it."""
     path = details["loc"]
     return path[:-1] if path and path[-1] == "[key]" else path
 

@@ -71,14 +71,13 @@ PROMETHEUS_VERSION = "github.com/prometheus/common/version.Version"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What is released, or built, as one: a release archive, a folder of toolchain/, one or more programs.
+    """One release archive or one folder of toolchain/, with one or more programs.
 
-    minimum: the oldest version that has all that obsctl asks of it. packages: program name -> Go package.
+    minimum: the oldest version that has everything that obsctl needs. packages: program name -> Go package.
     build_minutes: how long a first build takes. has_c: whether a build needs a C compiler.
     version_variable: the Go variable that a build sets to `version_text`, in which {version} is the version built.
-    version_argument: what makes its programs print their version. version_title: a pattern of what they print before
-    it, where that is not the program's name. released_as: the publisher's name for it, where that is another; two
-    projects may have one release.
+    version_argument: makes its programs print their version. version_title: a pattern of what they print before it,
+    if that is not the program's name. released_as: the publisher's name for it, if that is different.
     """
 
     name: str
@@ -114,10 +113,7 @@ class Program:
     project: Project
 
     def parse_version(self, output: str) -> Version | None:
-        """The version in what the program prints: "Nomad v1.11.2", "prometheus, version 3.15.0 (…)".
-
-        None when it is another program, or one that does not know its version.
-        """
+        """The version in the output: "Nomad v1.11.2", "prometheus, version 3.15.0 (…)"; None when it has none."""
         title = self.project.version_title or rf"{self.name},?(?: version)? "
         match = re.search(rf"^{title}v?(\d+)\.(\d+)\.(\d+)", output, re.MULTILINE | re.IGNORECASE)
         return tuple(int(number) for number in match.groups()) if match else None

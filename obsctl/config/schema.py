@@ -1,4 +1,4 @@
-"""What obsctl.yaml may say. pydantic stays in this package: everything else sees frozen values.
+"""The schema of obsctl.yaml. Only this package uses pydantic; everything else sees frozen values.
 
 Units: durations are written like Prometheus writes them ("15s", "2m", "1h30m") and are seconds (float) here;
 CPU is MHz and memory MB, as in Nomad.
@@ -84,7 +84,7 @@ class Config(Strict):
     jaeger, victoria-logs, otelcol. Default: found on PATH, or downloaded."""
 
     def all_components(self) -> Iterator[Component]:
-        """Every component, in the order in which a plan starts them."""
+        """Every component, in the order of a plan."""
         for section in (self.components, self.demo):
             for name in type(section).model_fields:
                 component = getattr(section, name)
@@ -104,11 +104,11 @@ class Config(Strict):
         return component.driver or self.driver
 
     def owner_of(self, component: Component) -> int | None:
-        """The uid that writes its data; None with raw_exec, where that is the user whom Nomad itself runs as."""
+        """The uid that writes its data; None with raw_exec, where tasks run as Nomad's own user."""
         return {Driver.EXEC: NOBODY, Driver.RAW_EXEC: None}.get(self.driver_of(component), component.row.uid)
 
     def has_alert_path(self) -> bool:
-        """Whether this stack runs all that a notification passes through."""
+        """Whether every component runs that a notification passes through."""
         return all(each.enabled for each in self.all_components() if each.row.on_alert_path)
 
     def count(self, component: Component) -> int:
@@ -119,30 +119,30 @@ class Config(Strict):
         return usual if component.count is None else component.count
 
     def shares_node(self, component: Component) -> bool:
-        """Whether several instances of it are on one node, each with ports and a data folder of its own."""
+        """Whether several instances run on one node, each with its own ports and data folder."""
         return self.profile is Availability.HA_ONE_NODE and self.count(component) > 1
 
     @property
     def routes_by_trace(self) -> bool:
-        """Whether agents send all spans of a trace to one of several gateways, which is to judge the whole of it."""
+        """Whether agents send all spans of a trace to the same gateway of several, which judges the trace."""
         gateway = self.components.otel_gateway
         return gateway.sampling is not None and self.components.jaeger.enabled and self.count(gateway) > 1
 
     def watched_services(self) -> dict[str, str]:
-        """Service name -> Nomad job, of everything that gets availability rules; the demo's that are on, too."""
+        """Service name -> Nomad job, of each service with availability rules, including the demo's."""
         rows = [component.row for component in self.enabled_components()]
         ours = {row.name: names.job_id(self.stack, row.name) for row in rows if row.down_alert == names.SERVICE_DOWN}
         return {**ours, **{name: service.job or name for name, service in self.services.items()}}
 
     @property
     def collects_logs(self) -> bool:
-        """Whether there is somewhere to send log lines to."""
+        """Whether the stack has a log store."""
         return self.components.victorialogs.enabled or self.logs.endpoint is not None
 
     @model_validator(mode="before")
     @classmethod
     def _another_store_replaces_ours(cls, value: Any) -> Any:
-        """With logs.endpoint there is no VictoriaLogs, unless somebody asks for it."""
+        """With logs.endpoint VictoriaLogs is off by default."""
         logs = value.get("logs") if isinstance(value, dict) else None
         elsewhere = isinstance(logs, dict) and logs.get("endpoint")
         return _with_default(value, ("components", "victorialogs", "enabled"), default=False) if elsewhere else value
@@ -204,7 +204,7 @@ class Config(Strict):
         return min(15.0, self.timing.group_interval / (2 * self.count(self.components.alertmanager)))
 
     def _ports(self) -> Iterator[tuple[KeyPath, object]]:
-        """Ports that are given come after the defaults, for a clash to be reported where it was written."""
+        """Defaults come first, so that a clash is reported where the user wrote a port."""
         ports = [(each, key) for each in self.enabled_components() for key in each.ports()]
         for component, key in sorted(ports, key=lambda port: port[1] in port[0].model_fields_set):
             yield (*component.key_path(), key), component.ports()[key]
@@ -217,7 +217,7 @@ class Config(Strict):
 
 
 def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> Any:
-    """The mapping with a value at this path, if it has none; what is no mapping stays as it is, to be reported."""
+    """The mapping with a default at this path. What is not a mapping stays as it is, and is reported later."""
     given = {} if section is None else section
     if not isinstance(given, dict):
         return given
@@ -232,7 +232,7 @@ def _left_out(receiver: str, why: str, sender: str) -> Misfit:
 
 
 def _repeated(pairs: Iterator[tuple[KeyPath, object]]) -> Iterator[Misfit]:
-    """Each value that came before, under another path."""
+    """Each value that another path has already."""
     first: dict[object, KeyPath] = {}
     for path, value in pairs:
         if value in first:

@@ -1,4 +1,4 @@
-"""Secrets are references in the file and are resolved at the last moment."""
+"""Secrets are references in obsctl.yaml, and are read at the last moment."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Secret:
 
 
 def generate() -> Secret:
-    """A secret that nobody chose: 32 random letters and digits (190 bits), which need no quotes anywhere."""
+    """A new secret: 32 random letters and digits (190 bits), which need no quotes anywhere."""
     return Secret("".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(32)))
 
 
 def resolve(
     ref: SecretRef, *, key: str, environ: Mapping[str, str] = os.environ, read_variable: ReadVariable
 ) -> Secret:
-    """The secret that `ref` points to. `key` is the reference's place in the config, for messages.
+    """The secret that `ref` points to. key: the place of the reference in obsctl.yaml, for messages.
 
     read_variable: items of the Nomad Variable with this path, or None when there is none.
     Raises ObsctlError that names the key and the reference, never the value.
@@ -151,7 +151,7 @@ def _from_variable(ref: SecretRef, key: str, read_variable: ReadVariable) -> str
 
 
 def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
-    """What no header or URL can carry; a library that meets it would repeat the value in its error."""
+    """Refuse what no header or URL can carry: a library would repeat the value in its error message."""
     if not value:
         raise _error(ref, key, "is empty", "put the secret there")
     if len(value) > _LARGEST:

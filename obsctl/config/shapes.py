@@ -1,4 +1,4 @@
-"""What texts and numbers of obsctl.yaml may look like, each with the words that say so."""
+"""The forms of texts and numbers in obsctl.yaml, each with the message for other values."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Strict(BaseModel):
-    """A section: unknown keys are faults, values never change, the text below a key describes it (keys.descriptions).
+    """A section: unknown keys are errors, values never change, the text below a key describes it (keys.descriptions).
 
-    That text is read when somebody asks for it, and how to validate is made when something is validated: both take
-    long, and every command would do it, for every section.
+    Descriptions and validators are made on first use, because that takes long for all sections.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Misfit(NamedTuple):
-    """A value that is right alone but not beside another. Both key paths start at the section that says it."""
+    """A value that does not fit to another one. Both key paths start at the section that reports it."""
 
     path: KeyPath
     words: str
@@ -43,7 +42,7 @@ class Misfit(NamedTuple):
 
 
 class Clash(ValueError):
-    """What a section's validator raises when its values do not fit together."""
+    """Raised by the validator of a section whose values do not fit together."""
 
     def __init__(self, *misfits: Misfit) -> None:
         super().__init__("; ".join(misfit.words for misfit in misfits))
@@ -52,8 +51,8 @@ class Clash(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Text that is wholly this pattern; anything else is refused with these words, and never repeated. No control
-    character fits: no file that is made of it could hold one."""
+    """A text that matches the whole pattern and has no control characters. Another one is refused with these words, and
+    never repeated."""
 
     pattern: str
     words: str
@@ -83,7 +82,7 @@ def _address(value: str) -> str:
 
 
 def _from_root(value: str, info: ValidationInfo) -> str:
-    """A relative path starts at the folder of obsctl.yaml, wherever the command is run."""
+    """A relative path starts at the folder of obsctl.yaml."""
     expanded = os.path.expanduser(value)  # noqa: PTH111  Path.expanduser raises when there is no home
     return os.path.join(info.context["root"], expanded) if info.context else expanded  # noqa: PTH118
 

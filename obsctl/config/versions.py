@@ -1,4 +1,4 @@
-"""Which versions of Nomad and Consul are supported, and what of obsctl.yaml needs a newer one than the oldest."""
+"""The supported versions of Nomad and Consul, and the keys of obsctl.yaml that need newer ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUPPORTED = {"nomad": Supported((1, 6), (2, 0)), "consul": Supported((1, 14), (1
 
 
 def _never(_: Config) -> Iterator[KeyPath]:
-    """For what no key of obsctl.yaml asks for."""
+    """For a need that no key of obsctl.yaml causes."""
     yield from ()
 
 
@@ -53,10 +53,10 @@ def _system_jobs(config: Config) -> Iterator[KeyPath]:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a server knows since a version.
+    """A feature that a server has since a version.
 
-    what: a noun, in the plural. otherwise: what to do, or what is so, with an older server. asked: the keys of a
-    configuration that ask for it. severity: ERROR where it is refused, INFO where obsctl only does less.
+    what: a noun, in the plural. otherwise: what to do, or what happens, with an older server. asked: the keys of a
+    configuration that need it. severity: ERROR when an older server is refused, INFO when obsctl only does less.
     """
 
     server: str
@@ -120,7 +120,7 @@ NEEDS = (
 
 
 def parse(text: str) -> Version:
-    """(1, 11, 2) of "1.11.2-beta.1+ent"; () when it is no version: a server may tell anything."""
+    """(1, 11, 2) of "1.11.2-beta.1+ent"; () when it is not a version."""
     numbers = re.match(r"v?(\d{1,9}(?:\.\d{1,9}){0,3})(?!\d)", text, re.ASCII)
     return tuple(int(part) for part in numbers[1].split(".")) if numbers else ()
 
@@ -135,9 +135,9 @@ def title(server: str, version: Version) -> str:
 
 
 def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need, KeyPath]]:
-    """What the configuration asks for and these servers do not know, with each key that asks for it.
+    """What the configuration needs and these servers do not have, with each key that needs it.
 
-    servers: "nomad" and "consul" -> version; of one that is not there, or is (), everything is expected.
+    servers: "nomad" and "consul" -> version. A server that is missing, or is (), is taken to have everything.
     """
     for need in NEEDS:
         known = servers.get(need.server)
@@ -146,7 +146,7 @@ def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need
 
 
 def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:
-    """What is to say of servers of these versions, and of what the configuration asks of them."""
+    """Versions that are too old, unknown or untested, and keys that need newer ones."""
     found = [finding for server, version in servers.items() for finding in _judged(server, version)]
     for need, path in unmet(config, servers):
         what = f"{need.words}, and this is {written(servers[need.server])}"

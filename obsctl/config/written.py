@@ -18,7 +18,7 @@ SCHEMA_ID = "urn:obsctl:obsctl.yaml:v1"
 
 
 def as_document(config: Config) -> dict[str, Any]:
-    """JSON values, keys and durations as in the file; what has no value is left out. Loading it gives `config`."""
+    """JSON values, with keys and durations as in the file and without empty values. Loading it gives `config`."""
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -27,13 +27,13 @@ def as_yaml(config: Config) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """What obsctl.yaml may hold, for editors."""
+    """The schema of obsctl.yaml, for editors."""
     schema = Config.model_json_schema(by_alias=True, mode="validation", schema_generator=_AsWritten)
     return {"$schema": SCHEMA_DIALECT, "$id": SCHEMA_ID, **schema, "title": "obsctl.yaml"}
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Defaults as one would write them: durations with a unit, and sections key by key. And what describes each key."""
+    """With descriptions, and with defaults as people write them: durations with a unit, sections key by key."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         found = super().model_schema(schema)

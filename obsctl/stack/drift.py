@@ -20,7 +20,7 @@ from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
 
 SPEC_KIND = "hcl-"
-"""How the mark of a rendered text begins. One without it was written by an older obsctl, and is not comparable."""
+"""How the mark of a rendered text begins. A mark without it is from an older obsctl and cannot be compared."""
 _HEREDOC = re.compile(r"<<-?(\w+)$")
 _Constraint = tuple[str, ...]
 _FIELDS = ("LTarget", "Operand", "RTarget")
@@ -32,7 +32,7 @@ def spec_of(hcl: str) -> str:
 
 
 def is_another(spec: str, desired_spec: str) -> bool:
-    """Whether a job with this mark was made from another text. Of an old kind of mark nobody can say."""
+    """Whether a job with this mark was made from another text; False when the mark cannot be compared."""
     return spec.startswith(SPEC_KIND) and spec != desired_spec
 
 
