@@ -58,10 +58,14 @@ class Approvals:
         return self.folder is not None and (self.folder / key).is_file()
 
     def add(self, key: str) -> None:
-        """Remember it if possible, and forget the oldest. A tool that is asked once more does no harm."""
+        """Remember it if possible: a tool that is asked once more does no harm."""
         if self.folder:
             with suppress(OSError):
                 (self.folder / key).touch()
+
+    def forget_oldest(self) -> None:
+        if self.folder:
+            with suppress(OSError):
                 for file in sorted(self.folder.iterdir(), key=os.path.getmtime)[:-KEPT_APPROVALS]:
                     file.unlink(missing_ok=True)
 
@@ -91,6 +95,7 @@ def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Appro
     with ThreadPoolExecutor() as pool:  # the tools start together
         running = [pool.submit(_run_check, each, path, approvals) for each in checks if (path := tools.get(each.tool))]
         findings += [finding for future in running for finding in future.result()]
+    approvals.forget_oldest()
     return [*findings, *_missing_tools(checks, tools)]
 
 
