@@ -35,10 +35,10 @@ class Ui:
         self._color = color
         self._one_at_a_time = threading.RLock()  # events come from many threads
 
-    def result(self, kind: str, data: Json, text: str) -> None:
-        """The answer of the command: `text`, or with --json one document {"schema": "obsctl/<kind>/v1", ...}."""
+    def result(self, kind: str, data: Json, text: str, *, version: int = 1) -> None:
+        """The command's answer: `text`, or with --json one document {"schema": "obsctl/<kind>/v<version>", ...}."""
         if self.as_json:
-            document = {"schema": f"obsctl/{kind}/v1", **data}
+            document = {"schema": f"obsctl/{kind}/v{version}", **data}
             print(json.dumps(document, indent=2, sort_keys=False, default=str))
         elif text:
             print(_whole(text))

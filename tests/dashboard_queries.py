@@ -13,8 +13,9 @@ from typing import Any
 import promql_parser
 import requests
 
-from obsctl.content.dashboard_lint import VICTORIALOGS, metric_of, selectors
+from obsctl.content.dashboard_lint import VICTORIALOGS
 from obsctl.content.dashboards import Dashboard, interpolate, objects
+from obsctl.content.promql import metric_of, selectors
 from obsctl.model import Json
 
 TIMEOUT = 20

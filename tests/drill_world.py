@@ -55,14 +55,14 @@ def iso(moment):
 
 
 class AlertPath:
-    """One alert. Scrapes every 2 s, evaluates every second, `for` is 10 s, group_wait 1 s, group_interval 2 s.
+    """One alert. Scrapes every 2 s, evaluates every second, group_wait 1 s, group_interval 2 s. pending: its `for`.
 
     rule: whether the rule is true, given that the service is up or not. delivers: whether a notification with
     this status reaches alert-sink. delay: seconds that each delivery takes.
     """
 
-    def __init__(self, world, labels=LABELS):
-        self.world, self.clock, self.labels = world, world.clock, labels
+    def __init__(self, world, labels=LABELS, pending=10):
+        self.world, self.clock, self.labels, self.pending = world, world.clock, labels, pending
         self.rule = lambda is_up: not is_up
         self.delivers = lambda status: True
         self.delay = 0.0
@@ -92,7 +92,7 @@ class AlertPath:
             self.active_at = self.fired_at = None
         elif self.active_at is None:
             self.active_at = now
-        elif self.fired_at is None and now - self.active_at >= 10:
+        elif self.fired_at is None and now - self.active_at >= self.pending:
             self.fired_at = now
             self.fired.append(self.labels)
             self.send("firing", 1.0, startsAt=iso(now), endsAt="0001-01-01T00:00:00Z")
@@ -207,12 +207,12 @@ class DrillWorld:
         self.journal = None
         self.start_warden()
 
-    def expect(self, alertname):
+    def expect(self, alertname, pending=10):
         """One more alert that must come, with a rule of its own. Returns its path; `alerts` is that of the first."""
-        self.rules.append({**self.rule, "name": alertname})
+        self.rules.append({**self.rule, "name": alertname, "duration": pending})
         pattern = {"alertname": alertname, "service": SERVICE}
         self.experiment = replace(self.experiment, expect={**self.experiment.expect, alertname: pattern})
-        self.paths.append(AlertPath(self, {**LABELS, "alertname": alertname}))
+        self.paths.append(AlertPath(self, {**LABELS, "alertname": alertname}, pending))
         return self.paths[-1]
 
     def heartbeat(self):

@@ -119,7 +119,7 @@ def report(app: App, drill_id: str) -> None:
     from obsctl.drills.tell import report as reports
 
     records = journal.read(journal.find(journal_folder(app.loaded.config), drill_id))
-    app.ui.result("drill", reports.document(records), reports.text(records))
+    app.ui.result("drill", reports.document(records), reports.text(records), version=journal.FORMAT)
 
 
 def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:
@@ -144,12 +144,13 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
             Drill(target, world, book, held, options).run()
     verdict = judge(book.records)
     text = f"\n{report.conclusion(verdict)}\nReport: obsctl drill report {drill_id}"
-    app.ui.result("drill", report.document(book.records), text)
+    app.ui.result("drill", report.document(book.records), text, version=journal.FORMAT)
     return verdict.exit_code
 
 
 def _dry(app: App, target: Target, world: World) -> int:
     from obsctl.drills.plan import gate
+    from obsctl.drills.tell import journal
     from obsctl.drills.tell.verdict import EXIT_CODES, Outcome
 
     findings = gate.check(target, world)
@@ -157,7 +158,7 @@ def _dry(app: App, target: Target, world: World) -> int:
     data = {"forecasts": forecasts, "findings": [asdict(finding) for finding in findings]}
     lines = [f"  {finding.where}: {finding.what}\n    → {finding.hint}" for finding in findings]
     text = "\n".join(["not steady:", *lines]) if findings else "steady: the drill could start"
-    app.ui.result("drill-forecast", data, text)
+    app.ui.result("drill-forecast", data, text, version=journal.FORMAT)
     return EXIT_CODES[Outcome.NOT_STEADY] if findings else 0
 
 

@@ -16,6 +16,7 @@ import promql_parser
 
 from obsctl.config.catalog import Grafana
 from obsctl.content.dashboards import Dashboard, interpolate, objects, variables_in
+from obsctl.content.promql import metric_of, selectors
 from obsctl.model import Finding, Json, Severity
 
 SCHEMA_VERSIONS = range(39, 42)
@@ -221,34 +222,6 @@ def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Findi
             yield _warning(place, f"{metric} is read from every job", 'add a matcher, like job="prometheus"')
         if _COUNTER.fullmatch(metric) and function not in PER_SECOND:
             yield _warning(place, f"{metric} is a counter and is shown as it grows", "put it into rate() or increase()")
-
-
-def metric_of(selector: promql_parser.VectorSelector) -> str:
-    """Its name, or the regular expression for it."""
-    named = [matcher.value for matcher in selector.matchers.matchers if matcher.name == "__name__"]
-    return str(selector.name or next(iter(named), "something"))
-
-
-def selectors(node: Any, function: str = "") -> Iterator[tuple[promql_parser.VectorSelector, str]]:
-    """Every selector of an expression, and the innermost function around it."""
-    match node:
-        case promql_parser.VectorSelector():
-            yield node, function
-        case promql_parser.MatrixSelector():
-            yield node.vector_selector, function
-        case promql_parser.Call():
-            for argument in node.args:
-                yield from selectors(argument, node.func.name)
-        case promql_parser.BinaryExpr():
-            yield from selectors(node.lhs, function)
-            yield from selectors(node.rhs, function)
-        case (
-            promql_parser.AggregateExpr()
-            | promql_parser.ParenExpr()
-            | promql_parser.UnaryExpr()
-            | promql_parser.SubqueryExpr()
-        ):
-            yield from selectors(node.expr, function)
 
 
 def _place(panel: Json) -> str:

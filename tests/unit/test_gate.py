@@ -98,6 +98,10 @@ def slow_clock(world):
     world.nomad.server_time = lambda: now - 10
 
 
+def told_by_others(world):
+    world.rule["query"] = 'sum(nomad_nomad_job_summary_running{exported_job="demo-response"}) == 0'
+
+
 def leftover(world):
     recipes.write(world.consul, world.recipe(drill="earlier"))
 
@@ -116,6 +120,7 @@ def nomad_away(world):
         (down_in_prometheus, "0 of 1 instances are up in Prometheus"),
         (deploying, "a deployment is running"),
         (blind_rule, "it can never fire"),
+        (told_by_others, "there is no forecast for it"),
         (broken_rule, "cannot evaluate it: many-to-many"),
         (old_evaluation, "its last evaluation is 7 s ago"),
         (alert_pending, "alert ServiceDown: it is pending already"),

@@ -175,6 +175,15 @@ def test_every_expected_alert_is_watched_at_the_same_time(world):
     assert_put_back(world)
 
 
+def test_a_slow_alert_is_waited_for_when_a_fast_one_is_through(world):
+    world.expect("SlowlyDown", pending=60)
+    verdict = world.run()
+    assert verdict.outcome == "PROVEN", verdict.reason
+    took = {(stage.alert, stage.name): stage.seconds for stage in verdict.stages}
+    assert took["SlowlyDown", "firing"] - took["ServiceDown response", "firing"] == pytest.approx(50, abs=2)
+    assert took["SlowlyDown", "firing"] > took["ServiceDown response", "delivered"] + 30
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_one_alert_that_stays_quiet_is_missed_and_hides_no_other(world, first):
     second = world.expect("JobNotRunning")

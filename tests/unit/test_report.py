@@ -73,6 +73,12 @@ def test_the_forecast_is_a_table_of_its_stages(world):
     assert "the service is back" in table
 
 
+def test_the_one_of_several_alerts_that_came_is_named(world):
+    world.expect("SlowlyDown").rule = lambda is_up: False
+    world.run()
+    assert " ServiceDown response" in report.text(world.on_disk()).splitlines()
+
+
 def test_several_alerts_each_have_their_heading(world):
     world.expect("JobNotRunning")
     world.run()

@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.plan.rulecheck import sees_vanished_target
+from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,36 @@ def test_a_rule_that_needs_the_target_does_not(expression):
 
 def test_an_expression_of_a_newer_prometheus_is_not_called_useless():
     assert sees_vanished_target("a_function_of_tomorrow(up)")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'absent(up{job="x"} == 1)',
+        "up == 0",
+        'up{job=~"x|y"} == 0',
+        'up{job!="y"} == 0',
+        'up{job!~"y.*"} == 0',
+        'sum(rate(errors_total{job="x"}[5m])) > 1',
+        'nomad_things{job="x"} > 0',
+        'absent(up{job="y"}) or up{job="x"} == 0',
+    ],
+)
+def test_a_rule_on_series_of_the_service_reads_it(expression):
+    assert reads(expression, "x")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'sum(nomad_nomad_job_summary_running{exported_job="x"}) == 0',
+        'absent(up{job="y"} == 1)',
+        'up{job=~"y|xx"} == 0',
+        'up{job!="x"} == 0',
+        'up{job!~"x"} == 0',
+        "consul_catalog_service_count > 0",
+        "vector(1)",
+    ],
+)
+def test_a_rule_on_what_others_say_of_the_service_does_not(expression):
+    assert not reads(expression, "x")

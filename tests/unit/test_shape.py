@@ -30,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "stack": {"config", "clients", "content", "telemetry"},
     "targets": set(),
     "local": {"config", "clients"},
-    "drills": {"config", "clients", "stack"},
+    "drills": {"config", "content", "clients", "stack"},
     "services": {"clients", "drills"},
     "demo": {"clients", "services"},
     "telemetry": {"clients"},

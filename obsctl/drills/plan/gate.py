@@ -10,7 +10,7 @@ from obsctl.drills import faults, recipes
 from obsctl.drills.faults import Scrape
 from obsctl.drills.plan.experiment import Experiment, Labels
 from obsctl.drills.plan.routing import matches_regex
-from obsctl.drills.plan.rulecheck import sees_vanished_target
+from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
 from obsctl.errors import ApiError
@@ -73,6 +73,9 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
         if vanishes and not sees_vanished_target(rule["query"]):
             what = f"it can never fire: {rule['query']} needs the target, and this fault takes it out of Consul"
             yield _error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
+        if not reads(rule["query"], target.experiment.service):
+            what = f"there is no forecast for it: {rule['query']} does not read what {target.experiment.service} tells"
+            yield _error(where, what, "expect an alert on series of the service itself, and allow this one")
         if rule["health"] != "ok":
             yield _error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])

@@ -1,10 +1,13 @@
-"""Can a rule fire at all for a fault? Read from its expression. Pure."""
+"""Can a rule fire for a fault, and when? Read from its expression. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import promql_parser
+
+from obsctl.content.promql import metric_of, selectors
+from obsctl.drills.plan.routing import matches_regex
 
 _SEE_ABSENCE = ("absent", "absent_over_time")
 _OUTSIDE_THE_TARGET = ("nomad_", "consul_")
@@ -20,6 +23,31 @@ def sees_vanished_target(expression: str) -> bool:
         return _has_result(promql_parser.parse(expression))
     except ValueError:
         return True
+
+
+def reads(expression: str, service: str) -> bool:
+    """Whether the rule reads series of the service's own scrapes; what others say of it comes at moments of their own.
+
+    True for what only a newer Prometheus understands.
+    """
+    try:
+        parsed = promql_parser.parse(expression)
+    except ValueError:
+        return True
+    return any(_selects(selector, service) for selector, _ in selectors(parsed))
+
+
+def _selects(selector: promql_parser.VectorSelector, service: str) -> bool:
+    jobs = [matcher for matcher in selector.matchers.matchers if matcher.name == "job"]
+    if not jobs and metric_of(selector).startswith(_OUTSIDE_THE_TARGET):
+        return False
+    return all(_fits(matcher, service) for matcher in jobs)
+
+
+def _fits(matcher: promql_parser.Matcher, service: str) -> bool:
+    is_regex = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
+    fits = matches_regex(matcher.value, service) if is_regex else matcher.value == service
+    return fits is (matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.Re))
 
 
 def _has_result(node: Any) -> bool:

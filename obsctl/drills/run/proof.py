@@ -143,7 +143,7 @@ class Proof:
     def _missed(self, alert: str, stage: str) -> None:
         labels = self._experiment.expect.get(alert, {})
         try:
-            why = watch.why_missed(stage, labels, self._experiment.service, self._world)
+            why = watch.why_missed(stage, labels, self._experiment, self._world)
         except ApiError:
             why = ""
         self._recorder.write("missed", alert=alert, stage=stage, why=why)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from obsctl.drills.plan.experiment import Labels, matches
+from obsctl.drills import faults
+from obsctl.drills.faults import Scrape
+from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.world import World
 from obsctl.model import Json, unix_time
 
@@ -81,18 +83,25 @@ def fired(world: World, *, seconds: float) -> list[Json]:
     return [_without_markers(sample["metric"]) for sample in samples]
 
 
-def why_missed(stage: str, expected: Labels, service: str, world: World) -> str:
+def why_missed(stage: str, expected: Labels, experiment: Experiment, world: World) -> str:
     """The first broken link, as far as the programs can tell."""
-    if stage == "pending" and world.programs.prometheus.query(f'up{{job="{service}"}} == 1'):
+    if stage == "pending" and _still_answers(experiment, world):
         return "Prometheus still scrapes the service successfully"
     if stage in ("delivered", "resolved"):
         return _why_not_delivered(expected, world)
     return {
-        "pending": "Prometheus does not see the service either, but the rule does not become true",
+        "pending": "the fault is there for Prometheus too, but the rule does not become true",
         "firing": "it was pending, and then the rule was no longer true: something resets its `for`",
-        "recovered": "Prometheus does not see the service as up",
+        "recovered": "Prometheus does not see the service work again",
         "cleared": "the rule is still true",
     }[stage]
+
+
+def _still_answers(experiment: Experiment, world: World) -> bool:
+    """Whether scrapes succeed although this fault should end them."""
+    if faults.named(experiment.fault).SCRAPE is Scrape.ANSWERS:
+        return False
+    return bool(world.programs.prometheus.query(f'up{{job="{experiment.service}"}} == 1'))
 
 
 def _why_not_delivered(expected: Labels, world: World) -> str:

@@ -31,7 +31,7 @@ def text(records: Sequence[Record]) -> str:
         f"  began {_clock(records[0].at)}, journal of {len(records)} records, obsctl {started['version']}",
         "",
         f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7}",
-        *_stage_lines(verdict.stages),
+        *_stage_lines(verdict.stages, len(started["experiment"]["expect"])),
         "",
         *[line for record in records if (line := _moment(record))],
         "",
@@ -58,10 +58,11 @@ def _heading(alert: str, alerts: int) -> list[str]:
     return [f" {alert}"] if alerts > 1 else []
 
 
-def _stage_lines(stages: Sequence[Stage]) -> Iterator[str]:
+def _stage_lines(stages: Sequence[Stage], expected: int) -> Iterator[str]:
+    """expected: how many alerts the drill expects, also when not all came."""
     alerts = {stage.alert: [other for other in stages if other.alert == stage.alert] for stage in stages}
     for alert, own in alerts.items():
-        yield from _heading(alert, len(alerts))
+        yield from _heading(alert, expected)
         for stage in own:
             band = f"{stage.band.minimum:.1f} - {stage.band.maximum:.1f}"
             mark = "" if stage.in_band else "   outside"
