@@ -39,7 +39,10 @@ def lock(app: App, check: bool, keep: bool) -> int:
     if not check and found:
         kept = {image: digest for image, digest in before.items() if keep or image in failed}
         app.ui.say(f"written: {write_lock(root, {**kept, **found})}")
-    states = {image: _state(before.get(image), digest) for image, digest in found.items()}
+    states = {
+        image: "new" if image not in before else "as before" if before[image] == digest else "changed"
+        for image, digest in found.items()
+    }
     rows = [[image, digest, states[image]] for image, digest in found.items()]
     text = app.ui.table(HEADERS, rows) if rows else "" if failed else "No image to lock."
     app.ui.result("lock", {"images": found, "states": states}, text)
@@ -49,10 +52,6 @@ def lock(app: App, check: bool, keep: bool) -> int:
         return 0
     app.ui.error(error)  # not raised: the one JSON document is written
     return error.exit_code
-
-
-def _state(before: str | None, now: str) -> str:
-    return "as before" if before == now else "changed" if before else "new"
 
 
 def _error(failed: Mapping[str, ObsctlError], outdated: Mapping[str, str]) -> ObsctlError | None:

@@ -65,10 +65,6 @@ class Storage(Strict):
         return self
 
 
-def _no_secrets(_: Config) -> dict[str, SecretRef]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """The facts about a component beside its settings. Its files are found by its name: the job jobs/NAME.nomad.hcl.j2
@@ -103,7 +99,7 @@ class Row:
     on_alert_path: bool = False
     reads_consul: bool = False
     asks_nomad: bool = False
-    secrets: Callable[[Config], dict[str, SecretRef]] = _no_secrets
+    secrets: Callable[[Config], dict[str, SecretRef]] = lambda _: {}
     generates: tuple[str, ...] = ()
     check: tuple[str, ...] = ()
     project: Project | None = None

@@ -29,11 +29,6 @@ class Supported:
 SUPPORTED = {"nomad": Supported((1, 6), (2, 0)), "consul": Supported((1, 14), (1, 22))}
 
 
-def _never(_: Config) -> Iterator[KeyPath]:
-    """For a need that no key of obsctl.yaml causes."""
-    yield from ()
-
-
 def _dynamic_volumes(config: Config) -> Iterator[KeyPath]:
     for component in config.enabled_components():
         storage = component.data()
@@ -63,7 +58,7 @@ class Need:
     since: Version
     what: str
     otherwise: str
-    asked: Callable[[Config], Iterator[KeyPath]] = _never
+    asked: Callable[[Config], Iterator[KeyPath]] = lambda _: iter(())
     severity: Severity = Severity.ERROR
 
     @property

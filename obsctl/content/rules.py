@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import yaml
 
 from obsctl import names
 from obsctl.config.alerting import RuleOverride
-from obsctl.config.components import Component
 from obsctl.config.durations import format_duration, parse_duration
 from obsctl.config.schema import Config
 from obsctl.config.timing import PROFILES, Timing
@@ -42,7 +41,11 @@ def groups(config: Config, shipped: Path, root: Path, dashboards: Collection[str
     _refuse_unknown_overrides(config.alerting.rules, groups)
     _refuse_twins(group["name"] for group in groups)
     groups = [_overridden(group, config.alerting.rules) for group in groups]
-    return {group["name"]: _dump(group) for group in groups if group["rules"]}  # Prometheus hides empty ones
+    return {
+        group["name"]: yaml.safe_dump([group], sort_keys=False, allow_unicode=True, width=110)
+        for group in groups
+        if group["rules"]  # Prometheus hides empty groups
+    }
 
 
 def availability_group(config: Config) -> Json:
@@ -52,54 +55,40 @@ def availability_group(config: Config) -> Json:
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
     no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
     """
-    timing, rules = config.timing, list[Json]()
+    return {"name": AVAILABILITY, "rules": [*_service_alerts(config), *_component_alerts(config)]}
+
+
+def _service_alerts(config: Config) -> Iterator[Json]:
     for service, job in sorted(config.watched_services().items()):
         severity = config.services[service].severity if service in config.services else "critical"
-        rules.append(_service_down(service, severity, timing))
-        rules.append(_job_not_running(service, job, timing))
-    components = config.enabled_components()
-    counts = {component.row.name: config.count(component) for component in components}
-    rules += [_replica_missing(name, count, timing) for name, count in counts.items() if count > 1]
-    rules += [_component_down(component.row.name, timing) for component in components if _is_watched(component)]
-    return {"name": AVAILABILITY, "rules": rules}
+        summary = f"No instance of {service} answers: it is gone, down or unreachable."
+        yield _alert(config, names.SERVICE_DOWN, service, _absent(service), summary, severity)
+        expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
+        yield _alert(config, names.JOB_NOT_RUNNING, service, expr, f"Nomad runs no allocation of job {job}.")
 
 
-def _is_watched(component: Component) -> bool:
-    return component.row.down_alert == names.COMPONENT_DOWN and not component.row.on_alert_path
-
-
-def _service_down(service: str, severity: str, timing: Timing) -> Json:
-    summary = f"No instance of {service} answers: it is gone, down or unreachable."
-    return _availability(names.SERVICE_DOWN, service, severity, _absent(service), summary, timing)
-
-
-def _job_not_running(service: str, job: str, timing: Timing) -> Json:
-    expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
-    summary = f"Nomad runs no allocation of job {job}."
-    return _availability(names.JOB_NOT_RUNNING, service, "warning", expr, summary, timing)
-
-
-def _replica_missing(component: str, count: int, timing: Timing) -> Json:
-    """It does not fire when none runs at all: before the first deploy of a component that is no problem."""
-    expr = f'count(up{{job="{component}"}} == 1) < {count}'
-    summary = f"{{{{ $value }}}} of {count} instances of {component} answer."
-    return _availability(names.REPLICA_MISSING, component, "warning", expr, summary, timing)
-
-
-def _component_down(component: str, timing: Timing) -> Json:
-    summary = f"No {component} answers: what it keeps cannot be seen, and what should come to it waits."
-    return _availability(names.COMPONENT_DOWN, component, "warning", _absent(component), summary, timing)
+def _component_alerts(config: Config) -> Iterator[Json]:
+    counts = [(component.row, config.count(component)) for component in config.enabled_components()]
+    for row, count in counts:
+        if count > 1:  # it does not fire when none runs at all: before the first deploy that is no problem
+            expr = f'count(up{{job="{row.name}"}} == 1) < {count}'
+            summary = f"{{{{ $value }}}} of {count} instances of {row.name} answer."
+            yield _alert(config, names.REPLICA_MISSING, row.name, expr, summary)
+    for row, _ in counts:
+        if row.down_alert == names.COMPONENT_DOWN and not row.on_alert_path:
+            summary = f"No {row.name} answers: what it keeps cannot be seen, and what should come to it waits."
+            yield _alert(config, names.COMPONENT_DOWN, row.name, _absent(row.name), summary)
 
 
 def _absent(service: str) -> str:
     return f'absent(up{{job="{service}"}} == 1)'
 
 
-def _availability(alert: str, service: str, severity: str, expr: str, summary: str, timing: Timing) -> Json:
+def _alert(config: Config, name: str, service: str, expr: str, summary: str, severity: str = "warning") -> Json:
     return {
-        "alert": alert,
+        "alert": name,
         "expr": expr,
-        "for": format_duration(timing.pending),
+        "for": format_duration(config.timing.pending),
         "labels": {"severity": severity, "service": service},
         "annotations": {"summary": summary},
     }
@@ -202,7 +191,3 @@ def _refuse_twins(names: Iterable[str]) -> None:
             f"two rule groups have the name {twins[0]!r}",
             hint="rename the one in your own rule files; names must be unique in a stack",
         )
-
-
-def _dump(group: Json) -> str:
-    return yaml.safe_dump([group], sort_keys=False, allow_unicode=True, width=110)

@@ -96,11 +96,8 @@ def _without(objects: list[Json], own: set[_Constraint]) -> list[Json]:
     constraints = [item for item in objects if item["Name"] == "Constraint"]
     added = [_values(item, "New") for item in constraints if item["Type"] == "Added"]
     implied = {values[:2] for values in added if values not in own}
-    return [item for item in objects if item not in constraints or _values(item, _side(item))[:2] not in implied]
-
-
-def _side(constraint: Json) -> str:
-    return "Old" if constraint["Type"] == "Deleted" else "New"
+    side = {"Deleted": "Old", "Added": "New", "Edited": "New", "None": "New"}
+    return [item for item in objects if item not in constraints or _values(item, side[item["Type"]])[:2] not in implied]
 
 
 def _values(constraint: Json, side: str) -> _Constraint:

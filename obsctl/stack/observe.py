@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -106,7 +106,9 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
         if isinstance(parsed, Rejected):
             errors.append(f"{rendered_job.component}: {parsed.message}")
         else:
-            jobs.append(_desired_job(rendered.stack, rendered_job, parsed))
+            component, spec = rendered_job.component, spec_of(rendered_job.hcl)
+            whole = marked(parsed, stack=rendered.stack, component=component, spec=spec)
+            jobs.append(DesiredJob(component, rendered_job.job_id, spec, whole))
     if errors:
         raise ObsctlError(
             "Nomad cannot read these jobs:\n  " + "\n  ".join(errors),
@@ -119,7 +121,11 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
 def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
     """Read the cluster; changes nothing."""
     by_id = {job.job_id: job for job in desired.jobs}
-    known = [job for job in map(_observed_job, nomad.jobs()) if job.owner == desired.stack or job.job_id in by_id]
+    all_jobs = [
+        ObservedJob(stub["ID"], stub["JobModifyIndex"], stub.get("Meta") or {}, bool(stub.get("Stop")))
+        for stub in nomad.jobs()
+    ]
+    known = [job for job in all_jobs if job.owner == desired.stack or job.job_id in by_id]
     jobs = _at_once(lambda job: _compared(job, by_id.get(job.job_id), nomad), known)
     return Observed(
         jobs={job.job_id: job for job in jobs},
@@ -159,12 +165,6 @@ def _parsed(nomad: NomadApi, rendered: RenderedJob) -> Json | Rejected:
         return error
 
 
-def _desired_job(stack: str, rendered: RenderedJob, job: Json) -> DesiredJob:
-    spec = spec_of(rendered.hcl)
-    whole = marked(job, stack=stack, component=rendered.component, spec=spec)
-    return DesiredJob(rendered.component, rendered.job_id, spec, whole)
-
-
 def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str, Secret]:
     """What the Variable should hold: generated items that exist stay, and missing ones are generated now."""
     variable = nomad.variable(item.path) if item.generated else None
@@ -173,15 +173,12 @@ def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str,
     return {**kept, **{name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}}
 
 
-def _observed_job(stub: Json) -> ObservedJob:
-    return ObservedJob(stub["ID"], stub["JobModifyIndex"], stub.get("Meta") or {}, bool(stub.get("Stop")))
-
-
 def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
     """Ask Nomad what registering the desired job would change, and how its last deployment went."""
     if desired is None:
         return current
     answer = nomad.plan_job(registered_as(current, desired))
+    updates = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
     deployment = nomad.job_deployment(current.job_id) or {"Status": "none", "JobSpecModifyIndex": None}
     ended = deployment["Status"] in ENDED
     return replace(
@@ -190,19 +187,13 @@ def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi)
         unfinished=deployment["JobSpecModifyIndex"] == current.index and not ended,
         differences=tuple(differences(answer.get("Diff") or {}, desired.job, nomad)),
         placement=placement_failures(answer),
-        replaces=any(group.get("DestructiveUpdate") for group in _updates(answer)),
+        replaces=any(group.get("DestructiveUpdate") for group in updates.values()),
     )
 
 
 def _has_failures(deployment: Json) -> bool:
     """After a failure Nomad may try again for minutes, with longer and longer pauses."""
     return any(group.get("UnhealthyAllocs") for group in (deployment.get("TaskGroups") or {}).values())
-
-
-def _updates(answer: Json) -> Iterable[Json]:
-    """What a plan of Nomad would do to the allocations of each group."""
-    groups: Json = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
-    return groups.values()
 
 
 def _nodes(desired: Desired, nomad: NomadApi) -> tuple[Json, ...]:

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -221,7 +222,8 @@ def _environment(
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701  HCL and YAML, never HTML
     )
-    environment.filters |= {"duration": format_duration, "hcl": _hcl_string, "ottl": _ottl_string}
+    quoted = partial(json.dumps, ensure_ascii=False)  # leaves `${` alone, in which Nomad puts its own variables
+    environment.filters |= {"duration": format_duration, "hcl": quoted, "ottl": _ottl_string}
     environment.globals |= values
     environment.globals["dashboards"] = [
         {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
@@ -285,11 +287,6 @@ def _resend_delay(config: Config) -> float:
     """
     several = config.count(config.components.alertmanager) > 1 or config.count(config.components.prometheus) > 1
     return RESEND_DELAY if several else min(config.timing.heartbeat, RESEND_DELAY)
-
-
-def _hcl_string(text: str) -> str:
-    """A quoted HCL string. `${` is left alone on purpose: Nomad interpolates its own variables there."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _ottl_string(text: str) -> str:
