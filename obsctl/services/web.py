@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, Response, request
@@ -113,7 +114,8 @@ class WebServer:
     def stop(self) -> None:
         """Ask `run` to drain and return. May be called from any thread and from a signal handler."""
         self._stopping = True
-        self._listener.pull_trigger()
+        with suppress(OSError):  # `run` has seen the flag already, and closed everything
+            self._listener.pull_trigger()
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
