@@ -151,7 +151,7 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
 def _dry(app: App, target: Target, world: World) -> int:
     from obsctl.drills.plan import gate
     from obsctl.drills.tell import journal
-    from obsctl.drills.tell.verdict import EXIT_CODES, Outcome
+    from obsctl.drills.tell.verdict import EXIT_CODES
 
     findings = gate.check(target, world)
     forecasts = {alert: forecast.to_dict() for alert, forecast in target.forecasts().items()}
@@ -159,7 +159,7 @@ def _dry(app: App, target: Target, world: World) -> int:
     lines = [f"  {finding.where}: {finding.what}\n    → {finding.hint}" for finding in findings]
     text = "\n".join(["not steady:", *lines]) if findings else "steady: the drill could start"
     app.ui.result("drill-forecast", data, text, version=journal.FORMAT)
-    return EXIT_CODES[Outcome.NOT_STEADY] if findings else 0
+    return EXIT_CODES["NOT_STEADY"] if findings else 0
 
 
 def _world(app: App, interrupted: Callable[[], bool]) -> World:

@@ -1,9 +1,8 @@
-"""What alert-sink's page shows, prepared for its template. Everything here came from outside."""
+"""What alert-sink's page shows. All of it came from outside; the template escapes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -16,54 +15,22 @@ MAX_NOTIFICATIONS = 200
 MAX_ALERTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class AlertView:
-    """One alert of a delivery. labels: (name, value). links: (text, URL)."""
+def page(received: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Json:
+    """The values of the template, the newest delivery first. received: oldest first.
 
-    firing: bool
-    name: str
-    summary: str
-    labels: tuple[tuple[str, str], ...]
-    links: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationView:
-    """One delivery. hidden_alerts: how many more alerts it has than are shown."""
-
-    firing: bool
-    time: str
-    age: str
-    alerts: tuple[AlertView, ...]
-    hidden_alerts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The whole page, newest delivery first. watchdog: "alive", "silent" or "waiting", and a sentence that says it."""
-
-    watchdog: str
-    watchdog_text: str
-    notifications: tuple[NotificationView, ...]
-    total: int
-    hidden_heartbeats: int
-    with_heartbeats: bool
-    now: str
-
-
-def page(received: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Page:
-    """The page over `received` (oldest first). Deliveries of Watchdog alone are left out unless asked for."""
+    Deliveries of Watchdog alone are left out unless asked for. watchdog: "alive", "silent" or "waiting".
+    """
     shown = received if with_heartbeats else [each for each in received if each.alertnames != {names.WATCHDOG}]
     state, text = _watchdog(heartbeat, now)
-    return Page(
-        watchdog=state,
-        watchdog_text=text,
-        notifications=tuple(_notification(each, now) for each in shown[: -MAX_NOTIFICATIONS - 1 : -1]),
-        total=len(shown),
-        hidden_heartbeats=len(received) - len(shown),
-        with_heartbeats=with_heartbeats,
-        now=_clock_time(now),
-    )
+    return {
+        "watchdog": state,
+        "watchdog_text": text,
+        "notifications": [_notification(each, now) for each in shown[: -MAX_NOTIFICATIONS - 1 : -1]],
+        "total": len(shown),
+        "hidden_heartbeats": len(received) - len(shown),
+        "with_heartbeats": with_heartbeats,
+        "now": _clock_time(now),
+    }
 
 
 def _watchdog(heartbeat: Heartbeat, now: float) -> tuple[str, str]:
@@ -76,42 +43,36 @@ def _watchdog(heartbeat: Heartbeat, now: float) -> tuple[str, str]:
     return "alive", f"Heartbeat alive, last {_age(now - last)}: Prometheus and Alertmanager reach this page."
 
 
-def _notification(notification: Notification, now: float) -> NotificationView:
+def _notification(notification: Notification, now: float) -> Json:
     payload = notification.payload
     alerts = payload["alerts"]
-    return NotificationView(
-        firing=payload["status"] == "firing",
-        time=_clock_time(notification.received_at),
-        age=_age(now - notification.received_at),
-        alerts=tuple(_alert(alert, payload["status"]) for alert in alerts[:MAX_ALERTS]),
-        hidden_alerts=max(0, len(alerts) - MAX_ALERTS),
-    )
-
-
-def _alert(alert: Json, status: str) -> AlertView:
-    labels = {str(name): str(value) for name, value in alert["labels"].items()}
-    notes = alert.get("annotations", {})
-    links = {
-        "runbook": notes.get("runbook_url"),
-        "dashboard": notes.get("dashboard_url"),
-        "expression": alert.get("generatorURL"),
+    return {
+        "status": payload["status"],
+        "time": _clock_time(notification.received_at),
+        "age": _age(now - notification.received_at),
+        "alerts": [_alert(alert, payload["status"]) for alert in alerts[:MAX_ALERTS]],
+        "hidden_alerts": max(0, len(alerts) - MAX_ALERTS),
     }
-    return AlertView(
-        firing=alert.get("status", status) == "firing",
-        name=labels.pop("alertname", "(no alertname)"),
-        summary=str(notes.get("summary") or notes.get("description") or ""),
-        labels=tuple(sorted(labels.items())),
-        links=tuple((text, url) for text, url in links.items() if isinstance(url, str) and _is_web_link(url)),
-    )
 
 
-def _is_web_link(url: str) -> bool:
+def _alert(alert: Json, status: str) -> Json:
+    labels, notes = dict(alert["labels"]), alert.get("annotations", {})
+    links = ("runbook", notes.get("runbook_url")), ("dashboard", notes.get("dashboard_url"))
+    return {
+        "status": alert.get("status", status),
+        "name": labels.pop("alertname", "(no alertname)"),
+        "summary": notes.get("summary") or notes.get("description"),
+        "labels": sorted(labels.items()),
+        "links": [link for link in (*links, ("expression", alert.get("generatorURL"))) if _is_web_link(link[1])],
+    }
+
+
+def _is_web_link(url: object) -> bool:
     """Only these: a javascript: or data: address in an alert must not become a link."""
     try:
-        parts = urlsplit(url)
+        return isinstance(url, str) and urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).netloc)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _clock_time(unix: float) -> str:

@@ -89,14 +89,13 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
 
 def _quiet(target: Target, world: World) -> Iterator[Finding]:
     """No alert of this drill is active, neither in Prometheus nor in Alertmanager, and none is silenced."""
-    for alert in world.programs.prometheus.alerts():
-        if _concerns(target.experiment, alert["labels"]):
-            name = alert["labels"]["alertname"]
-            yield _error(f"alert {name}", f"it is {alert['state']} already", "wait until it has cleared")
-    for alert in world.programs.alertmanager.alerts():
-        if _concerns(target.experiment, alert["labels"]):
-            name = alert["labels"]["alertname"]
-            yield _error(f"alert {name}", "Alertmanager still holds it", "wait until its end was notified")
+    active = [(alert["labels"], f"it is {alert['state']} already", "wait until it has cleared")
+              for alert in world.programs.prometheus.alerts()]  # fmt: skip
+    active += [(alert["labels"], "Alertmanager still holds it", "wait until its end was notified")
+               for alert in world.programs.alertmanager.alerts()]  # fmt: skip
+    for labels, what, hint in active:
+        if _concerns(target.experiment, labels):
+            yield _error(f"alert {labels['alertname']}", what, hint)
     for silence in world.programs.alertmanager.silences():
         if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
             what = f"silence {silence['id']} covers the alert"

@@ -34,11 +34,12 @@ class Proof:
         self._recorder = recorder
         self._since = since
         self._margin = margin
+        self._delivered: list[str] = []
 
     def of_alerts(self, guard: Guard, effect: float) -> bool:
         """Whether every alert went pending, firing, delivered, each in time after the fault's effect."""
-        self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
-        return len(self._delivered()) == len(self._experiment.expect)
+        self._delivered = self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
+        return len(self._delivered) == len(self._experiment.expect)
 
     def of_recovery(self, guard: Guard, recipe: Recipe, *, asked: float, back: float) -> None:
         """The alerts end, their ends are delivered, and all is steady again.
@@ -46,37 +47,33 @@ class Proof:
         asked: when the revert was asked for; back: when the service was back.
         """
         if self._recovered(guard, recipe, asked, back):
-            self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered()}, back)
+            self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered}, back)
         self._steady_again(guard)
 
-    def _delivered(self) -> list[str]:
-        return [alert for alert in self._experiment.expect if self._recorder.has_stage("delivered", alert)]
-
-    def _follow(self, guard: Guard, ahead: dict[str, list[str]], reference: float) -> None:
-        """Watch all alerts at once. One that does not reach a stage in time has missed it, and is not watched further.
+    def _follow(self, guard: Guard, ahead: dict[str, list[str]], reference: float) -> list[str]:
+        """Watch all alerts at once; returns those that reached all their stages. One that misses a stage is not watched
+        further.
 
         ahead: alert -> the stages that it still has to reach. reference: the moment from which they are forecast.
         """
         if not ahead:
-            return
+            return []
 
         def over() -> bool:
             now = self._world.clock.now()
             self._tell_progress(ahead, reference)
-            for alert, stages in ahead.items():
+            for alert, stages in list(ahead.items()):
                 while stages and (sighting := self._look(alert, stages[0])):
                     self._reached(alert, sighting, reference)
                     del stages[0]
                 if stages and now >= self._latest(alert, stages[0], reference):
-                    self._missed(alert, stages[0])
-                    stages.clear()
+                    self._missed(alert, ahead.pop(alert)[0])
             return not any(ahead.values())
 
-        last = max(self._latest(alert, stages[-1], reference) for alert, stages in ahead.items())
-        guard.wait_for(over, until=last)
-        for alert, stages in ahead.items():
-            if stages:
-                self._missed(alert, stages[0])
+        guard.wait_for(over, until=max(self._latest(alert, ahead[alert][-1], reference) for alert in ahead))
+        for alert in [alert for alert, stages in ahead.items() if stages]:
+            self._missed(alert, ahead.pop(alert)[0])
+        return list(ahead)
 
     def _look(self, alert: str, stage: str) -> Sighting | None:
         return watch.PROBES[stage](self._experiment.expect[alert], self._world, self._since)

@@ -124,10 +124,6 @@ class Recorder:
     def has(self, kind: str) -> bool:
         return any(record.kind == kind for record in self._journal.records)
 
-    def has_stage(self, stage: str, alert: str) -> bool:
-        stages = [record.data for record in self._journal.records if record.kind == "stage"]
-        return any((data["stage"], data["alert"]) == (stage, alert) for data in stages)
-
 
 def read(path: Path) -> list[Record]:
     """All whole records, at least one, without a torn last line (the writer was killed).

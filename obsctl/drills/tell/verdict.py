@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 from obsctl.drills.plan.experiment import Experiment
@@ -15,37 +14,6 @@ from obsctl.model import Json
 
 CLOCK_TOLERANCE = 0.25
 """Seconds by which a stage may lie outside its band: the clocks of several programs are compared."""
-
-
-class Outcome(StrEnum):
-    """What a drill shows. In order: the worst that is true is the verdict."""
-
-    REVERT_FAILED = "REVERT_FAILED"
-    ABORTED = "ABORTED"
-    NOT_STEADY = "NOT_STEADY"
-    NOT_INJECTED = "NOT_INJECTED"
-    MISSED = "MISSED"
-    UNDELIVERED = "UNDELIVERED"
-    FALSE_RESOLVE = "FALSE_RESOLVE"
-    UNRESOLVED = "UNRESOLVED"
-    COLLATERAL = "COLLATERAL"
-    LATE = "LATE"
-    PROVEN = "PROVEN"
-
-
-EXIT_CODES = {
-    Outcome.PROVEN: 0,
-    Outcome.MISSED: 10,
-    Outcome.UNDELIVERED: 11,
-    Outcome.UNRESOLVED: 12,
-    Outcome.FALSE_RESOLVE: 12,
-    Outcome.LATE: 13,
-    Outcome.COLLATERAL: 14,
-    Outcome.NOT_STEADY: 20,
-    Outcome.NOT_INJECTED: 22,
-    Outcome.ABORTED: 30,
-    Outcome.REVERT_FAILED: 40,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +31,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the drill shows, why, and how long each stage took."""
+    """What the drill shows, one of EXIT_CODES; why; and how long each stage took."""
 
-    outcome: Outcome
+    outcome: str
     reason: str
     stages: tuple[Stage, ...]
 
@@ -89,9 +57,8 @@ def judge(records: Sequence[Record]) -> Verdict:
             hint="make its report with the obsctl that ran the drill; its lines are JSON that anybody can read",
         )
     facts = _Facts(records)
-    reasons = ((outcome, test(facts)) for outcome, test in _TESTS)
-    outcome, reason = next(((outcome, reason) for outcome, reason in reasons if reason), (Outcome.PROVEN, ""))
-    return Verdict(outcome, reason or _proof(facts), facts.stages)
+    outcome, reason = next((outcome, reason) for outcome, _, test in _OUTCOMES if (reason := test(facts)))
+    return Verdict(outcome, reason, facts.stages)
 
 
 class _Facts:
@@ -222,16 +189,19 @@ def _listed(findings: list[Json] | None) -> str:
     return "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings or [])
 
 
-_TESTS: tuple[tuple[Outcome, Callable[[_Facts], str]], ...] = (
-    (Outcome.REVERT_FAILED, _revert_failed),
-    (Outcome.ABORTED, _aborted),
-    (Outcome.NOT_STEADY, _not_steady),
-    (Outcome.NOT_INJECTED, _not_injected),
-    (Outcome.MISSED, _missed("pending", "firing")),
-    (Outcome.UNDELIVERED, _missed("delivered")),
-    (Outcome.FALSE_RESOLVE, _false_resolve),
-    (Outcome.UNRESOLVED, _unresolved),
-    (Outcome.COLLATERAL, _collateral),
-    (Outcome.LATE, _late),
-    (Outcome.ABORTED, _incomplete),
+_OUTCOMES: tuple[tuple[str, int, Callable[[_Facts], str]], ...] = (
+    ("REVERT_FAILED", 40, _revert_failed),
+    ("ABORTED", 30, _aborted),
+    ("NOT_STEADY", 20, _not_steady),
+    ("NOT_INJECTED", 22, _not_injected),
+    ("MISSED", 10, _missed("pending", "firing")),
+    ("UNDELIVERED", 11, _missed("delivered")),
+    ("FALSE_RESOLVE", 12, _false_resolve),
+    ("UNRESOLVED", 12, _unresolved),
+    ("COLLATERAL", 14, _collateral),
+    ("LATE", 13, _late),
+    ("ABORTED", 30, _incomplete),
+    ("PROVEN", 0, _proof),
 )
+"""The outcome, its exit code, and its reason if the facts show it. The worst comes first."""
+EXIT_CODES = {outcome: code for outcome, code, _ in _OUTCOMES}
