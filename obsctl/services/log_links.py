@@ -13,43 +13,39 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
 from obsctl.clients.protocols import NomadApi
-from obsctl.errors import ObsctlError
 from obsctl.model import Json
 from obsctl.names import LOGS_META
-from obsctl.services import turns
 from obsctl.services.turns import Turns
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-"""The key of a job's meta that says which streams are collected."""
 STREAMS = ("all", "stderr", "none")
+"""Which streams of a job are collected; its meta names.LOGS_META says it."""
 
 PAUSE = 2.0
 """Seconds after a failure."""
 WAIT = 20.0
 """Seconds that Nomad may keep a question open while nothing changes."""
 STALE = 60.0
-
 _log = logging.getLogger("obsctl.log-links")
 
 
-class LogLinks:
+class LogLinks(Turns):
     """The tree of one node."""
 
     def __init__(
         self, nomad: NomadApi, node_id: str, *, allocations: Path, links: Path, registry: CollectorRegistry,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
-        self.turns = Turns(self.turn, self._failed, pause=PAUSE, stale=STALE, clock=clock)
+        super().__init__("log_links", registry, pause=PAUSE, stale=STALE, clock=clock)
         self._nomad = nomad
         self._node_id = node_id
         self._allocations = allocations
         self._links = links
         self._index = 0
         self._count = Gauge("log_links", "Allocations whose logs are collected.", registry=registry)
-        self._failures = Counter("log_links_failures", "Turns that failed.", registry=registry)
 
     def turn(self) -> bool:
         """Make the tree what it should be as soon as the node's allocations change. Raises ObsctlError, OSError."""
@@ -72,13 +68,6 @@ class LogLinks:
     def _existing(self) -> set[Path]:
         return {link.relative_to(self._links) for link in self._links.glob("*/*/*/*/*") if link.is_symlink()}
 
-    def _failed(self, error: Exception) -> None:
-        self._failures.inc()
-        if isinstance(error, ObsctlError | OSError):
-            _log.warning("%s", error)
-        else:
-            _log.exception("a bug")
-
 
 def path_of(alloc: Json) -> Path | None:
     """Where the allocation's link is, relative to the tree; None when its job does not want its logs collected.
@@ -88,7 +77,9 @@ def path_of(alloc: Json) -> Path | None:
     job = alloc["Job"]
     streams = (job.get("Meta") or {}).get(LOGS_META, "all")
     if streams not in STREAMS:
-        _log.warning("job %s: meta %s is %r, not one of %s", job["ID"], LOGS_META, streams, ", ".join(STREAMS))
+        logging.getLogger("obsctl.log-links").warning(
+            "job %s: meta %s is %r, not one of %s", job["ID"], LOGS_META, streams, ", ".join(STREAMS)
+        )
         streams = "all"
     if streams == "none":
         return None
@@ -103,7 +94,7 @@ def _as_folder(name: str) -> str:
 
 
 def run(nomad: NomadApi, node_id: str, *, allocations: Path, links: Path, bind: str, port: int) -> None:
-    """Keep the tree, and serve /health, /alive and /metrics, until SIGTERM or SIGINT."""
+    """Keep the tree until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
     program = LogLinks(nomad, node_id, allocations=allocations, links=links, registry=registry)
-    turns.serve(program.turns, registry, bind=bind, port=port)
+    program.serve(registry, bind=bind, port=port)

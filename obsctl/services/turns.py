@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
+from obsctl.errors import ObsctlError
 from obsctl.services import web
 from obsctl.wait import Clock
 
 
-class Turns:
-    """Takes turns. One that raises is reported to `failed`, and taken again after `pause` seconds.
+class Turns(ABC):
+    """Takes turns. A failure is counted and logged, and the turn taken again after `pause` seconds.
 
-    turn: returns whether all went well. stale: seconds without a good turn after which the program is not ready.
+    name: of its log and of its metrics. stale: seconds without a good turn after which the program is not ready.
     """
 
-    def __init__(
-        self, turn: Callable[[], bool], failed: Callable[[Exception], None], *, pause: float, stale: float, clock: Clock
-    ) -> None:
-        self.pause = pause
-        self._turn = turn
-        self._failed = failed
+    def __init__(self, name: str, registry: CollectorRegistry, *, pause: float, stale: float, clock: Clock) -> None:
+        self.log = logging.getLogger(f"obsctl.{name.replace('_', '-')}")
+        self.failures = Counter(f"{name}_failures", "What failed, turns included.", registry=registry)
+        self._pause = pause
         self._stale = stale
         self._clock = clock
         self._good_at: float | None = None
 
+    @abstractmethod
+    def turn(self) -> bool:
+        """One turn; whether all went well."""
+
     def take(self) -> None:
-        """One turn."""
-        if self._turn():
+        if self.turn():
             self._good_at = self._clock.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -38,8 +41,15 @@ class Turns:
             try:
                 self.take()
             except Exception as error:
-                self._failed(error)
-                stop.wait(self.pause)
+                self.failed("a turn", error)
+                stop.wait(self._pause)
+
+    def failed(self, what: str, error: Exception) -> None:
+        self.failures.inc()
+        if isinstance(error, ObsctlError | OSError):
+            self.log.warning("%s failed: %s", what, error)
+        else:
+            self.log.exception("%s failed because of a bug", what)
 
     def why_not_ready(self) -> str:
         """ "" when the last good turn is recent: without one the program cannot keep its promises."""
@@ -48,13 +58,12 @@ class Turns:
         age = self._clock.monotonic() - self._good_at
         return f"the last good turn is {age:.0f} s ago" if age > self._stale else ""
 
-
-def serve(turns: Turns, registry: CollectorRegistry, *, bind: str, port: int) -> None:
-    """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
-    server = web.WebServer(web.create_app(registry, why_not_ready=turns.why_not_ready), bind=bind, port=port)
-    stop = threading.Event()
-    thread = threading.Thread(target=turns.run, args=(stop,), name="turns", daemon=True)
-    thread.start()
-    server.run_until_signalled()
-    stop.set()
-    thread.join(timeout=turns.pause + 1)
+    def serve(self, registry: CollectorRegistry, *, bind: str, port: int) -> None:
+        """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
+        server = web.WebServer(web.create_app(registry, why_not_ready=self.why_not_ready), bind=bind, port=port)
+        stop = threading.Event()
+        thread = threading.Thread(target=self.run, args=(stop,), name="turns", daemon=True)
+        thread.start()
+        server.run_until_signalled()
+        stop.set()
+        thread.join(timeout=self._pause + 1)

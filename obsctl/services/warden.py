@@ -6,7 +6,6 @@ lease is gone or whose deadline has passed. It keeps nothing in memory that a re
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 
@@ -15,9 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from obsctl.drills import faults, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
-from obsctl.errors import Conflict, ObsctlError
+from obsctl.errors import Conflict
 from obsctl.model import Json
-from obsctl.services import turns
 from obsctl.services.turns import Turns
 
 TURN = 2.0
@@ -25,24 +23,21 @@ TURN = 2.0
 STALE = 15.0
 """Seconds without a good turn after which the warden no longer calls itself ready."""
 
-_log = logging.getLogger("obsctl.warden")
 
-
-class Warden:
+class Warden(Turns):
     """Looks after the drills of one stack."""
 
     def __init__(self, cluster: Cluster, registry: CollectorRegistry) -> None:
+        super().__init__("warden", registry, pause=TURN, stale=STALE, clock=cluster.clock)
         self._cluster = cluster
         self._index = 0
-        self.turns = Turns(self.turn, self._turn_failed, pause=TURN, stale=STALE, clock=cluster.clock)
         self._recipes = Gauge("warden_recipes", "Revert recipes of drills that are not over.", registry=registry)
         self._reverts = Counter("warden_reverts", "Faults put back after a drill died.", registry=registry)
-        self._failures = Counter("warden_failures", "Turns or reverts that failed.", registry=registry)
 
     def turn(self, *, wait: float = TURN) -> bool:
         """Look at all recipes as soon as one has changed, at most after `wait` seconds. Whether all were served."""
-        cluster = self._cluster
-        self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=self._index, wait=wait)
+        cluster, index, self._index = self._cluster, self._index, 0  # after a failure it does not wait for a change
+        self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=index, wait=wait)
         entries = recipes.from_pairs(cluster.stack, pairs)
         self._recipes.set(len(entries))
         return all([self._serve(entry) for entry in entries])
@@ -52,23 +47,23 @@ class Warden:
         try:
             self._look_after(entry)
         except Conflict as error:  # obsctl changed it at the same moment; the next turn sees the new state
-            _log.info("drill %s: %s", entry.drill, error.message)
+            self.log.info("drill %s: %s", entry.drill, error.message)
         except Exception as error:
-            self._failed(f"drill {entry.drill}", error)
+            self.failed(f"drill {entry.drill}", error)
             return False
         return True
 
     def _look_after(self, entry: Entry) -> None:
         recipe = entry.recipe
         if recipe is None:
-            _log.error("drill %s: %s", entry.drill, entry.unreadable)
-            self._failures.inc()
+            self.log.error("drill %s: %s", entry.drill, entry.unreadable)
+            self.failures.inc()
         elif self._is_abandoned(recipe):
             self._put_back(entry, recipe)
         elif entry.ack is None:
             faults.named(recipe.fault).rehearse(self._cluster, recipe)  # no promise that cannot be kept
             recipes.amend(self._cluster.consul, recipe, entry, ack=self._signature(), outcome=None)
-            _log.info("drill %s: has its recipe for %s", entry.drill, recipe.service)
+            self.log.info("drill %s: has its recipe for %s", entry.drill, recipe.service)
 
     def _is_abandoned(self, recipe: Recipe) -> bool:
         overdue = self._cluster.clock.now() > recipe.deadline
@@ -84,27 +79,18 @@ class Warden:
         reverted = fault.revert(self._cluster, recipe)
         if reverted.state == "reverted":
             self._reverts.inc()
-            _log.warning("drill %s: its holder is gone; put %s back: %s", recipe.drill, recipe.service, reverted.detail)
+            self.log.warning(
+                "drill %s: its holder is gone; put %s back: %s", recipe.drill, recipe.service, reverted.detail
+            )
         if outcome is None or reverted.state == "reverted":
             self._record(entry, recipe, reverted.state, reverted.detail, healthy=False)
         elif not outcome.get("healthy") and fault.is_gone(self._cluster, recipe):
-            _log.info("drill %s: %s is back", recipe.drill, recipe.service)
+            self.log.info("drill %s: %s is back", recipe.drill, recipe.service)
             self._record(entry, recipe, outcome["state"], outcome["detail"], healthy=True)
 
     def _record(self, entry: Entry, recipe: Recipe, state: str, detail: str, *, healthy: bool) -> None:
         outcome = {**self._signature(), "state": state, "detail": detail, "healthy": healthy}
         recipes.amend(self._cluster.consul, recipe, entry, ack=entry.ack, outcome=outcome)
-
-    def _turn_failed(self, error: Exception) -> None:
-        self._index = 0
-        self._failed("a turn", error)
-
-    def _failed(self, what: str, error: Exception) -> None:
-        self._failures.inc()
-        if isinstance(error, ObsctlError):
-            _log.warning("%s: %s", what, error.message)
-        else:
-            _log.exception("%s: a bug", what)
 
     def _signature(self) -> Json:
         allocation = os.environ.get("NOMAD_ALLOC_ID", "")
@@ -112,6 +98,6 @@ class Warden:
 
 
 def run(cluster: Cluster, *, bind: str, port: int) -> None:
-    """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
+    """Look after the drills until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    turns.serve(Warden(cluster, registry).turns, registry, bind=bind, port=port)
+    Warden(cluster, registry).serve(registry, bind=bind, port=port)

@@ -46,7 +46,7 @@ def only_alloc(nomad: FakeNomad, name: str) -> str:
 
 def test_an_allocation_gets_a_link_that_names_it(nomad: FakeNomad, program: LogLinks, tmp_path: Path) -> None:
     nomad.register_job(job("shop"))
-    program.turns.take()
+    program.take()
     alloc = only_alloc(nomad, "shop")
     assert tree(tmp_path) == {f"all/default/shop/web/{alloc}": f"/nomad/alloc/{alloc}/alloc/logs"}
 
@@ -54,18 +54,18 @@ def test_an_allocation_gets_a_link_that_names_it(nomad: FakeNomad, program: LogL
 def test_one_that_ended_keeps_it_until_nomad_forgets_it(nomad: FakeNomad, program: LogLinks, tmp_path: Path) -> None:
     nomad.register_job(job("shop"))
     nomad.stop_job("shop")
-    program.turns.take()
+    program.take()
     assert len(tree(tmp_path)) == 1
     nomad.collect_garbage("shop")
-    program.turns.take()
+    program.take()
     assert tree(tmp_path) == {}
 
 
 def test_a_second_turn_changes_nothing(nomad: FakeNomad, program: LogLinks, tmp_path: Path) -> None:
     nomad.register_job(job("shop"))
-    program.turns.take()
+    program.take()
     before = {link: link.lstat().st_ino for link in tmp_path.rglob("*")}
-    program.turns.take()
+    program.take()
     assert {link: link.lstat().st_ino for link in tmp_path.rglob("*")} == before
 
 
@@ -75,7 +75,7 @@ def test_a_program_that_takes_over_finds_the_tree_as_it_is(nomad: FakeNomad, pro
     stale.parent.mkdir(parents=True)
     stale.symlink_to("/nowhere")
     nomad.register_job(job("shop"))
-    program.turns.take()
+    program.take()
     assert list(tree(tmp_path)) == [f"all/default/shop/web/{only_alloc(nomad, 'shop')}"]
 
 
@@ -86,13 +86,13 @@ def test_a_job_says_which_streams_are_collected(
     meta: dict[str, str] | None, folder: str, nomad: FakeNomad, program: LogLinks, tmp_path: Path
 ) -> None:
     nomad.register_job(job("shop", Meta=meta))
-    program.turns.take()
+    program.take()
     assert [path.split("/")[0] for path in tree(tmp_path)] == [folder]
 
 
 def test_a_job_can_keep_its_logs_to_itself(nomad: FakeNomad, program: LogLinks, tmp_path: Path) -> None:
     nomad.register_job(job("shop", Meta={"obsctl_logs": "none"}))
-    program.turns.take()
+    program.take()
     assert tree(tmp_path) == {}
 
 
@@ -124,13 +124,13 @@ def test_what_failed_is_done_again_without_waiting_for_a_change(
     nomad.register_job(job("shop"))
     (tmp_path / "all").write_text("in the way")
     with pytest.raises(OSError, match="all"):
-        program.turns.take()
+        program.take()
     (tmp_path / "all").unlink()
     started = clock.monotonic()
-    program.turns.take()
+    program.take()
     assert len(tree(tmp_path)) == 1
     assert clock.monotonic() == started
-    program.turns.take()
+    program.take()
     assert clock.monotonic() == started + WAIT
 
 
@@ -138,5 +138,5 @@ def test_without_nomad_it_is_not_ready_but_keeps_the_tree(nomad: FakeNomad, prog
     nomad.register_job(job("shop"))
     nomad.failures["watch_node"] = Unreachable("away", hint="")
     with pytest.raises(Unreachable):
-        program.turns.take()
-    assert program.turns.why_not_ready() == "there was no good turn yet"
+        program.take()
+    assert program.why_not_ready() == "there was no good turn yet"

@@ -146,10 +146,10 @@ def test_a_deploy_is_not_overwritten(world, recipe):
 
 def test_a_recipe_that_cannot_be_read_is_counted_and_hides_no_other(world):
     world.consul.put(recipes.key(STACK, "0-broken"), b"{")
-    world.warden.turns.take()
+    world.warden.take()
     assert entry(world).ack
     assert metric(world, "warden_failures_total") == 1
-    assert world.warden.turns.why_not_ready() == ""
+    assert world.warden.why_not_ready() == ""
 
 
 def test_a_fault_of_a_newer_obsctl_is_never_acknowledged(world):
@@ -203,14 +203,14 @@ def test_an_entry_that_a_drill_removed_meanwhile_is_not_brought_back(world):
 
 
 def test_it_is_ready_only_while_its_turns_are_good(world):
-    assert world.warden.turns.why_not_ready() != ""
-    world.warden.turns.take()
-    assert world.warden.turns.why_not_ready() == ""
+    assert world.warden.why_not_ready() != ""
+    world.warden.take()
+    assert world.warden.why_not_ready() == ""
     world.nomad.failures["*"] = Unreachable("away", hint="")
     world.consul.expire(world.lease.session)
     world.clock.sleep(STALE + 1)
-    world.warden.turns.take()
-    assert "16 s ago" in world.warden.turns.why_not_ready()
+    world.warden.take()
+    assert "16 s ago" in world.warden.why_not_ready()
 
 
 @pytest.mark.parametrize("error", [Unreachable("away", hint=""), KeyError("a bug")])
@@ -231,6 +231,6 @@ def test_an_error_does_not_end_the_loop(world, recipe, error):
     world.consul.watch = fail_first
     wait = ended.wait
     ended.wait = lambda seconds: wait(0)
-    world.warden.turns.run(ended)
+    world.warden.run(ended)
     assert world.runs()
     assert metric(world, "warden_failures_total") == 2
