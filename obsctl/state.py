@@ -1,4 +1,4 @@
-"""The folders that obsctl keeps between commands, and locks on files in them."""
+"""The folders that obsctl keeps between commands, and what their files need: locks, and to be on disk."""
 
 from __future__ import annotations
 
@@ -46,3 +46,12 @@ def try_lock(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def sync_folder(folder: Path) -> None:
+    """A new or renamed file survives a crash only when its folder is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

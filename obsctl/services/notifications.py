@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from obsctl.model import Json
+from obsctl.state import sync_folder
 
 CURRENT = "notifications.jsonl"
 OLDER = "notifications.1.jsonl"
@@ -153,7 +154,7 @@ class NotificationLog:
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")
-        self._sync_folder()
+        sync_folder(self._folder)
         return self._file
 
     def _write(self, data: bytes) -> None:
@@ -170,11 +171,3 @@ class NotificationLog:
         self.close()
         (self._folder / CURRENT).replace(self._folder / OLDER)
         return self._open()
-
-    def _sync_folder(self) -> None:
-        """A new or renamed file survives a crash only when its folder is on disk too."""
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

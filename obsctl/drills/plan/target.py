@@ -61,81 +61,71 @@ class Target:
 def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
     job = world.nomad.job(_job_of(experiment.service, world))
-    live = _read(experiment, world)
-    alerts = {name: _alert(pattern, experiment, live) for name, pattern in experiment.expect.items()}
+    live = _Live(experiment, world)
+    alerts = {name: live.alert(pattern) for name, pattern in experiment.expect.items()}
     data = faults.named(experiment.fault).prepare(world, experiment.service, job)
     return Target(experiment, job, alerts, data)
 
 
-@dataclass(frozen=True, slots=True)
 class _Live:
-    """What is read once for all alerts.
+    """What is read once from the live cluster, and what it says of each expected alert."""
 
-    groups: the rule groups of Prometheus. prometheus, alertmanager: their configurations. scraped: the service as a
-    target of Prometheus. prometheus_count, alertmanager_count: how many there are. peer_timeout: seconds that each
-    Alertmanager waits for the one before it.
-    """
+    def __init__(self, experiment: Experiment, world: World) -> None:
+        prometheus, alertmanager = world.programs.prometheus, world.programs.alertmanager
+        self._experiment = experiment
+        self._groups = prometheus.rule_groups()
+        self._prometheus: Json = yaml.safe_load(prometheus.config_yaml())
+        self._alertmanager: Json = yaml.safe_load(alertmanager.status()["config"]["original"])
+        self._scraped = _scraped(experiment.service, world)
+        self._prometheus_job = world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))
+        self._alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
 
-    groups: list[Json]
-    prometheus: Json
-    alertmanager: Json
-    scraped: Json
-    prometheus_count: int
-    alertmanager_count: int
-    peer_timeout: float
+    def alert(self, pattern: Labels) -> ExpectedAlert:
+        group, rule, labels = self._rule(pattern)
+        external = (self._prometheus.get("global") or {}).get("external_labels") or {}  # Prometheus sends them along
+        labels = {**external, **labels}
+        routes = tuple(routing.routes(self._alertmanager, labels))
+        route = next((each for each in routes if _ends_at_sink(self._alertmanager, each)), None)
+        scrape = faults.named(self._experiment.fault).SCRAPE
+        return ExpectedAlert(rule, labels, routes, route, forecast(self._settings(group, rule, route), scrape))
 
-    def settings(self, group: Json, rule: Json, route: Route | None) -> Settings:
+    def _rule(self, pattern: Labels) -> tuple[Json, Json, dict[str, str]]:
+        """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern."""
+        for group in self._groups:
+            for rule in [rule for rule in group["rules"] if rule.get("type") == "alerting"]:
+                labels = {**_resolved(rule["labels"], self._scraped["labels"], pattern), "alertname": rule["name"]}
+                if matches(pattern, labels):
+                    return group, rule, labels
+        expected = ", ".join(f'{name}="{value}"' for name, value in pattern.items())
+        hint = f"name {self._experiment.service} under services: in obsctl.yaml and run obsctl deploy"
+        raise ObsctlError(f"Prometheus has no alert rule with {expected}", hint=hint)
+
+    def _settings(self, group: Json, rule: Json, route: Route | None) -> Settings:
         return Settings(
-            scrape_interval=parse_duration(self.scraped["scrapeInterval"]),
-            scrape_timeout=parse_duration(self.scraped["scrapeTimeout"]),
+            scrape_interval=parse_duration(self._scraped["scrapeInterval"]),
+            scrape_timeout=parse_duration(self._scraped["scrapeTimeout"]),
             evaluation_interval=float(group["interval"]),
             pending=float(rule["duration"]),
             keep_firing=float(rule.get("keepFiringFor", 0)),
             group_wait=route.group_wait if route else 0.0,
             group_interval=route.group_interval if route else 0.0,
-            refresh_interval=_refresh_interval(self.prometheus, self.scraped["scrapePool"]),
-            prometheus=self.prometheus_count,
-            alertmanagers=self.alertmanager_count,
-            peer_timeout=self.peer_timeout,
+            refresh_interval=self._refresh_interval(),
+            prometheus=jobs.expected_count(self._prometheus_job),
+            alertmanagers=jobs.expected_count(self._alertmanager_job),
+            peer_timeout=self._peer_timeout(),
         )
 
+    def _refresh_interval(self) -> float:
+        """How long consul_sd may wait after a change that came soon after another; 30 s is Prometheus' default."""
+        pool = [job for job in self._prometheus["scrape_configs"] if job["job_name"] == self._scraped["scrapePool"]]
+        discoveries = [discovery for job in pool for discovery in job.get("consul_sd_configs") or []]
+        return parse_duration(discoveries[0].get("refresh_interval", "30s")) if discoveries else 30.0
 
-def _read(experiment: Experiment, world: World) -> _Live:
-    prometheus, alertmanager = world.programs.prometheus, world.programs.alertmanager
-    alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
-    return _Live(
-        groups=prometheus.rule_groups(),
-        prometheus=yaml.safe_load(prometheus.config_yaml()),
-        alertmanager=yaml.safe_load(alertmanager.status()["config"]["original"]),
-        scraped=_scraped(experiment.service, world),
-        prometheus_count=jobs.expected_count(world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))),
-        alertmanager_count=jobs.expected_count(alertmanager_job),
-        peer_timeout=_peer_timeout(alertmanager_job),
-    )
-
-
-def _alert(pattern: Labels, experiment: Experiment, live: _Live) -> ExpectedAlert:
-    group, rule, labels = _rule(pattern, experiment, live)
-    external = (live.prometheus.get("global") or {}).get("external_labels") or {}  # Prometheus sends them along
-    labels = {**external, **labels}
-    routes = tuple(routing.routes(live.alertmanager, labels))
-    route = next((found for found in routes if _ends_at_sink(live.alertmanager, found)), None)
-    scrape = faults.named(experiment.fault).SCRAPE
-    return ExpectedAlert(rule, labels, routes, route, forecast(live.settings(group, rule, route), scrape))
-
-
-def _rule(pattern: Labels, experiment: Experiment, live: _Live) -> tuple[Json, Json, dict[str, str]]:
-    """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern."""
-    for group in live.groups:
-        for rule in [rule for rule in group["rules"] if rule.get("type") == "alerting"]:
-            labels = {**_resolved(rule["labels"], live.scraped["labels"], pattern), "alertname": rule["name"]}
-            if matches(pattern, labels):
-                return group, rule, labels
-    expected = ", ".join(f'{name}="{value}"' for name, value in pattern.items())
-    raise ObsctlError(
-        f"Prometheus has no alert rule with {expected}",
-        hint=f"name {experiment.service} under services: in obsctl.yaml and run obsctl deploy",
-    )
+    def _peer_timeout(self) -> float:
+        """How long each Alertmanager waits for the one before it: a flag of its job, since its API does not tell."""
+        arguments = jobs.tasks(self._alertmanager_job)[0]["Config"]["args"]
+        flags = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+        return parse_duration(flags.get("--cluster.peer-timeout", "0s"))
 
 
 def _resolved(templates: Labels, scraped: Labels, pattern: Labels) -> dict[str, str]:
@@ -156,10 +146,8 @@ def _job_of(service: str, world: World) -> str:
     for allocation in filter(None, map(allocation_id, instances)):
         return str(world.nomad.allocation(allocation)["JobID"])
     if instances:
-        raise ObsctlError(
-            f"{service} is in Consul, but no Nomad job registered it",
-            hint="a drill needs a Nomad job",
-        )
+        what, hint = f"{service} is in Consul, but no Nomad job registered it", "a drill needs a Nomad job"
+        raise ObsctlError(what, hint=hint)
     hint = "deploy it; consul catalog services lists the names that there are"
     raise ObsctlError(f"there is no service {service} in Consul", hint=hint)
 
@@ -168,26 +156,10 @@ def _scraped(service: str, world: World) -> Json:
     for target in world.programs.prometheus.targets():
         if target["labels"].get("job") == service:
             return target
-    raise ObsctlError(
-        f"Prometheus does not scrape {service}", hint=f"give the service the Consul tag {names.SCRAPE_TAG}"
-    )
+    hint = f"give the service the Consul tag {names.SCRAPE_TAG}"
+    raise ObsctlError(f"Prometheus does not scrape {service}", hint=hint)
 
 
 def _ends_at_sink(alertmanager: Json, route: Route) -> bool:
     """obsctl's own receiver; its address is in a file, so it is known by its name."""
     return route.receiver == names.SINK_RECEIVER and routing.receives_webhook(alertmanager, route.receiver)
-
-
-def _peer_timeout(alertmanager_job: Json) -> float:
-    """A flag of the job: Alertmanager's API does not tell."""
-    arguments = jobs.tasks(alertmanager_job)[0]["Config"]["args"]
-    flags = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    return parse_duration(flags.get("--cluster.peer-timeout", "0s"))
-
-
-def _refresh_interval(config: Json, pool: str) -> float:
-    """How long consul_sd may wait after a change that came soon after another; 30 s is Prometheus' default."""
-    for job in config["scrape_configs"]:
-        for discovery in job.get("consul_sd_configs") or [] if job["job_name"] == pool else []:
-            return parse_duration(discovery.get("refresh_interval", "30s"))
-    return 30.0

@@ -17,6 +17,7 @@ from typing import Any
 
 from obsctl.errors import ObsctlError
 from obsctl.model import Emit, Event
+from obsctl.state import sync_folder
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 FORMAT = 2
@@ -62,7 +63,7 @@ class Journal:
         except OSError as error:
             raise _unwritable(path, error) from error
         journal = Journal(path, os.O_CREAT | os.O_EXCL, [], clock)
-        _sync_folder(folder)
+        sync_folder(folder)
         return journal
 
     @staticmethod
@@ -189,11 +190,3 @@ def _unwritable(path: Path, error: OSError) -> ObsctlError:
 
 def _hash(line: str) -> str:
     return hashlib.sha256(line.encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
