@@ -106,6 +106,10 @@ class Stack:
         )
         return process
 
+    def last_drill(self) -> dict[str, Any]:
+        """The report of the newest drill, as `drill report` has it: verdict and journal."""
+        return self.json("drill", "report", "last")
+
     def _journals(self) -> list[Path]:
         return sorted((self.folder / "state/obsctl/drills/obs").glob("*.jsonl"))
 
