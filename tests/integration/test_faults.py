@@ -147,7 +147,7 @@ def test_what_a_deployment_does_to_a_job_makes_no_version(subject):
 
 def test_a_job_that_was_scaled_since_is_not_stopped(subject):
     subject.until("a scaling that Nomad takes", lambda: subject.scale(2).ok)  # not while it deploys
-    with pytest.raises(Conflict, match="was changed"):
+    with pytest.raises(Conflict, match="somebody changed the job"):
         stop.inject(subject.cluster, subject.recipe)
     assert not subject.nomad.job(subject.name)["Stop"]
 

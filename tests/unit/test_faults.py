@@ -56,7 +56,7 @@ def test_a_job_that_is_not_the_recipes_any_more_is_not_stopped(world, recipe, ch
     if change == "started again":
         world.nomad.register_job(JOB)
     before = world.versions()
-    with pytest.raises(Conflict, match="was changed"):
+    with pytest.raises(Conflict, match="somebody changed the job"):
         stop.inject(world.cluster, recipe)
     assert world.versions() == before
 
@@ -95,7 +95,6 @@ def test_a_job_that_was_deployed_and_stopped_since_stays_stopped(world, recipe):
     world.nomad.stop_job(JOB_ID)
     reverted = stop.revert(world.cluster, recipe)
     assert reverted.state == "superseded"
-    assert "left it stopped: version 3, the drill's 1" in reverted.detail
     assert not world.runs()
 
 

@@ -38,7 +38,7 @@ def rehearse(cluster: Cluster, recipe: Recipe) -> None:
 def inject(cluster: Cluster, recipe: Recipe) -> None:
     current, version = cluster.nomad.job(_job_id(recipe)), recipe.data["job"]["Version"]
     if current.get("Stop") or current["Version"] != version:
-        what = f"the job {current['ID']} was changed: version {current['Version']}, the drill knows {version}"
+        what = f"somebody changed the job {current['ID']}: it has version {current['Version']}, not {version}"
         raise Conflict(what, hint="run the drill again")
     cluster.nomad.stop_job(current["ID"])
 
@@ -94,7 +94,7 @@ def _start(cluster: Cluster, recipe: Recipe) -> Reverted:
     if not current.get("Stop"):
         return Reverted("already", f"the job runs, version {version}")
     if not _is_our_stop(nomad, current, ours):
-        detail = f"somebody changed the job since, and left it stopped: version {version}, the drill's {ours}"
+        detail = f"somebody changed the job since and left it stopped at version {version}; the drill made {ours}"
         return Reverted("superseded", detail)
     nomad.register_job({**current, "Stop": False}, enforce_index=current["JobModifyIndex"])
     return Reverted("reverted", f"started version {version}, which was stopped")
