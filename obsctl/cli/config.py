@@ -64,5 +64,5 @@ def schema(app: App) -> None:
     """
     from obsctl.config.written import json_schema
 
-    found = json_schema()
-    app.ui.result("config-schema", {"json_schema": found}, json.dumps(found, indent=2))
+    document = json_schema()
+    app.ui.result("config-schema", {"json_schema": document}, json.dumps(document, indent=2))

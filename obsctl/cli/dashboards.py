@@ -29,10 +29,12 @@ def list_(app: App) -> None:
 
     Example: obsctl dashboards list
     """
-    found = _found(app)
-    rows = [[one.uid, one.title, one.folder or "-", str(one.path)] for one in found]
+    boards = _boards(app)
+    rows = [[board.uid, board.title, board.folder or "-", str(board.path)] for board in boards]
     table = app.ui.table(["UID", "TITLE", "FOLDER", "FILE"], rows)
-    listed = [{"uid": one.uid, "title": one.title, "folder": one.folder, "file": str(one.path)} for one in found]
+    listed = [
+        {"uid": board.uid, "title": board.title, "folder": board.folder, "file": str(board.path)} for board in boards
+    ]
     app.ui.result("dashboards", {"dashboards": listed}, table)
 
 
@@ -48,17 +50,17 @@ def lint(app: App, strict: bool) -> int:
     """
     from obsctl.content.dashboard_lint import lint as lint_all
 
-    found = _found(app)
-    findings = lint_all(found)
+    boards = _boards(app)
+    findings = lint_all(boards)
     for finding in findings:
         app.ui.finding(finding)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
-    text = f"{len(found)} dashboards: {errors} errors, {len(findings) - errors} warnings"
+    text = f"{len(boards)} dashboards: {errors} errors, {len(findings) - errors} warnings"
     app.ui.result("dashboards-lint", {"findings": [asdict(finding) for finding in findings]}, text)
     return 1 if errors or (strict and findings) else 0
 
 
-def _found(app: App) -> tuple[Dashboard, ...]:
+def _boards(app: App) -> tuple[Dashboard, ...]:
     from obsctl.content.dashboards import load
 
     return load(app.loaded.root)

@@ -81,9 +81,9 @@ def traffic(app: App, number: int, rate: float) -> int:
 
     config = app.loaded.config
     address = wire.clients(config).programs.hello_service
-    made = list(visits(lambda: address, number=number, rate=rate))
-    outcomes = {outcome: sum(visit.outcome == outcome for visit in made) for outcome in OUTCOMES}
-    answers = _answers(made)
+    results = list(visits(lambda: address, number=number, rate=rate))
+    outcomes = {outcome: sum(visit.outcome == outcome for visit in results) for outcome in OUTCOMES}
+    answers = _answers(results)
     rows = [[_shown(each["answer"]), each["requests"], each["outcome"], each["trace_id"] or "-"] for each in answers]
     text = app.ui.table(["ANSWER", "REQUESTS", "OUTCOME", "A TRACE OF IT"], rows)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
@@ -92,10 +92,10 @@ def traffic(app: App, number: int, rate: float) -> int:
     return int(outcomes["ok"] < number)
 
 
-def _answers(made: list[Visit]) -> list[dict[str, Any]]:
+def _answers(results: list[Visit]) -> list[dict[str, Any]]:
     """Each distinct answer, the most frequent first, with its oldest trace, which has most likely arrived."""
-    traces = {(visit.outcome, visit.answer): visit.trace_id for visit in reversed(made)}
-    counted = Counter((visit.outcome, visit.answer) for visit in made)
+    traces = {(visit.outcome, visit.answer): visit.trace_id for visit in reversed(results)}
+    counted = Counter((visit.outcome, visit.answer) for visit in results)
     return [
         {"answer": answer, "outcome": outcome, "requests": count, "trace_id": traces[outcome, answer]}
         for (outcome, answer), count in counted.most_common()

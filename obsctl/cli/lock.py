@@ -35,17 +35,17 @@ def lock(app: App, check: bool, keep: bool) -> int:
     config, root = app.loaded.config, app.loaded.root
     rendered: Rendered = render(config, root)
     before = read_lock(root) or {}
-    found, failed = resolve(rendered.images, config.images.registry, wire.registries(config), app.ui.event)
-    if not check and found:
+    digests, failed = resolve(rendered.images, config.images.registry, wire.registries(config), app.ui.event)
+    if not check and digests:
         kept = {image: digest for image, digest in before.items() if keep or image in failed}
-        app.ui.say(f"written: {write_lock(root, {**kept, **found})}")
+        app.ui.say(f"written: {write_lock(root, {**kept, **digests})}")
     states = {
         image: "new" if image not in before else "as before" if before[image] == digest else "changed"
-        for image, digest in found.items()
+        for image, digest in digests.items()
     }
-    rows = [[image, digest, states[image]] for image, digest in found.items()]
+    rows = [[image, digest, states[image]] for image, digest in digests.items()]
     text = app.ui.table(HEADERS, rows) if rows else "" if failed else "No image to lock."
-    app.ui.result("lock", {"images": found, "states": states}, text)
+    app.ui.result("lock", {"images": digests, "states": states}, text)
     outdated = {image: state for image, state in states.items() if check and state != "as before"}
     error = _error(failed, outdated)
     if error is None:

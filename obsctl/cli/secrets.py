@@ -26,10 +26,10 @@ def list_(app: App) -> None:
     """
     from obsctl.stack.secrets import stored
 
-    found = stored(app.loaded.config)
-    rows = [[secret.name, secret.variable, secret.item, secret.origin] for secret in found]
+    entries = stored(app.loaded.config)
+    rows = [[secret.name, secret.variable, secret.item, secret.origin] for secret in entries]
     table = app.ui.table(["SECRET", "NOMAD VARIABLE", "ITEM", "FROM"], rows) if rows else "This stack has no secrets."
-    app.ui.result("secrets", {"secrets": [asdict(secret) for secret in found]}, table)
+    app.ui.result("secrets", {"secrets": [asdict(secret) for secret in entries]}, table)
 
 
 @secrets.command()

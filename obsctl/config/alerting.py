@@ -1,4 +1,4 @@
-"""Who hears of an alert, and what is changed in the shipped rules."""
+"""Who is notified of an alert, and what is changed in the shipped rules."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class Tls(Strict):
     @model_validator(mode="after")
     def _certificate_has_key(self) -> Tls:
         if (self.cert_file is None) != (self.key_file is None):
-            given, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
-            raise Clash(Misfit((given,), f"needs {other} beside it: give both or neither", (other,)))
+            present, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
+            raise Clash(Misfit((present,), f"needs {other} beside it: give both or neither", (other,)))
         return self
 
 
@@ -120,6 +120,6 @@ class Images(Strict):
     @model_validator(mode="after")
     def _name_has_password(self) -> Images:
         if (self.username is None) != (self.password is None):
-            given, other = ("username", "password") if self.username else ("password", "username")
-            raise Clash(Misfit((given,), f"needs {other} beside it: give both or neither", (other,)))
+            present, other = ("username", "password") if self.username else ("password", "username")
+            raise Clash(Misfit((present,), f"needs {other} beside it: give both or neither", (other,)))
         return self

@@ -135,11 +135,11 @@ class Component(Strict):
     @classmethod
     def _keep_other_resources(cls, value: Any) -> Any:
         """`resources: {cpu: 300}` changes the cpu and keeps this component's memory."""
-        given = value.get("resources") if isinstance(value, dict) else None
-        if not isinstance(given, dict):
+        resources = value.get("resources") if isinstance(value, dict) else None
+        if not isinstance(resources, dict):
             return value
         usual = cls.model_fields["resources"].default
-        return {**value, "resources": {**usual.model_dump(), **given}}
+        return {**value, "resources": {**usual.model_dump(), **resources}}
 
     def key_path(self) -> KeyPath:
         """Its place in obsctl.yaml."""

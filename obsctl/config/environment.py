@@ -46,14 +46,14 @@ def _path(segments: list[str], document: Located) -> KeyPath | None:
     kind: Any = Config
     below, path = document.value, []
     for segment in segments:
-        given = below if isinstance(below, dict) else {}
+        mapping = below if isinstance(below, dict) else {}
         free = keys.entry(kind) is not None
-        key = _match(segment, given if free else keys.known(kind)) or (segment.lower() if free else None)
+        key = _match(segment, mapping if free else keys.known(kind)) or (segment.lower() if free else None)
         if not key:
             return None
-        path.append(key.replace("_", "-") if free and key not in given else key)
+        path.append(key.replace("_", "-") if free and key not in mapping else key)
         kind = keys.entry(kind) or keys.known(kind)[key]
-        below = given[key].value if key in given else None
+        below = mapping[key].value if key in mapping else None
     return tuple(path)
 
 

@@ -30,31 +30,31 @@ def bare(kind: Any) -> Any:
 
 def known(kind: Any) -> dict[str, Any]:
     """The keys of a section as they are written, each with its kind (a type); empty when it is no section."""
-    found = bare(kind)
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+    plain = bare(kind)
+    if not (isinstance(plain, type) and issubclass(plain, BaseModel)):
         return {}
-    return {field.alias or name: field.annotation for name, field in found.model_fields.items()}
+    return {field.alias or name: field.annotation for name, field in plain.model_fields.items()}
 
 
 def python_names(kind: Any) -> dict[str, str]:
     """Field names of a section that differ from the key in obsctl.yaml -> that key."""
-    found = bare(kind)
-    fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
+    plain = bare(kind)
+    fields = plain.model_fields if isinstance(plain, type) and issubclass(plain, BaseModel) else {}
     return {name: field.alias for name, field in fields.items() if field.alias}
 
 
 @cache
 def descriptions(section: type[BaseModel]) -> dict[str, str]:
     """Field -> its description: the text below it in the source of its class or of a base class."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for kind in section.__mro__:
         if kind is not BaseModel and issubclass(kind, BaseModel):
             for field, below in pairwise(_body(kind)):
                 match field, below:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
-                        found.setdefault(name, inspect.cleandoc(text))
+                        texts.setdefault(name, inspect.cleandoc(text))
     usual = {name: field.description for name, field in section.model_fields.items() if field.description}
-    return {**usual, **{name: text for name, text in found.items() if name in section.model_fields}}
+    return {**usual, **{name: text for name, text in texts.items() if name in section.model_fields}}
 
 
 def _body(kind: type) -> list[ast.stmt]:
@@ -64,19 +64,19 @@ def _body(kind: type) -> list[ast.stmt]:
 
 def entry(kind: Any) -> Any:
     """The kind of the values of a mapping with free keys; None when it is none."""
-    found = bare(kind)
-    return get_args(found)[1] if get_origin(found) is dict else None
+    plain = bare(kind)
+    return get_args(plain)[1] if get_origin(plain) is dict else None
 
 
 def item(kind: Any) -> Any:
     """The kind of a list's items; None when it is no list."""
-    found = bare(kind)
-    return get_args(found)[0] if get_origin(found) is tuple else None
+    plain = bare(kind)
+    return get_args(plain)[0] if get_origin(plain) is tuple else None
 
 
 def is_text(kind: Any) -> bool:
-    found = bare(kind)
-    return isinstance(found, type) and issubclass(found, str)
+    plain = bare(kind)
+    return isinstance(plain, type) and issubclass(plain, str)
 
 
 def kind_at(path: KeyPath) -> Any:

@@ -92,8 +92,8 @@ def sources(located: Located) -> list[str]:
     """Every file and variable that a value came from, in the order they are met."""
     below = list(located.value.values()) if isinstance(located.value, dict) else located.value
     children = below if isinstance(below, list) else []
-    found = [source for child in children for source in sources(child)]
-    return list(dict.fromkeys([located.place.source, *found]))
+    entries = [source for child in children for source in sources(child)]
+    return list(dict.fromkeys([located.place.source, *entries]))
 
 
 def nearest(located: Located, path: KeyPath) -> Place:
@@ -176,13 +176,13 @@ class _Reading:
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Located]:
         self._refuse_repeated(node, path)
         self._loader.flatten_mapping(node)  # `<<: *anchor`: what is merged comes first, so that own keys win
-        found: dict[str, Located] = {}
+        entries: dict[str, Located] = {}
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
                 self._problem(self._of(key), path, "a key must be text; put it in quotes")
             else:
-                found[key.value] = self._located(value, self._of(key), (*path, key.value))
-        return found
+                entries[key.value] = self._located(value, self._of(key), (*path, key.value))
+        return entries
 
     def _refuse_repeated(self, node: yaml.MappingNode, path: KeyPath) -> None:
         lines: dict[object, int] = {}

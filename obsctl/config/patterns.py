@@ -35,8 +35,8 @@ def _re2(pattern: str) -> str:
     if not pattern.isprintable():
         raise ValueError("must be one line")
     likeness = pattern
-    for found, alike in _ONLY_IN_RE2.items():
-        likeness = re.sub(found, alike, likeness)
+    for feature, substitute in _ONLY_IN_RE2.items():
+        likeness = re.sub(feature, substitute, likeness)
     if objection := _objection(pattern, likeness):
         raise ValueError(f"{objection}, which RE2, the collector's pattern language, does not support")
     try:
@@ -57,7 +57,7 @@ def _objection(pattern: str, likeness: str) -> str | None:
     if escaped & set("ZuUN"):
         return r"has \Z, \u, \U or \N (RE2 has \z and \x{41})"
     plain = _CLASS.sub("x", _ESCAPED.sub("x", likeness))  # here a bracket is neither a letter nor in a class
-    return next((words for found, words in _NOT_IN_RE2.items() if re.search(found, plain)), None)
+    return next((words for feature, words in _NOT_IN_RE2.items() if re.search(feature, plain)), None)
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_re2)]

@@ -67,14 +67,14 @@ def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
 
 def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, Any]:
     """A copy without the entries at these paths, which have one or two steps."""
-    kept = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
+    copy = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
     for path in paths:
-        above: Any = kept if len(path) < 2 else kept.get(str(path[0]))
+        above: Any = copy if len(path) < 2 else copy.get(str(path[0]))
         if isinstance(above, dict):
             above.pop(path[-1], None)
         else:
-            kept.pop(str(path[0]), None)
-    return kept
+            copy.pop(str(path[0]), None)
+    return copy
 
 
 def _alone(error: ValidationError) -> Iterator[Problem]:

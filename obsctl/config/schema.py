@@ -218,12 +218,12 @@ class Config(Strict):
 
 def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> Any:
     """The mapping with a default at this path. What is not a mapping stays as it is, and is reported later."""
-    given = {} if section is None else section
-    if not isinstance(given, dict):
-        return given
+    mapping = {} if section is None else section
+    if not isinstance(mapping, dict):
+        return mapping
     if len(path) == 1:
-        return {path[0]: default, **given}
-    return {**given, path[0]: _with_default(given.get(path[0]), path[1:], default=default)}
+        return {path[0]: default, **mapping}
+    return {**mapping, path[0]: _with_default(mapping.get(path[0]), path[1:], default=default)}
 
 
 def _left_out(receiver: str, why: str, sender: str) -> Misfit:

@@ -42,10 +42,10 @@ class Logs(Strict):
 
     @model_validator(mode="after")
     def _is_of_another_store(self) -> Logs:
-        given = [name for name in ("headers", "grafana_datasource") if getattr(self, name)]
-        if given and self.endpoint is None:
+        present = [name for name in ("headers", "grafana_datasource") if getattr(self, name)]
+        if present and self.endpoint is None:
             raise Clash(
-                *(Misfit((name,), "belongs to the log store at logs.endpoint, which is not set") for name in given)
+                *(Misfit((name,), "belongs to the log store at logs.endpoint, which is not set") for name in present)
             )
         return self
 

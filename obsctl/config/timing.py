@@ -75,12 +75,12 @@ class Timing(Strict):
     @model_validator(mode="before")
     @classmethod
     def _fill_from_profile(cls, value: Any) -> Any:
-        given = {"profile": value} if isinstance(value, str) else value
-        if not isinstance(given, dict):
+        mapping = {"profile": value} if isinstance(value, str) else value
+        if not isinstance(mapping, dict):
             return value
-        profile = given.get("profile", Profile.STANDARD)
+        profile = mapping.get("profile", Profile.STANDARD)
         known = isinstance(profile, str) and profile in PROFILES
-        return {**PROFILES[profile if known else Profile.STANDARD], **given}
+        return {**PROFILES[profile if known else Profile.STANDARD], **mapping}
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> Timing:

@@ -142,11 +142,11 @@ def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need
 
 def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:
     """Versions that are too old, unknown or untested, and keys that need newer ones."""
-    found = [finding for server, version in servers.items() for finding in _judged(server, version)]
+    results = [finding for server, version in servers.items() for finding in _judged(server, version)]
     for need, path in unmet(config, servers):
         what = f"{need.words}, and this is {written(servers[need.server])}"
-        found.append(Finding(need.severity, ".".join(map(str, path)), what, need.hint))
-    return found
+        results.append(Finding(need.severity, ".".join(map(str, path)), what, need.hint))
+    return results
 
 
 def _judged(server: str, version: Version) -> Iterator[Finding]:

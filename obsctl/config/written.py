@@ -36,17 +36,17 @@ class _AsWritten(GenerateJsonSchema):
     """With descriptions, and with defaults as people write them: durations with a unit, sections key by key."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        found = super().model_schema(schema)
+        written = super().model_schema(schema)
         section: type[BaseModel] = schema["cls"]
         for name, text in keys.descriptions(section).items():
-            found["properties"][section.model_fields[name].alias or name]["description"] = text
-        return found
+            written["properties"][section.model_fields[name].alias or name]["description"] = text
+        return written
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        found = super().default_schema(schema)
-        default = found.get("default")
+        written = super().default_schema(schema)
+        default = written.get("default")
         if isinstance(default, dict):
-            del found["default"]
-        elif isinstance(default, float) and found.get("type") == "string":
-            found["default"] = format_duration(default, days=True)
-        return found
+            del written["default"]
+        elif isinstance(default, float) and written.get("type") == "string":
+            written["default"] = format_duration(default, days=True)
+        return written

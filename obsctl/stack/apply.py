@@ -1,5 +1,4 @@
-"""Carry out a plan: variables, content and volumes first, then all jobs at once, then the rules that watch these jobs,
-and at last what is no longer in the configuration is stopped.
+"""Carries out a plan: one step after the other, and all changes of a step at once.
 
 A job is done when it is healthy and the jobs that it needs are done. So gates give the order, not the starts.
 """
@@ -187,8 +186,8 @@ class _Work:
             self._wait_for_needs(desired, started=False)
         if change.replaces:
             self._wait_for_watchers(desired)
-        seen = self._observed.get(change.name)
-        job = registered_as(seen, desired) if seen else desired.job
+        current = self._observed.get(change.name)
+        job = registered_as(current, desired) if current else desired.job
         eval_id = tools.nomad.register_job(job, enforce_index=change.index)
         wait_healthy(tools, desired.job_id, eval_id)
         self._wait_for_needs(desired, started=True)

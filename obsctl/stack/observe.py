@@ -169,8 +169,8 @@ def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str,
     """What the Variable should hold: generated items that exist stay, and missing ones are generated now."""
     variable = nomad.variable(item.path) if item.generated else None
     held = variable.items if variable else {}
-    kept = {name: Secret(held[name]) if held.get(name) else generate() for name in item.generated}
-    return {**kept, **{name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}}
+    stored = {name: Secret(held[name]) if held.get(name) else generate() for name in item.generated}
+    return {**stored, **{name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}}
 
 
 def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:
@@ -213,9 +213,9 @@ def registered_as(current: ObservedJob, desired: DesiredJob) -> Json:
     """
     if current.spec != desired.spec:
         return desired.job
-    kept = {name: current.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in current.meta}
+    stored = {name: current.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in current.meta}
     retry = {names.RETRY_MARK: str(current.index)} if current.failed else {}
-    return {**desired.job, "Meta": {**desired.job["Meta"], **kept, **retry}}
+    return {**desired.job, "Meta": {**desired.job["Meta"], **stored, **retry}}
 
 
 def _observed_content(desired: Desired, consul: ConsulApi) -> dict[str, KvPair]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.config.catalog import PROGRAMS
 from obsctl.config.components import Driver
 from obsctl.config.load import ConfigError, Loaded, load
 from obsctl.config.schema import Config
@@ -247,8 +248,7 @@ servers: {promethius: x}
         "obsctl.yaml:19 services.two words: a service's name has only letters, digits, dots, dashes and _",
         "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
         'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',
-        "obsctl.yaml:22 servers.promethius: no such program; there are nomad, consul, prometheus, promtool, "
-        "otelcol, jaeger, alertmanager, amtool, victoria-logs",
+        f"obsctl.yaml:22 servers.promethius: no such program; there are {', '.join(PROGRAMS)}",
     ]
 
 
