@@ -72,15 +72,7 @@ def _expected_groups(programs: Programs) -> dict[str, list[_Rule]]:
 def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
     try:
         return {group["name"]: [_written(rule) for rule in group["rules"]] for group in yaml.safe_load(entry.value)}
-    except (
-        yaml.YAMLError,
-        UnicodeDecodeError,
-        RecursionError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError) as error:
         hint = "obsctl deploy writes it again, or removes it when it does not belong there"
         raise Rejected(f"the Consul key {entry.key} holds no rule group ({type(error).__name__})", hint=hint) from error
 

@@ -55,11 +55,8 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
         yield _error(where, f"{healthy} of {expected} instances pass their Consul checks", hint)
     up = world.programs.prometheus.query(f'up{{job="{service}"}} == 1')
     if len(up) < expected:
-        yield _error(
-            where,
-            f"{len(up)} of {expected} instances are up in Prometheus",
-            "its targets page says why",
-        )
+        what = f"{len(up)} of {expected} instances are up in Prometheus"
+        yield _error(where, what, "its targets page says why")
     deployment = world.nomad.job_deployment(target.job_id)
     if deployment and deployment["Status"] not in jobs.ENDED:
         yield _error(where, f"a deployment is {deployment['Status']}", "wait for its end")
@@ -80,11 +77,8 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
             yield _error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])
         if age > 3 * alert.forecast.settings.evaluation_interval + MAX_CLOCK_OFFSET:
-            yield _error(
-                where,
-                f"its last evaluation is {age:.0f} s ago",
-                "see obsctl status: Prometheus may be overloaded",
-            )
+            what, hint = f"its last evaluation is {age:.0f} s ago", "see obsctl status: Prometheus may be overloaded"
+            yield _error(where, what, hint)
 
 
 def _quiet(target: Target, world: World) -> Iterator[Finding]:
