@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from obsctl.cli.app import App
 from obsctl.cli.deploy import deploy
 from obsctl.cli.options import deploys
+from obsctl.model import Json
 
 if TYPE_CHECKING:
     from obsctl.demo.visits import Visit
@@ -92,7 +93,7 @@ def traffic(app: App, number: int, rate: float) -> int:
     return int(outcomes["ok"] < number)
 
 
-def _answers(results: list[Visit]) -> list[dict[str, Any]]:
+def _answers(results: list[Visit]) -> list[Json]:
     """Each distinct answer, the most frequent first, with its oldest trace, which has most likely arrived."""
     traces = {(visit.outcome, visit.answer): visit.trace_id for visit in reversed(results)}
     counted = Counter((visit.outcome, visit.answer) for visit in results)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import click
 
-Command = Callable[..., Any]
+Command = Callable[..., object]
 
 
 def deploys(command: Command) -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -80,7 +80,7 @@ class Receiver(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_channel(cls, value: Any) -> Any:
+    def _has_a_channel(cls, value: object) -> object:
         if isinstance(value, dict) and not any(channel in value for channel in CHANNELS):
             raise ValueError(f"a receiver needs at least one of {', '.join(CHANNELS)}")
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -133,13 +133,12 @@ class Component(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_other_resources(cls, value: Any) -> Any:
+    def _keep_other_resources(cls, value: object) -> object:
         """`resources: {cpu: 300}` changes the cpu and keeps this component's memory."""
-        resources = value.get("resources") if isinstance(value, dict) else None
-        if not isinstance(resources, dict):
+        if not (isinstance(value, dict) and isinstance(value.get("resources"), dict)):
             return value
         usual = cls.model_fields["resources"].default
-        return {**value, "resources": {**usual.model_dump(), **resources}}
+        return {**value, "resources": {**usual.model_dump(), **value["resources"]}}
 
     def key_path(self) -> KeyPath:
         """Its place in obsctl.yaml."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import reduce
-from typing import Any
 
 from obsctl.config import keys
 from obsctl.config.located import Located, Place, merge, nested, parse
@@ -43,7 +42,7 @@ def variable_of(path: KeyPath) -> str:
 
 def _path(segments: list[str], document: Located) -> KeyPath | None:
     """The key path that a variable's name means, or None."""
-    kind: Any = Config
+    kind: object = Config
     below, path = document.value, []
     for segment in segments:
         mapping = below if isinstance(below, dict) else {}

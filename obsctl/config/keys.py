@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from obsctl.config.shapes import KeyPath
 ANY = "*"
 
 
-def bare(kind: Any) -> Any:
+def bare(kind: object) -> object:
     """The type without Annotated and without None."""
     origin = get_origin(kind)
     if origin is Annotated:
@@ -28,7 +28,7 @@ def bare(kind: Any) -> Any:
     return kind
 
 
-def known(kind: Any) -> dict[str, Any]:
+def known(kind: object) -> dict[str, object]:
     """The keys of a section as they are written, each with its kind (a type); empty when it is no section."""
     plain = bare(kind)
     if not (isinstance(plain, type) and issubclass(plain, BaseModel)):
@@ -36,7 +36,7 @@ def known(kind: Any) -> dict[str, Any]:
     return {field.alias or name: field.annotation for name, field in plain.model_fields.items()}
 
 
-def python_names(kind: Any) -> dict[str, str]:
+def python_names(kind: object) -> dict[str, str]:
     """Field names of a section that differ from the key in obsctl.yaml -> that key."""
     plain = bare(kind)
     fields = plain.model_fields if isinstance(plain, type) and issubclass(plain, BaseModel) else {}
@@ -62,32 +62,32 @@ def _body(kind: type) -> list[ast.stmt]:
     return definition.body if isinstance(definition, ast.ClassDef) else []
 
 
-def entry(kind: Any) -> Any:
+def entry(kind: object) -> object:
     """The kind of the values of a mapping with free keys; None when it is none."""
     plain = bare(kind)
     return get_args(plain)[1] if get_origin(plain) is dict else None
 
 
-def item(kind: Any) -> Any:
+def item(kind: object) -> object:
     """The kind of a list's items; None when it is no list."""
     plain = bare(kind)
     return get_args(plain)[0] if get_origin(plain) is tuple else None
 
 
-def is_text(kind: Any) -> bool:
+def is_text(kind: object) -> bool:
     plain = bare(kind)
     return isinstance(plain, type) and issubclass(plain, str)
 
 
-def kind_at(path: KeyPath) -> Any:
+def kind_at(path: KeyPath) -> object:
     """The kind of the value at this path; None below something unknown."""
-    kind: Any = Config
+    kind: object = Config
     for step in path:
         kind = known(kind).get(str(step)) or entry(kind) or item(kind)
     return kind
 
 
-def paths(kind: Any = Config, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def paths(kind: object = Config, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every key path; ANY stands for a free key and for a list's item."""
     if above:
         yield above

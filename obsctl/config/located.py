@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -51,7 +50,7 @@ def dotted(path: KeyPath) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
-def entries(located: Located, kind: Any) -> dict[str, object]:
+def entries(located: Located, kind: object) -> dict[str, object]:
     """A mapping of this kind without places. An empty value means the default, so an empty known key is left out; an
     unknown one stays and is reported."""
     below = located.value if isinstance(located.value, dict) else {}
@@ -63,7 +62,7 @@ def entries(located: Located, kind: Any) -> dict[str, object]:
     }
 
 
-def _plain(located: Located, kind: Any) -> object:
+def _plain(located: Located, kind: object) -> object:
     if isinstance(located.value, list):
         return [_plain(below, keys.item(kind)) for below in located.value]
     if isinstance(located.value, dict) or (located.value is None and keys.known(kind)):

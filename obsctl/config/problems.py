@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -65,11 +65,11 @@ def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
     return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
 
 
-def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, Any]:
+def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, object]:
     """A copy without the entries at these paths, which have one or two steps."""
     copy = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
     for path in paths:
-        above: Any = copy if len(path) < 2 else copy.get(str(path[0]))
+        above: object = copy if len(path) < 2 else copy.get(str(path[0]))
         if isinstance(above, dict):
             above.pop(path[-1], None)
         else:
@@ -118,7 +118,7 @@ def _words(details: ErrorDetails) -> str:
     return template.format(**{name: _double_quoted(value) for name, value in context.items()})
 
 
-def _double_quoted(value: Any) -> Any:
+def _double_quoted(value: object) -> object:
     return value.replace("'", '"') if isinstance(value, str) else value
 
 
@@ -130,7 +130,7 @@ def _unknown(path: KeyPath) -> str:
     return f"unknown key; there are {', '.join(keys.known(section))}"
 
 
-def _suggestion(key: str, section: Any) -> str | None:
+def _suggestion(key: str, section: object) -> str | None:
     """The only key of this name elsewhere, or the nearest one of the section."""
     elsewhere = [path for path in keys.paths() if path[-1] == key]
     if len(elsewhere) == 1:

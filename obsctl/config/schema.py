@@ -7,7 +7,7 @@ CPU is MHz and memory MB, as in Nomad.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -141,7 +141,7 @@ class Config(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _another_store_replaces_ours(cls, value: Any) -> Any:
+    def _another_store_replaces_ours(cls, value: object) -> object:
         """With logs.endpoint VictoriaLogs is off by default."""
         logs = value.get("logs") if isinstance(value, dict) else None
         elsewhere = isinstance(logs, dict) and logs.get("endpoint")
@@ -216,7 +216,7 @@ class Config(Strict):
                 yield (*component.key_path(), "storage", "source"), storage.source
 
 
-def _with_default(section: Any, path: tuple[str, ...], *, default: object) -> Any:
+def _with_default(section: object, path: tuple[str, ...], *, default: object) -> object:
     """The mapping with a default at this path. What is not a mapping stays as it is, and is reported later."""
     mapping = {} if section is None else section
     if not isinstance(mapping, dict):

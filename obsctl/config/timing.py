@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -74,7 +73,7 @@ class Timing(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, value: Any) -> Any:
+    def _fill_from_profile(cls, value: object) -> object:
         mapping = {"profile": value} if isinstance(value, str) else value
         if not isinstance(mapping, dict):
             return value

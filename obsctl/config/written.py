@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -12,12 +10,13 @@ from pydantic_core import core_schema
 from obsctl.config import keys
 from obsctl.config.durations import format_duration
 from obsctl.config.schema import Config
+from obsctl.model import Json
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = "urn:obsctl:obsctl.yaml:v1"
 
 
-def as_document(config: Config) -> dict[str, Any]:
+def as_document(config: Config) -> Json:
     """JSON values, with keys and durations as in the file and without empty values. Loading it gives `config`."""
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -26,7 +25,7 @@ def as_yaml(config: Config) -> str:
     return yaml.safe_dump(as_document(config), sort_keys=False, allow_unicode=True)
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> Json:
     """The schema of obsctl.yaml, for editors."""
     schema = Config.model_json_schema(by_alias=True, mode="validation", schema_generator=_AsWritten)
     return {"$schema": SCHEMA_DIALECT, "$id": SCHEMA_ID, **schema, "title": "obsctl.yaml"}

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import promql_parser
 
@@ -96,7 +95,7 @@ def _check_document(dashboard: Dashboard) -> Iterator[Finding]:
         yield _warning("refresh", f"is {document.get('refresh')!r}", f"{MIN_REFRESH}s or more, or empty")
 
 
-def _is_calm(refresh: Any) -> bool:
+def _is_calm(refresh: object) -> bool:
     match = re.fullmatch(r"(\d+)([smhd])", str(refresh))
     return refresh == "" or (match is not None and int(match[1]) * _SECONDS[match[2]] >= MIN_REFRESH)
 
@@ -153,7 +152,7 @@ def _check_panel(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
         yield from _check_targets(dashboard, panel)
 
 
-def _unit(panel: Json) -> Any:
+def _unit(panel: Json) -> object:
     field_config = panel.get("fieldConfig")
     defaults = field_config.get("defaults") if isinstance(field_config, dict) else None
     return defaults.get("unit") if isinstance(defaults, dict) else None
@@ -196,7 +195,7 @@ def _check_windows(place: str, expr: str) -> Iterator[Finding]:
             yield _warning(place, f"has a fixed window, [{window}]", hint)
 
 
-def _check_logsql(place: str, expr: str, kind: Any) -> Iterator[Finding]:
+def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
     if not expr:
         yield _error(place, "has an empty query", "set its expr; * selects every line")
     if kind not in LOG_QUERIES:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from obsctl import assets
 from obsctl.errors import ObsctlError
@@ -56,7 +55,7 @@ class Dashboard:
         inside = [panel for row in top if row.get("type") == "row" for panel in objects(row, "panels")]
         return [panel for panel in top if panel.get("type") != "row"] + inside
 
-    def datasource_type(self, reference: Any) -> str | None:
+    def datasource_type(self, reference: object) -> str | None:
         """The type of the datasource variable that `{"uid": "${name}"}` names; None when it names none."""
         uid = reference.get("uid") if isinstance(reference, dict) else None
         datasources = [variable for variable in self.variables if variable.get("type") == "datasource"]
@@ -66,7 +65,7 @@ class Dashboard:
 
 def objects(document: Json, *keys: str) -> list[Json]:
     """The objects of the list below these keys; none where there is no such list."""
-    value: Any = document
+    value: object = document
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
@@ -117,7 +116,7 @@ def _read(path: Path, base: Path) -> Dashboard:
         )
     try:
         text = path.read_text(encoding="utf-8")
-        document: Any = json.loads(text)
+        document: object = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise _no_dashboard(path, str(error)) from error
     if not isinstance(document, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import promql_parser
 
@@ -14,7 +13,7 @@ def metric_of(selector: promql_parser.VectorSelector) -> str:
     return str(selector.name or next(iter(named), "something"))
 
 
-def selectors(node: Any, function: str = "") -> Iterator[tuple[promql_parser.VectorSelector, str]]:
+def selectors(node: object, function: str = "") -> Iterator[tuple[promql_parser.VectorSelector, str]]:
     """Every selector of an expression, and the innermost function around it."""
     match node:
         case promql_parser.VectorSelector():

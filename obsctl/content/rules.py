@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -118,7 +117,7 @@ def _read(file: Path) -> list[Json]:
     return groups
 
 
-def _is_group(group: Any) -> bool:
+def _is_group(group: object) -> bool:
     """Whether it has what is read here; promtool checks the rest."""
     match group:
         case {"name": str(), "rules": [*rules]}:

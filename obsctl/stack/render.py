@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
@@ -170,7 +169,7 @@ def _key_part(name: str, safe: str) -> str:
     return quote(name, safe=safe).replace("%", "=")
 
 
-def _text(environment: Environment, template: str, **values: Any) -> str:
+def _text(environment: Environment, template: str, **values: object) -> str:
     try:
         lines = environment.get_template(template).render(**values).splitlines()
     except Exception as error:  # a template is code: it can raise anything
@@ -206,7 +205,7 @@ def _without_blank_runs(lines: list[str]) -> str:
 
 
 def _environment(
-    values: Mapping[str, Any], boards: tuple[Dashboard, ...], folders: list[Path], compiled: Path | None
+    values: Mapping[str, object], boards: tuple[Dashboard, ...], folders: list[Path], compiled: Path | None
 ) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folders),
@@ -231,7 +230,7 @@ def _environment(
     return environment
 
 
-def _values(config: Config) -> dict[str, Any]:
+def _values(config: Config) -> dict[str, object]:
     return {
         "stack": config.stack,
         "names": names,
@@ -254,7 +253,7 @@ def _values(config: Config) -> dict[str, Any]:
     }
 
 
-def _address(server: NomadServer | ConsulServer) -> dict[str, Any]:
+def _address(server: NomadServer | ConsulServer) -> dict[str, object]:
     """The server's settings for templates, with the parts of its address and the certificates of its authority."""
     url = urlsplit(server.address)
     port = url.port or (443 if url.scheme == "https" else 80)
