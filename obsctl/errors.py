@@ -23,6 +23,12 @@ class Interrupted(ObsctlError):
     exit_code = 130
 
 
+class Bug(ObsctlError):
+    """Something in obsctl itself is wrong."""
+
+    exit_code = 3
+
+
 class DeadlineExceeded(ObsctlError):
     """A condition was not met in time."""
 

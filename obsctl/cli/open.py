@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,6 @@ def open_(app: App, component: str | None, only_print: bool) -> None:
     Example: obsctl open jaeger
     """
     from obsctl.cli import wire
-    from obsctl.local import browser
     from obsctl.stack.addresses import addresses
 
     config = app.loaded.config
@@ -41,8 +42,17 @@ def open_(app: App, component: str | None, only_print: bool) -> None:
     app.ui.result("open", {"addresses": [asdict(page)]}, page.url)
     if page.state == "failing":
         app.ui.aside(f"{component} is not healthy: {page.note}")
-    if not only_print and sys.stdout.isatty() and not app.ui.as_json and not browser.show(page.url):
+    if not only_print and sys.stdout.isatty() and not app.ui.as_json and not show(page.url):
         app.ui.aside("there is no screen here to open it on")
+
+
+def show(url: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Open the page in the user's browser; False where there is no screen, as over ssh. A browser of the terminal is
+    never started, because it would take the terminal over."""
+    import webbrowser
+
+    has_screen = sys.platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+    return has_screen and webbrowser.open(url)
 
 
 def _page(pages: list[Address], name: str) -> Address:

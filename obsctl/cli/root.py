@@ -13,7 +13,8 @@ import click
 
 from obsctl import __version__
 from obsctl.cli.app import App
-from obsctl.errors import Interrupted, ObsctlError
+from obsctl.errors import Bug, Interrupted, ObsctlError
+from obsctl.state import state_folder
 from obsctl.ui import Ui
 
 # Name: (module, attribute, line of help). The help is here so that `obsctl --help` imports no command.
@@ -147,8 +148,18 @@ def _fail(ui: Ui, error: ObsctlError) -> int:
 
 
 def _bug(error: Exception) -> ObsctlError:
-    """An unexpected error, with its traceback in a file."""
-    from obsctl.crash import Bug, write_log
+    """An unexpected error, with versions and traceback in a file of the user's state folder."""
+    import platform
+    import tempfile
+    import traceback
 
-    log = write_log(error)
+    folder = state_folder() / "crashes"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir())
+    descriptor, log = tempfile.mkstemp(prefix="crash-", suffix=".log", dir=folder)
+    head = f"obsctl {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(head + "".join(traceback.format_exception(error)))
     return Bug(f"a bug in obsctl: {type(error).__name__}: {error}", hint=f"please report it with the log {log}")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from obsctl.cli import open as pages
 from obsctl.errors import Unreachable
-from obsctl.local import browser
 from obsctl.telemetry.lines import SECOND
 from obsctl.wait import SYSTEM_CLOCK
 from tests.command import Obsctl, Terminal
@@ -68,7 +68,7 @@ class TestOpen:
         assert (urls["checkout"], urls["otlp-metrics"]) == ("http://127.0.0.1:80/", "http://127.0.0.1:83/metrics")
 
     def test_one_of_them_where_there_is_no_terminal(self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(browser, "show", lambda url: pytest.fail("a browser without a terminal"))
+        monkeypatch.setattr(pages, "show", lambda url: pytest.fail("a browser without a terminal"))
         assert obsctl("open", "prometheus").out == "http://127.0.0.1:9090/\n"
 
     def test_one_that_is_not_healthy_says_so(self, obsctl: Obsctl) -> None:
@@ -94,13 +94,13 @@ class TestOpen:
         self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], shown: list[str]
     ) -> None:
         opened: list[str] = []
-        monkeypatch.setattr(browser, "show", lambda url: opened.append(url) or True)
+        monkeypatch.setattr(pages, "show", lambda url: opened.append(url) or True)
         monkeypatch.setattr(sys, "stdout", Terminal())
         assert obsctl("open", "prometheus", *arguments).code == 0
         assert opened == shown
 
     def test_without_a_screen_it_says_so(self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(browser, "show", lambda url: False)
+        monkeypatch.setattr(pages, "show", lambda url: False)
         monkeypatch.setattr(sys, "stdout", Terminal())
         assert obsctl("open", "prometheus").err == "there is no screen here to open it on\n"
 
@@ -115,7 +115,7 @@ def test_a_browser_is_started_only_where_there_is_a_screen(
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
     monkeypatch.setattr(sys, "platform", platform)
-    assert browser.show("http://x/", environ=environ) is shown
+    assert pages.show("http://x/", environ=environ) is shown
     assert opened == ["http://x/"] * shown
 
 
