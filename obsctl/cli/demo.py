@@ -57,9 +57,10 @@ def down(ctx: click.Context, yes: bool, timeout: float) -> None:
 def _deploy(ctx: click.Context, settings: dict[str, bool], yes: bool, timeout: float) -> None:
     """Deploy with these keys of `demo`, whatever the file says. If it says otherwise, tell."""
     app: App = ctx.obj
+    configured = app.loaded.config.demo
     ctx.obj = replace(app, settings={("demo", key): value for key, value in settings.items()})
     ctx.invoke(deploy, components=(), yes=yes, timeout=timeout)
-    if any(getattr(app.loaded.config.demo, key) != value for key, value in settings.items()):
+    if any(getattr(configured, key) != value for key, value in settings.items()):
         keep = ", ".join(f"{key}: {str(value).lower()}" for key, value in settings.items())
         app.ui.say(f"The next `obsctl deploy` undoes this, unless obsctl.yaml says demo: {{{keep}}}", style="yellow")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import consul
 
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Client
+from obsctl.clients.instances import passes, url
 from obsctl.clients.protocols import KvPair
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
+
+Answer = TypeVar("Answer")
 
 
 class ConsulClient(Client):
@@ -47,13 +50,13 @@ class ConsulClient(Client):
 
     def get(self, key: str) -> KvPair | None:
         try:
-            return _pair(self._read(self._consul.kv.get, key))
+            return self._read(_pair, self._consul.kv.get, key)
         except NotFound:
             return None
 
     def entries(self, prefix: str) -> list[KvPair]:
         try:
-            return [_pair(entry) for entry in self._read(self._consul.kv.get, prefix, recurse=True)]
+            return self._read(lambda entries: list(map(_pair, entries)), self._consul.kv.get, prefix, recurse=True)
         except NotFound:
             return []
 
@@ -82,7 +85,7 @@ class ConsulClient(Client):
         self._consul.session.destroy(session)
 
     def session_exists(self, session: str) -> bool:
-        return self._read(self._consul.session.info, session) is not None
+        return self._read(lambda info: info is not None, self._consul.session.info, session)
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
         try:
@@ -93,21 +96,31 @@ class ConsulClient(Client):
             raise
 
     def services(self) -> dict[str, list[str]]:
-        return dict(self._read(self._consul.catalog.services))
+        return self._read(dict, self._consul.catalog.services)
 
     def health(self, service: str) -> list[Json]:
-        return list(self._read(self._consul.health.service, service))
+        return self._read(_instances, self._consul.health.service, service)
 
-    def _read(self, call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any) -> Any:
-        """The data of a py-consul read, which returns (index, data)."""
+    def _read(
+        self, form: Callable[[Any], Answer], call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any
+    ) -> Answer:
+        """The data of a py-consul read, which returns (index, data). Raises ServerFailed when its form is another."""
         try:
-            return call(*args, **kwargs)[1]
+            return form(call(*args, **kwargs)[1])
         except consul.ConsulException:  # the session has raised all else; this is an answer without X-Consul-Index
             raise self.session.no_index() from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            what = f"{self.endpoint} answers otherwise than Consul does"
+            raise ServerFailed(what, hint="check that its address is really Consul's") from None
 
     def _lost(self, key: str) -> Conflict:
         what = f"{self.endpoint}: somebody else changed {key!r} meanwhile"
         return Conflict(what, hint="run the command again: it looks at the new value first")
+
+
+def _instances(entries: Iterable[Json]) -> list[Json]:
+    """The entries, if each has what an instance needs to be found and judged. Raises KeyError and the like."""
+    return [entry for entry in entries if (url(entry), passes(entry), entry["Service"]["ID"])]
 
 
 def _pair(entry: Json) -> KvPair:

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-import promql_parser
-
 from obsctl.config.catalog import Grafana
+from obsctl.content import promql
 from obsctl.content.dashboards import Dashboard, interpolate, objects, variables_in
-from obsctl.content.promql import metric_of, selectors
+from obsctl.content.promql import STRING, metric_of, selectors
 from obsctl.model import Finding, Json, Severity
 
 SCHEMA_VERSIONS = range(39, 42)
@@ -34,7 +33,6 @@ LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
 """What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 _RANGE = re.compile(r"\[([^\]:]*)")
 _STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
 _LINK = re.compile(r"/d/([\w-]+)")
@@ -189,7 +187,7 @@ def _check_target(dashboard: Dashboard, panel: Json, target: Json) -> Iterator[F
 
 
 def _check_windows(place: str, expr: str) -> Iterator[Finding]:
-    for window in _RANGE.findall(_STRING.sub('""', expr)):
+    for window in _RANGE.findall(STRING.sub('""', expr)):
         if not window.startswith("$"):
             hint = "$__rate_interval fits the scrape interval and the zoom"
             yield _warning(place, f"has a fixed window, [{window}]", hint)
@@ -200,7 +198,7 @@ def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
         yield _error(place, "has an empty query", "set its expr; * selects every line")
     if kind not in LOG_QUERIES:
         yield _error(place, f"its queryType is {kind!r}", f"one of {', '.join(LOG_QUERIES)}")
-    bare = _STRING.sub('""', expr)
+    bare = STRING.sub('""', expr)
     if kind in ("stats", "statsRange") and not _STATS_PIPE.search(bare):
         yield _error(place, "counts nothing", "end it with a pipe like | stats count() lines, or make it instant")
     if "_time:" in bare:
@@ -210,7 +208,7 @@ def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
 def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Finding]:
     values = {str(variable.get("name")): "x" for variable in dashboard.variables} | _SAMPLE
     try:
-        parsed = promql_parser.parse(interpolate(expr, values))
+        parsed = promql.parse(interpolate(expr, values))
     except ValueError as error:
         yield _error(place, str(error), "correct its expr")
         return

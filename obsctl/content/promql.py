@@ -1,10 +1,23 @@
-"""What a PromQL expression reads."""
+"""Reads PromQL."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import promql_parser
+
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
+MAX_OPERATIONS = 500
+"""The parser's time grows with the cube of the depth (1,000 brackets take 2 s), and far deeper ones crash it."""
+_OPERATION = re.compile(r"[(+\-*/^%]|\b(?:and|or|unless)\b")
+
+
+def parse(expression: str) -> Any:
+    """The parsed expression. Raises ValueError, also for an expression with more than MAX_OPERATIONS."""
+    if len(_OPERATION.findall(STRING.sub('""', expression))) > MAX_OPERATIONS:
+        raise ValueError(f"it has more than {MAX_OPERATIONS} operators and brackets")
+    return promql_parser.parse(expression)
 
 
 def metric_of(selector: promql_parser.VectorSelector) -> str:

@@ -111,8 +111,8 @@ def _entry(drill: str, pair: KvPair) -> Entry:
             reason = f"its recipe does not have what the fault {recipe.fault} needs"
         else:
             return Entry(drill, recipe, parts.get("ack"), parts.get("outcome"), pair.modify_index)
-    except (AttributeError, KeyError, ValueError, TypeError) as error:
-        reason = f"its recipe cannot be read ({error!r})"
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        reason = "its recipe is not one that this obsctl writes"
     return Entry(drill, None, None, None, pair.modify_index, unreadable=reason)
 
 

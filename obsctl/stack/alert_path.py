@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import promql_parser
 import yaml
 
 from obsctl import names
@@ -17,6 +16,7 @@ from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AlertmanagerApi, KvPair, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
+from obsctl.content import promql
 from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.wait import Clock
@@ -87,7 +87,7 @@ def _rules(groups: dict[str, list[_Rule]], prometheus: PrometheusApi) -> Iterato
 
 
 def _written(rule: Json) -> _Rule:
-    pending = str(rule.get("for", "0s"))
+    pending = str(rule.get("for") or "0s")
     details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
     name = rule.get("alert") or rule.get("record")
     return name, _canonical(rule["expr"]), 0.0 if pending == "0" else parse_duration(pending), *details
@@ -99,13 +99,16 @@ def _loaded(rule: Json) -> _Rule:
 
 
 def _as_text(labels: Json | None) -> dict[str, str]:
-    """Prometheus has text where a rule file may have a number. Raises TypeError for a list or a mapping."""
+    """As Prometheus has them: texts, where a rule file may have a number or `true`, and none that is empty.
+
+    Raises TypeError for a list or a mapping.
+    """
     texts = {}
     for name, value in (labels or {}).items():
         if isinstance(value, list | dict):
             raise TypeError(f"{name} is not a text")
-        texts[name] = str(value)
-    return texts
+        texts[name] = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    return {name: text for name, text in texts.items() if text}
 
 
 def _canonical(expression: object) -> str:
@@ -114,7 +117,7 @@ def _canonical(expression: object) -> str:
     "" for what only a newer Prometheus understands: such an expression is not compared.
     """
     try:
-        return str(promql_parser.parse(str(expression)).prettify())
+        return str(promql.parse(str(expression)).prettify())
     except ValueError:
         return ""
 

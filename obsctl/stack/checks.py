@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import promql_parser
 import yaml
 
 from obsctl import names
 from obsctl.config.catalog import ROWS
+from obsctl.content import promql
 from obsctl.model import Finding, Severity
 from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered
@@ -123,7 +123,7 @@ def _check_promql(rules: str) -> Iterator[Finding]:
         for rule in group["rules"]:
             name = rule.get("alert") or rule.get("record")
             try:
-                promql_parser.parse(str(rule["expr"]))
+                promql.parse(str(rule["expr"]))
             except ValueError as error:
                 yield Finding(Severity.ERROR, f"rule {name} of group {group['name']}", str(error), "correct its expr")
 

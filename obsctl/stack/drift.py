@@ -21,7 +21,7 @@ from obsctl.model import Json
 
 SPEC_KIND = "hcl-"
 """How the mark of a rendered text begins. A mark without it is from an older obsctl and cannot be compared."""
-_HEREDOC = re.compile(r"<<-?(\w+)$")
+_HEREDOC = re.compile(r"<<-?([\w-]+)$")
 _Constraint = tuple[str, ...]
 _FIELDS = ("LTarget", "Operand", "RTarget")
 
@@ -39,7 +39,7 @@ def is_another(spec: str, desired_spec: str) -> bool:
 def _significant_lines(hcl: str) -> Iterator[str]:
     """Without indentation, blank lines and comments, which mean nothing to Nomad. Heredocs stay as they are."""
     heredoc_end = ""
-    for line in hcl.splitlines():
+    for line in hcl.split("\n"):
         text = line.strip()
         if heredoc_end:
             yield line
@@ -93,11 +93,20 @@ def _without_implied_constraints(diff: Json, own: set[_Constraint]) -> Json:
 
 
 def _without(objects: list[Json], own: set[_Constraint]) -> list[Json]:
-    constraints = [item for item in objects if item["Name"] == "Constraint"]
-    added = [_values(item, "New") for item in constraints if item["Type"] == "Added"]
-    implied = {values[:2] for values in added if values not in own}
-    side = {"Deleted": "Old", "Added": "New", "Edited": "New", "None": "New"}
-    return [item for item in objects if item not in constraints or _values(item, side[item["Type"]])[:2] not in implied]
+    implied = {id(item) for item in objects if _is_new(item) and _values(item, "New") not in own}
+    replaced = Counter(_values(item, "New")[:2] for item in objects if id(item) in implied)
+    others = []
+    for item in objects:
+        subject = _values(item, "Old")[:2] if item["Name"] == "Constraint" and item["Type"] == "Deleted" else ()
+        if replaced[subject] > 0:  # what it demanded before; a further one is not the server's
+            replaced[subject] -= 1
+        elif id(item) not in implied:
+            others.append(item)
+    return others
+
+
+def _is_new(item: Json) -> bool:
+    return bool(item["Name"] == "Constraint" and item["Type"] == "Added")
 
 
 def _values(constraint: Json, side: str) -> _Constraint:

@@ -44,6 +44,31 @@ def test_what_consul_does_not_allow_has_a_hint_for_who_started_the_program():
     assert "CONSUL_HTTP_TOKEN" in caught.value.hint
 
 
+STRANGE = ["null", "5", '"abc"', '["a"]', "[{}]", '{"a": 1}', '[{"Node": {}, "Service": {}, "Checks": null}]']
+
+
+@pytest.mark.parametrize("body", STRANGE)
+def test_an_answer_that_is_not_consuls_is_an_error_of_that_server_and_the_last_instances_are_used(body, clock):
+    good = [{"Node": {"Address": "127.0.0.1"}, "Service": {"ID": "a", "Address": "", "Port": 1}, "Checks": []}]
+    address = f"http://127.0.0.1:8500/v1/health/service/{SERVICE}"
+    with responses.RequestsMock() as http:
+        http.get(address, json=good, headers={"X-Consul-Index": "1"})
+        http.get(address, body=body, headers={"X-Consul-Index": "2"})
+        discovery = Discovery(consul_at("http://127.0.0.1:8500", token="t"), clock)
+        assert discovery.pick(SERVICE) == "http://127.0.0.1:1"
+        clock.sleep(2)
+        assert discovery.pick(SERVICE) == "http://127.0.0.1:1"
+        assert len(http.calls) == 2
+
+
+@pytest.mark.parametrize("body", STRANGE)
+def test_a_key_in_an_answer_that_is_not_consuls_is_an_error_of_that_server(body):
+    with responses.RequestsMock() as http:
+        http.get("http://127.0.0.1:8500/v1/kv/key", body=body, headers={"X-Consul-Index": "1"})
+        with pytest.raises(ServerFailed):
+            consul_at("http://127.0.0.1:8500", token="t").get("key")
+
+
 def test_consul_is_asked_once_a_second_and_a_change_is_seen_then(consul, clock, discovery):
     for _ in range(5):
         assert discovery.pick(SERVICE) == "http://127.0.0.1:1"

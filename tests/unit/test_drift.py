@@ -127,6 +127,22 @@ def test_a_constraint_that_somebody_added_or_removed_is_seen(level: str) -> None
     )
 
 
+def test_a_constraint_that_somebody_put_beside_an_implied_one_is_seen() -> None:
+    nomad = RecordedNomad("2.0.5")
+    group = nomad.recorded["plan"]["Diff"]["TaskGroups"][0]
+    added = constraint("Deleted", "= 1.0.0")
+    for item, value in zip(added["Fields"], ("${attr.consul.version}", "semver", "= 1.0.0"), strict=True):
+        item["Old"] = value
+    group["Objects"].append(added)
+    assert changes(nomad) == {JOB: "update: it was changed outside obsctl"}
+
+
+@pytest.mark.parametrize("marker", ["EOT", "END-OF-IT"])
+def test_a_comment_in_a_heredoc_is_text(marker: str) -> None:
+    job = f'job "a" {{\n  data = <<-{marker}\n  # one\n  {marker}\n}}\n'
+    assert drift.spec_of(job) != drift.spec_of(job.replace("# one", "# two"))
+
+
 def test_the_mark_is_of_what_the_text_means() -> None:
     job = 'job "a" {\n  # a comment\n\n  type = "service"\n}\n'
     assert drift.spec_of(job) == drift.spec_of('job "a" {\ntype = "service"\n}\n')

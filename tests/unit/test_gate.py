@@ -262,6 +262,14 @@ def test_every_expected_alert_is_looked_at(world):
     assert len(found) == 3
 
 
+def test_a_silence_of_a_label_that_only_the_alert_fills_in_may_cover_it(world):
+    world.rule["labels"] = {"service": "response", "severity": '{{ if eq $labels.env "prod" }}critical{{ end }}'}
+    world.alertmanager.active_silences = [
+        silence(("alertname", "ServiceDown", False, True), ("severity", "critical", False, True))
+    ]
+    assert len(findings(world)) == 1
+
+
 def test_a_silence_of_the_rules_own_labels_covers_the_alert(world):
     world.alertmanager.active_silences = [silence(("severity", "critical", False, True))]
     assert len(findings(world)) == 1

@@ -138,6 +138,17 @@ def test_an_entry_of_somebody_else_among_the_rules_is_named(value: bytes) -> Non
         wired.wait(timeout=1)
 
 
+def test_labels_are_compared_as_prometheus_has_them() -> None:
+    wired = Wired()
+    wired.consul.put(
+        "obsctl/obs/rules/mine",
+        b"- {name: mine, rules: [{alert: A, expr: up, for: , labels: {page: true, level: 2, team: }}]}",
+    )
+    rule = {"name": "A", "query": "up", "duration": 0, "labels": {"page": "true", "level": "2"}, "annotations": {}}
+    wired.prometheus.groups.append({"name": "mine", "rules": [{**rule, "type": "alerting"}]})
+    wired.wait(timeout=1)
+
+
 def pending(alertname: str, service: str) -> dict[str, Any]:
     labels = {"alertname": alertname, "service": service}
     return {"labels": labels, "state": "pending", "activeAt": "2026-01-01T00:00:00Z"}

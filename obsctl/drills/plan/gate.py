@@ -136,7 +136,7 @@ def _concerns(experiment: Experiment, labels: Json) -> bool:
 
 def _silences(silence: Json, labels: Labels) -> bool:
     """Whether each matcher of the silence fits that names one of these labels; what the others name is not known."""
-    known = [matcher for matcher in silence["matchers"] if matcher["name"] in labels]
+    known = [matcher for matcher in silence["matchers"] if "{{" not in labels.get(matcher["name"], "{{")]
     return bool(known) and all(_fits(matcher, labels[matcher["name"]]) for matcher in known)
 
 

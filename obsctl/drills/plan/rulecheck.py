@@ -6,6 +6,7 @@ from typing import Any
 
 import promql_parser
 
+from obsctl.content import promql
 from obsctl.content.promql import metric_of, selectors
 from obsctl.drills.plan.routing import matches_regex
 
@@ -20,7 +21,7 @@ def sees_vanished_target(expression: str) -> bool:
     report. `up == 0` cannot, because there is no `up` any more. True for what only a newer Prometheus understands.
     """
     try:
-        return _has_result(promql_parser.parse(expression))
+        return _has_result(promql.parse(expression))
     except ValueError:
         return True
 
@@ -31,7 +32,7 @@ def reads(expression: str, service: str) -> bool:
     True for what only a newer Prometheus understands.
     """
     try:
-        parsed = promql_parser.parse(expression)
+        parsed = promql.parse(expression)
     except ValueError:
         return True
     return any(_selects(selector, service) for selector, _ in selectors(parsed))

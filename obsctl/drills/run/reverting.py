@@ -98,7 +98,8 @@ def finish_journal(folder: Path, done: Recovered) -> None:
 def _readable(cluster: Cluster, entry: Entry) -> Recipe:
     if entry.recipe is not None:
         return entry.recipe
+    key = recipes.key(cluster.stack, entry.drill)
     raise ObsctlError(
         f"drill {entry.drill}: {entry.unreadable}",
-        hint=f"look at the service yourself, then: consul kv delete {recipes.key(cluster.stack, entry.drill)}",
+        hint=f"`consul kv get {key}` shows what it was about: see that this job runs, then: consul kv delete {key}",
     )
