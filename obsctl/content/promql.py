@@ -13,7 +13,7 @@ MAX_OPERATIONS = 500
 _OPERATION = re.compile(r"[(+\-*/^%]|\b(?:and|or|unless)\b")
 
 
-def parse(expression: str) -> Any:
+def parse(expression: str) -> promql_parser.Expr:
     """The parsed expression. Raises ValueError, also for an expression with more than MAX_OPERATIONS."""
     if len(_OPERATION.findall(STRING.sub('""', expression))) > MAX_OPERATIONS:
         raise ValueError(f"it has more than {MAX_OPERATIONS} operators and brackets")
