@@ -1,4 +1,4 @@
-"""A deploy: the configuration is rendered and checked, a plan is prepared and carried out, and its effect verified."""
+"""A deploy: the stack is rendered and checked, a plan is prepared, and the plan is carried out."""
 
 from __future__ import annotations
 
