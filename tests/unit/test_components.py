@@ -8,7 +8,7 @@ import pytest
 
 from obsctl import __version__
 from obsctl.assets import shipped
-from obsctl.config.catalog import ROWS, Components
+from obsctl.config.catalog import PROGRAMS, ROWS, Components
 from obsctl.config.components import OWN_UID
 from obsctl.config.demo import Demo
 from obsctl.stack import storage
@@ -63,3 +63,16 @@ def test_obsctls_own_image_is_the_one_that_make_images_builds() -> None:
     assert "IMAGE := obsctl/obsctl:$(VERSION)" in (root / "Makefile").read_text().splitlines()
     own = {component.image for component in DEMO.all_components() if component.command == "obsctl"}
     assert own == {f"obsctl/obsctl:{__version__}"}
+
+
+def test_files_that_are_found_by_name_belong_to_a_component() -> None:
+    folders = {folder.name for folder in (shipped() / "templates").iterdir()}
+    rules = {file.stem for file in (shipped() / "alert-rules").glob("*.yml")}
+    jobs = {file.name.removesuffix(".nomad.hcl.j2") for file in (shipped() / "jobs").rglob("[!_]*.j2")}
+    assert folders | rules - {"stack"} <= jobs == set(ROWS)
+
+
+def test_what_checks_a_file_and_what_a_component_runs_can_be_got() -> None:
+    assert {row.check[0] for row in ROWS.values() if row.check} <= set(PROGRAMS)
+    projects = {row.project.name for row in ROWS.values() if row.project}
+    assert {program.project.name for program in PROGRAMS.values()} == projects | {"nomad", "consul"}
