@@ -49,11 +49,11 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
 
 def _gathered(names: Sequence[str], source: Binaries) -> dict[str, Located | None]:
     """All of them. Raises ObsctlError that names those that cannot be got, after it has got the others."""
-    from obsctl.local.gather import gathering
+    from obsctl.local.gather import Gathering
 
     programs: dict[str, Located | None] = {}
     errors: list[ObsctlError] = []
-    with gathering(names, source) as coming:
+    with Gathering(names, source) as coming:
         for name in names:
             try:
                 programs[name] = coming.program(name)

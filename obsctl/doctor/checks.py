@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from obsctl.doctor import grafana, here, nodes, servers, tokens, volumes
 from obsctl.doctor.site import Site
@@ -22,14 +23,14 @@ class Check:
 
 
 CHECKS = (
-    Check("nomad", servers.nomad, "answers and has a leader"),
-    Check("consul", servers.consul, "answers and has a leader"),
-    Check("nomad version", servers.nomad_version, "is new enough for what obsctl.yaml asks for", ("nomad",)),
-    Check("consul version", servers.consul_version, "is new enough for what obsctl.yaml asks for", ("consul",)),
+    Check("nomad", partial(servers.answers, "nomad"), "answers and has a leader"),
+    Check("consul", partial(servers.answers, "consul"), "answers and has a leader"),
+    Check("nomad version", partial(servers.version, "nomad"), "is new enough for obsctl.yaml", ("nomad",)),
+    Check("consul version", partial(servers.version, "consul"), "is new enough for obsctl.yaml", ("consul",)),
     Check("clocks", servers.clocks, "the clocks of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
-    Check("nomad token", tokens.nomad, "may do what a deploy does", ("jobs", "nomad version")),
-    Check("consul token", tokens.consul, "may do what a deploy does", ("consul",)),
+    Check("nomad token", partial(tokens.rights, "nomad"), "may do what a deploy does", ("jobs", "nomad version")),
+    Check("consul token", partial(tokens.rights, "consul"), "may do what a deploy does", ("consul",)),
     Check("tasks", tokens.of_tasks, "tasks can read Consul", ("nomad",)),
     Check("drivers", nodes.drivers, "each driver runs on a node", ("jobs",)),
     Check("volumes", volumes.offered, "every component has a place for its data", ("drivers",)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from obsctl.clients.protocols import AgentApi
 from obsctl.config import versions
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError, Forbidden, Rejected
@@ -14,47 +13,34 @@ SKEW = 2.0
 """Seconds that a server's clock may differ; the Date header has whole seconds."""
 
 
-def nomad(site: Site) -> Iterator[Finding]:
+_AGENT_RULES = {"nomad": 'agent { policy = "read" }', "consul": 'agent_prefix "" { policy = "read" }'}
+
+
+def answers(name: str, site: Site) -> Iterator[Finding]:
     """Raises ApiError when it does not answer."""
-    yield from _leaderless("nomad", site.nomad)
-
-
-def consul(site: Site) -> Iterator[Finding]:
-    """Raises ApiError when it does not answer."""
-    yield from _leaderless("consul", site.consul)
-
-
-def _leaderless(name: str, api: AgentApi) -> Iterator[Finding]:
-    if not api.leader():
+    if not site.server(name).leader():
         yield Finding(Severity.ERROR, name, "has no leader, so nothing can be changed", f"check the {name} servers")
 
 
-def nomad_version(site: Site) -> Iterator[Finding]:
-    yield from _version(site, "nomad", site.nomad, site.config.nomad.version, 'agent { policy = "read" }')
-
-
-def consul_version(site: Site) -> Iterator[Finding]:
-    yield from _version(site, "consul", site.consul, site.config.consul.version, 'agent_prefix "" { policy = "read" }')
-
-
-def _version(site: Site, name: str, api: AgentApi, said: str | None, rule: str) -> Iterator[Finding]:
-    """What it cannot do and the configuration asks for. said: the oldest version, as obsctl.yaml has it."""
+def version(name: str, site: Site) -> Iterator[Finding]:
+    """What it cannot do and the configuration asks for."""
     try:
-        version = api.agent_version()
+        told = site.server(name).agent_version()
     except Forbidden:
-        yield Finding(Severity.WARNING, name, "its version cannot be read", f"the token needs {rule}")
+        hint = f"the token needs {_AGENT_RULES[name]}"
+        yield Finding(Severity.WARNING, name, "its version cannot be read", hint)
         return
-    found = versions.parse(version)
-    if said and found and found < versions.parse(said):
+    number, configured = versions.parse(told), site.oldest_version(name)
+    if configured and number and number < versions.parse(configured):
+        what = f"is {configured} in obsctl.yaml, and the server has {told}"
         hint = "correct it, because `obsctl validate` uses it"
-        yield Finding(
-            Severity.WARNING, f"{name}.version", f"is {said} in obsctl.yaml, and the server has {version}", hint
-        )
-    yield from versions.findings(site.config, {name: found})
+        yield Finding(Severity.WARNING, f"{name}.version", what, hint)
+    yield from versions.findings(site.config, {name: number})
 
 
 def clocks(site: Site) -> Iterator[Finding]:
-    for name, api in (("nomad", site.nomad), ("consul", site.consul)):
+    for name in ("nomad", "consul"):
+        api = site.server(name)
         before = site.clock.now()
         theirs = api.server_time()
         skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be nearly over

@@ -11,7 +11,7 @@ from pathlib import Path
 from obsctl import names
 from obsctl.clients.jobs import is_alive
 from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.clients.protocols import AgentApi, ConsulApi, NomadApi
 from obsctl.config.schema import Config
 from obsctl.model import Json
 from obsctl.stack import storage
@@ -40,6 +40,14 @@ class Site:
     state: Path
     path: str | None = None
     clock: Clock = SYSTEM_CLOCK
+
+    def server(self, name: str) -> AgentApi:
+        """nomad or consul."""
+        return self.nomad if name == "nomad" else self.consul
+
+    def oldest_version(self, name: str) -> str | None:
+        """The oldest version of the server, as obsctl.yaml has it."""
+        return (self.config.nomad if name == "nomad" else self.config.consul).version
 
     @cached_property
     def rendered(self) -> Rendered:

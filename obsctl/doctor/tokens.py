@@ -19,16 +19,8 @@ OWN_TOKEN_ONLY = (1, 10)
 Tried = tuple[str, Callable[[], object], str]
 
 
-def nomad(site: Site) -> Iterator[Finding]:
-    yield from _refused("nomad", _nomad_rights(site))
-
-
-def consul(site: Site) -> Iterator[Finding]:
-    yield from _refused("consul", _consul_rights(site))
-
-
-def _refused(server: str, rights: Iterator[Tried]) -> Iterator[Finding]:
-    for what, call, rule in rights:
+def rights(server: str, site: Site) -> Iterator[Finding]:
+    for what, call, rule in _nomad_rights(site) if server == "nomad" else _consul_rights(site):
         try:
             call()
         except Forbidden:

@@ -22,7 +22,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import binaries, members, processes, programs, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER, Addresses, command, config_text, uses_of
 from obsctl.local.folder import Folder
-from obsctl.local.gather import Gathering, gathering
+from obsctl.local.gather import Gathering
 from obsctl.local.logs import last_lines
 from obsctl.local.ports import Ports, free_block, ports_in_use
 from obsctl.model import Emit, Event, silent
@@ -76,7 +76,7 @@ class Cluster:
             self.folder.claim(emit)
             there = programs.at_hand(source)
             missing = [name for name in (*programs.NEEDED, *programs.FOR_JOBS) if name not in there]
-            with self.folder.filled(), gathering(missing, source) as coming:
+            with self.folder.filled(), Gathering(missing, source) as coming:
                 there |= {name: coming.program(name).path for name in programs.NEEDED if name in missing}
                 self._start_all(there, host_volumes or {}, auto_ports, emit)
                 self._link_what_comes(coming, [name for name in missing if name not in there], emit)

@@ -1,17 +1,17 @@
 """Gets the programs of many servers, two projects at a time: while one downloads or links, the other compiles.
 
-The work is done in threads, where Python raises no KeyboardInterrupt, and ends with the block of `gathering`. They are
+The work is done in threads, where Python raises no KeyboardInterrupt, and ends with the block of `Gathering`. They are
 daemons: after an interrupt obsctl does not wait for them, and builds end with obsctl.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Self
 
 from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import Interrupted
@@ -23,19 +23,8 @@ _POLL = 0.2  # seconds; a signal that another thread was given does not wake the
 _PATIENCE = 5.0  # seconds that a download may take to notice that it is to end
 
 
-@contextmanager
-def gathering(names: Sequence[str], binaries: Binaries) -> Iterator[Gathering]:
-    """Begin to get these programs, in this order. What is not there at the end of the block is given up."""
-    coming = Gathering(names, binaries)
-    try:
-        coming.start()
-        yield coming
-    finally:
-        coming.stop()
-
-
 class Gathering:
-    """Programs that are being got; those of one project come together."""
+    """Gets these programs, in this order, while its block runs. What is not there at its end is given up."""
 
     def __init__(self, names: Sequence[str], binaries: Binaries) -> None:
         self._emit = binaries.emit
@@ -52,12 +41,12 @@ class Gathering:
             for number in range(min(AT_ONCE, len(projects)))
         ]
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
 
-    def stop(self) -> None:
-        """Give up what is not there yet."""
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         for thread in self._threads:
             if thread.is_alive():

@@ -74,8 +74,9 @@ def free_block() -> Iterator[Ports]:
     for first in random.SystemRandom().sample(BLOCKS, k=len(BLOCKS)):
         agents = Ports(*range(first, first + len(Ports().by_use())))
         ports = replace(agents, tasks_first=first + FIRST_FOR_TASKS, tasks_last=first + BLOCK - 1)
+        of_tasks = range(ports.tasks_first, ports.tasks_last + 1)
         with socket.socket() as claim:
-            if _binds(claim, first + CLAIM) and not ports_in_use(ports) and _tasks_can_have(ports):
+            if _binds(claim, first + CLAIM) and not ports_in_use(ports) and all(map(_is_free, of_tasks)):
                 yield ports
                 return
     raise ObsctlError(
@@ -98,13 +99,9 @@ def holder(port: int) -> str:
     return unknown
 
 
-def _is_free(port: int, *, gossip: bool) -> bool:
+def _is_free(port: int, *, gossip: bool = False) -> bool:
     kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if gossip else (socket.SOCK_STREAM,)
     return all(_can_bind(port, kind) for kind in kinds)
-
-
-def _tasks_can_have(ports: Ports) -> bool:
-    return all(_can_bind(port, socket.SOCK_STREAM) for port in range(ports.tasks_first, ports.tasks_last + 1))
 
 
 def _can_bind(port: int, kind: socket.SocketKind) -> bool:

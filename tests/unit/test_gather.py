@@ -17,7 +17,7 @@ import requests
 from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import ObsctlError
 from obsctl.local.binaries import Binaries
-from obsctl.local.gather import gathering
+from obsctl.local.gather import Gathering
 from obsctl.local.processes import is_alive
 from obsctl.model import Event
 from obsctl.wait import wait_until
@@ -74,7 +74,7 @@ def wait_for(probe: object, what: str) -> None:
 
 def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, machine: dict[str, str]) -> None:
     events: list[Event] = []
-    with gathering(NAMES, Binaries(emit=events.append, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
+    with Gathering(NAMES, Binaries(emit=events.append, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         wait_for(lambda: len(begun(tmp_path)) == 2, "two builds")
         wait_for(lambda: any("; " in event.text for event in events), "their common progress")
         assert sorted(begun(tmp_path)) == ["consul", "nomad"]
@@ -89,7 +89,7 @@ def test_two_projects_come_at_a_time_and_the_first_named_first(tmp_path: Path, m
 
 def test_what_is_not_there_at_the_end_of_the_block_is_given_up(tmp_path: Path, machine: dict[str, str]) -> None:
     let(tmp_path, "nomad")
-    with gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
+    with Gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         coming.program("nomad")
         wait_for(lambda: len(begun(tmp_path)) == 3, "the next build")
     assert [process for process in alive(tmp_path) if is_alive(process)] == []
@@ -101,7 +101,7 @@ def test_a_failure_of_a_project_is_one(tmp_path: Path, machine: dict[str, str]) 
     (tmp_path / "programs" / "prometheus" / "prometheus").unlink()
     (tmp_path / "programs" / "prometheus" / "promtool").unlink()
     names = ("prometheus", "promtool")
-    with gathering(names, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
+    with Gathering(names, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         for name in names:
             with pytest.raises(ObsctlError, match="no prometheus today"):
                 coming.program(name)
@@ -116,7 +116,7 @@ def test_a_configured_program_is_there_when_the_rest_of_its_project_is_not(
     (tmp_path / "programs" / "prometheus" / "prometheus").unlink()
     (tmp_path / "programs" / "prometheus" / "promtool").rename(promtool)
     names, configured = ("prometheus", "promtool"), {"promtool": str(promtool)}
-    with gathering(
+    with Gathering(
         names, Binaries(configured=configured, emit=print, environ=machine, toolchain=tmp_path / "toolchain")
     ) as coming:
         with pytest.raises(ObsctlError):
@@ -136,7 +136,7 @@ def test_a_host_that_cannot_be_reached_is_not_tried_for_each_project(
 
     monkeypatch.setattr(requests, "get", counted)
     let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
-    with gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
+    with Gathering(NAMES, Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")) as coming:
         for name in NAMES:
             coming.program(name)
     assert len(asked) <= 2, "at most the two at a time, before the first knew"
