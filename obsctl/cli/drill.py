@@ -118,8 +118,8 @@ def report(app: App, drill_id: str) -> None:
     from obsctl.drills.tell import journal
     from obsctl.drills.tell import report as reports
 
-    records = journal.read(journal.find(journal_folder(app.loaded.config), drill_id))
-    app.ui.result("drill", reports.document(records), reports.text(records), version=journal.FORMAT)
+    document, text = reports.again(journal.find(journal_folder(app.loaded.config), drill_id))
+    app.ui.result("drill", document, text, version=journal.FORMAT)
 
 
 def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:

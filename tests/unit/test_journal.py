@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from obsctl.drills.tell.journal import Journal, find, new_id, read
+from obsctl.drills.tell.journal import FORMAT, Journal, find, new_id, read
 from obsctl.errors import ObsctlError
 from tests.fakes import FakeClock
 
@@ -78,7 +78,7 @@ def test_a_torn_character_is_left_out(journal):
 @pytest.mark.parametrize("change", ["edit", "remove", "swap", "garbage"])
 def test_a_record_that_was_changed_shows(journal, change):
     for kind in ("started", "gate", "intent", "armed"):
-        journal.append(kind, note="before")
+        journal.append(kind, note="before", format=FORMAT)
     text = journal.path.read_text().splitlines()
     if change == "edit":
         text[1] = text[1].replace("before", "after")
@@ -187,3 +187,20 @@ def test_a_journal_that_does_not_exist_is_said(tmp_path, name):
     with pytest.raises(ObsctlError, match="there is no journal") as failure:
         find(tmp_path, name)
     assert "no drill was run here yet" in failure.value.hint
+
+
+def test_a_journal_of_another_version_is_not_called_changed(tmp_path):
+    path = tmp_path / "old.jsonl"
+    first = json.dumps({"at": 1, "data": {"drill": "old"}, "kind": "started", "monotonic": 1, "previous": "", "seq": 0})
+    path.write_text(f"{first}\n{first}\n")
+    for look in (read, Journal.resume):
+        with pytest.raises(ObsctlError, match="another version of obsctl"):
+            look(path)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "[]", '{"seq": 0}', "null"])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    path = tmp_path / "broken.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ObsctlError, match="broken at line 1"):
+        read(path)

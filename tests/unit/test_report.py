@@ -3,8 +3,9 @@ import json
 import pytest
 
 from obsctl.drills.tell import report
+from obsctl.drills.tell.journal import FORMAT, Journal
 from obsctl.drills.tell.verdict import judge
-from obsctl.errors import Forbidden
+from obsctl.errors import Forbidden, ObsctlError
 from tests.drill_world import DRILL_ID, DrillWorld
 
 
@@ -85,3 +86,14 @@ def test_several_alerts_each_have_their_heading(world):
     for text in (report.text(world.on_disk()), report.forecast_table(world.target().forecasts())):
         lines = text.splitlines()
         assert lines.index(" ServiceDown response") < lines.index(" JobNotRunning")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"experiment": {"other": 1}}, {"experiment": None}, {"forecasts": []}, {"forecasts": {"A": {}}}, {}]
+)
+def test_facts_that_obsctl_does_not_write_are_no_bug(tmp_path, facts):
+    journal = Journal.create(tmp_path, "strange")
+    journal.append("started", format=FORMAT, drill="strange", **facts)
+    journal.close()
+    with pytest.raises(ObsctlError, match="holds facts that obsctl does not write"):
+        report.again(journal.path)

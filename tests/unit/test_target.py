@@ -130,3 +130,26 @@ def test_a_rule_whose_template_gives_another_service_is_another_rule(world):
 def test_a_recording_rule_is_no_alert(world):
     world.rules.insert(0, {"type": "recording", "name": "ServiceDown", "query": "up"})
     assert alert(world).rule["type"] == "alerting"
+
+
+STRAY = {
+    "type": "alerting",
+    "name": "ServiceDown",
+    "query": "absent(foo)",
+    "duration": 600,
+    "keepFiringFor": 600,
+    "health": "ok",
+}
+
+
+@pytest.mark.parametrize("label", ["{{ $labels.app }}", "{{ $labels.job }}"])
+@pytest.mark.parametrize("query", ["absent(foo)", "up == 0"])
+def test_a_rule_with_the_very_labels_comes_before_one_that_fills_them_in(world, label, query):
+    world.rules.insert(0, {**STRAY, "query": query, "labels": {"service": label}})
+    assert alert(world).rule["duration"] == 10
+
+
+def test_a_rule_by_template_that_reads_something_else_is_not_the_services(world):
+    world.rules[:] = [{**STRAY, "query": 'absent(up{job="other"})', "labels": {"service": "{{ $labels.app }}"}}]
+    with pytest.raises(ObsctlError, match="no alert rule"):
+        world.target()

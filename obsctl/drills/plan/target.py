@@ -16,6 +16,7 @@ from obsctl.drills.plan import routing
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
 from obsctl.drills.plan.routing import Route
+from obsctl.drills.plan.rulecheck import reads
 from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
@@ -90,12 +91,19 @@ class _Live:
         return ExpectedAlert(rule, labels, routes, route, forecast(self._settings(group, rule, route), scrape))
 
     def _rule(self, pattern: Labels) -> tuple[Json, Json, dict[str, str]]:
-        """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern."""
-        for group in self._groups:
-            for rule in [rule for rule in group["rules"] if rule.get("type") == "alerting"]:
-                labels = {**_resolved(rule["labels"], self._scraped["labels"], pattern), "alertname": rule["name"]}
-                if matches(pattern, labels):
-                    return group, rule, labels
+        """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern.
+
+        A rule that has them as they are comes first: one that fills them in by template may be about another service.
+        """
+        rules = [(group, rule) for group in self._groups for rule in group["rules"] if rule.get("type") == "alerting"]
+        for group, rule in rules:
+            labels = {**rule["labels"], "alertname": rule["name"]}
+            if matches(pattern, labels):
+                return group, rule, _resolved(labels, self._scraped["labels"], pattern)
+        for group, rule in rules:
+            labels = {**_resolved(rule["labels"], self._scraped["labels"], pattern), "alertname": rule["name"]}
+            if matches(pattern, labels) and reads(rule["query"], self._experiment.service):
+                return group, rule, labels
         expected = ", ".join(f'{name}="{value}"' for name, value in pattern.items())
         hint = f"name {self._experiment.service} under services: in obsctl.yaml and run obsctl deploy"
         raise ObsctlError(f"Prometheus has no alert rule with {expected}", hint=hint)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,6 +144,7 @@ def read(path: Path) -> list[Record]:
         expected = _hash(records[-1].line()) if records else ""
         record = _parse(line)
         if record is None or record.previous != expected:
+            refuse_other_version(records)  # its lines have another form
             message = f"the journal {path} is broken at line {number}"
             raise ObsctlError(message, hint="it was changed after it was written")
         records.append(record)
@@ -170,11 +172,22 @@ def find(folder: Path, drill: str) -> Path:
     raise ObsctlError(f"{which} {drill!r} in {folder}", hint=hint)
 
 
+def refuse_other_version(records: Sequence[Record]) -> None:
+    """Raises ObsctlError when another version of obsctl wrote them, and noted other facts."""
+    for started in records[:1]:
+        if started.kind != "started" or started.data.get("format") != FORMAT:
+            raise ObsctlError(
+                "another version of obsctl wrote this journal, and noted other facts",
+                hint="make its report with the obsctl that ran the drill; its lines are JSON that anybody can read",
+            )
+
+
 def _parse(line: bytes) -> Record | None:
     try:
-        return Record(**json.loads(line))
-    except (ValueError, TypeError):
+        record = Record(**json.loads(line))
+    except (RecursionError, TypeError, ValueError):
         return None
+    return record if isinstance(record.data, dict) else None
 
 
 def _encoded(record: Record) -> bytes:

@@ -1,14 +1,17 @@
-"""The text report of a drill, made from its journal alone. Pure."""
+"""The text report of a drill, made from its journal alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from obsctl.drills.plan.forecast import Forecast
-from obsctl.drills.tell.journal import Record
+from obsctl.drills.tell.journal import Record, read
 from obsctl.drills.tell.verdict import Stage, Verdict, judge
+from obsctl.errors import ObsctlError
+from obsctl.model import Json
 
 
 def forecast_table(forecasts: Mapping[str, Forecast]) -> str:
@@ -42,6 +45,16 @@ def text(records: Sequence[Record]) -> str:
 
 def conclusion(verdict: Verdict) -> str:
     return f"{verdict.outcome}: {verdict.reason}"
+
+
+def again(path: Path) -> tuple[Json, str]:
+    """Document and text of a drill that is over. Raises ObsctlError when its journal is not as obsctl writes it."""
+    records = read(path)
+    try:
+        return document(records), text(records)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        message = f"the journal {path} holds facts that obsctl does not write ({type(error).__name__})"
+        raise ObsctlError(message, hint="it was changed after it was written") from error
 
 
 def document(records: Sequence[Record]) -> dict[str, Any]:

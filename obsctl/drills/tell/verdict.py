@@ -8,8 +8,7 @@ from typing import Any
 
 from obsctl.drills.plan.experiment import Experiment
 from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES, Band, Forecast
-from obsctl.drills.tell.journal import FORMAT, Record
-from obsctl.errors import ObsctlError
+from obsctl.drills.tell.journal import Record, refuse_other_version
 from obsctl.model import Json
 
 CLOCK_TOLERANCE = 0.25
@@ -50,12 +49,7 @@ def judge(records: Sequence[Record]) -> Verdict:
 
     Raises ObsctlError when another version of obsctl wrote other facts.
     """
-    started = records[0].data
-    if started.get("format") != FORMAT:
-        raise ObsctlError(
-            f"another version of obsctl wrote the journal of {started['drill']}, and noted other facts",
-            hint="make its report with the obsctl that ran the drill; its lines are JSON that anybody can read",
-        )
+    refuse_other_version(records)
     facts = _Facts(records)
     outcome, reason = next((outcome, reason) for outcome, _, test in _OUTCOMES if (reason := test(facts)))
     return Verdict(outcome, reason, facts.stages)
