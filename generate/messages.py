@@ -11,24 +11,36 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
+from obsctl.model import Json
+
 ROOT = Path(__file__).parents[1]
 FOLDER = "tests/messages"
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _STYLES = {"bold red"}
-_NOT_SHOWN = re.compile(r"re\.\w+|click\.\w+|\w+\.(command|group)")
+_NOT_SHOWN = re.compile(r"re\.\w+|click\.(command|group|option|argument)|\w+\.(command|group)")
 
 
 def files() -> dict[str, str]:
     """Path of the file -> its text, of every package of obsctl."""
-    packages = sorted({path.parent for path in (ROOT / "obsctl").rglob("*.py")})
-    texts = {package: "".join(_module(file) for file in sorted(package.glob("*.py"))) for package in packages}
+    sources = sorted((ROOT / "obsctl").rglob("*.py")) + sorted((ROOT / "obsctl/drills/library").glob("*.yaml"))
+    packages = sorted({source.parent for source in sources})
+    texts = {
+        package: "".join(_of_file(source) for source in sources if source.parent == package) for package in packages
+    }
     names = {package: ".".join(package.relative_to(ROOT).parts[1:]) or "obsctl" for package in packages}
     return {f"{FOLDER}/{names[package]}.txt": text for package, text in texts.items() if text}
 
 
-def _module(file: Path) -> str:
-    lines = list(_texts(ast.parse(file.read_text(encoding="utf-8"))))
+def _of_file(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    lines = list(_texts(ast.parse(text)) if file.suffix == ".py" else _of_experiment(yaml.safe_load(text)))
     return "\n".join([f"# {file.relative_to(ROOT)}", *lines, "", ""]) if lines else ""
+
+
+def _of_experiment(document: Json) -> Iterator[str]:
+    yield from (f"  {document[key]}" for key in ("help", "title", "question"))
 
 
 def _texts(node: ast.AST, hint: bool = False) -> Iterator[str]:
