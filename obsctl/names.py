@@ -36,10 +36,18 @@ RESPONSE_SERVICE = "response-service"
 TRAFFIC = "traffic"
 VICTORIALOGS = "victorialogs"
 WARDEN = "warden"
+# Further ports of components, each a service of its own in Consul.
+ALERTMANAGER_CLUSTER = "alertmanager-cluster"
+JAEGER_OTLP = "jaeger-otlp"
+GATEWAY_GRPC = "otel-gateway-grpc"
+GATEWAY_METRICS = "otlp-metrics"
 
 # Receivers of Alertmanager that are obsctl's own; the first is the program of that name.
 SINK_RECEIVER = ALERT_SINK
 HEARTBEAT_RECEIVER = "heartbeat"
+
+REPLICA_LABEL = "prometheus_replica"
+"""Which of several Prometheus says it; they do not send it to Alertmanager."""
 
 # Alerts.
 WATCHDOG = "Watchdog"
@@ -48,7 +56,7 @@ JOB_NOT_RUNNING = "JobNotRunning"
 REPLICA_MISSING = "ReplicaMissing"
 COMPONENT_DOWN = "ComponentDown"
 
-DEMO_PHRASES = "minion_phrases"
+DEMO_PHRASES_KEY = "minion_phrases"
 """The Consul key that response-service reads."""
 
 

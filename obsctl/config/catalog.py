@@ -30,7 +30,9 @@ from obsctl.config.telemetry import Sampling
 class AlertSink(OwnProgram):
     """Records each delivered notification, and notices when the heartbeat stops."""
 
-    row: ClassVar[Row] = Row(name=names.ALERT_SINK, shows="the notifications that were delivered", on_alert_path=True)
+    row: ClassVar[Row] = Row(
+        name=names.ALERT_SINK, shows="the notifications that were delivered", down_alert="", on_alert_path=True
+    )
     port: NodePort = 8099
     storage: Storage = Storage()
     """Where notifications are kept."""
@@ -51,7 +53,7 @@ class Prometheus(Replicated):
 
     row: ClassVar[Row] = Row(
         name=names.PROMETHEUS, uid=NOBODY, shows="metrics, targets and rules",
-        watches=True, on_alert_path=True, reads_consul=True,
+        watches=True, down_alert="", on_alert_path=True, reads_consul=True,
         check=("promtool", "check", "config", "--syntax-only"),
         project=Project(
             name="prometheus", publisher=releases.PROMETHEUS, release_version="3.14.0", built_version="3.16.0",
@@ -78,7 +80,7 @@ class Alertmanager(Replicated):
 
     row: ClassVar[Row] = Row(
         name=names.ALERTMANAGER, uid=NOBODY, shows="alerts and silences",
-        needs=(names.ALERT_SINK,), on_alert_path=True,
+        needs=(names.ALERT_SINK,), down_alert="", on_alert_path=True,
         secrets=lambda config: config.alerting.secrets(),
         check=("amtool", "check-config"),
         project=Project(

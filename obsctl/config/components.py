@@ -78,8 +78,9 @@ class Row:
     waits: it starts after those that it needs, because it reads their addresses only at its start.
     watches: it is updated before the others. If it stopped together with what it watches, it would believe for minutes
     after its return that all of that is down.
-    down_alert: the alert that fires when no instance of it answers; "" for none.
-    on_alert_path: every notification passes through it, so no alert could tell that it is down.
+    down_alert: the alert that fires when no instance of it answers; "" for none, as for the alert path, which could not
+    deliver it.
+    on_alert_path: every notification passes through it.
     reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
     secrets: the items of its Nomad Variable that the configuration refers to.
     generates: the items that obsctl makes up once and then keeps.

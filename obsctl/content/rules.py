@@ -74,7 +74,7 @@ def _component_alerts(config: Config) -> Iterator[Json]:
             summary = f"{{{{ $value }}}} of {count} instances of {row.name} answer."
             yield _alert(config, names.REPLICA_MISSING, row.name, expr, summary)
     for row, _ in counts:
-        if row.down_alert == names.COMPONENT_DOWN and not row.on_alert_path:
+        if row.down_alert == names.COMPONENT_DOWN:
             summary = f"No {row.name} answers: what it keeps cannot be seen, and what should come to it waits."
             yield _alert(config, names.COMPONENT_DOWN, row.name, _absent(row.name), summary)
 

@@ -40,7 +40,7 @@ class Phrases:
     def next(self) -> str:
         """The next answer. Raises ObsctlError when there is none."""
         if self._fixed or next(self._requests) % SONG_EVERY:
-            return self._pick(names.DEMO_PHRASES)
+            return self._pick(names.DEMO_PHRASES_KEY)
         return self._song()
 
     def _song(self) -> str:
@@ -73,7 +73,7 @@ def create_app(consul: ConsulApi, registry: CollectorRegistry, *, fixed: bool = 
     return app
 
 
-def read_phrases(consul: ConsulApi, key: str = names.DEMO_PHRASES) -> list[str]:
+def read_phrases(consul: ConsulApi, key: str = names.DEMO_PHRASES_KEY) -> list[str]:
     """The phrases as they are in Consul now, at least one. Raises ObsctlError when there are none."""
     pair = consul.get(key)
     if pair is None:

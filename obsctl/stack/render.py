@@ -151,7 +151,7 @@ def _content(config: Config, environment: Environment, boards: tuple[Dashboard, 
         yield Content(f"{names.kv_prefix(stack)}/{_board_key(board)}", board.text, names.GRAFANA)
     if config.demo.enabled:
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
-        yield Content(names.DEMO_PHRASES, phrases, names.RESPONSE_SERVICE, seed=True)
+        yield Content(names.DEMO_PHRASES_KEY, phrases, names.RESPONSE_SERVICE, seed=True)
 
 
 def config_files(component: str) -> list[str]:

@@ -146,7 +146,8 @@ def test_only_the_ui_prints_and_only_wait_sleeps() -> None:
 UNMISTAKABLE = {
     *(names.STACK_MARK, names.COMPONENT_MARK, names.SPEC_MARK, names.VERSION_MARK, names.RETRY_MARK),
     *(names.SCRAPE_TAG, names.STACK_META, names.LOGS_META, names.VOLUMES_META, names.ALLOC_VOLUME, names.ROOT_VOLUME),
-    *(names.DEMO_PHRASES, names.variable_path("")),
+    *(names.DEMO_PHRASES_KEY, names.variable_path(""), names.REPLICA_LABEL),
+    *(names.ALERTMANAGER_CLUSTER, names.JAEGER_OTLP, names.GATEWAY_GRPC, names.GATEWAY_METRICS),
 }
 """Not even as a part of a text, such as a message."""
 ALERTS = {names.WATCHDOG, names.SERVICE_DOWN, names.JOB_NOT_RUNNING, names.REPLICA_MISSING, names.COMPONENT_DOWN}
