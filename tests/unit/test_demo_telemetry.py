@@ -82,7 +82,11 @@ class StubConsul:
 
     def instances(self, name: str) -> ResponseReturnValue:
         port = self.ports.get(name)
-        instance = {"Node": {"Address": ""}, "Service": {"Address": "127.0.0.1", "Port": port}, "Checks": []}
+        instance = {
+            "Node": {"Address": ""},
+            "Service": {"ID": name, "Address": "127.0.0.1", "Port": port},
+            "Checks": [],
+        }
         return [instance] if port else [], INDEX
 
     def value(self, key: str) -> ResponseReturnValue:
