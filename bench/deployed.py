@@ -23,7 +23,7 @@ from obsctl.config.catalog import Components
 from obsctl.config.demo import Demo
 from obsctl.errors import DeadlineExceeded
 from obsctl.local.binaries import Binaries
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.stack.health import is_passing
 from obsctl.wait import SYSTEM_CLOCK, wait_until
@@ -36,7 +36,7 @@ class Deployed:
     """folder: with obsctl.yaml. nomad_program: the command that is compared with."""
 
     folder: Path
-    cluster: Cluster
+    cluster: LocalCluster
     nomad_program: Path
     nomad: NomadApi
     consul: ConsulApi
@@ -108,7 +108,7 @@ class Deployed:
 def deployed() -> Iterator[Deployed]:
     """Gone afterwards, with its folder."""
     folder = Path(tempfile.mkdtemp(prefix="obsctl-bench-", dir="/tmp"))  # short: Nomad's sockets lie below it
-    cluster = Cluster(folder / "c")
+    cluster = LocalCluster(folder / "c")
     try:
         addresses = cluster.up(auto_ports=True)
         (folder / "obsctl.yaml").write_text(json.dumps(_config()))

@@ -51,6 +51,8 @@ REPLICA_LABEL = "prometheus_replica"
 
 # Alerts.
 WATCHDOG = "Watchdog"
+MISSED_HEARTBEATS = 3
+"""After so many intervals without a Watchdog the alert path counts as silent."""
 SERVICE_DOWN = "ServiceDown"
 JOB_NOT_RUNNING = "JobNotRunning"
 REPLICA_MISSING = "ReplicaMissing"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from obsctl.local import ports
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from tests.command import plain_environ
 from tests.goldens import UPDATE_GOLDEN
 from tests.local_cluster import running_cluster
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[LocalCluster]:
     """A running cluster, one a pytest worker. Tests clean up their jobs and keys."""
     with running_cluster() as running:
         yield running

@@ -24,7 +24,7 @@ from obsctl.drills.plan import experiment, gate, target
 from obsctl.drills.tell import journal
 from obsctl.drills.world import World
 from obsctl.errors import ObsctlError
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.wait import wait_until
 from tests.command import plain_environ
 from tests.ports import free_port
@@ -40,7 +40,7 @@ DEMO = ("hello-service", "response-service", "traffic")
 class Stack:
     """A deployed stack. `folder` holds its obsctl.yaml and its state (journals)."""
 
-    cluster: Cluster
+    cluster: LocalCluster
     folder: Path
 
     @property
@@ -152,7 +152,12 @@ class Stack:
 
 
 def write_config(
-    folder: Path, cluster: Cluster, *, components: Iterable[str] = ALERT_PATH, demo: Iterable[str] = DEMO, **more: Any
+    folder: Path,
+    cluster: LocalCluster,
+    *,
+    components: Iterable[str] = ALERT_PATH,
+    demo: Iterable[str] = DEMO,
+    **more: Any,
 ) -> None:
     """An obsctl.yaml for this cluster: these components and demo services, with free ports, and no others."""
     wanted = {**dict.fromkeys(components, Components), **dict.fromkeys(demo, Demo)}

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster() -> Iterator[LocalCluster]:
     """A cluster of its own, of which nothing is left afterwards. Tests leave all agents running."""
     # Not pytest's tmp_path: its name is longer than the sockets of Nomad's executors allow.
     folder = Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp"))
-    running = Cluster(folder)
+    running = LocalCluster(folder)
     try:
         running.up(auto_ports=True)
         yield running

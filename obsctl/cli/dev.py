@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from obsctl.cli.app import App
 from obsctl.cli.dev_binaries import binaries
+from obsctl.cli.options import Command
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.local.cluster import AgentStatus, Cluster
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from obsctl.local.cluster import AgentStatus, LocalCluster
 
 AGENTS = ("consul", "nomad-server", "nomad-client")
 HEADERS = ("AGENT", "STATE", "PID", "ADDRESS", "UPTIME")
@@ -143,11 +141,11 @@ def logs(app: App, state_dir: Path | None, agent: str | None, lines: int, follow
             app.ui.say(f"{name}: {line}")
 
 
-def _cluster(state_dir: Path | None) -> Cluster:
-    from obsctl.local.cluster import Cluster
+def _cluster(state_dir: Path | None) -> LocalCluster:
+    from obsctl.local.cluster import LocalCluster
     from obsctl.local.folder import default_state_dir
 
-    return Cluster(state_dir or default_state_dir())
+    return LocalCluster(state_dir or default_state_dir())
 
 
 def _confirm(app: App, folder: Path) -> None:

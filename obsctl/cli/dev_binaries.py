@@ -12,7 +12,7 @@ from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.local.binaries import Binaries, Located
+    from obsctl.local.binaries import Binaries, ProgramFile
 
 
 @click.command()
@@ -47,11 +47,11 @@ def binaries(app: App, names: tuple[str, ...], check: bool) -> int:
     return error.exit_code
 
 
-def _gathered(names: Sequence[str], source: Binaries) -> dict[str, Located | None]:
+def _gathered(names: Sequence[str], source: Binaries) -> dict[str, ProgramFile | None]:
     """All of them. Raises ObsctlError that names those that cannot be got, after it has got the others."""
     from obsctl.local.gather import Gathering
 
-    programs: dict[str, Located | None] = {}
+    programs: dict[str, ProgramFile | None] = {}
     errors: list[ObsctlError] = []
     with Gathering(names, source) as coming:
         for name in names:
@@ -64,7 +64,7 @@ def _gathered(names: Sequence[str], source: Binaries) -> dict[str, Located | Non
     return programs
 
 
-def _show(app: App, programs: dict[str, Located | None]) -> None:
+def _show(app: App, programs: dict[str, ProgramFile | None]) -> None:
     nothing = dict.fromkeys(("path", "version", "source"))
     servers = [asdict(program) if program else {"name": name, **nothing} for name, program in programs.items()]
     columns = ("name", "version", "source", "path")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from obsctl.drills.world import World
 
 
-class Drills(click.Group):
+class DrillGroup(click.Group):
     """The commands below, and one for each fault."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -38,7 +38,7 @@ class Drills(click.Group):
         return _command(cmd_name) if cmd_name in faults.NAMES else super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=Drills)
+@click.group(cls=DrillGroup)
 def drill() -> None:
     """Inject a real fault, watch its alerts go pending, firing, delivered, resolved, and put everything back.
 

@@ -37,8 +37,8 @@ def lock(app: App, check: bool, keep: bool) -> int:
     before = read_lock(root) or {}
     digests, failed = resolve(rendered.images, config.images.registry, wire.registries(config), app.ui.event)
     if not check and digests:
-        kept = {image: digest for image, digest in before.items() if keep or image in failed}
-        app.ui.say(f"written: {write_lock(root, {**kept, **digests})}")
+        unchanged = {image: digest for image, digest in before.items() if keep or image in failed}
+        app.ui.say(f"written: {write_lock(root, {**unchanged, **digests})}")
     states = {
         image: "new" if image not in before else "as before" if before[image] == digest else "changed"
         for image, digest in digests.items()

@@ -33,7 +33,7 @@ def as_fields(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
     for text in value:
         if text.find("=") < 1:
             raise click.BadParameter(f"{text!r} is not of the form FIELD=VALUE", ctx, param)
-    return tuple((name, wanted) for name, _, wanted in (text.partition("=") for text in value))
+    return tuple((name, expected) for name, _, expected in (text.partition("=") for text in value))
 
 
 def as_trace_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str:

@@ -8,17 +8,17 @@ import os
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from obsctl import names
+from obsctl.cli.options import Command
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
     from obsctl.clients.protocols import ConsulApi, NomadApi
 
-Command = Callable[..., Any]
 FOLDER = click.Path(file_okay=False, path_type=Path)
 NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
 

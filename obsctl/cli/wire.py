@@ -15,7 +15,7 @@ from obsctl.config.secrets import SecretRef, resolve
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
-    from obsctl.local.cluster import Cluster
+    from obsctl.local.cluster import LocalCluster
 
 
 def clients(config: Config) -> Clients:
@@ -44,12 +44,12 @@ def _token(reference: SecretRef | None, key: str) -> str | None:
     return resolve(reference, key=key, environ=os.environ, read_variable=lambda _: None).reveal()
 
 
-def local_cluster(config: Config) -> Cluster | None:
+def local_cluster(config: Config) -> LocalCluster | None:
     """The local cluster, if the configuration is of it."""
-    from obsctl.local.cluster import Cluster
+    from obsctl.local.cluster import LocalCluster
     from obsctl.local.folder import default_state_dir
 
-    cluster = Cluster(Path(os.environ.get("OBSCTL_DEV_STATE_DIR") or default_state_dir()))
+    cluster = LocalCluster(Path(os.environ.get("OBSCTL_DEV_STATE_DIR") or default_state_dir()))
     is_meant = cluster.folder.is_ours() and cluster.addresses.nomad == config.nomad.address.rstrip("/")
     return cluster if is_meant else None
 

@@ -17,7 +17,7 @@ from obsctl.clients.telemetry_apis import GrafanaClient, JaegerClient, LogsClien
 from obsctl.errors import Unreachable
 from obsctl.model import Json
 
-Client = TypeVar("Client")
+Api = TypeVar("Api")
 
 _TITLES = {
     names.PROMETHEUS: "Prometheus",
@@ -91,11 +91,11 @@ class Programs:
         """An instance that passes its checks if there is one."""
         return endpoint(service, url(self._instances(service, hint)[0]))
 
-    def _finder(self, service: str, connect: Callable[[Endpoint], Client]) -> Callable[[], Sequence[Client]]:
+    def _finder(self, service: str, connect: Callable[[Endpoint], Api]) -> Callable[[], Sequence[Api]]:
         """Finds the instances that pass their checks; all of them when none does."""
         client_at = cache(lambda address: connect(endpoint(service, address)))
 
-        def find() -> list[Client]:
+        def find() -> list[Api]:
             instances = self._instances(service)
             return [client_at(url(entry)) for entry in list(filter(passes, instances)) or instances]
 

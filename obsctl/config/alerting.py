@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from obsctl import names
 from obsctl.config.durations import Duration
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Clash, LabelName, Misfit, Name, Severity, Strict, Text
+from obsctl.config.shapes import Clash, LabelName, Misfit, Name, SeverityName, Strict, Text
 
 OWN_RECEIVERS = (names.SINK_RECEIVER, names.HEARTBEAT_RECEIVER)
 CHANNELS = ("webhook", "slack", "pagerduty", "email")
@@ -75,7 +75,7 @@ class Receiver(Strict):
     """Notify PagerDuty."""
     email: Email | None = None
     """Notify by e-mail."""
-    severities: tuple[Severity, ...] = Field(default=(), examples=[["critical"]])
+    severities: tuple[SeverityName, ...] = Field(default=(), examples=[["critical"]])
     """Only alerts with one of these severities; empty: all."""
 
     @model_validator(mode="before")
@@ -108,7 +108,7 @@ class RuleOverride(Strict):
     """false takes the alert out."""
     pending: Duration | None = Field(default=None, alias="for", examples=["5m"])
     """How long its condition must hold, instead of timing.for."""
-    severity: Severity | None = Field(default=None, examples=["warning"])
+    severity: SeverityName | None = Field(default=None, examples=["warning"])
     """Its severity label."""
     labels: dict[LabelName, str] = Field(default={}, examples=[{"team": "platform"}])
     """Labels to add or change."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from obsctl.config.durations import Positive
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Address, Clash, LocalPath, Misfit, Shape, Strict, Word
+from obsctl.config.shapes import Clash, LocalPath, Misfit, ServerUrl, Shape, Strict, Word
 from obsctl.config.versions import SUPPORTED, parse, title
 
 
@@ -61,7 +61,7 @@ ConsulVersion = Annotated[str, _Number, AfterValidator(_version_of("consul"))]
 class NomadServer(Strict):
     """Where Nomad is and how to talk to it."""
 
-    address: Address = "http://127.0.0.1:4646"
+    address: ServerUrl = "http://127.0.0.1:4646"
     """The address of any Nomad server or client."""
     region: Word | None = Field(default=None, examples=["global"])
     """The region; default: that of this server."""
@@ -82,7 +82,7 @@ class NomadServer(Strict):
 class ConsulServer(Strict):
     """Where Consul is and how to talk to it."""
 
-    address: Address = "http://127.0.0.1:8500"
+    address: ServerUrl = "http://127.0.0.1:8500"
     """The address of any Consul agent."""
     datacenter: Word | None = Field(default=None, examples=["dc1"])
     """The datacenter; default: that of this agent."""

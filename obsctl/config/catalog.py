@@ -23,7 +23,7 @@ from obsctl.config.components import (
 from obsctl.config.demo import Demo
 from obsctl.config.durations import Positive, within
 from obsctl.config.releases import Program, Project
-from obsctl.config.shapes import Clash, Folder, Line, Link, Misfit, Strict, Word
+from obsctl.config.shapes import Clash, FolderPath, Link, Misfit, PlainLine, Strict, Word
 from obsctl.config.telemetry import Sampling
 
 
@@ -225,12 +225,12 @@ class Grafana(Component):
     )  # fmt: skip
     image: Image = "grafana/grafana:13.1.3"
     command: Command = "grafana"
-    home: Line = "/usr/share/grafana"
+    home: PlainLine = "/usr/share/grafana"
     """The folder with Grafana's own `conf` and `public` (exec, raw_exec)."""
     plugin: ClassVar[str] = "victoriametrics-logs-datasource"
     """The id of the datasource plugin that reads VictoriaLogs."""
     plugin_version: ClassVar[str] = "0.30.1"
-    plugins_dir: Folder | None = Field(default=None, examples=["/opt/grafana-plugins"])
+    plugins_dir: FolderPath | None = Field(default=None, examples=["/opt/grafana-plugins"])
     """A folder that holds the plugin `victoriametrics-logs-datasource`, as Grafana sees it: of the node (raw_exec), of
     the chroot (exec), of the image (docker, podman). Default: Grafana fetches the plugin from grafana.com."""
     plugins_volume: Word | None = Field(default=None, examples=["grafana-plugins"])

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from obsctl import names
 from obsctl.config.releases import Project
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Clash, KeyPath, Line, Misfit, Port, Strict, Word
+from obsctl.config.shapes import Clash, KeyPath, Misfit, PlainLine, Port, Strict, Word
 
 if TYPE_CHECKING:
     from obsctl.config.schema import Config
@@ -108,7 +108,7 @@ class Row:
 
 Image = Annotated[Word, Field(description="The container image (docker, podman).")]
 Command = Annotated[
-    Line, Field(description="The program (exec, raw_exec): a path, or a name on the PATH of the Nomad client.")
+    PlainLine, Field(description="The program (exec, raw_exec): a path, or a name on the PATH of the Nomad client.")
 ]
 NodePort = Annotated[
     Port,

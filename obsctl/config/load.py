@@ -118,7 +118,7 @@ def _is_there(file: Path) -> bool:
 def _documents(files: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:
     """The files laid over each other, and what is wrong with their YAML. Raises ConfigError if one is not YAML."""
     read = [_document(file, cwd) for file in files]
-    findings = [finding for _, found in read for finding in found]
+    findings = [finding for _, findings_of in read for finding in findings_of]
     documents = [document for document, _ in read if document]
     if len(documents) < len(files):
         raise ConfigError(findings)

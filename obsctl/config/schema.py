@@ -19,7 +19,7 @@ from obsctl.config.catalog import PROGRAMS, Components
 from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated
 from obsctl.config.demo import Demo
 from obsctl.config.durations import Duration
-from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, Severity, Strict, Word
+from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, SeverityName, Strict, Word
 from obsctl.config.telemetry import Logs
 from obsctl.config.timing import Timing
 
@@ -29,7 +29,7 @@ class Service(Strict):
 
     job: Word | None = Field(default=None, examples=["shop-checkout"])
     """The Nomad job that runs it; default: the job that has the service's own name."""
-    severity: Severity = "critical"
+    severity: SeverityName = "critical"
     """The severity of its ServiceDown."""
 
 

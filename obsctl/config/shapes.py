@@ -102,9 +102,9 @@ LabelName = Annotated[
     str,
     Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label's name has only letters, digits and _, and does not begin with a digit"),
 ]
-Severity = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
-Line = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
-Folder = Annotated[
+SeverityName = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
+PlainLine = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
+FolderPath = Annotated[
     str, Shape(r"/[^\s\"'\\$%]+", 'must be an absolute path of plain characters, like "/opt/grafana-plugins"')
 ]
 Link = Annotated[
@@ -115,5 +115,5 @@ Link = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^/\s?#@]+/?$"})]
+ServerUrl = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^/\s?#@]+/?$"})]
 LocalPath = Annotated[Text, AfterValidator(_from_root)]

@@ -11,7 +11,7 @@ from obsctl.config.patterns import Pattern
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Clash, Misfit, Shape, Strict
 
-Endpoint = Annotated[
+OtlpUrl = Annotated[
     str,
     Shape(
         r"https?://[^\s\"'\\$%#?@/]+(/[^\s\"'\\$%#?@]*)?",
@@ -26,7 +26,7 @@ DatasourceUid = Annotated[str, Shape(r"[^\s\"'\\$]+", "must be one word without 
 class Logs(Strict):
     """What becomes of log lines on their way."""
 
-    endpoint: Endpoint | None = Field(default=None, examples=["https://loki.example.org/otlp"])
+    endpoint: OtlpUrl | None = Field(default=None, examples=["https://loki.example.org/otlp"])
     """A log store that is there already, instead of components.victorialogs: gateways send lines to `/v1/logs` below
     this address, by OTLP over HTTP."""
     headers: dict[HeaderName, SecretRef] = Field(default={}, examples=[{"X-Scope-OrgID": "env:LOGS_TENANT"}])

@@ -50,15 +50,15 @@ def _system_jobs(config: Config) -> Iterator[KeyPath]:
 class Need:
     """A feature that a server has since a version.
 
-    what: a noun, in the plural. otherwise: what to do, or what happens, with an older server. asked: the keys of a
-    configuration that need it. severity: ERROR when an older server is refused, INFO when obsctl only does less.
+    what: a noun, in the plural. otherwise: what to do, or what happens, with an older server. asking_keys: the keys of
+    a configuration that need it. severity: ERROR when an older server is refused, INFO when obsctl only does less.
     """
 
     server: str
     since: Version
     what: str
     otherwise: str
-    asked: Callable[[Config], Iterator[KeyPath]] = lambda _: iter(())
+    asking_keys: Callable[[Config], Iterator[KeyPath]] = lambda _: iter(())
     severity: Severity = Severity.ERROR
 
     @property
@@ -137,7 +137,7 @@ def unmet(config: Config, servers: Mapping[str, Version]) -> Iterator[tuple[Need
     for need in NEEDS:
         known = servers.get(need.server)
         if known and known < need.since:
-            yield from ((need, path) for path in need.asked(config))
+            yield from ((need, path) for path in need.asking_keys(config))
 
 
 def findings(config: Config, servers: Mapping[str, Version]) -> list[Finding]:

@@ -58,19 +58,19 @@ CHECKS = (
 
 def examine(site: Site) -> list[Finding]:
     """The findings of every check, in the order of the table; for a check without findings that all is good."""
-    found: list[Finding] = []
+    results: list[Finding] = []
     failed: set[str] = set()
     for check in CHECKS:
         missing = [name for name in check.needs if name in failed]
         if missing:
             failed.add(check.name)
-            found.append(Finding(Severity.WARNING, check.name, f"not checked, because of {', '.join(missing)}"))
+            results.append(Finding(Severity.WARNING, check.name, f"not checked, because of {', '.join(missing)}"))
             continue
         findings = _run(check, site)
         if any(finding.severity is Severity.ERROR for finding in findings):
             failed.add(check.name)
-        found += findings or [Finding(Severity.INFO, check.name, check.good)]
-    return found
+        results += findings or [Finding(Severity.INFO, check.name, check.good)]
+    return results
 
 
 def _run(check: Check, site: Site) -> list[Finding]:

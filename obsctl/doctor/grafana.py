@@ -90,7 +90,7 @@ def flaws(folder: Path, job: str) -> Iterator[Finding]:
 
 def _read(file: Path) -> Json:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

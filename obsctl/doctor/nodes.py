@@ -76,11 +76,11 @@ def _holder(site: Site, node_id: str, port: int) -> str:
 def room(site: Site) -> Iterator[Finding]:
     """Whether all jobs fit together. Whether each finds a node is for the scheduler to say."""
     ours = {job["ID"] for job in site.jobs}
-    for kind, unit, asked, keys in (
+    for kind, unit, reserved, keys in (
         ("cpu", "MHz", "CPU", ("Cpu", "CpuShares")),
         ("memory", "MB", "MemoryMB", ("Memory", "MemoryMB")),
     ):
-        needed = sum(_needed(site, job, asked) for job in site.jobs)
+        needed = sum(_needed(site, job, reserved) for job in site.jobs)
         free = sum(_free(site, node_id, ours, *keys) for node_id in site.details)
         if needed > free:
             what = f"the stack needs {needed} {unit} of {kind}, and the nodes have {free} {unit} for it"

@@ -25,14 +25,14 @@ def answers(name: str, site: Site) -> Iterator[Finding]:
 def version(name: str, site: Site) -> Iterator[Finding]:
     """What it cannot do and the configuration asks for."""
     try:
-        told = site.server(name).agent_version()
+        reported = site.server(name).agent_version()
     except Forbidden:
         hint = f"the token needs {_AGENT_RULES[name]}"
         yield Finding(Severity.WARNING, name, "its version cannot be read", hint)
         return
-    number, configured = versions.parse(told), site.oldest_version(name)
+    number, configured = versions.parse(reported), site.oldest_version(name)
     if configured and number and number < versions.parse(configured):
-        what = f"is {configured} in obsctl.yaml, and the server has {told}"
+        what = f"is {configured} in obsctl.yaml, and the server has {reported}"
         hint = "correct it, because `obsctl validate` uses it"
         yield Finding(Severity.WARNING, f"{name}.version", what, hint)
     yield from versions.findings(site.config, {name: number})

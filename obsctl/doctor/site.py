@@ -75,8 +75,8 @@ class Site:
     @cached_property
     def allocations(self) -> dict[str, list[Json]]:
         """Id of a node -> the allocations on it that are alive."""
-        found = {node_id: self.nomad.watch_node(node_id, index=0, wait=0)[1] for node_id in self.details}
-        return {node: list(filter(is_alive, all_)) for node, all_ in found.items()}
+        by_node = {node_id: self.nomad.watch_node(node_id, index=0, wait=0)[1] for node_id in self.details}
+        return {node: list(filter(is_alive, all_)) for node, all_ in by_node.items()}
 
     def homes(self, job: Json) -> list[Json]:
         """The nodes that could take the job."""

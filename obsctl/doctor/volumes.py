@@ -21,9 +21,9 @@ _OF_THE_NODE = {
 
 def offered(site: Site) -> Iterator[Finding]:
     """Host volumes that a job mounts, and the folder that replaces them with raw_exec."""
-    made = {volume.name for volume in site.desired.volumes}
+    dynamic = {volume.name for volume in site.desired.volumes}
     for job in site.jobs:
-        for source in sorted(_sources(job) - made):
+        for source in sorted(_sources(job) - dynamic):
             yield from _offered(site, job, source)
     yield from _folders(site)
 
@@ -32,8 +32,8 @@ def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
     homes = site.homes(job)
     lacking = [node for node in homes if not storage.has(node, source)]
     component = site.config.component(site.component_of(job))
-    wanted = len(homes) if is_system(job) else storage.node_count(site.config, component)
-    if not lacking or len(homes) - len(lacking) >= wanted:
+    required = len(homes) if is_system(job) else storage.node_count(site.config, component)
+    if not lacking or len(homes) - len(lacking) >= required:
         return
     nodes = ", ".join(sorted(node["Name"] for node in lacking))
     declared = f'client {{ host_volume "{source}" {{ path = … }} }} in the configuration of the Nomad client'
@@ -58,7 +58,7 @@ def _folders(site: Site) -> Iterator[Finding]:
     keeping = [
         jobs[names.job_id(site.config.stack, component.row.name)]
         for component in site.config.enabled_components()
-        if (kept := component.data()) and kept.kind == "host" and site.config.owner_of(component) is None
+        if (storage_of := component.data()) and storage_of.kind == "host" and site.config.owner_of(component) is None
     ]
     lacking = {
         node["ID"]
@@ -101,5 +101,5 @@ def _writable(name: str, path: Path, uid: int) -> Iterator[Finding]:
 
 def may_write(status: os.stat_result, uid: int) -> bool:
     """Whether this user may make files in the folder, without the help of a group."""
-    wanted = 0o300 if status.st_uid == uid else 0o003
-    return uid == 0 or status.st_mode & wanted == wanted
+    required = 0o300 if status.st_uid == uid else 0o003
+    return uid == 0 or status.st_mode & required == required

@@ -19,14 +19,14 @@ from obsctl.local.build import GoBuild
 from obsctl.local.cache import Cache
 from obsctl.local.download import Release
 from obsctl.local.links import leads_through_a_cluster
-from obsctl.local.source import Check, Platform, Source, SourceFailed, go_on
+from obsctl.local.source import Platform, Source, SourceFailed, StopCheck, go_on
 from obsctl.model import Emit, Event, silent
 
 VERSION_TIMEOUT = 20.0  # seconds; a cold disk is slow to load 130 MB
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class ProgramFile:
     """A program that can be used. source: "configured", "PATH", "cache", "release" or "Go build"."""
 
     name: str
@@ -39,7 +39,7 @@ class Located:
 class Search:
     """The result of a search. remarks: what was passed over, or used although it looks wrong, and why."""
 
-    program: Located | None
+    program: ProgramFile | None
     remarks: tuple[str, ...] = ()
 
 
@@ -57,7 +57,7 @@ class Binaries:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     toolchain: Path | None = None
     emit: Emit = silent
-    check: Check = go_on
+    check: StopCheck = go_on
     unreachable: dict[str, str] = field(default_factory=dict)
 
     def search(self, name: str) -> Search:
@@ -71,11 +71,11 @@ class Binaries:
         for path in self._on_path(name):
             version, objection = _judge(program, path)
             if objection is None:
-                return Search(Located(name, path, version, "PATH"), remarks)
+                return Search(ProgramFile(name, path, version, "PATH"), remarks)
             remarks = (*remarks, f"{path} is passed over: {objection}")
         return Search(self._cached(program), remarks)
 
-    def provide(self, name: str) -> Located:
+    def provide(self, name: str) -> ProgramFile:
         """Search, and get the whole project when that finds nothing: its release, else a Go build.
 
         Only one run at a time gets a project; others wait, then use it. Raises ObsctlError that says what was tried.
@@ -113,7 +113,7 @@ class Binaries:
             )
         version, objection = _judge(program, path)
         remarks = (f"{path} is used because {key} names it, but {objection}",) if objection else ()
-        return Search(Located(program.name, path, version, "configured"), remarks)
+        return Search(ProgramFile(program.name, path, version, "configured"), remarks)
 
     def _on_path(self, name: str) -> Iterator[Path]:
         """Every program of that name on PATH, best first, because an old one must not hide a good one. The links of a
@@ -131,14 +131,14 @@ class Binaries:
             GoBuild(project, platform, self.toolchain or shipped() / "toolchain", self.environ, self.check),
         )
 
-    def _cached(self, program: Program) -> Located | None:
+    def _cached(self, program: Program) -> ProgramFile | None:
         for source in self._sources(program):
             path = self._cache.program(source.entry, source.file(program.name))
             if path is not None:
-                return Located(program.name, path, source.version, "cache")
+                return ProgramFile(program.name, path, source.version, "cache")
         return None
 
-    def _get(self, program: Program, remarks: Sequence[str]) -> Located:
+    def _get(self, program: Program, remarks: Sequence[str]) -> ProgramFile:
         """The program from the first source that works. For the holder of the project's lock."""
         project = program.project
         tried = [f"PATH: {remark}" for remark in remarks] or [f"PATH: there is no {program.name} on it"]
@@ -151,18 +151,18 @@ class Binaries:
                 tried.append("\n      ".join([f"{source.title}: {failure.reason}", *failure.detail.splitlines()]))
                 continue
             self.emit(Event(project.name, "ok", f"{source.version} is ready ({source.title})"))
-            return Located(program.name, path, source.version, source.title)
+            return ProgramFile(program.name, path, source.version, source.title)
         raise _none_left(program, tried)
 
     def _make(self, program: Program, source: Source) -> Path:
         try:
             with self._cache.scratch(program.project.release_name) as scratch:
-                made = source.make(scratch, self.emit)
+                programs = source.make(scratch, self.emit)
                 for name in program.project.packages:
-                    _, objection = _judge(PROGRAMS[name], made / source.file(name))
+                    _, objection = _judge(PROGRAMS[name], programs / source.file(name))
                     if objection:
                         raise SourceFailed(f"{name} is there, but {objection}")
-                return self._cache.place(made, source.entry) / source.file(program.name)
+                return self._cache.place(programs, source.entry) / source.file(program.name)
         except OSError as error:
             raise SourceFailed(error.strerror or str(error)) from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from obsctl.config.releases import Project
 from obsctl.errors import DeadlineExceeded
-from obsctl.local.source import Check, Platform, SourceFailed, go_on
+from obsctl.local.source import Platform, SourceFailed, StopCheck, go_on
 from obsctl.local.supervised import supervised
 from obsctl.model import Emit, Event
 from obsctl.wait import SYSTEM_CLOCK, wait_until
@@ -34,7 +34,7 @@ class GoBuild:
     platform: Platform
     toolchain: Path
     environ: Mapping[str, str]
-    check: Check = go_on
+    check: StopCheck = go_on
 
     title = "Go build"
 

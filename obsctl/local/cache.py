@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from obsctl.errors import ObsctlError
-from obsctl.local.source import Check, go_on
+from obsctl.local.source import StopCheck, go_on
 from obsctl.model import Emit, Event
 from obsctl.state import cache_folder, try_lock
 from obsctl.wait import wait_until
@@ -41,7 +41,7 @@ class Cache:
         return path if os.access(path, os.X_OK) else None
 
     @contextmanager
-    def locked(self, project: str, emit: Emit, check: Check = go_on) -> Iterator[None]:
+    def locked(self, project: str, emit: Emit, check: StopCheck = go_on) -> Iterator[None]:
         """Hold the project's lock. check: raises to end the wait."""
         with self._lock_file(project) as lock:
             if not try_lock(lock):
@@ -85,13 +85,13 @@ class Cache:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def place(self, made: Path, entry: str) -> Path:
+    def place(self, programs: Path, entry: str) -> Path:
         """Put a finished folder in place and return its path. For the holder of the lock."""
-        for program in made.iterdir():
+        for program in programs.iterdir():
             _flush(program)
         target = self.folder / entry
         shutil.rmtree(target, ignore_errors=True)  # there is one when its program was deleted
-        return made.replace(target)
+        return programs.replace(target)
 
 
 def _flush(path: Path) -> None:

@@ -45,7 +45,7 @@ class AgentStatus:
     uptime: float | None = None
 
 
-class Cluster:
+class LocalCluster:
     """The cluster whose state is in `state_dir`."""
 
     def __init__(self, state_dir: Path) -> None:
@@ -152,11 +152,11 @@ class Cluster:
 
     def _settled_ports(self, auto_ports: bool) -> contextlib.AbstractContextManager[Ports]:
         """The kept ports, at first the well-known ones; free ports where they are asked for and needed."""
-        kept = self.folder.ports()
-        if kept is None and auto_ports:
+        last_ports = self.folder.ports()
+        if last_ports is None and auto_ports:
             return free_block()
         stopped = [name for name in AGENTS if not self._process(name)]
-        ports = kept or Ports()
+        ports = last_ports or Ports()
         taken = ports_in_use(ports, [use for name in stopped for use in uses_of(name)])
         if not taken:
             return contextlib.nullcontext(ports)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import requests
 
 from obsctl.config.releases import Project
-from obsctl.local.source import Check, Platform, SourceFailed, go_on
+from obsctl.local.source import Platform, SourceFailed, StopCheck, go_on
 from obsctl.model import Emit, Event
 
 CHUNK = 1024 * 1024  # bytes; progress is reported after each
@@ -47,7 +47,7 @@ class Release:
     platform: Platform
     base: str
     timeouts: Timeouts = Timeouts()
-    check: Check = go_on
+    check: StopCheck = go_on
     unreachable: dict[str, str] = field(default_factory=dict)
 
     title = "release"

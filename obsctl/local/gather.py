@@ -15,7 +15,7 @@ from typing import Self
 
 from obsctl.config.catalog import PROGRAMS
 from obsctl.errors import Interrupted
-from obsctl.local.binaries import Binaries, Located
+from obsctl.local.binaries import Binaries, ProgramFile
 from obsctl.model import Event
 
 AT_ONCE = 2
@@ -31,7 +31,7 @@ class Gathering:
         self._binaries = replace(binaries, emit=self._tell, check=self._check)
         self._stopped = threading.Event()
         self._progress: dict[str, Event] = {}
-        self._programs: dict[str, Future[Located]] = {name: Future() for name in names}
+        self._programs: dict[str, Future[ProgramFile]] = {name: Future() for name in names}
         self._waiting: SimpleQueue[list[str]] = SimpleQueue()
         projects = dict.fromkeys(PROGRAMS[name].project.name for name in names)
         for project in projects:
@@ -52,7 +52,7 @@ class Gathering:
             if thread.is_alive():
                 thread.join(_PATIENCE)
 
-    def program(self, name: str) -> Located:
+    def program(self, name: str) -> ProgramFile:
         """Wait until the program is there. Raises ObsctlError that says why it cannot be got."""
         while not wait([self._programs[name]], timeout=_POLL).done:
             pass
@@ -76,7 +76,7 @@ class Gathering:
                 failure = error
                 self._programs[name].set_exception(error)
 
-    def _provide(self, name: str, failure: Exception | None) -> Located:
+    def _provide(self, name: str, failure: Exception | None) -> ProgramFile:
         if failure is None:
             return self._binaries.provide(name)
         program = self._binaries.search(name).program

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from obsctl.model import Emit
 
-Check = Callable[[], None]
+StopCheck = Callable[[], None]
 """Called again and again by long work; raises to end it."""
 
 

@@ -83,8 +83,8 @@ class AlertSink:
         return {"last_seen": now.last_seen, "silent": now.silent, "silent_after": now.silent_after}
 
     def index(self) -> ResponseReturnValue:
-        asked = request.args.get("heartbeats") == "show"
-        view = page(self._log.find(), self._watchdog.heartbeat(), now=self._clock.now(), with_heartbeats=asked)
+        heartbeats = request.args.get("heartbeats") == "show"
+        view = page(self._log.find(), self._watchdog.heartbeat(), now=self._clock.now(), with_heartbeats=heartbeats)
         refresh = request.args.get("refresh") != "off"
         return render_template("alert_sink.html", page=view, refresh=refresh), PAGE_HEADERS
 

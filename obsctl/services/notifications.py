@@ -120,8 +120,8 @@ class NotificationLog:
     def find(self, *, since: float = float("-inf"), alertname: str | None = None) -> list[Notification]:
         """Those received at `since` or later with an alert of that name, oldest first."""
         with self._lock:
-            kept = list(self._kept)
-        recent = (each for each in kept if each.received_at >= since)
+            notifications = list(self._kept)
+        recent = (each for each in notifications if each.received_at >= since)
         matching = (each for each in recent if alertname is None or alertname in each.alertnames)
         return sorted(matching, key=lambda each: each.received_at)
 

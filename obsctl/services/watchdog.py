@@ -9,8 +9,6 @@ from obsctl import names
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-MISSED_BEATS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -40,7 +38,7 @@ class Watchdog:
 
     def __init__(self, interval: float, *, last_seen: float | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        self._silent_after = MISSED_BEATS * interval
+        self._silent_after = names.MISSED_HEARTBEATS * interval
         self._lock = threading.Lock()
         self._last_seen = last_seen
         self._heard = False

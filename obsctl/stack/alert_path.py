@@ -21,9 +21,6 @@ from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.wait import Clock
 
-HEARTBEATS = 3
-"""How many heartbeat intervals may pass without a Watchdog; alert-sink itself calls more than that silent."""
-
 Instance = TypeVar("Instance", bound=StackProgram)
 _Rule = tuple[object, ...]
 """What tells two versions of a rule apart: name, expression, `for`, labels, annotations."""
@@ -138,6 +135,6 @@ def _gossip(count: int, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str
 
 
 def _heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:
-    seconds = HEARTBEATS * interval
+    seconds = names.MISSED_HEARTBEATS * interval
     if not sink.notifications(since=clock.now() - seconds, alertname=names.WATCHDOG):
         yield f"alert-sink has received no heartbeat (the alert {names.WATCHDOG}) for {seconds:g} s"

@@ -154,8 +154,8 @@ def _content_changes(desired: Desired, observed: Observed) -> Iterator[Change]:
         if current is None:
             yield Change("content", content.key, Action.CREATE, "does not exist", step, digest=digest(value))
         elif content.seed:
-            reason, kept = "yours to change", digest(current.value)
-            yield Change("content", content.key, Action.NONE, reason, step, current.modify_index, kept)
+            reason, current_digest = "yours to change", digest(current.value)
+            yield Change("content", content.key, Action.NONE, reason, step, current.modify_index, current_digest)
         else:
             same = current.value == value
             action, reason = (Action.NONE, "as desired") if same else (Action.UPDATE, "the value differs")

@@ -194,14 +194,14 @@ def _place(error: Exception, environment: Environment) -> str | None:
 
 def _without_blank_runs(lines: list[str]) -> str:
     """Macros leave blank lines: at most one in a row is kept, and none before a closing brace or at the edges."""
-    kept: list[str] = []
+    result: list[str] = []
     for line in (line.rstrip() for line in lines):
-        if not line and (not kept or not kept[-1] or kept[-1].endswith("{")):
+        if not line and (not result or not result[-1] or result[-1].endswith("{")):
             continue
-        if line.strip() == "}" and kept and not kept[-1]:
-            kept.pop()
-        kept.append(line)
-    return "\n".join(kept).strip("\n") + "\n"
+        if line.strip() == "}" and result and not result[-1]:
+            result.pop()
+        result.append(line)
+    return "\n".join(result).strip("\n") + "\n"
 
 
 def _environment(

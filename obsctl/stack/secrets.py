@@ -24,10 +24,10 @@ class StoredSecret:
 def stored(config: Config) -> tuple[StoredSecret, ...]:
     """Every secret that this config puts into Nomad Variables."""
     return tuple(
-        StoredSecret(_name(component.row.name, item), kept.path, item, origin)
+        StoredSecret(_name(component.row.name, item), items_of.path, item, origin)
         for component in config.enabled_components()
-        if (kept := secret_items(config, component)) is not None
-        for item, origin in [*dict.fromkeys(kept.generated, "generated").items(), *kept.items.items()]
+        if (items_of := secret_items(config, component)) is not None
+        for item, origin in [*dict.fromkeys(items_of.generated, "generated").items(), *items_of.items.items()]
     )
 
 

@@ -13,8 +13,8 @@ from obsctl.telemetry.nomad_logs import NomadTail
 from obsctl.telemetry.stored_logs import StoredTail
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-Source = Literal["victorialogs", "nomad"]
-TITLES: dict[Source, str] = {"victorialogs": "VictoriaLogs", "nomad": "Nomad"}
+LogSource = Literal["victorialogs", "nomad"]
+TITLES: dict[LogSource, str] = {"victorialogs": "VictoriaLogs", "nomad": "Nomad"}
 FOLLOW_INTERVAL = 1.0
 
 
@@ -22,7 +22,7 @@ FOLLOW_INTERVAL = 1.0
 class LogView:
     """The lines that are there, and where new ones come from. reason: why it is not the log store, "" when it is."""
 
-    source: Source
+    source: LogSource
     address: str
     lines: list[Line]
     tail: Tail
@@ -50,10 +50,10 @@ def from_either(store: Callable[[], LogsApi], nomad: NomadApi, query: Query, *, 
     if stored.lines:
         return stored
     try:
-        kept = from_nomad(nomad, query, f"{TITLES[stored.source]} at {stored.address} has no such lines")
+        from_jobs = from_nomad(nomad, query, f"{TITLES[stored.source]} at {stored.address} has no such lines")
     except Forbidden:  # then the store's answer has to do
         return stored
-    return kept if kept.lines else stored
+    return from_jobs if from_jobs.lines else stored
 
 
 def follow(tail: Tail, warn: Callable[[ObsctlError], None], *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Line]:

@@ -28,10 +28,10 @@ class Gap:
 
 
 Item = Span | Gap | Line
-Row = list[Piece]
+SpanRow = list[Piece]
 
 
-def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bool = False) -> list[Row]:
+def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bool = False) -> list[SpanRow]:
     """One row an item, in the order of the tree; below a span what went wrong in it.
 
     width: characters of the terminal. lines: the trace's log lines, each shown below its span.
@@ -39,7 +39,7 @@ def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bo
     """
     table = _Table.fit(trace, width)
     orphans = {branch.span.span_id for branch in trace.branches if branch.orphan}
-    rows: list[Row] = []
+    rows: list[SpanRow] = []
     for item, prefix, below in _walk(trace, lines):
         rows.append(table.row(item, prefix))
         rows += [[(below, "dim"), note] for note in _notes(item, orphans, attributes)]
@@ -59,15 +59,15 @@ def _notes(item: Item, orphans: set[str], attributes: bool) -> list[Piece]:
     return notes
 
 
-def head(trace: Trace) -> Row:
+def head(trace: Trace) -> SpanRow:
     return [("trace ", None), (trace.trace_id, "bold"), (f"  {format_time(trace.start)}", "dim")]
 
 
-def summary(trace: Trace) -> Row:
+def summary(trace: Trace) -> SpanRow:
     """How many services, spans and errors, and how long it took."""
     counts = [_count(len(trace.services), "service"), _count(len(trace.branches), "span")]
     failed = _count(len(trace.failed), "error")
-    pieces: Row = [(f"{', '.join(counts)}, ", None), (failed, "bold red" if trace.failed else None)]
+    pieces: SpanRow = [(f"{', '.join(counts)}, ", None), (failed, "bold red" if trace.failed else None)]
     pieces.append((f", {format_duration(trace.duration)}", None))
     if trace.orphans:
         missing = f"; {_count(trace.orphans, 'span')} without their parent: the trace is not complete (yet)"
@@ -116,7 +116,7 @@ class _Table:
         }
         return cls(trace, label, bar_width if bar_width >= _LEAST_BAR else 0, styles)
 
-    def row(self, item: Item, prefix: str) -> Row:
+    def row(self, item: Item, prefix: str) -> SpanRow:
         if isinstance(item, Line):
             offset = f"+{format_duration(max(0, item.at - self.trace.start))}" if item.at else ""
             style = LEVEL_STYLES.get(item.level)
@@ -130,7 +130,7 @@ class _Table:
         time = format_duration(item.end - item.start).rjust(DURATION_WIDTH)
         return [*pieces, (" " * (self.label - used) + " " + time, style), *self._bar(item, style)]
 
-    def _label(self, item: Span | Gap, used: int) -> tuple[Row, str | None]:
+    def _label(self, item: Span | Gap, used: int) -> tuple[SpanRow, str | None]:
         room = max(self.label - used, 1)
         if isinstance(item, Gap):
             return [(_cut("(no span)", room), "dim")], "dim"
@@ -140,7 +140,7 @@ class _Table:
         service = len(item.service)
         return [(text[:service], self.styles[item.service]), (text[service:], None)], None
 
-    def _bar(self, item: Span | Gap, style: str | None) -> Row:
+    def _bar(self, item: Span | Gap, style: str | None) -> SpanRow:
         if not self.bar:
             return []
         total = max(self.trace.duration, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from tests.deployed import DEMO, TELEMETRY, Stack, write_config
 from tests.deployed_telemetry import Telemetry
 from tests.local_cluster import running_cluster
@@ -15,7 +15,7 @@ from tests.world import ALERT_PATH
 
 
 @pytest.fixture(scope="session")
-def deployed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def deployed(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """The stack of the demo, as `obsctl deploy` left it."""
     folder: Path = tmp_path_factory.mktemp("stack")
     write_config(folder, cluster)

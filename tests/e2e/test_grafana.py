@@ -137,7 +137,7 @@ def test_grafana_is_told_to_fetch_its_plugin_or_where_it_is(stack: Stack, tmp_pa
     found = seen(stack)["settings"]
     assert found["paths.plugins"] == str(tmp_path)
     assert (found["plugins.preinstall_disabled"], found.get("plugins.preinstall")) == ("true", None)
-    assert log_plugin(stack) == ["Grafana has what reads the logs, or needs nothing"]
+    assert log_plugin(stack) == ["Grafana has the plugin that reads logs, or does not need it"]
 
 
 def place(folder: Path) -> None:

@@ -24,7 +24,7 @@ from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import ObsctlError
 from obsctl.local import processes
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL, SERVER
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.local.ports import free_block
 from obsctl.local.processes import StartedProcess
 from obsctl.model import Json, silent
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def own() -> Iterator[Cluster]:
+def own() -> Iterator[LocalCluster]:
     """A cluster of the test's own, to take down and break; not started."""
-    cluster = Cluster(Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp")))
+    cluster = LocalCluster(Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp")))
     yield cluster
     cluster.down(purge=True)
     assert cluster.leftovers() == []
     assert not cluster.folder.path.exists()
 
 
-def nomad(cluster: Cluster) -> NomadApi:
+def nomad(cluster: LocalCluster) -> NomadApi:
     return connect.nomad(NomadServer(address=cluster.addresses.nomad))
 
 
-def consul(cluster: Cluster) -> ConsulApi:
+def consul(cluster: LocalCluster) -> ConsulApi:
     return connect.consul(ConsulServer(address=cluster.addresses.consul))
 
 
@@ -62,13 +62,13 @@ def job(name: str, command: str, *args: str, kind: str = "service") -> Json:
     return {"ID": name, "Name": name, "Type": kind, "Datacenters": ["*"], "TaskGroups": [group]}
 
 
-def end_agent(cluster: Cluster, name: str) -> None:
+def end_agent(cluster: LocalCluster, name: str) -> None:
     """The agent ends; tasks outlive the client."""
     [pid] = [agent.pid for agent in cluster.status() if agent.name == name and agent.pid]
     processes.end([psutil.Process(pid)], grace=10)
 
 
-def wait_for_status(cluster: Cluster, name: str, status: str) -> Json:
+def wait_for_status(cluster: LocalCluster, name: str, status: str) -> Json:
     """The job's newest allocation, once it has this client status."""
 
     def probe() -> Json | None:
@@ -78,7 +78,7 @@ def wait_for_status(cluster: Cluster, name: str, status: str) -> Json:
     return wait_until(probe, timeout=30, failure=f"no sign of {name} {status}", hint="")
 
 
-def task_process(cluster: Cluster, word: str) -> psutil.Process | None:
+def task_process(cluster: LocalCluster, word: str) -> psutil.Process | None:
     """The task's process, known by a word of its command line."""
     found = [
         process
@@ -88,17 +88,17 @@ def task_process(cluster: Cluster, word: str) -> psutil.Process | None:
     return found[0] if found else None
 
 
-def run_sleeper(cluster: Cluster, seconds: str) -> psutil.Process:
+def run_sleeper(cluster: LocalCluster, seconds: str) -> psutil.Process:
     """A running task `sleep SECONDS`; odd seconds make it unmistakable."""
     nomad(cluster).register_job(job("sleeper", "sleep", seconds))
     return wait_for_task(cluster, seconds)
 
 
-def wait_for_task(cluster: Cluster, word: str) -> psutil.Process:
+def wait_for_task(cluster: LocalCluster, word: str) -> psutil.Process:
     return wait_until(lambda: task_process(cluster, word), timeout=30, failure="no sign of the task", hint="")
 
 
-def pids(cluster: Cluster) -> dict[str, int | None]:
+def pids(cluster: LocalCluster) -> dict[str, int | None]:
     return {agent.name: agent.pid for agent in cluster.status()}
 
 
@@ -106,7 +106,7 @@ def pids(cluster: Cluster) -> dict[str, int | None]:
 
 
 @pytest.mark.parametrize("command", ["prometheus", "alertmanager", "obsctl"])
-def test_a_job_runs_at_once_and_finds_its_program_by_name(cluster: Cluster, command: str) -> None:
+def test_a_job_runs_at_once_and_finds_its_program_by_name(cluster: LocalCluster, command: str) -> None:
     name = f"version-of-{command}"
     nomad(cluster).register_job(job(name, command, "--version", kind="batch"))
     allocation = wait_for_status(cluster, name, "complete")
@@ -114,21 +114,21 @@ def test_a_job_runs_at_once_and_finds_its_program_by_name(cluster: Cluster, comm
     nomad(cluster).stop_job(name)
 
 
-def test_up_again_leaves_everything_as_it_is(cluster: Cluster) -> None:
+def test_up_again_leaves_everything_as_it_is(cluster: LocalCluster) -> None:
     before = pids(cluster)
     assert all(before.values())
     assert cluster.up() == cluster.addresses
     assert pids(cluster) == before
 
 
-def test_nothing_listens_beyond_loopback(cluster: Cluster) -> None:
+def test_nothing_listens_beyond_loopback(cluster: LocalCluster) -> None:
     for pid in pids(cluster).values():
         listening = [each for each in psutil.Process(pid).net_connections() if each.status in ("LISTEN", "NONE")]
         assert listening
         assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
 
 
-def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
+def test_prometheus_can_find_and_scrape_all_agents(cluster: LocalCluster) -> None:
     wait_until(
         lambda: {"consul", "nomad", "nomad-client"} <= set(consul(cluster).services()),
         timeout=10,  # Nomad tries again some seconds after Consul was not there yet
@@ -148,7 +148,7 @@ def test_prometheus_can_find_and_scrape_all_agents(cluster: Cluster) -> None:
         )
 
 
-def test_tasks_know_where_to_keep_data(cluster: Cluster) -> None:
+def test_tasks_know_where_to_keep_data(cluster: LocalCluster) -> None:
     name = "keeper"
     nomad(cluster).register_job(job(name, "touch", "${meta.obsctl_volumes}/kept", kind="batch"))
     wait_for_status(cluster, name, "complete")
@@ -158,7 +158,7 @@ def test_tasks_know_where_to_keep_data(cluster: Cluster) -> None:
     nomad(cluster).stop_job(name)
 
 
-def test_tasks_get_ports_of_the_clusters_own_block(cluster: Cluster) -> None:
+def test_tasks_get_ports_of_the_clusters_own_block(cluster: LocalCluster) -> None:
     greedy = job("greedy", "true", kind="batch")
     greedy["TaskGroups"][0]["Networks"] = [{"DynamicPorts": [{"Label": f"p{number}"} for number in range(50)]}]
     nomad(cluster).register_job(greedy)
@@ -172,7 +172,7 @@ def test_tasks_get_ports_of_the_clusters_own_block(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
+def test_each_agent_can_be_restarted_alone(cluster: LocalCluster, name: str) -> None:
     before = pids(cluster)
     end_agent(cluster, name)
     assert pids(cluster) == {**before, name: None}
@@ -182,7 +182,7 @@ def test_each_agent_can_be_restarted_alone(cluster: Cluster, name: str) -> None:
     assert {**after, name: before[name]} == before
 
 
-def test_tasks_outlive_their_client(cluster: Cluster) -> None:
+def test_tasks_outlive_their_client(cluster: LocalCluster) -> None:
     task = run_sleeper(cluster, "70001")
     end_agent(cluster, CLIENT)
     cluster.up()
@@ -192,7 +192,7 @@ def test_tasks_outlive_their_client(cluster: Cluster) -> None:
     wait_until(lambda: not processes.is_alive(task), timeout=30, failure="no sign of the end of the task", hint="")
 
 
-def test_a_new_host_volume_is_offered_at_once_and_tasks_do_not_notice(own: Cluster) -> None:
+def test_a_new_host_volume_is_offered_at_once_and_tasks_do_not_notice(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     task, before = run_sleeper(own, "70006"), pids(own)
     own.up(host_volumes={"obs-jaeger": os.getuid()})
@@ -208,7 +208,7 @@ def test_a_new_host_volume_is_offered_at_once_and_tasks_do_not_notice(own: Clust
 # Down, and up again
 
 
-def test_state_and_jobs_survive_down_and_up(own: Cluster) -> None:
+def test_state_and_jobs_survive_down_and_up(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     consul(own).put("kept", b"1")
     task = run_sleeper(own, "70002")
@@ -228,7 +228,7 @@ def test_state_and_jobs_survive_down_and_up(own: Cluster) -> None:
     assert pair.value == b"1"
 
 
-def test_state_survives_other_ports(own: Cluster) -> None:
+def test_state_survives_other_ports(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     consul(own).put("kept", b"1")
     run_sleeper(own, "70003")
@@ -245,7 +245,7 @@ def test_state_survives_other_ports(own: Cluster) -> None:
     assert consul(own).get("kept")
 
 
-def test_consul_starts_after_a_month_off(own: Cluster) -> None:
+def test_consul_starts_after_a_month_off(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     own.down()
     seen = own.folder.path / "data" / CONSUL / "server_metadata.json"
@@ -253,7 +253,7 @@ def test_consul_starts_after_a_month_off(own: Cluster) -> None:
     own.up()
 
 
-def test_down_finds_tasks_whose_client_was_killed(own: Cluster) -> None:
+def test_down_finds_tasks_whose_client_was_killed(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     task = run_sleeper(own, "70004")
     psutil.Process(pids(own)[CLIENT]).kill()
@@ -264,7 +264,7 @@ def test_down_finds_tasks_whose_client_was_killed(own: Cluster) -> None:
     assert own.leftovers() == []
 
 
-def test_up_starts_what_died(own: Cluster) -> None:
+def test_up_starts_what_died(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     before = pids(own)
     psutil.Process(before[SERVER]).kill()
@@ -275,7 +275,7 @@ def test_up_starts_what_died(own: Cluster) -> None:
     assert {**after, SERVER: before[SERVER]} == before
 
 
-def test_agents_without_a_record_are_known_again(own: Cluster) -> None:
+def test_agents_without_a_record_are_known_again(own: LocalCluster) -> None:
     own.up(auto_ports=True)
     before = pids(own)
     for name in AGENTS:
@@ -287,7 +287,7 @@ def test_agents_without_a_record_are_known_again(own: Cluster) -> None:
     assert own.leftovers() == []
 
 
-def test_down_leaves_a_process_with_a_recycled_pid_alone(own: Cluster, tmp_path: Path) -> None:
+def test_down_leaves_a_process_with_a_recycled_pid_alone(own: LocalCluster, tmp_path: Path) -> None:
     own.up(auto_ports=True)
     record = processes.launch(["/bin/sleep", "70005"], env={}, log=tmp_path / "log")
     foreign = psutil.Process(record.pid)
@@ -303,12 +303,12 @@ def test_down_leaves_a_process_with_a_recycled_pid_alone(own: Cluster, tmp_path:
 # Several at once, and interruptions
 
 
-def test_two_ups_at_once(own: Cluster) -> None:
+def test_two_ups_at_once(own: LocalCluster) -> None:
     failures: list[BaseException] = []
 
     def up() -> None:
         try:
-            Cluster(own.folder.path).up(auto_ports=True)
+            LocalCluster(own.folder.path).up(auto_ports=True)
         except ObsctlError as error:
             failures.append(error)
 
@@ -322,7 +322,7 @@ def test_two_ups_at_once(own: Cluster) -> None:
     assert len(own.leftovers()) == len(AGENTS)
 
 
-def test_ctrl_c_during_up_names_what_runs(own: Cluster) -> None:
+def test_ctrl_c_during_up_names_what_runs(own: LocalCluster) -> None:
     own.folder.claim(silent)
     with free_block() as ports:  # of this worker's share, of which another process does not know
         own.folder.keep_ports(ports)

@@ -17,7 +17,7 @@ from obsctl.config.api_servers import NomadServer
 from obsctl.local import agents
 from obsctl.local import cluster as local_cluster
 from obsctl.local.agents import CLIENT, CONSUL
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.agents import guarded_consul, guarded_nomad
@@ -54,7 +54,7 @@ job "squatter" {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[LocalCluster]:
     """No telemetry but the client's, and that without allocations; and a node with no folder for data."""
 
     def config_text(agent: str, *more: Any) -> str:
@@ -85,7 +85,7 @@ def doctor(stack: Stack, config: Json, *, code: int, **environ: str) -> dict[str
 
 
 @pytest.fixture
-def stack(cluster: Cluster, tmp_path: Path) -> Stack:
+def stack(cluster: LocalCluster, tmp_path: Path) -> Stack:
     return Stack(cluster, tmp_path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.api_servers import ConsulServer, NomadServer
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.stack.health import Tools, Unhealthy, wait_healthy
 from obsctl.wait import wait_until
@@ -56,12 +56,12 @@ Deploy = Callable[..., None]
 
 
 @pytest.fixture
-def nomad(cluster: Cluster) -> NomadApi:
+def nomad(cluster: LocalCluster) -> NomadApi:
     return connect.nomad(NomadServer(address=cluster.addresses.nomad))
 
 
 @pytest.fixture
-def deploy(cluster: Cluster, nomad: NomadApi) -> Iterator[Deploy]:
+def deploy(cluster: LocalCluster, nomad: NomadApi) -> Iterator[Deploy]:
     """Register a job of this type with this script and these keys, and wait at the gate."""
     name = f"gate-{uuid4().hex[:8]}"
     consul = connect.consul(ConsulServer(address=cluster.addresses.consul))

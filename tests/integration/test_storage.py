@@ -14,7 +14,7 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.api_servers import ConsulServer, NomadServer
-from obsctl.local.cluster import Cluster
+from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.stack.apply import apply
 from obsctl.stack.health import Tools
@@ -69,19 +69,19 @@ job "%(name)s" {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[LocalCluster]:
     tools = [Path("/bin/sh"), Path("/usr/bin/id"), Path("/usr/bin/sleep")]
     with chroots_with({tool: str(tool) for tool in tools}), running_cluster() as running:
         yield running
 
 
 @pytest.fixture
-def nomad(cluster: Cluster) -> NomadApi:
+def nomad(cluster: LocalCluster) -> NomadApi:
     return connect.nomad(NomadServer(address=cluster.addresses.nomad))
 
 
 @pytest.fixture
-def name(cluster: Cluster, nomad: NomadApi) -> Iterator[str]:
+def name(cluster: LocalCluster, nomad: NomadApi) -> Iterator[str]:
     """A job and its volume; both are gone afterwards."""
     name = f"kept-{uuid4().hex[:8]}"
     yield name
@@ -96,7 +96,7 @@ def name(cluster: Cluster, nomad: NomadApi) -> Iterator[str]:
             session.delete(f"/v1/volume/host/{volume['ID']}")
 
 
-def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list[str]:
+def deploy(cluster: LocalCluster, nomad: NomadApi, name: str, **keys: object) -> list[str]:
     """What a deploy of this one job changed."""
     consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
     job: Json = {**nomad.parse_job(JOB % {"name": name}), **keys}
@@ -108,7 +108,9 @@ def deploy(cluster: Cluster, nomad: NomadApi, name: str, **keys: object) -> list
     return [f"{change.action.value} {change.name}" for change in applied]
 
 
-def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(cluster: Cluster, nomad: NomadApi, name: str) -> None:
+def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(
+    cluster: LocalCluster, nomad: NomadApi, name: str
+) -> None:
     [node] = nomad.nodes()
     assert deploy(cluster, nomad, name) == [f"create {name} on {node['Name']}", f"create {name}"]
     assert deploy(cluster, nomad, name) == []

@@ -17,7 +17,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local import members, processes, readiness
 from obsctl.local.agents import AGENTS, CLIENT, CONSUL
-from obsctl.local.cluster import AgentStatus, Cluster
+from obsctl.local.cluster import AgentStatus, LocalCluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.local.programs import FOR_JOBS, NEEDED
@@ -33,20 +33,20 @@ def sleep_as_agent(program: Path) -> None:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
     """One whose Consul tells its version and ends, whatever it is asked, and whose Nomad sleeps."""
     monkeypatch.setattr(folder_module, "LONGEST_PATH", 300)
     for name in (*NEEDED, *FOR_JOBS):
         program = install(tmp_path / "programs", name, VERSION_LINES[name])
         monkeypatch.setenv(variable_of(("servers", name)), str(program))
     sleep_as_agent(tmp_path / "programs" / "nomad")
-    cluster = Cluster(tmp_path / "state")
+    cluster = LocalCluster(tmp_path / "state")
     yield cluster
     cluster.down()
 
 
 @pytest.fixture
-def agents(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def agents(cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents that sleep, and that count as ready at once."""
     sleep_as_agent(tmp_path / "programs" / "consul")
     monkeypatch.setattr(readiness, "registrations", lambda _: {})
@@ -54,7 +54,7 @@ def agents(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def start(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a process that is called as `PYTHON word`, of this cluster unless told otherwise."""
     monkeypatch.chdir(tmp_path)
     started: list[psutil.Process] = []
@@ -76,7 +76,7 @@ def started_process(process: psutil.Process) -> StartedProcess:
     return StartedProcess(process.pid, process.create_time())
 
 
-def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
+def test_up_links_what_jobs_may_name(cluster: LocalCluster) -> None:
     with pytest.raises(ObsctlError):
         cluster.up(auto_ports=True)
     linked = {entry.name: entry.resolve() for entry in cluster.folder.bin.iterdir()}
@@ -85,7 +85,7 @@ def test_up_links_what_jobs_may_name(cluster: Cluster) -> None:
 
 
 def test_up_in_a_shell_with_the_clusters_own_path_links_the_programs_themselves(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (*NEEDED, *FOR_JOBS):
         monkeypatch.delenv(variable_of(("servers", name)))
@@ -97,7 +97,7 @@ def test_up_in_a_shell_with_the_clusters_own_path_links_the_programs_themselves(
     assert linked == {name: tmp_path / "programs" / name for name in (*NEEDED, *FOR_JOBS)}
 
 
-def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
+def test_an_agent_that_ends_at_once_is_quoted(cluster: LocalCluster) -> None:
     with pytest.raises(ObsctlError, match=r"consul ended as soon as it was started[^$]*\n  Consul v1") as failure:
         cluster.up(auto_ports=True)
     assert failure.value.hint == "obsctl dev logs consul shows more"
@@ -105,7 +105,7 @@ def test_an_agent_that_ends_at_once_is_quoted(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("agents")
-def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_does_without_what_only_jobs_need(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBSCTL_SERVERS__PROMETHEUS", "/no/such/program")
     events: list[Event] = []
     cluster.up(auto_ports=True, emit=events.append)
@@ -116,7 +116,7 @@ def test_up_does_without_what_only_jobs_need(cluster: Cluster, monkeypatch: pyte
 
 @pytest.mark.usefixtures("agents")
 def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Started agents let go print Jaeger, and a deploy that comes before waits for that."""
     monkeypatch.delenv("OBSCTL_SERVERS__JAEGER")
@@ -154,13 +154,13 @@ def test_the_cluster_runs_while_what_only_jobs_need_is_still_built(
     assert not cluster.folder.is_being_filled()
 
 
-def test_up_does_not_do_without_nomad(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_does_not_do_without_nomad(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBSCTL_SERVERS__NOMAD", "/no/such/program")
     with pytest.raises(ObsctlError, match="/no/such/program"):
         cluster.up()
 
 
-def test_a_taken_port_stops_up_before_anything_starts(cluster: Cluster) -> None:
+def test_a_taken_port_stops_up_before_anything_starts(cluster: LocalCluster) -> None:
     cluster.folder.claim(silent)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -174,7 +174,7 @@ def test_a_taken_port_stops_up_before_anything_starts(cluster: Cluster) -> None:
         assert port not in cluster.folder.ports().by_use().values()
 
 
-def test_kept_ports_are_used_again(cluster: Cluster) -> None:
+def test_kept_ports_are_used_again(cluster: LocalCluster) -> None:
     kept = []
     for _ in range(2):
         with pytest.raises(ObsctlError, match="consul ended"):
@@ -183,7 +183,7 @@ def test_kept_ports_are_used_again(cluster: Cluster) -> None:
     assert kept[0] == kept[1]
 
 
-def test_down_ends_all_kinds_and_nothing_else(cluster: Cluster, start: Start) -> None:
+def test_down_ends_all_kinds_and_nothing_else(cluster: LocalCluster, start: Start) -> None:
     ours = [start(word) for word in ("task", "executor", "logmon", "agent")]
     others = start(state="/another/cluster")
     events: list[Event] = []
@@ -193,7 +193,7 @@ def test_down_ends_all_kinds_and_nothing_else(cluster: Cluster, start: Start) ->
     assert [(event.subject, event.text) for event in events] == [("tasks", "2 ended"), ("executors", "2 ended")]
 
 
-def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> None:
+def test_down_stops_recorded_agents_by_name(cluster: LocalCluster, start: Start) -> None:
     cluster.folder.claim(silent)
     client = start()
     cluster.folder.keep_process(CLIENT, started_process(client))
@@ -203,7 +203,7 @@ def test_down_stops_recorded_agents_by_name(cluster: Cluster, start: Start) -> N
     assert cluster.folder.process(CLIENT) is None
 
 
-def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start: Start) -> None:
+def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: LocalCluster, start: Start) -> None:
     cluster.folder.claim(silent)
     foreign = start(state="/another/cluster")
     for agent in AGENTS:
@@ -213,12 +213,12 @@ def test_down_leaves_a_process_with_a_recycled_pid_alone(cluster: Cluster, start
     assert processes.is_alive(foreign)
 
 
-def test_down_without_a_cluster(cluster: Cluster) -> None:
+def test_down_without_a_cluster(cluster: LocalCluster) -> None:
     cluster.down()
     assert not cluster.folder.path.exists()
 
 
-def test_purge_asks_first_whose_folder_it_is(cluster: Cluster, start: Start) -> None:
+def test_purge_asks_first_whose_folder_it_is(cluster: LocalCluster, start: Start) -> None:
     task = start()
     cluster.folder.path.mkdir()
     (cluster.folder.path / "thesis.txt").write_text("")
@@ -227,14 +227,14 @@ def test_purge_asks_first_whose_folder_it_is(cluster: Cluster, start: Start) -> 
     assert processes.is_alive(task)
 
 
-def test_purge(cluster: Cluster) -> None:
+def test_purge(cluster: LocalCluster) -> None:
     cluster.folder.claim(silent)
     cluster.down(purge=True)
     assert not cluster.folder.path.exists()
     cluster.down(purge=True)
 
 
-def test_status(cluster: Cluster, start: Start) -> None:
+def test_status(cluster: LocalCluster, start: Start) -> None:
     cluster.folder.claim(silent)
     consul = start()
     cluster.folder.keep_process(CONSUL, started_process(consul))
@@ -245,7 +245,7 @@ def test_status(cluster: Cluster, start: Start) -> None:
     assert stopped[1] == AgentStatus(CLIENT, "http://127.0.0.1:5656")
 
 
-def test_interrupted_up_names_what_runs(cluster: Cluster, start: Start) -> None:
+def test_interrupted_up_names_what_runs(cluster: LocalCluster, start: Start) -> None:
     def press_ctrl_c(event: Event) -> None:
         raise KeyboardInterrupt
 
@@ -256,13 +256,13 @@ def test_interrupted_up_names_what_runs(cluster: Cluster, start: Start) -> None:
         cluster.up(auto_ports=True, emit=press_ctrl_c)
 
 
-def test_a_state_folder_that_cannot_be_made(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_made(cluster: LocalCluster, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ObsctlError, match=r"cannot be used: Not a directory \(.*/file/state\)"):
-        Cluster(tmp_path / "file" / "state").up()
+        LocalCluster(tmp_path / "file" / "state").up()
 
 
-def test_agents_get_little_of_the_users_environment(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_get_little_of_the_users_environment(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOMAD_TOKEN", "secret")
     monkeypatch.setenv("PATH", "/usr/bin")
     environment = cluster.environment()

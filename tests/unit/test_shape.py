@@ -151,7 +151,7 @@ UNMISTAKABLE = {
 }
 """Not even as a part of a text, such as a message."""
 ALERTS = {names.WATCHDOG, names.SERVICE_DOWN, names.JOB_NOT_RUNNING, names.REPLICA_MISSING, names.COMPONENT_DOWN}
-WORDS = ALERTS | {name for key, name in vars(names).items() if key.isupper() and "-" in name}
+WORDS = ALERTS | {name for key, name in vars(names).items() if key.isupper() and "-" in str(name)}
 """Messages use these as words. Components without a dash are left out: they are also commands and formats."""
 
 
@@ -223,6 +223,28 @@ def test_the_number_of_exceptions_from_the_checks_is_known() -> None:
     text = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
     assert (text.count("type: ignore"), len(re.findall(r"# noqa\b", text))) == (TYPE_IGNORES, NOQAS)
     assert re.findall(r"# (?:noqa|type: ignore)(?!: ?\w|\[)", text) == [], "each names the rule that it breaks"
+
+
+PARTICIPLES = {"asked", "found", "given", "kept", "made", "one", "said", "seen", "told", "wanted"}
+
+
+def defined(file: Path) -> Iterator[tuple[int, str]]:
+    """Each name that a file gives to something, with its line."""
+    for node in ast.walk(tree(file)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.FunctionDef(name=name):
+                yield node.lineno, name
+
+
+def test_a_name_says_what_the_thing_is() -> None:
+    of_json = {"obsctl/stack/status.py": {"wanted"}}
+    again = [
+        f"{relative(file)}:{line}: {name}"
+        for file in FILES
+        for line, name in defined(file)
+        if name.strip("_") in PARTICIPLES - of_json.get(relative(file), set())
+    ]
+    assert again == []
 
 
 def test_functions_and_files_are_short() -> None:

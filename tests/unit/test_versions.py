@@ -60,7 +60,7 @@ def test_every_need_is_within_what_is_supported_and_stops_at_its_version(need: o
     assert known.oldest < need.since <= known.newest, "else nobody could lack it, or nobody have it"
     for version, lacks in ((known.oldest, True), (need.since, False)):
         named = any(need.words in finding.what for finding in findings(everything, {**NEW, need.server: version}))
-        assert named is (lacks and bool(list(need.asked(everything))))
+        assert named is (lacks and bool(list(need.asking_keys(everything))))
 
 
 def test_the_handbook_has_the_table() -> None:

@@ -41,12 +41,12 @@ class Proof:
         self._delivered = self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
         return len(self._delivered) == len(self._experiment.expect)
 
-    def of_recovery(self, guard: Guard, recipe: Recipe, *, asked: float, back: float) -> None:
+    def of_recovery(self, guard: Guard, recipe: Recipe, *, requested_at: float, back: float) -> None:
         """The alerts end, their ends are delivered, and all is steady again.
 
-        asked: when the revert was asked for; back: when the service was back.
+        requested_at: when the revert was asked for; back: when the service was back.
         """
-        if self._recovered(guard, recipe, asked, back):
+        if self._recovered(guard, recipe, requested_at, back):
             self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered}, back)
         self._steady_again(guard)
 
@@ -78,10 +78,10 @@ class Proof:
     def _look(self, alert: str, stage: str) -> Sighting | None:
         return watch.PROBES[stage](self._experiment.expect[alert], self._world, self._since)
 
-    def _recovered(self, guard: Guard, recipe: Recipe, asked: float, back: float) -> bool:
+    def _recovered(self, guard: Guard, recipe: Recipe, requested_at: float, back: float) -> bool:
         fault = faults.named(recipe.fault)
         latest = max(self._latest(alert, "cleared", back) for alert in self._experiment.expect)
-        up = guard.wait_for(lambda: fault.recovered(self._world, recipe, asked), until=latest)
+        up = guard.wait_for(lambda: fault.recovered(self._world, recipe, requested_at), until=latest)
         if up is None:
             self._missed("", "recovered")
             return False

@@ -70,11 +70,11 @@ class Drill:
         try:
             self._until_failure(lambda: self._prove(proof, guard, recipe))
         finally:
-            asked = self._world.clock.now()
+            requested_at = self._world.clock.now()
             back = put_back(self._world, self._recorder, recipe)
         if back is not None and self._recorder.has("injected") and not self._recorder.has("aborted"):
             after = Guard(self._world, self._lease)
-            self._until_failure(lambda: proof.of_recovery(after, recipe, asked=asked, back=back))
+            self._until_failure(lambda: proof.of_recovery(after, recipe, requested_at=requested_at, back=back))
         self._recorder.note("finished")
 
     def _is_steady(self) -> bool:

@@ -132,9 +132,9 @@ def _missed(*names: str) -> Callable[[_Facts], str]:
 
 
 def _false_resolve(facts: _Facts) -> str:
-    asked = facts.value("reverted", "requested_at")
-    ends = {alert: at for (alert, stage), at in facts.seen.items() if stage == "cleared" and asked is not None}
-    early = {alert: asked - at for alert, at in ends.items() if at < asked - CLOCK_TOLERANCE}
+    requested_at = facts.value("reverted", "requested_at")
+    ends = {alert: at for (alert, stage), at in facts.seen.items() if stage == "cleared" and requested_at is not None}
+    early = {alert: requested_at - at for alert, at in ends.items() if at < requested_at - CLOCK_TOLERANCE}
     return "; ".join(
         f"the alert {alert} ended {seconds:.1f} s before anything was put back" for alert, seconds in early.items()
     )
