@@ -47,8 +47,11 @@ def _rows_of(name: str) -> Iterator[tuple[str, str]]:
     elif name in _IN_ONE_ROW:
         yield f"`obsctl {name}` {', '.join(f'`{below}`' for below in command.commands)}", COMMANDS[name][2]
     else:
-        for below, part in sorted(command.commands.items()):
-            yield f"`obsctl {name} {_usage(below, part)}`", part.get_short_help_str(limit=120)
+        context = click.Context(command)
+        for below in sorted(command.list_commands(context)):
+            part = command.get_command(context, below)
+            help_line = part.get_short_help_str(limit=120) if part else ""
+            yield f"`obsctl {name} {_usage(below, part)}`", help_line
 
 
 def _usage(name: str, command: click.Command | None) -> str:
