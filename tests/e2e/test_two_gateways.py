@@ -11,13 +11,17 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
+from obsctl.clients.instances import passes
+from obsctl.clients.jobs import is_running
+from obsctl.errors import Unreachable
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import ALERT_PATH, Stack, write_config
@@ -79,7 +83,18 @@ def sampling(deployed: Stack) -> Stack:
     """The same stack, which from now on keeps traces with an error alone."""
     deployed.change("otel-gateway", sampling={"keep": 0, "wait": "2s"})
     deployed.run("deploy", "--yes")
+    failure = "the agent does not send to both gateways"
+    wait_until(lambda: knows_all_gateways(deployed), timeout=60, failure=failure, hint="")
     return deployed
+
+
+def knows_all_gateways(stack: Stack) -> bool:
+    """Whether Nomad has written the file from which the agent reads their addresses as Consul has them now."""
+    clients = stack.clients
+    ports = [entry["Service"]["Port"] for entry in clients.consul.health("otel-gateway-grpc") if passes(entry)]
+    [agent] = filter(is_running, clients.nomad.job_allocations("obs-otel-agent"))
+    file = stack.cluster.folder.path / "alloc" / agent["ID"] / "otel-agent" / "local" / "gateway.yml"
+    return len(ports) == 2 and all(f":{port}" in file.read_text() for port in ports)
 
 
 def test_each_trace_comes_to_one_gateway_whole_and_both_have_their_share(sampling: Stack) -> None:
@@ -120,10 +135,18 @@ def trace_ids(count: int) -> list[str]:
 
 
 def send(stack: Stack, trace_ids: list[str], **given: str) -> None:
-    """One span of each trace to the agent, each by itself."""
+    """One span of each trace to the agent, each by itself; again while it refuses, as senders do: it listens to nobody
+    while it reads its configuration anew."""
     agent, now = stack.programs.otel_agent.address, time.time_ns()
+
+    def taken(trace_id: str) -> bool:
+        with suppress(Unreachable):
+            send_spans(agent, [span("web", "GET /", trace_id=trace_id, start=now, **given)])
+            return True
+        return False
+
     for trace_id in trace_ids:
-        send_spans(agent, [span("web", "GET /", trace_id=trace_id, start=now, **given)])
+        wait_until(partial(taken, trace_id), timeout=10, failure="the agent takes no span", hint="")
 
 
 def all_whole(stack: Stack, wanted: list[str]) -> bool:
