@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,3 +58,8 @@ def silent(_: Event) -> None:
 def unix_time(timestamp: str) -> float:
     """Unix seconds of an RFC 3339 time as Go programs write it; digits after the microsecond are cut."""
     return datetime.fromisoformat(timestamp).timestamp()
+
+
+def digest(value: bytes) -> str:
+    """A short hash, long enough to tell two versions apart."""
+    return hashlib.sha256(value).hexdigest()[:16]

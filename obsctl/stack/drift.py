@@ -10,14 +10,14 @@ made (1.6.1 to 2.0.5: `Service.Cluster`, and the constraint on Consul's version)
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
 
 from obsctl import names
+from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
-from obsctl.model import Json
+from obsctl.model import Json, digest
 
 SPEC_KIND = "hcl-"
 """How the mark of a rendered text begins. A mark without it is from an older obsctl and cannot be compared."""
@@ -28,7 +28,7 @@ _FIELDS = ("LTarget", "Operand", "RTarget")
 
 def spec_of(hcl: str) -> str:
     """The mark of a job with this text."""
-    return SPEC_KIND + hashlib.sha256("\n".join(_significant_lines(hcl)).encode()).hexdigest()[:16]
+    return SPEC_KIND + digest("\n".join(_significant_lines(hcl)).encode())
 
 
 def is_another(spec: str, desired_spec: str) -> bool:
@@ -115,7 +115,6 @@ def _values(constraint: Json, side: str) -> _Constraint:
 
 
 def _constraints(job: Json) -> Iterator[_Constraint]:
-    groups = job.get("TaskGroups") or []
-    for owner in (job, *groups, *(task for group in groups for task in group.get("Tasks") or [])):
+    for owner in (job, *jobs.groups(job), *jobs.tasks(job)):
         for constraint in owner.get("Constraints") or []:
             yield tuple(constraint.get(name, "") for name in _FIELDS)

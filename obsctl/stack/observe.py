@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -134,11 +133,6 @@ def observe(desired: Desired, nomad: NomadApi, consul: ConsulApi) -> Observed:
         nodes=_nodes(desired, nomad),
         volumes=tuple(nomad.volumes()) if desired.volumes else (),
     )
-
-
-def digest(value: bytes) -> str:
-    """A short hash, long enough to tell two versions apart."""
-    return hashlib.sha256(value).hexdigest()[:16]
 
 
 def marked(job: Json, *, stack: str, component: str, spec: str, version: str = __version__) -> Json:

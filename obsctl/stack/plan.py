@@ -10,10 +10,10 @@ from enum import StrEnum
 from obsctl import names
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding, Json
+from obsctl.model import Finding, Json, digest
 from obsctl.stack import storage
 from obsctl.stack.drift import is_another
-from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob, digest
+from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob
 from obsctl.stack.storage import Volume
 
 

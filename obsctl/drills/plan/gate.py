@@ -9,7 +9,7 @@ from obsctl.clients import jobs
 from obsctl.drills import faults, recipes
 from obsctl.drills.faults import Scrape
 from obsctl.drills.plan.experiment import Experiment, Labels
-from obsctl.drills.plan.routing import matches_regex
+from obsctl.drills.plan.routing import fits
 from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
@@ -141,8 +141,7 @@ def _silences(silence: Json, labels: Labels) -> bool:
 
 
 def _fits(matcher: Json, value: str) -> bool:
-    hit = matches_regex(matcher["value"], value) if matcher["isRegex"] else matcher["value"] == value
-    return hit is bool(matcher.get("isEqual", True))
+    return fits(matcher["value"], value, is_regex=matcher["isRegex"], is_equal=bool(matcher.get("isEqual", True)))
 
 
 def _error(where: str, what: str, hint: str) -> Finding:

@@ -65,16 +65,20 @@ def _match(matcher: str, labels: Mapping[str, str]) -> bool:
     name, operator, quoted, bare = parts.groups()
     pattern = _unescaped(quoted) if quoted is not None else bare
     value = labels.get(name.strip('"'), "")
-    equal = matches_regex(pattern, value) if "~" in operator else value == pattern
-    return equal is not operator.startswith("!")
+    return fits(pattern, value, is_regex="~" in operator, is_equal=not operator.startswith("!"))
 
 
-def matches_regex(pattern: str, value: str) -> bool:
-    """Whether a matcher's pattern takes the whole value. What only Go's regular expressions know takes none."""
+def fits(pattern: str, value: str, *, is_regex: bool, is_equal: bool) -> bool:
+    """Whether a matcher of Prometheus or Alertmanager takes the value. is_equal: False for `!=` and `!~`.
+
+    A regular expression must take the whole value. One that only Go knows takes none.
+    """
+    if not is_regex:
+        return (pattern == value) is is_equal
     try:
-        return re.fullmatch(pattern, value, re.DOTALL) is not None
+        return (re.fullmatch(pattern, value, re.DOTALL) is not None) is is_equal
     except re.error:
-        return False
+        return not is_equal
 
 
 def _unescaped(text: str) -> str:

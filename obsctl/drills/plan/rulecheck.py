@@ -8,7 +8,7 @@ import promql_parser
 
 from obsctl.content import promql
 from obsctl.content.promql import metric_of, selectors
-from obsctl.drills.plan.routing import matches_regex
+from obsctl.drills.plan.routing import fits
 
 _SEE_ABSENCE = ("absent", "absent_over_time")
 _OUTSIDE_THE_TARGET = ("nomad_", "consul_")
@@ -46,9 +46,9 @@ def _selects(selector: promql_parser.VectorSelector, service: str) -> bool:
 
 
 def _fits(matcher: promql_parser.Matcher, service: str) -> bool:
-    is_regex = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
-    fits = matches_regex(matcher.value, service) if is_regex else matcher.value == service
-    return fits is (matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.Re))
+    kind = promql_parser.MatchOp
+    is_regex, is_equal = matcher.op in (kind.Re, kind.NotRe), matcher.op in (kind.Equal, kind.Re)
+    return fits(matcher.value, service, is_regex=is_regex, is_equal=is_equal)
 
 
 def _has_result(node: Any) -> bool:

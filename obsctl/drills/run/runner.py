@@ -58,8 +58,9 @@ class Drill:
         """The whole drill. What it finds out is in the journal, so it raises ObsctlError only before anything was armed
         (a full disk, say); a bug is raised after the revert."""
         forecasts = {alert: forecast.to_dict() for alert, forecast in self._target.forecasts().items()}
-        self._recorder.write("started", format=FORMAT, drill=self._drill_id, version=__version__,
-                          experiment=self._target.experiment.to_dict(), forecasts=forecasts)  # fmt: skip
+        experiment = self._target.experiment.to_dict()
+        facts = {"drill": self._drill_id, "version": __version__, "experiment": experiment, "forecasts": forecasts}
+        self._recorder.write("started", format=FORMAT, **facts)
         if not self._is_steady():
             return
         recipe = self._recipe()
