@@ -36,20 +36,21 @@ def span(
     took: float = 10,
     error: str | None = None,
     exception: str = "",
+    kind: int = 2,
     trace_id: str = TRACE,
     start: int = START,
     **given: Any,
 ) -> Json:
     """ResourceSpans with one span. at, took: milliseconds from `start` (Unix nanoseconds). error: the status's message.
 
-    exception: "type: message" of an event.
+    exception: "type: message" of an event. kind: 2 is a server's, 3 a client's.
     """
     begin = start + int(at * MS)
     found: Json = {
         "traceId": trace_id,
         "spanId": span_id.rjust(16, "0"),
         "name": name,
-        "kind": 2,
+        "kind": kind,
         "startTimeUnixNano": str(begin),
         "endTimeUnixNano": str(begin + int(took * MS)),
         "attributes": attributes(**given),
@@ -59,8 +60,8 @@ def span(
     if error is not None:
         found["status"] = {"code": 2, **({"message": error} if error else {})}
     if exception:
-        kind, _, message = exception.partition(": ")
-        told = attributes(exception_type=kind, exception_message=message)
+        type_, _, message = exception.partition(": ")
+        told = attributes(exception_type=type_, exception_message=message)
         found["events"] = [{"timeUnixNano": str(begin), "name": "exception", "attributes": told}]
     resource = {"attributes": attributes(service_name=service)}
     return {"resource": resource, "scopeSpans": [{"scope": {"name": "tests"}, "spans": [found]}]}

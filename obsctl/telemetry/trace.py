@@ -6,7 +6,7 @@ Format: opentelemetry-proto, trace/v1/trace.proto. In its JSON ids are hexadecim
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,8 @@ from obsctl.model import Json
 
 _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
+_CALLER = ("client", "producer")
+_CALLED = ("server", "consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class SpanEvent:
     attributes: Json
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """One step of a request in one service.
+    """One step of a request in one service. Equal to itself alone, for several of a trace may have one id.
 
     parent_id: "" at the beginning of a trace. kind: "server", "client" and so on, "" when the span has none.
     start, end: Unix nanoseconds. status: "unset", "ok" or "error", with the service's message.
@@ -64,9 +66,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A span in its place. depth: 0 at the top. orphan: its parent has not arrived (yet)."""
+    """A span in its place. parent: the span above it. depth: 0 at the top. orphan: its parent has not arrived (yet)."""
 
     span: Span
+    parent: Span | None
     depth: int
     orphan: bool
 
@@ -114,31 +117,47 @@ class Trace:
 
 def read(resource_spans: Iterable[Json]) -> list[Trace]:
     """The traces in a list of ResourceSpans, the one that began last first."""
-    by_trace: dict[str, dict[str, Span]] = defaultdict(dict)
+    by_trace: dict[str, dict[tuple[object, ...], Span]] = defaultdict(dict)
     for span in _spans(resource_spans):
-        by_trace[span.trace_id].setdefault(span.span_id, span)  # a span may be delivered twice
+        same = (span.span_id, span.service, span.kind, span.name, span.start)
+        by_trace[span.trace_id].setdefault(same, span)  # a span may be delivered twice
     traces = [Trace(trace_id, tuple(_tree(list(spans.values())))) for trace_id, spans in by_trace.items()]
     return sorted(traces, key=lambda trace: trace.start, reverse=True)
+
+
+def owner(sharing: Sequence[Span], service: str) -> Span | None:
+    """Of the spans that share an id, the one that something below this id belongs to: the one of its own service, else
+    the side that was called. None when there are no such spans."""
+    return max(sharing, key=lambda span: (span.service == service, span.kind in _CALLED), default=None)
+
+
+def _parent(span: Span, by_id: Mapping[str, Sequence[Span]]) -> Span | None:
+    """With B3, as of Zipkin and Envoy, the two sides of a call share their id and parent: one is below the other."""
+    callers = [other for other in by_id[span.span_id] if other.kind in _CALLER]
+    if callers and span.kind in _CALLED:
+        return owner(callers, span.service)
+    return owner(by_id.get(span.parent_id, ()), span.service)
 
 
 def _tree(spans: list[Span]) -> Iterator[Branch]:
     """Every span once. A span that is its own ancestor, which only a faulty program makes, counts as an orphan."""
     spans = sorted(spans, key=lambda span: (span.start, -span.end))
-    known = {span.span_id for span in spans}
-    children: dict[str, list[Span]] = defaultdict(list)
+    by_id: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
-        children[span.parent_id].append(span)
-    placed: set[str] = set()
-    tops = [span for span in spans if span.parent_id not in known]
-    for top in [*tops, *spans]:
-        stack = [(top, 0)]
+        by_id[span.span_id].append(span)
+    children: dict[Span | None, list[Span]] = defaultdict(list)
+    for span in spans:
+        children[_parent(span, by_id)].append(span)
+    placed: set[Span] = set()
+    for top in [*children[None], *spans]:
+        stack: list[tuple[Span, Span | None, int]] = [(top, None, 0)]
         while stack:  # no recursion: a trace may be deeper than Python's stack
-            span, depth = stack.pop()
-            if span.span_id in placed:
+            span, parent, depth = stack.pop()
+            if span in placed:
                 continue
-            placed.add(span.span_id)
-            yield Branch(span, depth, orphan=not depth and bool(span.parent_id))
-            stack += [(child, depth + 1) for child in reversed(children[span.span_id])]
+            placed.add(span)
+            yield Branch(span, parent, depth, orphan=not depth and bool(span.parent_id))
+            stack += [(child, span, depth + 1) for child in reversed(children[span])]
 
 
 def _spans(resource_spans: Iterable[Json]) -> Iterator[Span]:

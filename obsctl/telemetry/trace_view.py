@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from obsctl.model import Piece
 from obsctl.telemetry.lines import LEVEL_STYLES, Line, format_time, readable
-from obsctl.telemetry.trace import Span, Trace
+from obsctl.telemetry.trace import Span, Trace, owner
 
 GAP = 0.2
 """A pause inside a span is shown when it takes at least this share of the trace's duration."""
@@ -38,7 +38,7 @@ def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bo
     attributes: whether to show those of each span.
     """
     table = _Table.fit(trace, width)
-    orphans = {branch.span.span_id for branch in trace.branches if branch.orphan}
+    orphans = {branch.span for branch in trace.branches if branch.orphan}
     rows: list[SpanRow] = []
     for item, prefix, below in _walk(trace, lines):
         rows.append(table.row(item, prefix))
@@ -46,13 +46,13 @@ def draw(trace: Trace, *, width: int, lines: Sequence[Line] = (), attributes: bo
     return rows
 
 
-def _notes(item: Item, orphans: set[str], attributes: bool) -> list[Piece]:
+def _notes(item: Item, orphans: set[Span], attributes: bool) -> list[Piece]:
     """What stands below an item: the further lines of a log entry; the errors and attributes of a span."""
     if isinstance(item, Gap):
         return []
     if isinstance(item, Line):
         return [(text, LEVEL_STYLES.get(item.level)) for text in readable(item.text).splitlines()[1:]]
-    notes: list[Piece] = [("its parent has not arrived (yet)", "yellow")] if item.span_id in orphans else []
+    notes: list[Piece] = [("its parent has not arrived (yet)", "yellow")] if item in orphans else []
     notes += [(text, "red") for error in item.errors for text in error.splitlines()]
     if attributes:
         notes += [(_one_line(f"{name}={value}"), "dim") for name, value in item.attributes.items()]
@@ -169,10 +169,10 @@ def _cut(text: str, room: int) -> str:
 def _walk(trace: Trace, lines: Sequence[Line]) -> Iterator[tuple[Item, str, str]]:
     """Each item, with the lines of the tree that are drawn before it and before what stands below it."""
     children = _children(trace, lines)
-    stack: list[tuple[Item, str, bool, bool]] = [(item, "", True, True) for item in reversed(children[""])]
+    stack: list[tuple[Item, str, bool, bool]] = [(item, "", True, True) for item in reversed(children[None])]
     while stack:
         item, indent, last, top = stack.pop()
-        own = children.get(item.span_id, []) if isinstance(item, Span) else []
+        own = children.get(item, []) if isinstance(item, Span) else []
         prefix = "" if top else f"{indent}{'└─ ' if last else '├─ '}"
         inner = "" if top else f"{indent}{'   ' if last else '│  '}"
         yield item, prefix, f"{inner}{'│  ' if own else '   '}"
@@ -180,18 +180,18 @@ def _walk(trace: Trace, lines: Sequence[Line]) -> Iterator[tuple[Item, str, str]
             stack.append((child, inner, number == 0, False))
 
 
-def _children(trace: Trace, lines: Sequence[Line]) -> dict[str, list[Item]]:
-    """Span id -> the items below it, in order of time; "" -> those at the top."""
-    children: dict[str, list[Item]] = {"": []}
-    spans = {span.span_id: span for span in trace.spans}
+def _children(trace: Trace, lines: Sequence[Line]) -> dict[Span | None, list[Item]]:
+    """Span -> the items below it, in order of time; None -> those at the top."""
+    children: dict[Span | None, list[Item]] = {None: []}
+    by_id: dict[str, list[Span]] = {}
     for branch in trace.branches:
-        parent = branch.span.parent_id if branch.depth else ""
-        children.setdefault(parent, []).append(branch.span)
-    for span_id, below in list(children.items()):
-        if span_id:
-            children[span_id] = [*below, *_gaps(spans[span_id], below, trace.duration)]
+        children.setdefault(branch.parent, []).append(branch.span)
+        by_id.setdefault(branch.span.span_id, []).append(branch.span)
+    for parent, below in list(children.items()):
+        if parent:
+            children[parent] = [*below, *_gaps(parent, below, trace.duration)]
     for line in lines:
-        children.setdefault(line.span_id if line.span_id in spans else "", []).append(line)
+        children.setdefault(owner(by_id.get(line.span_id, ()), line.job), []).append(line)
     for items in children.values():
         items.sort(key=lambda item: item.at or 0 if isinstance(item, Line) else item.start)
     return children

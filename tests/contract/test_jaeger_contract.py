@@ -101,6 +101,22 @@ def test_a_trace_has_all_that_was_sent(subject: Subject) -> None:
     assert below.errors == ["KeyError: no such row"]
 
 
+def test_both_sides_of_a_call_that_share_a_span_id(subject: Subject) -> None:
+    """As B3 has it, which Zipkin and Envoy use."""
+    trace_id, below = uuid4().hex, f"{subject.service}-b"
+    client, server = (
+        span(service, "GET", "b1", kind=kind, trace_id=trace_id, start=subject.begun, at=at, took=10 - 2 * at)
+        for service, kind, at in ((subject.service, 3, 0), (below, 2, 1))
+    )
+    subject.receive([client, server])
+    wait_until(lambda: len(subject.jaeger.trace(trace_id)) == 2, timeout=20, failure="no sign of the trace", hint="")
+    branches = subject.trace(trace_id).branches
+    assert [(branch.depth, branch.span.service) for branch in branches] == [(0, subject.service), (1, below)]
+    found, _ = newest(subject.jaeger, TraceQuery(below, max_age=3600))
+    assert found
+    assert (found.trace_id, found.services) == (trace_id, [subject.service, below])
+
+
 def test_a_trace_that_is_not_there(subject: Subject) -> None:
     assert subject.jaeger.trace(NOBODY) == []
 

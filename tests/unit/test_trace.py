@@ -118,6 +118,50 @@ def test_a_span_that_was_delivered_twice_is_there_once() -> None:
     assert shape(one(span("web", "a", "1"), span("web", "a", "1"))) == [(0, "a")]
 
 
+CALL = (
+    span("web", "GET /", "1", took=60),
+    span("web", "GET till", "2", "1", at=1, took=50, kind=3),
+    span("till", "GET /", "2", "1", at=2, took=40, kind=2),
+)
+"""As B3 has it: the client and the server of a call share their id."""
+
+
+def test_both_sides_of_a_call_that_share_an_id_are_there_the_called_below_its_caller() -> None:
+    found = one(*CALL)
+    assert [(branch.depth, branch.span.service, branch.span.kind) for branch in found.branches] == [
+        (0, "web", "server"),
+        (1, "web", "client"),
+        (2, "till", "server"),
+    ]
+    assert (found.services, found.orphans) == (["web", "till"], 0)
+
+
+@pytest.mark.parametrize("spans", [CALL[1:], CALL[:0:-1]], ids=["client first", "server first"])
+def test_what_is_below_a_shared_id_belongs_to_the_side_of_its_service(spans: tuple[Json, ...]) -> None:
+    below = [
+        span("till", "SELECT", "3", "2", at=5, kind=3),
+        span("web", "retry", "4", "2", at=4, kind=1),
+        span("db", "query", "5", "2", at=6),
+    ]
+    assert shape(one(CALL[0], *spans, *below)) == [
+        (0, "GET /"),
+        (1, "GET till"),
+        (2, "GET /"),
+        (3, "SELECT"),
+        (3, "query"),
+        (2, "retry"),
+    ]
+
+
+def test_spans_that_share_an_id_without_being_a_call_stand_beside_each_other() -> None:
+    found = one(span("web", "root", "1"), span("a", "x", "2", "1", at=1), span("b", "y", "2", "1", at=2))
+    assert shape(found) == [(0, "root"), (1, "x"), (1, "y")]
+
+
+def test_a_call_whose_beginning_has_not_arrived_is_one_orphan() -> None:
+    assert one(*CALL[1:]).orphans == 1
+
+
 def test_a_very_deep_trace_is_no_problem() -> None:
     chain = [span("web", f"s{n}", f"{n:x}", f"{n - 1:x}" if n > 1 else "", at=n) for n in range(1, 5000)]
     assert shape(one(*chain))[-1] == (4998, "s4999")

@@ -157,3 +157,25 @@ def test_durations_have_three_digits(nanoseconds: int, text: str) -> None:
 )
 def test_a_bar_is_exact_to_half_a_character_and_never_empty(start: float, end: float, drawn: str) -> None:
     assert bar(start, end, 4) == drawn
+
+
+def test_both_sides_of_a_call_that_share_an_id_are_drawn_each_with_its_own_lines() -> None:
+    call = one(
+        span("web", "GET", "a1", took=100, kind=3),
+        span("till", "GET /", "a1", at=10, took=80, error="no till"),
+        span("till", "SELECT", "a2", "a1", at=12, took=70, kind=3),
+    )
+    below = [
+        Line("asked", START + MS, job="web", span_id="a1".rjust(16, "0")),
+        Line("answered", START + 11 * MS, job="till", span_id="a1".rjust(16, "0")),
+    ]
+    rows = [row[:28].rstrip() for row in seen(call, lines=tuple(below))]
+    assert rows == [
+        "web  GET              100 ms",
+        "├─ +1.00 ms asked",
+        "└─ ✗ till  GET /     80.0 ms",
+        "   │  no till",
+        "   ├─ +11.0 ms answered",
+        "   └─ till  SELECT   70.0 ms",
+    ]
+    assert "".join(text for text, _ in summary(call)) == "2 services, 3 spans, 1 error, 100 ms"
