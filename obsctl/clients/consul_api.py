@@ -12,6 +12,7 @@ import consul
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Client
 from obsctl.clients.instances import passes, url
+from obsctl.clients.paths import checked, checked_prefix
 from obsctl.clients.protocols import KvPair
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
@@ -20,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 class ConsulClient(Client):
-    """ConsulApi over HTTP. The session adds token and datacenter to every call."""
+    """ConsulApi over HTTP. The session adds token and datacenter to every call; py-consul quotes every path."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -50,46 +51,46 @@ class ConsulClient(Client):
 
     def get(self, key: str) -> KvPair | None:
         try:
-            return self._read(_pair, self._consul.kv.get, key)
+            return self._read(_pair, self._consul.kv.get, checked(key))
         except NotFound:
             return None
 
     def entries(self, prefix: str) -> list[KvPair]:
         try:
-            return self._read(lambda entries: list(map(_pair, entries)), self._consul.kv.get, prefix, recurse=True)
+            return self._read(_pairs, self._consul.kv.get, checked_prefix(prefix), recurse=True)
         except NotFound:
             return []
 
     def watch(self, prefix: str, *, index: int, wait: float) -> tuple[int, list[KvPair]]:
         # py-consul hides the index of an empty answer (404), which a watch needs to go on from.
-        path = f"/v1/kv/{quote(prefix)}"
+        path = f"/v1/kv/{quote(checked_prefix(prefix))}"
         next_index, answer = self.session.watch(path, "X-Consul-Index", index, wait, accept={404}, recurse="")
         entries = answer.json() if answer.ok else []
         return next_index, [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
-        if not self._consul.kv.put(key, value, cas=cas):
+        if not self._consul.kv.put(checked(key), value, cas=cas):
             raise self._lost(key)
 
     def delete(self, key: str, *, cas: int | None = None) -> None:
-        if not self._consul.kv.delete(key, cas=cas):
+        if not self._consul.kv.delete(checked(key), cas=cas):
             raise self._lost(key)
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
         return str(self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete"))
 
     def renew_session(self, session: str) -> None:
-        self._consul.session.renew(session)
+        self._consul.session.renew(checked(session))
 
     def destroy_session(self, session: str) -> None:
-        self._consul.session.destroy(session)
+        self._consul.session.destroy(checked(session))
 
     def session_exists(self, session: str) -> bool:
-        return self._read(lambda info: info is not None, self._consul.session.info, session)
+        return self._read(lambda info: info is not None, self._consul.session.info, checked(session))
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
         try:
-            return bool(self._consul.kv.put(key, value, acquire=session))
+            return bool(self._consul.kv.put(checked(key), value, acquire=session))
         except ServerFailed as error:
             if "invalid session" in error.message:
                 raise NotFound(error.message, hint="the session has expired: begin again") from error
@@ -99,7 +100,7 @@ class ConsulClient(Client):
         return self._read(dict, self._consul.catalog.services)
 
     def health(self, service: str) -> list[Json]:
-        return self._read(_instances, self._consul.health.service, service)
+        return self._read(_instances, self._consul.health.service, checked(service))
 
     def _read(
         self, form: Callable[[Any], Answer], call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any
@@ -121,6 +122,10 @@ class ConsulClient(Client):
 def _instances(entries: Iterable[Json]) -> list[Json]:
     """The entries, if each has what an instance needs to be found and judged. Raises KeyError and the like."""
     return [entry for entry in entries if (url(entry), passes(entry), entry["Service"]["ID"])]
+
+
+def _pairs(entries: Iterable[Json]) -> list[KvPair]:
+    return [_pair(entry) for entry in entries]
 
 
 def _pair(entry: Json) -> KvPair:

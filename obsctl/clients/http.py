@@ -24,7 +24,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from obsctl import __version__
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.failures import Call, is_dropped
-from obsctl.errors import ObsctlError, ServerFailed
+from obsctl.clients.paths import refuse_detours
+from obsctl.errors import ObsctlError, Rejected, ServerFailed
 
 LONGEST_WAIT = 25.0
 """Seconds of a blocking query: newer Consul servers cut an answer that takes 30 s."""
@@ -72,6 +73,7 @@ class Session(requests.Session):
         """
         verb, url = str(method).upper(), str(url)
         call = Call(self.endpoint, verb, urlsplit(url).path, self.endpoint.timeout + wait, quote)
+        refuse_detours(call.path)
         whole_url = self.endpoint.address.rstrip("/") + url if url.startswith("/") else url
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}
         response = _try(partial(super().request, method, whole_url, *args, **options), call, retry=verb == "GET")
@@ -138,6 +140,9 @@ class Client:
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:
     try:
         return send()
+    except UnicodeEncodeError:
+        hint = "look for bytes that are no UTF-8 in what you typed or configured"
+        raise Rejected(f"a call of {call.endpoint} would have characters that no text has", hint=hint) from None
     except OSError as error:  # also each error of requests
         if retry and is_dropped(error):
             return _try(send, call, retry=False)

@@ -6,12 +6,12 @@ import json
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 import nomad
 
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Client
+from obsctl.clients.paths import checked, quoted
 from obsctl.clients.protocols import Variable
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
@@ -20,7 +20,7 @@ _LOGS = "alloc/logs"
 
 
 class NomadClient(Client):
-    """NomadApi over HTTP. The session adds token, namespace and region to every call."""
+    """NomadApi over HTTP. The session adds token, namespace and region to every call; python-nomad quotes nothing."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -45,16 +45,19 @@ class NomadClient(Client):
         return _object(self._nomad.jobs.parse(hcl, canonicalize=True))
 
     def plan_job(self, job: Json) -> Json:
-        return _object(self._nomad.job.plan_job(_id(job["ID"]), {"Job": job}, diff=True))
+        return _object(self._nomad.job.plan_job(quoted(job["ID"]), {"Job": job}, diff=True))
 
     def jobs(self) -> list[Json]:
         return list(self._nomad.jobs.get_jobs(meta=True))
 
     def job(self, job_id: str) -> Json:
-        return _object(self._nomad.job.get_job(_id(job_id)))
+        job = _object(self._nomad.job.get_job(quoted(job_id)))
+        if job.get("ID") != job_id:  # of a job called web/versions, Nomad gives the versions of web
+            raise NotFound(f"{self.endpoint} gives no job {job_id!r}, but something else", hint="rename the job")
+        return job
 
     def job_versions(self, job_id: str) -> list[Json]:
-        versions = list(self._nomad.job.get_versions(_id(job_id))["Versions"])
+        versions = list(self._nomad.job.get_versions(quoted(job_id))["Versions"])
         return sorted(versions, key=lambda job: int(job["Version"]), reverse=True)
 
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
@@ -70,47 +73,47 @@ class NomadClient(Client):
             raise
 
     def stop_job(self, job_id: str) -> str:
-        answer = self._nomad.job.deregister_job(_id(job_id))
+        answer = self._nomad.job.deregister_job(quoted(job_id))
         if not answer["JobModifyIndex"]:  # Nomad answers 200 for a job that is not there
             raise NotFound(f"{self.endpoint} has no job {job_id!r}", hint="`nomad job status` lists them")
         return str(answer["EvalID"])
 
     def evaluation(self, eval_id: str) -> Json:
-        return _object(self._nomad.evaluation.get_evaluation(eval_id))
+        return _object(self._nomad.evaluation.get_evaluation(quoted(eval_id)))
 
     def job_evaluations(self, job_id: str) -> list[Json]:
-        return _newest_first(self._nomad.job.get_evaluations(_id(job_id)))
+        return _newest_first(self._nomad.job.get_evaluations(quoted(job_id)))
 
     def job_allocations(self, job_id: str) -> list[Json]:
-        return _newest_first(self._nomad.job.get_allocations(_id(job_id)))
+        return _newest_first(self._nomad.job.get_allocations(quoted(job_id)))
 
     def job_deployment(self, job_id: str) -> Json | None:
-        return self._nomad.job.get_deployment(_id(job_id)) or None
+        return self._nomad.job.get_deployment(quoted(job_id)) or None
 
     def allocation(self, alloc_id: str) -> Json:
-        return _object(self._nomad.allocation.get_allocation(alloc_id))
+        return _object(self._nomad.allocation.get_allocation(quoted(alloc_id)))
 
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
-        params = {"task": task, "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
+        params = {"task": checked(task), "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
         try:
-            answer = self.session.request("GET", f"/v1/client/fs/logs/{alloc_id}", params=params, text=True)
+            answer = self.session.request("GET", f"/v1/client/fs/logs/{quoted(alloc_id)}", params=params, text=True)
         except NotFound:
             return ""  # the allocation, or its log, is gone or was never there
         return answer.content.decode(errors="replace")
 
     def log_files(self, alloc_id: str) -> dict[str, int]:
         try:
-            files = self.session.request("GET", f"/v1/client/fs/ls/{alloc_id}", params={"path": _LOGS}).json()
+            files = self.session.request("GET", f"/v1/client/fs/ls/{quoted(alloc_id)}", params={"path": _LOGS}).json()
         except NotFound:
             return {}
         # Hidden files are the pipes through which the tasks write.
         return {file["Name"]: int(file["Size"]) for file in files if not file["Name"].startswith(".")}
 
-    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
+    def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
         # Not fs/readat: when the file is gone, it answers 200 with the text of an error.
-        params = {"path": f"{_LOGS}/{name}", "offset": offset, "follow": "false"}
+        params = {"path": f"{_LOGS}/{checked(file)}", "offset": offset, "follow": "false"}
         try:
-            answer = self.session.request("GET", f"/v1/client/fs/stream/{alloc_id}", params=params, text=True)
+            answer = self.session.request("GET", f"/v1/client/fs/stream/{quoted(alloc_id)}", params=params, text=True)
         except NotFound:
             return b""
         except Rejected as error:
@@ -123,11 +126,11 @@ class NomadClient(Client):
         return list(self._nomad.nodes.get_nodes())
 
     def node(self, node_id: str) -> Json:
-        return _object(self._nomad.node.get_node(node_id))
+        return _object(self._nomad.node.get_node(quoted(node_id)))
 
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.
-        path = f"/v1/node/{quote(node_id, safe='')}/allocations"
+        path = f"/v1/node/{quoted(node_id)}/allocations"
         next_index, answer = self.session.watch(path, "X-Nomad-Index", index, wait)
         return next_index, list(answer.json())
 
@@ -156,18 +159,13 @@ class NomadClient(Client):
         self.session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
 
 
-def _id(name: str) -> str:
-    """A job's id as one part of a path; python-nomad does not quote it."""
-    return quote(name, safe="")
-
-
 def _variable(path: str) -> str:
-    return f"/v1/var/{quote(path, safe='/')}"
+    return f"/v1/var/{quoted(path)}"
 
 
 def _object(value: Any) -> Json:
-    """What an untyped library returned."""
-    return dict(value)
+    """What an untyped library returned; {} for what is no object."""
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _frames(text: str) -> Iterator[Json]:

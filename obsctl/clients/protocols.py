@@ -93,7 +93,7 @@ class NomadApi(AgentApi, Protocol):
         """The files of an allocation's logs and their sizes in bytes: "<task>.<stdout or stderr>.<number>", the
         newest with the highest number. {} when they are gone."""
 
-    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
+    def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
         """One of the log_files from `offset` to its end; b"" when it is gone."""
 
     def nodes(self) -> list[Json]: ...

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
+from obsctl.clients.paths import checked, quoted
 from obsctl.errors import Forbidden, NotFound, ServerFailed
 
 DOCKER_HUB = "docker.io"
@@ -53,7 +54,7 @@ class RegistryClient:
     def digest(self, repository: str, tag: str) -> str:
         image = f"{repository}:{tag}"
         try:
-            digest = self._digest(f"/v2/{repository}/manifests/{tag}")
+            digest = self._digest(f"/v2/{checked(repository)}/manifests/{quoted(tag)}")
         except NotFound:
             hint = "check the image's name and tag in obsctl.yaml"
             raise NotFound(f"{self._endpoint} has no image {image}", hint=hint) from None

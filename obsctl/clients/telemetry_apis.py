@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from obsctl.clients.http import Client
+from obsctl.clients.paths import quoted
 from obsctl.errors import NotFound, ServerFailed
 from obsctl.model import Json
 
@@ -51,7 +52,7 @@ class JaegerClient(Client):
         return sorted(self.session.request("GET", "/api/v3/services").json().get("services") or [])
 
     def trace(self, trace_id: str) -> list[Json]:
-        return self._spans(f"/api/v3/traces/{trace_id}", {})
+        return self._spans(f"/api/v3/traces/{quoted(trace_id)}", {})
 
     def search(
         self, service: str, *, since: float, until: float, min_duration: float = 0.0, limit: int = 20

@@ -165,8 +165,8 @@ def _board_key(board: Dashboard) -> str:
 
 
 def _key_part(name: str, safe: str) -> str:
-    """Without a %: Consul 1.22 decodes it, and then refuses a key with a space."""
-    return quote(name, safe=safe).replace("%", "=")
+    """Without a %: Consul 1.22 decodes it, and then refuses a key with a space. Nor is it a step in a path."""
+    return re.sub(r"^\.+$", lambda dots: "=2E" * len(dots[0]), quote(name, safe=safe).replace("%", "="))
 
 
 def _text(environment: Environment, template: str, **values: object) -> str:

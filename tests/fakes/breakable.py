@@ -8,6 +8,7 @@ import threading
 from copy import deepcopy
 from typing import Any
 
+from obsctl.clients.paths import checked
 from obsctl.errors import ApiError
 
 
@@ -23,18 +24,23 @@ class Breakable:
         self.failures: dict[str, ApiError] = {}
         self._one_at_a_time = threading.RLock()
 
-    def __init_subclass__(cls, *, api: type | None = None) -> None:
-        """api: the protocol that the class implements; what else it can do belongs to the test, and never fails."""
+    def __init_subclass__(cls, *, api: type | None = None, in_paths: tuple[str, ...] = ()) -> None:
+        """api: the protocol that the class implements; what else it can do belongs to the test, and never fails.
+
+        in_paths: the parameters whose values are names in a path, which the clients check.
+        """
         for name, method in inspect.getmembers(api, inspect.isfunction) if api else []:
             if not name.startswith("_"):
-                setattr(cls, name, _breakable(getattr(cls, method.__name__)))
+                setattr(cls, name, _breakable(getattr(cls, method.__name__), in_paths))
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of every call of this method so far."""
         return [arguments for called, arguments in self.calls if called == name]
 
 
-def _breakable(method: Any) -> Any:
+def _breakable(method: Any, in_paths: tuple[str, ...]) -> Any:
+    signature = inspect.signature(method)
+
     @functools.wraps(method)
     def call(self: Breakable, *args: Any, **kwargs: Any) -> Any:
         with self._one_at_a_time:
@@ -42,6 +48,9 @@ def _breakable(method: Any) -> Any:
             error = self.failures.get(method.__name__) or self.failures.get("*")
             if error:
                 raise error
+            given = signature.bind(self, *args, **kwargs).arguments
+            for name in given.keys() & set(in_paths):
+                checked(given[name])
             return deepcopy(method(self, *args, **kwargs))
 
     return call

@@ -12,7 +12,7 @@ from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock
 
 
-class FakeConsul(Breakable, api=ConsulApi):
+class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service")):
     """ConsulApi. A watch never blocks; sessions end by `destroy_session` or `expire`; there is no lock delay."""
 
     address = "http://consul.fake:8500"

@@ -36,7 +36,10 @@ NODE: Json = {
 }
 
 
-class FakeNomad(Breakable, api=NomadApi):
+_IN_PATHS = ("job_id", "eval_id", "alloc_id", "task", "file", "node_id", "path")
+
+
+class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
     """NomadApi. A registered job runs and its deployment succeeds at once, on one node.
 
     consul: where the services of running allocations are registered.
@@ -145,8 +148,8 @@ class FakeNomad(Breakable, api=NomadApi):
     def log_files(self, alloc_id: str) -> dict[str, int]:
         return {name: len(content) for name, content in self._logs(alloc_id).items()}
 
-    def read_log(self, alloc_id: str, name: str, *, offset: int) -> bytes:
-        return self._logs(alloc_id).get(name, b"")[offset:]
+    def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
+        return self._logs(alloc_id).get(file, b"")[offset:]
 
     def nodes(self) -> list[Json]:
         return self.node_stubs

@@ -136,6 +136,7 @@ class TestWhatIsSent:
         assert [asked.params["dc"] for asked in stub.asked] == ["dc2"] * 3
 
     def test_a_job_id_is_one_part_of_the_path(self, stub: StubServer) -> None:
+        stub.answers = [Answer(body=b'{"ID": "batch/dispatch-1?x"}')]
         connect.nomad(NomadServer(address=stub.address)).job("batch/dispatch-1?x")
         assert stub.asked[0].path == "/v1/job/batch%2Fdispatch-1%3Fx"
 

@@ -228,6 +228,12 @@ class TestCompiledTemplates:
         assert render(config(), NOWHERE, compiled=compiled) == first
 
 
+def test_a_group_name_of_dots_is_no_step_in_a_path(tmp_path: Path) -> None:
+    wanted = config(alerting={"rule_files": ["rules.yml"]})
+    override(tmp_path, "rules.yml", 'groups: [{name: "..", rules: [{record: r, expr: up}]}]')
+    assert "obsctl/obs/rules/=2E=2E" in {content.key for content in render(wanted, tmp_path).content}
+
+
 def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) -> None:
     """Nomad's `ls` lists only what lies directly below a prefix."""
     override(tmp_path, "rules.yml", "groups: [{name: a/b, rules: [{record: r, expr: up}]}]")
