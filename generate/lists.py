@@ -21,7 +21,7 @@ from obsctl.content import rules
 from obsctl.model import Json
 
 # Everything that gets rules of its own, under names that stand for any.
-_ANY = {"services": {"SERVICE": {"job": "JOB"}}, "profile": "ha"}
+_ANY = {"services": {"SERVICE": {"job": "JOB", "namespace": "NAMESPACE"}}, "profile": "ha"}
 
 
 # Groups of which one row is enough: of the cluster on one machine, and of the programs that Nomad starts.

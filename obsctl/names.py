@@ -21,6 +21,17 @@ ROOT_VOLUME = "obsctl-host-root"
 # In Consul: the tag by which a service is scraped, and the meta that says which stack runs it.
 SCRAPE_TAG = "obsctl.scrape"
 STACK_META = "obsctl_stack"
+# In the meta of a service in Consul: where its metrics are, and the Nomad namespace of its job.
+PATH_META = "metrics_path"
+SCHEME_META = "metrics_scheme"
+PORT_META = "metrics_port"
+PARAMETER_META = "metrics_param_"
+"""How the meta of each parameter of the metrics' address begins; its name follows."""
+NAMESPACE_META = "nomad_namespace"
+PATH_PARAMETERS = 4
+"""How many parameters metrics_path itself may have."""
+CONNECT_PROXY = "connect-proxy"
+"""The kind of a sidecar in Consul. It has the tags of its service, and no metrics."""
 
 # Components and services, as Consul and obsctl.yaml call them.
 ALERT_SINK = "alert-sink"

@@ -34,6 +34,18 @@ def owner(instance: Json) -> str:
     return str((instance["Service"].get("Meta") or {}).get(names.STACK_META, ""))
 
 
+def not_of_others(instance: Json, stack: str) -> bool:
+    """Whether this stack runs it, or no stack does: what another runs under the same name does not count."""
+    return owner(instance) in ("", stack)
+
+
+def is_scraped(instance: Json, stack: str) -> bool:
+    """Whether this stack scrapes it: a sidecar has the tags of its service, and another stack scrapes its own."""
+    service = instance["Service"]
+    tagged = names.SCRAPE_TAG in (service.get("Tags") or []) and service.get("Kind") != names.CONNECT_PROXY
+    return tagged and not_of_others(instance, stack)
+
+
 def allocation_id(instance: Json) -> str:
     """The Nomad allocation that registered it; "" when none did."""
     match = _OF_NOMAD.match(instance["Service"]["ID"])

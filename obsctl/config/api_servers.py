@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from obsctl.config.durations import Positive
 from obsctl.config.secrets import SecretRef
-from obsctl.config.shapes import Clash, LocalPath, Misfit, ServerUrl, Shape, Strict, Word
+from obsctl.config.shapes import Clash, LocalPath, Misfit, Namespace, ServerUrl, Shape, Strict, Word
 from obsctl.config.versions import SUPPORTED, parse, title
 
 
@@ -65,7 +65,7 @@ class NomadServer(Strict):
     """The address of any Nomad server or client."""
     region: Word | None = Field(default=None, examples=["global"])
     """The region; default: that of this server."""
-    namespace: Word = "default"
+    namespace: Namespace = "default"
     """Where the stack's jobs run."""
     datacenters: tuple[Word, ...] = ("*",)
     """Where jobs may be placed; `*` means everywhere."""

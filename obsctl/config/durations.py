@@ -8,14 +8,24 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-_MILLISECONDS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_PATTERN = r"(?=[0-9])" + "".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _MILLISECONDS)
+_MILLISECONDS = {
+    "y": 31_536_000_000,
+    "w": 604_800_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1000,
+    "ms": 1,
+}
+_UNITS = "".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _MILLISECONDS)
+_PATTERN = rf"(?:0|(?=[0-9]){_UNITS})"
 _WRITTEN = re.compile(_PATTERN)
 _LONGEST = 36_500 * 86_400_000  # a hundred years; Prometheus and Nomad overflow at about three hundred
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from "1h30m", "15s", "250ms". Raises ValueError, also for a number alone: its unit would be a guess."""
+    """Seconds from "1y", "1h30m", "15s", "250ms", "0". Raises ValueError, also for another number alone: its unit would
+    be a guess."""
     if not isinstance(value, str):
         raise ValueError('write a duration with its unit, like "30s" or "2m"')
     match = _WRITTEN.fullmatch(value)

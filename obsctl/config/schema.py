@@ -6,8 +6,9 @@ CPU is MHz and memory MB, as in Nomad.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,16 +20,52 @@ from obsctl.config.catalog import PROGRAMS, Components
 from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated
 from obsctl.config.demo import Demo
 from obsctl.config.durations import Duration
-from obsctl.config.shapes import Clash, KeyPath, LocalPath, Misfit, Name, ServiceName, SeverityName, Strict, Word
+from obsctl.config.shapes import (
+    Clash,
+    KeyPath,
+    LocalPath,
+    Misfit,
+    Name,
+    Namespace,
+    ServiceName,
+    SeverityName,
+    Strict,
+    Word,
+)
 from obsctl.config.telemetry import Logs
 from obsctl.config.timing import Timing
+
+_RUN = re.compile("/(periodic|dispatch)-")
+"""What Nomad adds to a job's id for one run of it."""
+
+
+def _more_than_a_run(job: str) -> str:
+    if _RUN.search(job):
+        raise ValueError("is one run of a periodic or dispatched job, and ends: name the job itself, without its run")
+    return job
+
+
+def _more_than_a_sidecar(service: str) -> str:
+    if service.endswith("-sidecar-proxy"):
+        raise ValueError("is a sidecar, which has no metrics of its own: name the service that it stands beside")
+    return service
+
+
+class NomadJob(NamedTuple):
+    """A job's identity: ids are unique within a namespace alone."""
+
+    namespace: str
+    id: str
 
 
 class Service(Strict):
     """A service that obsctl watches: it gets ServiceDown and JobNotRunning, and drills may stop it."""
 
-    job: Word | None = Field(default=None, examples=["shop-checkout"])
-    """The Nomad job that runs it; default: the job that has the service's own name."""
+    job: Annotated[Word, AfterValidator(_more_than_a_run)] | None = Field(default=None, examples=["shop-checkout"])
+    """The Nomad job that runs it; default: the job that has the service's own name. Runs of a periodic or dispatched
+    job count as that job."""
+    namespace: Namespace | None = Field(default=None, examples=["shop"])
+    """The Nomad namespace of that job; default: nomad.namespace."""
     severity: SeverityName = "critical"
     """The severity of its ServiceDown."""
 
@@ -66,7 +103,7 @@ class Config(Strict):
     consul: ConsulServer = ConsulServer()
     images: Images = Images()
     components: Components = Components()
-    services: dict[ServiceName, Service] = Field(
+    services: dict[Annotated[ServiceName, AfterValidator(_more_than_a_sidecar)], Service] = Field(
         default={}, examples=[{"checkout": {}}], json_schema_extra={"additionalProperties": False}
     )
     """The services to watch, by their name in Consul: each gets the alerts ServiceDown and JobNotRunning, and drills
@@ -128,11 +165,15 @@ class Config(Strict):
         gateway = self.components.otel_gateway
         return gateway.sampling is not None and self.components.jaeger.enabled and self.count(gateway) > 1
 
-    def watched_services(self) -> dict[str, str]:
-        """Service name -> Nomad job, of each service with availability rules, including the demo's."""
+    def watched_services(self) -> dict[str, NomadJob]:
+        """Service name -> its job, of each service with availability rules, including the demo's."""
         rows = [component.row for component in self.enabled_components()]
         ours = {row.name: names.job_id(self.stack, row.name) for row in rows if row.down_alert == names.SERVICE_DOWN}
-        return {**ours, **{name: service.job or name for name, service in self.services.items()}}
+        home = self.nomad.namespace
+        theirs = {
+            name: NomadJob(service.namespace or home, service.job or name) for name, service in self.services.items()
+        }
+        return {**{name: NomadJob(home, job) for name, job in ours.items()}, **theirs}
 
     @property
     def collects_logs(self) -> bool:

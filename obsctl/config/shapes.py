@@ -102,6 +102,13 @@ LabelName = Annotated[
     str,
     Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label's name has only letters, digits and _, and does not begin with a digit"),
 ]
+Namespace = Annotated[
+    str,
+    Shape(
+        r"[A-Za-z0-9-]{1,128}",
+        "must be the name of one Nomad namespace: letters, digits and dashes, at most 128; * is not a name",
+    ),
+]
 SeverityName = Annotated[str, Shape(r"[A-Za-z0-9_-]+", "must be letters, digits, dashes and _")]
 PlainLine = Annotated[str, Shape(r"[^\"\\\r\n]+", "must be one line without quotes or backslashes")]
 FolderPath = Annotated[

@@ -11,7 +11,7 @@ import yaml
 from obsctl import names
 from obsctl.config.alerting import RuleOverride
 from obsctl.config.durations import format_duration, parse_duration
-from obsctl.config.schema import Config
+from obsctl.config.schema import Config, NomadJob
 from obsctl.config.timing import PROFILES, Timing
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
@@ -62,8 +62,9 @@ def _service_alerts(config: Config) -> Iterator[Json]:
         severity = config.services[service].severity if service in config.services else "critical"
         summary = f"No instance of {service} answers: it is gone, down or unreachable."
         yield _alert(config, names.SERVICE_DOWN, service, _absent(service), summary, severity)
-        expr = f'sum(nomad_nomad_job_summary_running{{exported_job="{job}"}}) == 0'
-        yield _alert(config, names.JOB_NOT_RUNNING, service, expr, f"Nomad runs no allocation of job {job}.")
+        yield _alert(
+            config, names.JOB_NOT_RUNNING, service, _stopped(job), f"Nomad runs no allocation of job {job.id}."
+        )
 
 
 def _component_alerts(config: Config) -> Iterator[Json]:
@@ -77,6 +78,12 @@ def _component_alerts(config: Config) -> Iterator[Json]:
         if row.down_alert == names.COMPONENT_DOWN:
             summary = f"No {row.name} answers: what it keeps cannot be seen, and what should come to it waits."
             yield _alert(config, names.COMPONENT_DOWN, row.name, _absent(row.name), summary)
+
+
+def _stopped(job: NomadJob) -> str:
+    """Nomad counts each run of a periodic or dispatched job as a job of its own, with the job as its parent."""
+    running, home = "nomad_nomad_job_summary_running", f'namespace="{job.namespace}"'
+    return f'sum({running}{{exported_job="{job.id}", {home}}} or {running}{{parent_id="{job.id}", {home}}}) == 0'
 
 
 def _absent(service: str) -> str:

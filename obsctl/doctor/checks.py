@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from obsctl.doctor import grafana, here, nodes, servers, tokens, volumes
+from obsctl.doctor import grafana, here, nodes, scraped, servers, tokens, volumes
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
@@ -47,6 +47,8 @@ CHECKS = (
     Check("programs", here.programs, "none is missing, as far as can be seen from here", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
+    Check("services", scraped.services, "what is watched is scraped", ("consul token", "nomad")),
+    Check("metrics meta", scraped.meta, "Prometheus understands the meta of what it scrapes", ("consul token",)),
     Check("certificates", servers.certificates, "the programs of the stack need no client certificate"),
     Check(
         "log plugin", grafana.log_plugin, "Grafana has the plugin that reads logs, or does not need it", ("drivers",)

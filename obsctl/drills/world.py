@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from obsctl.clients import jobs
-from obsctl.clients.instances import passes
+from obsctl.clients.instances import not_of_others, passes
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import NotFound
@@ -51,4 +51,4 @@ def is_healthy(cluster: Cluster, service: str, job_id: str) -> bool:
 
 def passing(cluster: Cluster, service: str) -> int:
     """How many instances of the service pass all their checks."""
-    return sum(map(passes, cluster.consul.health(service)))
+    return sum(passes(each) for each in cluster.consul.health(service) if not_of_others(each, cluster.stack))

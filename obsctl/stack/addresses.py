@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from obsctl import names
-from obsctl.clients.instances import failing, of_stack, owner, url
+from obsctl.clients.instances import failing, is_scraped, of_stack, owner, url
 from obsctl.clients.protocols import ConsulApi
 from obsctl.config.components import Component
 from obsctl.config.schema import Config
@@ -52,7 +52,7 @@ def _component(stack: str, component: Component, consul: ConsulApi) -> Iterator[
 def _other(config: Config, name: str, consul: ConsulApi) -> Iterator[Address]:
     """Instances of no stack, and those of this stack that are no component; of the latter there are only metrics."""
     for instance in consul.health(name):
-        if owner(instance) in ("", config.stack):
+        if is_scraped(instance, config.stack):
             yield _address(name, "scraped by Prometheus", "/metrics" if owner(instance) else "/", instance)
 
 

@@ -107,12 +107,14 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
         tags: tuple[str, ...] = (),
         meta: dict[str, str] | None = None,
         status: str = "passing",
+        kind: str = "",
     ) -> None:
         """An instance of a service appears, or changes its health."""
         self._services[instance or name] = {
             "Node": {"Node": "node-1", "Address": "127.0.0.1"},
             "Service": {
                 "ID": instance or name,
+                "Kind": kind,
                 "Service": name,
                 "Address": "127.0.0.1",
                 "Port": port,

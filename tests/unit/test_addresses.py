@@ -31,3 +31,13 @@ def test_grafana_is_where_people_find_it() -> None:
     for grafana, url in (({}, "http://127.0.0.1:3000/"), ({"root_url": "https://g.example/"}, "https://g.example/")):
         wanted = config(components={"grafana": {"enabled": True, **grafana}})
         assert next(item.url for item in addresses(wanted, world.consul) if item.name == "grafana") == url
+
+
+def test_only_what_this_stack_scrapes_is_said_to_be_scraped() -> None:
+    """A sidecar has the tags of its service in Consul, and another stack's programs are scraped there."""
+    world, tags = World(), ("obsctl.scrape",)
+    world.consul.register("shop", tags=tags)
+    world.consul.register("shop-sidecar-proxy", tags=tags, kind="connect-proxy")
+    world.consul.register("hello-service", tags=tags, meta={"obsctl_stack": "other"})
+    found = [item.name for item in addresses(config(), world.consul) if item.what == "scraped by Prometheus"]
+    assert found == ["shop"]

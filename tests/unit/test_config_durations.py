@@ -13,6 +13,7 @@ from obsctl.config.durations import format_duration, parse_duration
     ("text", "seconds"),
     [
         ("0s", 0),
+        ("0", 0),
         ("250ms", 0.25),
         ("15s", 15),
         ("2m", 120),
@@ -20,6 +21,8 @@ from obsctl.config.durations import format_duration, parse_duration
         ("1.5h", 5400),
         ("15d", 1296000),
         ("1w", 604800),
+        ("1y", 31536000),
+        ("1y1w1d1h1m1s1ms", 32230861.001),
     ],
 )
 def test_reads_what_prometheus_writes(text: str, seconds: float) -> None:
@@ -27,7 +30,7 @@ def test_reads_what_prometheus_writes(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [30, 1.5, True, None, "", "30", "s", "-5s", "5 s", "1s1h", "1m1m", "5y", "٣s", ["1s"]]
+    "value", [30, 1.5, True, None, "", "30", "s", "-5s", "5 s", "1s1h", "1m1m", "1s1y", "00", "٣s", ["1s"]]
 )
 def test_refuses_what_has_no_clear_meaning(value: object) -> None:
     with pytest.raises(ValueError, match="duration"):

@@ -266,7 +266,11 @@ servers: {promethius: x}
         ("nomad: {address: http://x:99999}", "nomad.address: must be like"),
         ("nomad: {address: 'http://[::1'}", "nomad.address: must be like"),
         ("nomad: {address: http://x/v1}", "nomad.address: must be like"),
-        ("nomad: {namespace: 'a b'}", "nomad.namespace: must be one word"),
+        ("nomad: {namespace: 'a b'}", "nomad.namespace: must be the name of one Nomad namespace"),
+        ("nomad: {namespace: '*'}", "nomad.namespace: must be the name of one Nomad namespace"),
+        ("services: {a: {namespace: '*'}}", "services.a.namespace: must be the name of one Nomad namespace"),
+        ("services: {a: {job: nightly/periodic-17}}", "services.a.job: is one run of a periodic or dispatched job"),
+        ("services: {a-sidecar-proxy: {}}", "services.a-sidecar-proxy: is a sidecar, which has no metrics"),
         ("nomad: {token: nomad-var:a#b}", "nomad.token: a token cannot be read from Nomad"),
         ("nomad: {tls: {cert_file: a}}", "nomad.tls.cert_file: needs key_file beside it"),
         ("nomad: {timeout: 0s}", "nomad.timeout: must be longer than 0s"),
@@ -361,13 +365,16 @@ def test_a_part_of_the_resources_keeps_the_others(folder: Path) -> None:
 
 
 def test_a_service_without_more_words_is_watched(folder: Path) -> None:
-    write(folder, "services:\n  checkout:\n  billing: {job: shop}\n")
-    assert read(folder).config.watched_services() == {"checkout": "checkout", "billing": "shop"}
+    write(folder, "services:\n  checkout:\n  billing: {job: shop, namespace: team}\n")
+    assert read(folder).config.watched_services() == {
+        "checkout": ("default", "checkout"),
+        "billing": ("team", "shop"),
+    }
 
 
 def test_the_demo_s_services_are_watched_when_it_is_on(folder: Path) -> None:
     write(folder, "stack: mine\ndemo: {enabled: true}")
-    watched = {"hello-service": "mine-hello-service", "response-service": "mine-response-service"}
+    watched = {name: ("default", f"mine-{name}") for name in ("hello-service", "response-service")}
     assert read(folder).config.watched_services() == watched
 
 

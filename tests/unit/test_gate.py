@@ -44,6 +44,14 @@ def one_of_two(world):
     world.consul.register(SERVICE, instance=failing, status="critical")
 
 
+def test_an_instance_of_another_stack_makes_up_for_none_of_its_own(world):
+    """It runs a service of the same name."""
+    one_of_two(world)
+    world.consul.register(SERVICE, instance="theirs-1", meta={"obsctl_stack": "other"})
+    world.consul.register(SERVICE, instance="theirs-2", meta={"obsctl_stack": "other"})
+    assert any("of 2 instances pass" in finding for finding in findings(world))
+
+
 def down_in_prometheus(world):
     world.alerts.up = False
 

@@ -62,7 +62,16 @@ def test_each_watched_service_gets_two_independent_rules() -> None:
     assert (down["alert"], down["expr"]) == ("ServiceDown", 'absent(up{job="shop"} == 1)')
     assert down["labels"] == {"severity": "info", "service": "shop"}
     assert (stopped["alert"], stopped["labels"]) == ("JobNotRunning", {"severity": "warning", "service": "shop"})
-    assert 'exported_job="shop-web"' in stopped["expr"]
+    assert stopped["expr"] == (
+        'sum(nomad_nomad_job_summary_running{exported_job="shop-web", namespace="default"}'
+        ' or nomad_nomad_job_summary_running{parent_id="shop-web", namespace="default"}) == 0'
+    )
+
+
+def test_a_job_is_counted_in_its_own_namespace_alone() -> None:
+    wanted = config(nomad={"namespace": "prod"}, services={"a": {}, "b": {"namespace": "team"}})
+    stopped = [rule["expr"] for rule in groups(wanted)["availability"]["rules"] if rule["alert"] == "JobNotRunning"]
+    assert [(expr.count('namespace="prod"'), expr.count('namespace="team"')) for expr in stopped] == [(2, 0), (0, 2)]
 
 
 def test_a_demo_service_that_is_off_is_not_missed() -> None:

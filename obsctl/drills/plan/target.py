@@ -9,7 +9,7 @@ import yaml
 
 from obsctl import names
 from obsctl.clients import jobs
-from obsctl.clients.instances import allocation_id
+from obsctl.clients.instances import allocation_id, not_of_others
 from obsctl.config.durations import parse_duration
 from obsctl.drills import faults
 from obsctl.drills.plan import routing
@@ -150,7 +150,7 @@ def _resolved(templates: Labels, scraped: Labels, pattern: Labels) -> dict[str, 
 
 def _job_of(service: str, world: World) -> str:
     """The Nomad job behind a Consul service: Nomad writes the allocation's id into the service's id."""
-    instances = world.consul.health(service)
+    instances = [each for each in world.consul.health(service) if not_of_others(each, world.stack)]
     for allocation in filter(None, map(allocation_id, instances)):
         return str(world.nomad.allocation(allocation)["JobID"])
     if instances:
