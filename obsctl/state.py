@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from obsctl import files
+
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """For journals, the local cluster and crash logs: $XDG_STATE_HOME/obsctl, by default ~/.local/state/obsctl.
@@ -25,18 +27,19 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def private_cache(name: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """A folder of the cache that belongs to the user and that nobody else can write to, so its files can be trusted.
+    """A folder of the cache that belongs to the user and that nobody else can write to or replace, nor a folder above
+    it, so its files can be trusted.
 
     It is made if need be; None where that is not possible.
     """
     folder = cache_folder(environ) / name
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.private_folder(folder)
         status = folder.lstat()
     except OSError:
         return None
-    trusted = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-    return folder if trusted else None
+    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return folder if is_own and not files.weakness(folder, environ) else None
 
 
 def try_lock(file: IO[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
+from obsctl import files
 from obsctl.config import environment, problems
 from obsctl.config.located import Located, Place, entries, merge, nested, parse, sources
 from obsctl.config.schema import Config
@@ -135,8 +136,9 @@ def _document(file: Path, cwd: Path) -> tuple[Located | None, list[Finding]]:
 
 
 def _text(file: Path, cwd: Path) -> str:
+    files.refuse_foreign(file)
     try:
-        content = file.read_bytes()
+        content = files.read(file)
     except IsADirectoryError:
         raise _error(_shown(file, cwd), "is a folder", f"give the file: {_shown(file, cwd)}/{FILE_NAME}") from None
     except OSError as error:

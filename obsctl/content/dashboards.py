@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from obsctl import assets
+from obsctl import assets, files
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
 MAX_BYTES = 512 * 1024
 """Consul's limit for one KV value (its kv_max_value_size)."""
+LARGEST_FILE = 16_000_000
+"""Bytes that are read to say how much too large it is."""
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[a-zA-Z_]\w*)|\{(?P<braced>[a-zA-Z_]\w*)(?:[.:][^}]*)?\})")
 
 
@@ -108,6 +110,7 @@ def _in(base: Path) -> dict[str, Dashboard]:
 
 
 def _read(path: Path, base: Path) -> Dashboard:
+    files.refuse_foreign(path)
     folders = path.relative_to(base).parent.parts
     if len(folders) > 1:
         raise ObsctlError(
@@ -115,7 +118,7 @@ def _read(path: Path, base: Path) -> Dashboard:
             hint=f"move it to {base / folders[0] / path.name}",
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path, most=LARGEST_FILE).decode()
         document: object = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise _no_dashboard(path, str(error)) from error

@@ -45,7 +45,7 @@ def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: 
 
     programs: the paths of checks.TOOLS.
     """
-    rendered = render(loaded.config, loaded.root, compiled=private_cache(f"templates-{__version__}"))
+    rendered = render(loaded.config, loaded.root, compiled=private_cache(f"sandboxed-{__version__}"))
     of_dashboards = dashboard_lint.lint(rendered.dashboards)  # `obsctl dashboards lint` shows its warnings
     findings = check(rendered, programs, Approvals(private_cache("approved")))
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]

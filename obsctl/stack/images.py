@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from obsctl import files
 from obsctl.clients.protocols import RegistryApi
 from obsctl.clients.registry_api import DIGEST, DOCKER_HUB, parts_of
 from obsctl.errors import ApiError, ObsctlError, TimedOut, Unreachable
@@ -82,11 +83,16 @@ class Pins:
 def read_lock(root: Path) -> dict[str, str] | None:
     """Image -> digest, of the lock file in the folder of obsctl.yaml; None when there is none."""
     file = root / LOCK_FILE
+    files.refuse_foreign(file)
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.safe_load(files.read(file))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise _unusable(file, f"cannot be read: {error.strerror}") from error
+    except RecursionError:
+        raise _unusable(file, "is nested too deeply, or contains itself") from None
+    except (ValueError, yaml.YAMLError) as error:
         raise _unusable(file, f"cannot be read: {' '.join(str(error).split())}") from error
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, dict):
@@ -106,11 +112,9 @@ def _unusable(file: Path, what: str) -> ObsctlError:
 def write_lock(root: Path, digests: Mapping[str, str]) -> Path:
     """Write the lock file, whole or not at all, and return where it is."""
     file = root / LOCK_FILE
-    fresh = file.with_suffix(".new")
     text = _HEADER + yaml.safe_dump({"images": dict(digests)}, sort_keys=True, width=200)
     try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
+        files.write(file, text, mode=files.SHARED)
     except OSError as error:
         raise ObsctlError(
             f"{file} cannot be written: {error.strerror}", hint="check the permissions of the folder"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import Environment
 
 from obsctl import assets, names
 from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.components import Component
-from obsctl.config.durations import format_duration
 from obsctl.config.schema import Config
 from obsctl.config.secrets import SecretRef
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
+from obsctl.stack import templates
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
 
@@ -101,10 +99,10 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     components = config.enabled_components()
     boards = dashboards.load(root) if config.components.grafana.enabled else ()
     pins = Pins(config.images.registry, read_lock(root))
-    values = _values(config)
-    jobs = _environment(values, boards, assets.search_path("jobs", root), compiled)
+    values = _values(config, boards)
+    jobs = templates.environment(values, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
-    files = _environment(values, boards, assets.search_path("templates", root), compiled)
+    files = templates.environment(values, assets.search_path("templates", root), compiled)
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
     return Rendered(
         stack=config.stack,
@@ -135,14 +133,15 @@ def _job(config: Config, environment: Environment, component: Component) -> Rend
     job = names.job_id(config.stack, row.name)
     values = {"job": job, "owner": config.owner_of(component), "secrets": sorted(row.secrets(config))}
     template = f"{'demo/' if row.demo else ''}{row.name}.nomad.hcl.j2"
-    return RenderedJob(row.name, job, _text(environment, template, **values, generated=row.generates))
+    return RenderedJob(row.name, job, templates.text(environment, template, **values, generated=row.generates))
 
 
 def _content(config: Config, environment: Environment, boards: tuple[Dashboard, ...], root: Path) -> Iterator[Content]:
     stack = config.stack
     for name in (component.row.name for component in config.enabled_components()):
         for file in config_files(name):
-            yield Content(f"{names.config_folder(stack)}/{file}", _text(environment, f"{name}/{file}.j2"), name)
+            text = templates.text(environment, f"{name}/{file}.j2")
+            yield Content(f"{names.config_folder(stack)}/{file}", text, name)
     groups = rules.groups(config, assets.shipped() / "alert-rules", root, {board.uid for board in boards})
     for name, text in groups.items():
         key = f"{names.rules_folder(stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
@@ -169,68 +168,7 @@ def _key_part(name: str, safe: str) -> str:
     return re.sub(r"^\.+$", lambda dots: "=2E" * len(dots[0]), quote(name, safe=safe).replace("%", "="))
 
 
-def _text(environment: Environment, template: str, **values: object) -> str:
-    try:
-        lines = environment.get_template(template).render(**values).splitlines()
-    except Exception as error:  # a template is code: it can raise anything
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        raise ObsctlError(
-            f"{_place(error, environment) or template}: {message}",
-            hint="correct the template, or remove it: then the shipped one is used",
-        ) from error
-    return _without_blank_runs(lines)
-
-
-def _place(error: Exception, environment: Environment) -> str | None:
-    """file:line of the wrong template; Jinja puts the lines of templates into the traceback."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.filename or error.name}:{error.lineno}"
-    folders = tuple(environment.loader.searchpath) if isinstance(environment.loader, FileSystemLoader) else ()
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(folders):
-            return f"{frame.filename}:{frame.lineno}"
-    return None
-
-
-def _without_blank_runs(lines: list[str]) -> str:
-    """Macros leave blank lines: at most one in a row is kept, and none before a closing brace or at the edges."""
-    result: list[str] = []
-    for line in (line.rstrip() for line in lines):
-        if not line and (not result or not result[-1] or result[-1].endswith("{")):
-            continue
-        if line.strip() == "}" and result and not result[-1]:
-            result.pop()
-        result.append(line)
-    return "\n".join(result).strip("\n") + "\n"
-
-
-def _environment(
-    values: Mapping[str, object], boards: tuple[Dashboard, ...], folders: list[Path], compiled: Path | None
-) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        bytecode_cache=FileSystemBytecodeCache(str(compiled)) if compiled else None,
-        undefined=StrictUndefined,
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<%=",
-        variable_end_string="%>",
-        comment_start_string="<#",
-        comment_end_string="#>",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701  HCL and YAML, never HTML
-    )
-    quoted = partial(json.dumps, ensure_ascii=False)  # leaves `${` alone, in which Nomad puts its own variables
-    environment.filters |= {"duration": format_duration, "hcl": quoted, "ottl": _ottl_string}
-    environment.globals |= values
-    environment.globals["dashboards"] = [
-        {"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards
-    ]
-    return environment
-
-
-def _values(config: Config) -> dict[str, object]:
+def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
     return {
         "stack": config.stack,
         "names": names,
@@ -250,6 +188,7 @@ def _values(config: Config) -> dict[str, object]:
         "routes_by_trace": config.routes_by_trace,
         "peer_timeout": config.peer_timeout,
         "resend_delay": _resend_delay(config),
+        "dashboards": [{"uid": board.uid, "key": _board_key(board), "file": f"{board.place}.json"} for board in boards],
     }
 
 
@@ -286,8 +225,3 @@ def _resend_delay(config: Config) -> float:
     """
     several = config.count(config.components.alertmanager) > 1 or config.count(config.components.prometheus) > 1
     return RESEND_DELAY if several else min(config.timing.heartbeat, RESEND_DELAY)
-
-
-def _ottl_string(text: str) -> str:
-    """A quoted string of the collector's statements, in whose configuration `$$` is a dollar."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'

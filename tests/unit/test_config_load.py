@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from obsctl import files
 from obsctl.config.catalog import PROGRAMS
 from obsctl.config.components import Driver
 from obsctl.config.load import ConfigError, Loaded, load
@@ -84,10 +85,10 @@ def test_a_file_with_the_other_ending_is_not_passed_over_in_silence(folder: Path
 def test_an_unreadable_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "stack: obs")
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, **_: object) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # a mode does not stop root, who may run the tests
+    monkeypatch.setattr(files, "read", refuse)  # a mode does not stop root, who may run the tests
     with pytest.raises(ConfigError, match=r"obsctl\.yaml: cannot be read: Permission denied"):
         read(folder)
 

@@ -37,6 +37,14 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert private_cache("approved", environ(tmp_path)) is None
 
 
+@pytest.mark.parametrize("above", ["obsctl", "."])
+def test_one_below_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path, above: str) -> None:
+    """They could put another one in its place."""
+    assert private_cache("approved", environ(tmp_path)) is not None
+    (tmp_path / above).chmod(0o777)
+    assert private_cache("approved", environ(tmp_path)) is None
+
+
 def test_where_none_can_be_made_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert private_cache("approved", environ(tmp_path / "file")) is None
