@@ -179,7 +179,11 @@ def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
         "logs": config.logs,
         "collects_logs": config.collects_logs,
         "alerting": config.alerting,
-        "receivers": config.alerting.receivers,
+        "receivers": [
+            {"name": each.name, "route": each.route(), "channels": each.configuration()}
+            for each in config.alerting.receivers
+        ],
+        "time_intervals": config.alerting.intervals(),
         "nomad": _address(config.nomad),
         "consul": _address(config.consul),
         "driver": config.driver_of,

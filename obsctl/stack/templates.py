@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from obsctl import files, names
 from obsctl.config.durations import format_duration
 from obsctl.errors import ObsctlError
+from obsctl.stack import quoting
 
 _PLAIN = (str, int, float, list, tuple, dict)
 
@@ -66,8 +65,7 @@ def environment(values: Mapping[str, object], folders: Sequence[Path], compiled:
         lstrip_blocks=True,
         autoescape=False,  # HCL and YAML, never HTML
     )
-    quoted = partial(json.dumps, ensure_ascii=False)  # leaves `${` alone, in which Nomad puts its own variables
-    sandbox.filters |= {"duration": format_duration, "hcl": quoted, "ottl": _ottl_string}
+    sandbox.filters |= {"duration": format_duration, "hcl": quoting.hcl, "ottl": quoting.ottl, "yaml": quoting.yaml}
     sandbox.globals |= values
     return sandbox
 
@@ -107,8 +105,3 @@ def _without_blank_runs(lines: list[str]) -> str:
             result.pop()
         result.append(line)
     return "\n".join(result).strip("\n") + "\n"
-
-
-def _ottl_string(text: str) -> str:
-    """A quoted string of the collector's statements, in whose configuration `$$` is a dollar."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'

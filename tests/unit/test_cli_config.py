@@ -137,6 +137,7 @@ def test_the_example_shows_the_defaults() -> None:
         "alerting.receivers",
         "alerting.rules",
         "alerting.rule_files",
+        "alerting.time_intervals",
         "servers",
     }
 

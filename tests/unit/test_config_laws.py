@@ -115,7 +115,7 @@ receiver = st.fixed_dictionaries(
     {"name": names},
     optional={
         "slack": st.fixed_dictionaries({"api_url": references, "channel": texts}),
-        "email": st.fixed_dictionaries({"to": texts, "from": texts, "smarthost": texts}),
+        "email": st.fixed_dictionaries({"to": texts, "from": texts, "smarthost": st.just("mail.example.org:587")}),
     },
 )
 configs = some(

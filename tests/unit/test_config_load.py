@@ -245,7 +245,8 @@ servers: {promethius: x}
         "obsctl.yaml:10 components.prometheus.port: must be a whole number",
         "obsctl.yaml:12 components.alertmanager.port: 8099 is also components.alert-sink.port",
         "obsctl.yaml:16 alerting.receivers[0].slack.channel: is missing and has no default",
-        "obsctl.yaml:17 alerting.receivers[1]: a receiver needs at least one of webhook, slack, pagerduty, email",
+        "obsctl.yaml:17 alerting.receivers[1]: a receiver needs at least one of webhook, slack, pagerduty, email, "
+        "msteams, telegram, discord, opsgenie, alertmanager",
         "obsctl.yaml:19 services.two words: a service's name has only letters, digits, dots, dashes and _",
         "obsctl.yaml:20 services.checkout.severity: must be text; put it in quotes",
         'obsctl.yaml:21 receivers: unknown key, did you mean "alerting.receivers"?',

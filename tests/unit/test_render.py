@@ -102,7 +102,7 @@ def test_tokens_come_from_variables_and_only_where_they_are_needed() -> None:
     programs = {"prometheus": token, "warden": [*token, "nomad_token"]}
     assert items == programs | {"hello-service": token, "response-service": token, "traffic": token}
     for job in rendered.jobs:
-        assert set(re.findall(r"{{ \.(\w+_token) }}", job.hcl)) == set(items.get(job.component, ()))
+        assert set(re.findall(r"{{ (?:\.|index \. \\\")(\w+_token)\W", job.hcl)) == set(items.get(job.component, ()))
 
 
 def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:

@@ -29,7 +29,8 @@ CHANNELS: dict[str, Any] = {
     "slack": st.fixed_dictionaries({"api_url": REFERENCES, "channel": LINES}),
     "pagerduty": st.fixed_dictionaries({"routing_key": REFERENCES}),
     "email": st.fixed_dictionaries(
-        {"to": LINES, "from": LINES, "smarthost": LINES}, optional={"username": LINES, "password": REFERENCES}
+        {"to": LINES, "from": LINES, "smarthost": st.just("m:25")},
+        optional={"username": LINES, "password": REFERENCES},
     ),
 }
 RECEIVERS = st.builds(

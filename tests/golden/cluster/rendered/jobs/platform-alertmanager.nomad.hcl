@@ -86,7 +86,7 @@ job "platform-alertmanager" {
         perms       = "0400"
         uid         = 65534
         gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .mail_email_password }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"mail_email_password\" }}{{ end }}"
       }
 
       template {
@@ -95,7 +95,7 @@ job "platform-alertmanager" {
         perms       = "0400"
         uid         = 65534
         gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .on_call_pagerduty_routing_key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"on_call_pagerduty_routing_key\" }}{{ end }}"
       }
 
       template {
@@ -104,7 +104,7 @@ job "platform-alertmanager" {
         perms       = "0400"
         uid         = 65534
         gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .team_chat_slack_api_url }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"team_chat_slack_api_url\" }}{{ end }}"
       }
 
       template {
@@ -113,7 +113,7 @@ job "platform-alertmanager" {
         perms       = "0400"
         uid         = 65534
         gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ .tickets_webhook_url }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"tickets_webhook_url\" }}{{ end }}"
       }
 
       volume_mount {

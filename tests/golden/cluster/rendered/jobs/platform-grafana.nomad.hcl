@@ -114,7 +114,7 @@ job "platform-grafana" {
         perms       = "0400"
         uid         = 472
         gid         = 472
-        data        = "{{ with nomadVar \"nomad/jobs/platform-grafana\" }}{{ .admin_password }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-grafana\" }}{{ index . \"admin_password\" }}{{ end }}"
       }
 
       template {
@@ -123,7 +123,7 @@ job "platform-grafana" {
         perms       = "0400"
         uid         = 472
         gid         = 472
-        data        = "{{ with nomadVar \"nomad/jobs/platform-grafana\" }}{{ .secret_key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-grafana\" }}{{ index . \"secret_key\" }}{{ end }}"
       }
 
       # Grafana looks for changed dashboards by itself.

@@ -136,7 +136,7 @@ job "platform-prometheus" {
         perms       = "0400"
         uid         = 65534
         gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-prometheus\" }}{{ .consul_token }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-prometheus\" }}{{ index . \"consul_token\" }}{{ end }}"
       }
 
       volume_mount {

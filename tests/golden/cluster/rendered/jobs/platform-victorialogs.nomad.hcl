@@ -73,7 +73,7 @@ job "platform-victorialogs" {
         perms       = "0400"
         uid         = 0
         gid         = 0
-        data        = "{{ with nomadVar \"nomad/jobs/platform-victorialogs\" }}{{ .maintenance_key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-victorialogs\" }}{{ index . \"maintenance_key\" }}{{ end }}"
       }
 
       volume_mount {

@@ -107,14 +107,14 @@ job "obs-grafana" {
         destination = "secrets/admin_password"
         change_mode = "noop"
         perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/obs-grafana\" }}{{ .admin_password }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-grafana\" }}{{ index . \"admin_password\" }}{{ end }}"
       }
 
       template {
         destination = "secrets/secret_key"
         change_mode = "noop"
         perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/obs-grafana\" }}{{ .secret_key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-grafana\" }}{{ index . \"secret_key\" }}{{ end }}"
       }
 
       # Grafana looks for changed dashboards by itself.

@@ -66,7 +66,7 @@ job "obs-victorialogs" {
         destination = "secrets/maintenance_key"
         change_mode = "noop"
         perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/obs-victorialogs\" }}{{ .maintenance_key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-victorialogs\" }}{{ index . \"maintenance_key\" }}{{ end }}"
       }
 
       driver = "raw_exec"

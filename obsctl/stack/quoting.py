@@ -1,0 +1,25 @@
+"""How values are written in the languages of templates, so that each is read back as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_NOT_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def hcl(value: object) -> str:
+    """As HCL; `${` stays, in which Nomad puts its own variables."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def yaml(value: object) -> str:
+    """As JSON on one line, which YAML reads as the same. What YAML does not take as it stands is escaped; a character
+    beyond the basic plane is not, because JSON would escape it as two."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
+
+
+def ottl(text: str) -> str:
+    """A string of the collector's statements, in whose configuration `$$` is a dollar."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
