@@ -77,14 +77,12 @@ def _bare(config: dict[str, Any]) -> dict[str, Any]:
 def _rate(program: Path, line: str, config: dict[str, Any]) -> float:
     with tempfile.TemporaryDirectory(prefix="obsctl-bench-") as name:
         folder = Path(name)
-        logs, link = folder / "one" / "alloc" / "logs", folder / "links" / "all" / "default" / "web" / "web" / "one"
+        logs = folder / "links" / "default" / "web" / "web" / "one"
         logs.mkdir(parents=True)
-        link.parent.mkdir(parents=True)
-        link.symlink_to(logs)
         with (logs / "web.stdout.0").open("w") as log:
             log.writelines(line.format(number=number) + "\n" for number in range(LINES))
         (folder / "agent.yml").write_text(yaml.safe_dump(config, width=100_000))
-        environ = {**os.environ, **TASK, "NOMAD_ALLOC_DIR": name, "DATA_DIR": f"{name}/data"}
+        environ = {**os.environ, **TASK, "LINKS": f"{name}/links", "DATA_DIR": f"{name}/data"}
         process = subprocess.Popen([program, f"--config={folder}/agent.yml"], env=environ, stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: _read() >= LINES, timeout=300, failure="no sign of every line", hint="", interval=0.1)

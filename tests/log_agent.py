@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from obsctl.model import Json
-from obsctl.services.log_links import path_of
+from obsctl.services.log_links import logs_of
 from obsctl.stack.render import render
 from tests.agents import answers, program, running, task, until_it_answers
 from tests.stub_server import StubServer, stub_server
@@ -24,7 +24,7 @@ REFUSED = r"otelcol_exporter_enqueue_failed_log_records\S* (\d+)"
 
 @dataclass
 class Agent:
-    """An agent, and what its gateway took. folder: as Nomad's allocations and log-links see it."""
+    """An agent, and what its gateway took. folder: what it has, the tree of log-links among it."""
 
     gateway: StubServer
     folder: Path
@@ -32,16 +32,11 @@ class Agent:
     telemetry: str
 
     def logs(self, alloc: str, *, job: str = "web") -> Path:
-        """The folder of the allocation's logs, named by a link as log-links does it."""
+        """The folder of the tree of log-links that has the allocation's logs; its path tells whose they are."""
         told = {"JobID": job, "Job": {"ID": job}, "Namespace": "default", "TaskGroup": "server", "ID": alloc}
-        path = path_of(told)
-        assert path
-        link, logs = self.folder / "links" / path, self.folder / "allocations" / alloc / "alloc" / "logs"
-        if not link.is_symlink():
-            logs.mkdir(parents=True)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(logs)
-        return logs
+        folder = self.folder / "links" / logs_of(told).place
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def write(self, alloc: str, *lines: str, job: str = "web", stream: str = "stdout") -> None:
         """As Nomad writes them: each line with its end."""
@@ -78,7 +73,7 @@ def running_agent(folder: Path, *, queue: int = 64, retention: str = "7d", **key
     files = render(config(timing="fast", components=parts, **keys), NOWHERE).files()
     (folder / "agent.yml").write_text(files["kv/obsctl/obs/config/otel-agent.yml"])
     environ = {**task("grpc", "http", "health"), "NODE_ID": "n", "NODE_NAME": "n", "DATACENTER": "dc1"}
-    environ["NOMAD_ALLOC_DIR"] = str(folder)
+    environ["LINKS"] = str(folder / "links")
     with stub_server() as gateway:
         exporter = f"{{endpoint: '{gateway.address}', encoding: json, compression: none}}"
         (folder / "gateway.yml").write_text(f"exporters: {{otlp_http/gateway: {exporter}}}\n")

@@ -144,18 +144,20 @@ def _nomad(address: str, namespace: str) -> NomadApi:
 @listens(8097)
 @reads_nomad
 @click.option("--node", "node_id", required=True, envvar="NODE_ID", help="The id of the Nomad node it runs on.")
-@click.option("--allocations", type=FOLDER, required=True,
-              help="Where the collector sees the node's allocations: the client's alloc_dir.")  # fmt: skip
-@click.option("--links", type=FOLDER, required=True, help="Where to put the tree.")
-def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocations: Path, links: Path) -> None:
+@click.option(
+    "--allocations", type=FOLDER, required=True, help="The folder of the node's allocations: the client's alloc_dir."
+)
+@click.option("--alloc-id", required=True, envvar="NOMAD_ALLOC_ID",
+              help="The allocation it belongs to, in whose folder it puts its tree.")  # fmt: skip
+def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocations: Path, alloc_id: str) -> None:
     """Name the log files of this node's allocations, for the collector that reads them.
 
-    Example: obsctl serve log-links --node "$ID" --allocations /opt/nomad/data/alloc --links /tmp/links
+    Example: obsctl serve log-links --node "$ID" --allocations /opt/nomad/data/alloc --alloc-id "$NOMAD_ALLOC_ID"
     """
     from obsctl.services import log_links as service
 
-    nomad = _nomad(nomad_address, namespace="*")
-    service.run(nomad, node_id, allocations=Path(os.path.normpath(allocations)), links=links, bind=bind, port=port)
+    nomad, folder = _nomad(nomad_address, namespace="*"), Path(os.path.normpath(allocations))
+    service.run(nomad, node_id, allocations=folder, alloc_id=alloc_id, bind=bind, port=port)
 
 
 @serve.command("warden")

@@ -13,43 +13,51 @@ from obsctl.model import Finding, Json, Severity
 from obsctl.stack import storage
 
 _OF_THE_NODE = {
-    names.ALLOC_VOLUME: "with the client's alloc_dir as path",
-    names.ROOT_VOLUME: "with / as path",
+    names.ALLOC_VOLUME: "with the client's alloc_dir as path and read_only = false",
+    names.ROOT_VOLUME: "with / as path and read_only = true",
 }
-"""The host volumes through which an agent in a container sees the logs of all allocations, and the node's disks."""
+"""The host volumes through which an agent in a container gets at the logs of all allocations and the disks."""
 
 
 def offered(site: Site) -> Iterator[Finding]:
     """Host volumes that a job mounts, and the folder that replaces them with raw_exec."""
     dynamic = {volume.name for volume in site.desired.volumes}
     for job in site.jobs:
-        for source in sorted(_sources(job) - dynamic):
-            yield from _offered(site, job, source)
+        for source, writes in sorted(_sources(job).items()):
+            if source not in dynamic:
+                yield from _offered(site, job, source, writes=writes)
     yield from _folders(site)
 
 
-def _offered(site: Site, job: Json, source: str) -> Iterator[Finding]:
+def _offered(site: Site, job: Json, source: str, *, writes: bool) -> Iterator[Finding]:
     homes = site.homes(job)
     lacking = [node for node in homes if not storage.has(node, source)]
+    frozen = [node for node in homes if writes and storage.is_read_only(node, source)]
     component = site.config.component(site.component_of(job))
     required = len(homes) if is_system(job) else storage.node_count(site.config, component)
-    if not lacking or len(homes) - len(lacking) >= required:
+    if len(homes) - len(lacking) - len(frozen) >= required:
         return
-    nodes = ", ".join(sorted(node["Name"] for node in lacking))
+    hint = _declaration(site, job, source)
+    for what, nodes in (("is missing", lacking), ("is read-only", frozen)):
+        if nodes:
+            where = ", ".join(sorted(node["Name"] for node in nodes))
+            yield Finding(Severity.ERROR, job["ID"], f"the host volume {source} {what} on {where}", hint)
+
+
+def _declaration(site: Site, job: Json, source: str) -> str:
+    """What the Nomad client has to be told of it."""
     declared = f'client {{ host_volume "{source}" {{ path = … }} }} in the configuration of the Nomad client'
     if source in _OF_THE_NODE:
-        hint = f"{declared}, {_OF_THE_NODE[source]} and read_only = true"
-    elif source == site.config.components.grafana.plugins_volume:
-        hint = f"{declared}, with the folder that holds the plugin as path and read_only = true"
-    else:
-        hint = f"{declared}, or components.{site.component_of(job)}.storage.kind: dynamic, which a deploy makes"
-    what = f"the host volume {source} is missing on {nodes}"
-    yield Finding(Severity.ERROR, job["ID"], what, hint)
+        return f"{declared}, {_OF_THE_NODE[source]}"
+    if source == site.config.components.grafana.plugins_volume:
+        return f"{declared}, with the folder that holds the plugin as path and read_only = true"
+    return f"{declared}, or components.{site.component_of(job)}.storage.kind: dynamic, which a deploy makes"
 
 
-def _sources(job: Json) -> set[str]:
+def _sources(job: Json) -> dict[str, bool]:
+    """The host volumes that a job mounts, and whether it writes to each."""
     requests = [request for group in groups(job) for request in (group.get("Volumes") or {}).values()]
-    return {request["Source"] for request in requests if request["Type"] == "host"}
+    return {request["Source"]: not request.get("ReadOnly") for request in requests if request["Type"] == "host"}
 
 
 def _folders(site: Site) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def _nomad_client(state: Path, ports: Ports) -> Json:
             "meta": {names.VOLUMES_META: str(state / "volumes")},
             # Through these a collector in a container sees the logs of all tasks, and the disks of the node.
             "host_volume": {
-                names.ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": True},
+                names.ALLOC_VOLUME: {"path": str(state / "alloc"), "read_only": False},
                 names.ROOT_VOLUME: {"path": "/", "read_only": True},
             },
             # They ask for metadata that only a cloud has. That takes time and can keep the agent from starting.

@@ -1,90 +1,107 @@
-"""log-links: names the log files of a node's allocations.
+"""log-links: names the log files of a node's allocations, and keeps everything else that lies there from the collector.
 
-Nomad's log files tell the allocation and the task, but not the job. So this keeps a tree of links to their folders,
-
-    <links>/<streams>/<namespace>/<job>/<group>/<allocation id> -> <allocations>/<allocation id>/alloc/logs
-
-which the collector follows: a new allocation needs no change of its configuration. Kubernetes does the same with
-/var/log/pods. Level-triggered: each turn makes the tree what Nomad says now.
+Nomad's log files tell the allocation and the task, but not the job. So this keeps a tree of links to them (log_tree.py)
+that the collector reads: a new allocation needs no change of its configuration. Kubernetes does the same with
+/var/log/pods. Level-triggered: each turn makes the tree what Nomad and the log folders say now.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
-from obsctl.names import LOGS_META
+from obsctl.names import LOG_LINKS, LOGS_META
+from obsctl.services.log_files import Logs
+from obsctl.services.log_tree import LogTree, tree_of
 from obsctl.services.turns import Turns
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-STREAMS = ("all", "stderr", "none")
+STREAMS = {"all": frozenset({"stdout", "stderr"}), "stderr": frozenset({"stderr"}), "none": frozenset[str]()}
 """Which streams of a job are collected; its meta names.LOGS_META says it."""
 
 PAUSE = 2.0
 """Seconds after a failure."""
+LOOK = 0.5
+"""Seconds between two looks at the log folders: as often as the collector looks at the tree."""
 WAIT = 20.0
 """Seconds that Nomad may keep a question open while nothing changes."""
 STALE = 60.0
 _log = logging.getLogger("obsctl.log-links")
 
 
+class Allocations(Turns):
+    """The allocations of one node, as Nomad says."""
+
+    def __init__(self, nomad: NomadApi, node_id: str, registry: CollectorRegistry, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__("log_links_nomad", registry, pause=PAUSE, stale=STALE, clock=clock)
+        self._nomad = nomad
+        self._node_id = node_id
+        self._index = 0
+        self.known: list[Json] | None = None
+
+    def turn(self) -> bool:
+        """Learn of a change at once. Raises ObsctlError."""
+        self._index, self.known = self._nomad.watch_node(self._node_id, index=self._index, wait=WAIT)
+        return True
+
+
 class LogLinks(Turns):
-    """The tree of one node."""
+    """The tree of one node. alloc_id: the allocation of log-links itself."""
 
     def __init__(
-        self, nomad: NomadApi, node_id: str, *, allocations: Path, links: Path, registry: CollectorRegistry,
+        self, nomad: Allocations, *, allocations: Path, alloc_id: str, registry: CollectorRegistry,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         super().__init__("log_links", registry, pause=PAUSE, stale=STALE, clock=clock)
         self._nomad = nomad
-        self._node_id = node_id
         self._allocations = allocations
-        self._links = links
-        self._index = 0
+        self._tree = LogTree(allocations, alloc_id, registry)
+        self._seen: list[Json] | None = None
+        self._wanted: list[Logs] = []
+        self._trees: list[Path] = []
         self._count = Gauge("log_links", "Allocations whose logs are collected.", registry=registry)
 
     def turn(self) -> bool:
-        """Make the tree what it should be as soon as the node's allocations change. Raises ObsctlError, OSError."""
-        index, allocations = self._nomad.watch_node(self._node_id, index=self._index, wait=WAIT)
-        expected = {path: alloc["ID"] for alloc in allocations if (path := path_of(alloc)) is not None}
-        for path, alloc_id in expected.items():
-            self._link(self._links / path, self._allocations / alloc_id / "alloc" / "logs")
-        for path in self._existing() - set(expected):
-            (self._links / path).unlink()
-        self._count.set(len(expected))
-        self._index = index  # only now, so that a turn that fails is taken again at once
-        return True
+        """Make the tree what it should be. Raises OSError."""
+        known = self._nomad.known
+        if known is not None and known is not self._seen:
+            self._learn(known)
+            self._seen = known  # only now, so that a turn that fails is taken again
+        self._tree.look(self._wanted, self._trees)
+        self._clock.sleep(LOOK)
+        return known is not None
 
-    def _link(self, link: Path, target: Path) -> None:
-        if link.is_symlink():
-            return
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target)
+    def _learn(self, known: list[Json]) -> None:
+        self._wanted = [logs for alloc in known if (logs := logs_of(alloc)).streams]
+        self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if LOG_LINKS in _tasks(alloc)]
+        for alloc in known:
+            if LOG_LINKS in _tasks(alloc) and not jobs.may_run(alloc):
+                # It would keep on the disk what Nomad has removed.
+                shutil.rmtree(tree_of(self._allocations, alloc["ID"]), ignore_errors=True)
+        self._tree.keep_only(self._wanted)
+        self._count.set(len(self._wanted))
 
-    def _existing(self) -> set[Path]:
-        return {link.relative_to(self._links) for link in self._links.glob("*/*/*/*/*") if link.is_symlink()}
 
-
-def path_of(alloc: Json) -> Path | None:
-    """Where the allocation's link is, relative to the tree; None when its job does not want its logs collected.
-
-    A dispatched or periodic job counts as its parent, because each run has a name of its own.
-    """
+def logs_of(alloc: Json) -> Logs:
+    """A dispatched or periodic job counts as its parent, because each run has a name of its own."""
     job = alloc["Job"]
-    streams = (job.get("Meta") or {}).get(LOGS_META, "all")
-    if streams not in STREAMS:
-        logging.getLogger("obsctl.log-links").warning(
-            "job %s: meta %s is %r, not one of %s", job["ID"], LOGS_META, streams, ", ".join(STREAMS)
-        )
-        streams = "all"
-    if streams == "none":
-        return None
+    word = (job.get("Meta") or {}).get(LOGS_META, "all")
+    if word not in STREAMS:
+        _log.warning("job %s: meta %s is %r, not one of %s", job["ID"], LOGS_META, word, ", ".join(STREAMS))
     names = alloc["Namespace"], job.get("ParentID") or alloc["JobID"], alloc["TaskGroup"], alloc["ID"]
-    return Path(streams, *map(_as_folder, names))
+    return Logs(alloc["ID"], Path(*map(_as_folder, names)), STREAMS.get(word, STREAMS["all"]), _tasks(alloc))
+
+
+def _tasks(alloc: Json) -> dict[str, int]:
+    """Task -> how many files Nomad keeps of each of its streams."""
+    group = next((group for group in jobs.groups(alloc["Job"]) if group["Name"] == alloc["TaskGroup"]), {})
+    return {task["Name"]: (task.get("LogConfig") or {}).get("MaxFiles") or 10 for task in group.get("Tasks") or []}
 
 
 def _as_folder(name: str) -> str:
@@ -93,8 +110,9 @@ def _as_folder(name: str) -> str:
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
-def run(nomad: NomadApi, node_id: str, *, allocations: Path, links: Path, bind: str, port: int) -> None:
+def run(nomad: NomadApi, node_id: str, *, allocations: Path, alloc_id: str, bind: str, port: int) -> None:
     """Keep the tree until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
-    program = LogLinks(nomad, node_id, allocations=allocations, links=links, registry=registry)
-    program.serve(registry, bind=bind, port=port)
+    watch = Allocations(nomad, node_id, registry)
+    program = LogLinks(watch, allocations=allocations, alloc_id=alloc_id, registry=registry)
+    program.serve(registry, bind=bind, port=port, beside=[watch])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -58,12 +59,18 @@ class Turns(ABC):
         age = self._clock.monotonic() - self._good_at
         return f"the last good turn is {age:.0f} s ago" if age > self._stale else ""
 
-    def serve(self, registry: CollectorRegistry, *, bind: str, port: int) -> None:
-        """Serve /health, /alive and /metrics and take turns until SIGTERM or SIGINT."""
-        server = web.WebServer(web.create_app(registry, why_not_ready=self.why_not_ready), bind=bind, port=port)
+    def serve(self, registry: CollectorRegistry, *, bind: str, port: int, beside: Sequence[Turns] = ()) -> None:
+        """Serve /health, /alive and /metrics and take turns, as those beside it do, until SIGTERM or SIGINT."""
+        programs = (self, *beside)
+
+        def why_not_ready() -> str:
+            return next(filter(None, (program.why_not_ready() for program in programs)), "")
+
+        server = web.WebServer(web.create_app(registry, why_not_ready=why_not_ready), bind=bind, port=port)
         stop = threading.Event()
-        thread = threading.Thread(target=self.run, args=(stop,), name="turns", daemon=True)
-        thread.start()
+        threads = [threading.Thread(target=each.run, args=(stop,), name="turns", daemon=True) for each in programs]
+        for thread in threads:
+            thread.start()
         server.run_until_signalled()
         stop.set()
-        thread.join(timeout=self._pause + 1)
+        threads[0].join(timeout=self._pause + 1)

@@ -88,6 +88,11 @@ def has(node: Json, name: str) -> bool:
     return name in (node.get("HostVolumes") or {})
 
 
+def is_read_only(node: Json, name: str) -> bool:
+    """Whether the node offers the host volume, but no job may write to it."""
+    return bool(((node.get("HostVolumes") or {}).get(name) or {}).get("ReadOnly"))
+
+
 def holders(volume: Volume, nodes: Sequence[Json], dynamic: Sequence[Json]) -> list[Json]:
     """The nodes that have the volume, also those that do not answer now, because its data is there.
 

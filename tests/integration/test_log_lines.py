@@ -315,15 +315,3 @@ def test_times_that_cannot_be_are_not_believed(tmp_path: Path) -> None:
         by_otlp = [int(record["timeUnixNano"]) / SECOND for record in read(agent, "otlp", len(absurd))]
     assert believed == {**dict.fromkeys(lines[:-1], False), lines[-1]: True}
     assert all(abs(at - now.timestamp()) < 60 for at in by_otlp)
-
-
-def test_a_link_in_place_of_a_log_is_not_followed_to_what_is_not_the_tasks(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("what only the agent may read\n")
-    with running_agent(tmp_path) as agent:
-        (agent.logs("one") / "evil.stdout.0").symlink_to(secret)
-        agent.write("one", "its own line")
-        read(agent, "web", 1)
-        agent.write("one", "later")
-        read(agent, "web", 2)
-        assert sorted(agent.arrived()) == ["its own line", "later"]

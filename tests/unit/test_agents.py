@@ -59,7 +59,7 @@ def test_client_knows_its_server_and_its_volumes() -> None:
     assert client["servers"] == ["127.0.0.1:11004"]
     assert client["meta"] == {"obsctl_volumes": "/state/volumes"}
     assert client["host_volume"] == {
-        "obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": True},
+        "obsctl-nomad-alloc": {"path": client["alloc_dir"], "read_only": False},
         "obsctl-host-root": {"path": "/", "read_only": True},
     }
     assert config(CLIENT)["plugin"]["raw_exec"]["config"]["enabled"] is True

@@ -377,10 +377,15 @@ class TestVolumes:
     @pytest.mark.parametrize("name", ["obsctl-nomad-alloc", "obsctl-host-root"])
     def test_what_an_agent_mounts_of_its_node_is_told_with_its_path(self, patient: Patient, name: str) -> None:
         stanza = f'client {{ host_volume "{name}" {{ path = … }} }} in the configuration of the Nomad client'
-        path = {"obsctl-nomad-alloc": "the client's alloc_dir", "obsctl-host-root": "/"}[name]
+        alloc_dir = "the client's alloc_dir as path and read_only = false"
+        settings = {"obsctl-nomad-alloc": alloc_dir, "obsctl-host-root": "/ as path and read_only = true"}[name]
         wanted = config(components={"prometheus": {"storage": {"source": name}}})  # stands in for the agent
         [finding] = [finding for finding in patient.examine(wanted) if name in finding.what]
-        assert finding.hint == f"{stanza}, with {path} as path and read_only = true"
+        assert finding.hint == f"{stanza}, with {settings}"
+
+    def test_a_volume_that_no_job_may_write_to_is_told(self, patient: Patient) -> None:
+        patient.nodes[0]["HostVolumes"]["obs-prometheus"]["ReadOnly"] = True
+        assert patient.trouble() == (ERROR, "obs-prometheus: the host volume obs-prometheus is read-only on node-1")
 
     def test_raw_exec_wants_a_folder_of_the_node(self, patient: Patient) -> None:
         assert patient.troubles(RAW) == []

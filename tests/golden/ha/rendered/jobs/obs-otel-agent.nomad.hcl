@@ -46,7 +46,7 @@ job "obs-otel-agent" {
     volume "nomad-alloc" {
       type      = "host"
       source    = "obsctl-nomad-alloc"
-      read_only = true
+      read_only = false # hard links lie where their files do
     }
 
     volume "host-root" {
@@ -95,11 +95,19 @@ job "obs-otel-agent" {
       }
     }
 
-    # Names the allocations: their log files alone do not say which job wrote them.
+    # Names the allocations, whose log files alone do not say which job wrote them, and keeps from the collector what else
+    # lies there.
     task "log-links" {
+      user = "root" # whose log files are; without any right of its own
+
       lifecycle {
         hook    = "prestart"
         sidecar = true
+      }
+
+      volume_mount {
+        volume      = "nomad-alloc"
+        destination = "/nomad-alloc"
       }
 
       driver = "docker"
@@ -108,6 +116,7 @@ job "obs-otel-agent" {
         image        = "obsctl/obsctl:0.1.0"
         network_mode = "host"
         work_dir     = "/"
+        cap_drop = ["all"]
         args = [
           "serve",
           "log-links",
@@ -116,7 +125,6 @@ job "obs-otel-agent" {
           "--nomad=http://127.0.0.1:4646",
           "--node=${node.unique.id}",
           "--allocations=/nomad-alloc",
-          "--links=${NOMAD_ALLOC_DIR}/links",
         ]
       }
 
@@ -131,6 +139,7 @@ job "obs-otel-agent" {
 
       env {
         GOMEMLIMIT = "204MiB"
+        LINKS      = "/nomad-alloc/${NOMAD_ALLOC_ID}/links"
         DATA_DIR   = "/var/lib/otelcol"
         NODE_ID    = "${node.unique.id}"
         NODE_NAME  = "${node.unique.name}"

@@ -78,7 +78,8 @@ job "obs-otel-agent" {
       }
     }
 
-    # Names the allocations: their log files alone do not say which job wrote them.
+    # Names the allocations, whose log files alone do not say which job wrote them, and keeps from the collector what else
+    # lies there.
     task "log-links" {
       lifecycle {
         hook    = "prestart"
@@ -97,7 +98,6 @@ job "obs-otel-agent" {
           "--nomad=http://127.0.0.1:4646",
           "--node=${node.unique.id}",
           "--allocations=${NOMAD_ALLOC_DIR}/../..",
-          "--links=${NOMAD_ALLOC_DIR}/links",
         ]
       }
 
@@ -112,6 +112,7 @@ job "obs-otel-agent" {
 
       env {
         GOMEMLIMIT = "204MiB"
+        LINKS      = "${NOMAD_ALLOC_DIR}/../links"
         DATA_DIR   = "${meta.obsctl_volumes}/obs-otel-agent"
         NODE_ID    = "${node.unique.id}"
         NODE_NAME  = "${node.unique.name}"
