@@ -40,7 +40,7 @@ def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ) -> None:
         objection = _objection(place)
         if objection:
             folder = path if path.is_dir() else path.parent
-            raise ObsctlError(f"{place} {objection}, so obsctl does not use it", hint=_way_to_trust(folder, environ))
+            raise ObsctlError(f"{place} {objection}, so obsctl does not use it", hint=way_to_trust(folder, environ))
 
 
 def is_trusted(path: Path, environ: Mapping[str, str] = os.environ) -> bool:
@@ -57,7 +57,7 @@ def weakness(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     for place in dict.fromkeys(step for way in ways for step in (way, *way.parents)):
         objection = _objection(place, strict=True)
         if objection:
-            return f"{place} {objection} ({_way_to_trust(place if place.is_dir() else place.parent, environ)})"
+            return f"{place} {objection} ({way_to_trust(place if place.is_dir() else place.parent, environ)})"
     return ""
 
 
@@ -157,6 +157,7 @@ def _user(uid: int) -> str:
     return f"uid {uid}"
 
 
-def _way_to_trust(folder: Path, environ: Mapping[str, str]) -> str:
+def way_to_trust(folder: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """What to type."""
     before = f'"${TRUST}":' if environ.get(TRUST) else ""
     return f"if you trust everybody who can write there: export {TRUST}={before}{shlex.quote(str(folder))}"

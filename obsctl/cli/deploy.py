@@ -103,7 +103,7 @@ def _rendered(app: App) -> Rendered:
     from obsctl.cli import wire
     from obsctl.stack.deployment import render_checked
 
-    return render_checked(app.loaded, wire.check_tools(app.loaded.config), app.ui.finding)
+    return render_checked(app.loaded, wire.check_tools(app.loaded, app.ui.finding), app.ui.finding)
 
 
 def _prepared(app: App, components: tuple[str, ...]) -> tuple[Prepared, Clients]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from obsctl import children
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 
@@ -49,10 +51,15 @@ def open_(app: App, component: str | None, only_print: bool) -> None:
 def show(url: str, *, environ: Mapping[str, str] = os.environ) -> bool:
     """Open the page in the user's browser; False where there is no screen, as over ssh. A browser of the terminal is
     never started, because it would take the terminal over."""
-    import webbrowser
-
     has_screen = sys.platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
-    return has_screen and webbrowser.open(url)
+    return has_screen and _browse(url, environ)
+
+
+def _browse(url: str, environ: Mapping[str, str]) -> bool:
+    """In a process of its own, because a browser started by this one would get all of its environment."""
+    code = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+    without_ours = children.environment(children.BROWSER, environ)
+    return subprocess.run([sys.executable, "-I", "-c", code, url], env=without_ours, check=False).returncode == 0
 
 
 def _page(pages: list[Address], name: str) -> Address:

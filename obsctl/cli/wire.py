@@ -7,15 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from obsctl import files
 from obsctl.clients import connect
 from obsctl.clients.programs import Clients, Programs
 from obsctl.clients.protocols import LogsApi, RegistryApi
+from obsctl.config.environment import variable_of
 from obsctl.config.schema import Config
 from obsctl.config.secrets import SecretRef, resolve
 from obsctl.errors import ObsctlError
+from obsctl.model import Finding, Severity
 
 if TYPE_CHECKING:
+    from obsctl.config.load import Loaded
     from obsctl.local.cluster import LocalCluster
+
+_NOT_RUN = "only `obsctl dev` runs programs that obsctl.yaml names; here the one on PATH or in the cache is taken"
 
 
 def clients(config: Config) -> Clients:
@@ -54,9 +60,23 @@ def local_cluster(config: Config) -> LocalCluster | None:
     return cluster if is_meant else None
 
 
-def check_tools(config: Config) -> dict[str, Path | None]:
-    """The programs that check configuration, where they are at hand."""
-    from obsctl.local.binaries import find
+def check_tools(loaded: Loaded, report: Callable[[Finding], None]) -> dict[str, Path | None]:
+    """The programs that check configuration, where they are at hand. What is passed over is reported.
+
+    Those that obsctl.yaml names are run only where it is trusted: a command may be typed in anybody's folder.
+    """
+    from obsctl.local.binaries import Binaries
     from obsctl.stack.checks import TOOLS
 
-    return {name: find(name, config.servers) for name in TOOLS}
+    folder = loaded.path.parent if loaded.path else loaded.root
+    configured = loaded.config.servers
+    if not files.is_trusted(folder):
+        configured = {}
+        for name in set(TOOLS) & set(loaded.config.servers):
+            if not os.environ.get(variable_of(("servers", name))):
+                report(Finding(Severity.WARNING, f"servers.{name}", _NOT_RUN, files.way_to_trust(folder)))
+    searches = {name: Binaries(configured=configured).search(name) for name in TOOLS}
+    for name, search in searches.items():
+        for remark in search.remarks:
+            report(Finding(Severity.WARNING, name, remark))
+    return {name: search.program.path if search.program else None for name, search in searches.items()}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from obsctl import children, files
 from obsctl.assets import shipped
 from obsctl.config.catalog import PROGRAMS
 from obsctl.config.environment import variable_of
@@ -73,7 +74,8 @@ class Binaries:
             if objection is None:
                 return Search(ProgramFile(name, path, version, "PATH"), remarks)
             remarks = (*remarks, f"{path} is passed over: {objection}")
-        return Search(self._cached(program), remarks)
+        cached = self._cached(program)
+        return Search(cached.program, (*remarks, *cached.remarks))
 
     def provide(self, name: str) -> ProgramFile:
         """Search, and get the whole project when that finds nothing: its release, else a Go build.
@@ -87,7 +89,7 @@ class Binaries:
         if result.program:
             return result.program
         with self._cache.locked(program.project.release_name, self.emit, self.check):
-            return self._cached(program) or self._get(program, result.remarks)
+            return self._cached(program).program or self._get(program, result.remarks)
 
     @property
     def _cache(self) -> Cache:
@@ -131,12 +133,17 @@ class Binaries:
             GoBuild(project, platform, self.toolchain or shipped() / "toolchain", self.environ, self.check),
         )
 
-    def _cached(self, program: Program) -> ProgramFile | None:
+    def _cached(self, program: Program) -> Search:
+        """The one in the cache, unless somebody else could have put it there."""
+        remarks: tuple[str, ...] = ()
         for source in self._sources(program):
             path = self._cache.program(source.entry, source.file(program.name))
-            if path is not None:
-                return ProgramFile(program.name, path, source.version, "cache")
-        return None
+            weakness = path and files.weakness(path)
+            if weakness:
+                remarks = (*remarks, f"{path} is passed over: {weakness}")
+            elif path:
+                return Search(ProgramFile(program.name, path, source.version, "cache"), remarks)
+        return Search(None, remarks)
 
     def _get(self, program: Program, remarks: Sequence[str]) -> ProgramFile:
         """The program from the first source that works. For the holder of the project's lock."""
@@ -186,7 +193,7 @@ def _judge(program: Program, path: Path) -> tuple[str, str | None]:
     try:
         answer = subprocess.run(
             [path, argument], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=VERSION_TIMEOUT, check=False,
+            timeout=VERSION_TIMEOUT, env=children.environment(), check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return "unknown", f"it does not run: {error}"

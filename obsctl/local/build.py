@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from obsctl import children
 from obsctl.config.releases import Project
 from obsctl.errors import DeadlineExceeded
 from obsctl.local.source import Platform, SourceFailed, StopCheck, go_on
@@ -54,6 +55,10 @@ class GoBuild:
         return program
 
     @property
+    def _environ(self) -> dict[str, str]:
+        return children.environment(children.GO, self.environ)
+
+    @property
     def _modules(self) -> Path:
         return self.toolchain / self.project.name
 
@@ -70,7 +75,8 @@ class GoBuild:
         for folder in (programs, scratch / "tmp"):
             folder.mkdir()
         packages, time = " and ".join(self.project.packages), self.project.build_time
-        emit(Event(self.project.name, "start", f"building {packages} with {go}; a first build takes about {time}"))
+        text = f"building {packages} with {go}, by the checksums in obsctl's go.sum; a first build takes about {time}"
+        emit(Event(self.project.name, "start", text))
         self._run([go, *self._arguments(programs)], modules, scratch, emit)
         return programs
 
@@ -84,7 +90,7 @@ class GoBuild:
 
     def _run(self, command: list[str], modules: Path, scratch: Path, emit: Emit) -> None:
         # Go's working folder lies in ours, so that nothing of it is left after a kill.
-        environ = {**self.environ, "GOTMPDIR": str(scratch / "tmp"), "GOWORK": "off"}
+        environ = {**self._environ, "GOTMPDIR": str(scratch / "tmp"), "GOWORK": "off"}
         log = scratch / "go.log"
         with log.open("wb") as output, supervised(command, cwd=modules, env=environ, output=output) as process:
             self._wait(process, emit)
@@ -107,7 +113,7 @@ class GoBuild:
         """As Go prints it: "go1.26.8"; empty when it prints none."""
         try:
             answer = subprocess.run(
-                [go, "env", "GOVERSION"], env=self.environ, stdin=subprocess.DEVNULL, capture_output=True,
+                [go, "env", "GOVERSION"], env=self._environ, stdin=subprocess.DEVNULL, capture_output=True,
                 timeout=VERSION_TIMEOUT, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):

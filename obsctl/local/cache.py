@@ -7,6 +7,7 @@ by a run that was killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from obsctl import files
 from obsctl.errors import ObsctlError
 from obsctl.local.source import StopCheck, go_on
 from obsctl.model import Emit, Event
@@ -38,7 +40,7 @@ class Cache:
     def program(self, entry: str, name: str) -> Path | None:
         """The path of a program in a folder of the cache; None when it is not there."""
         path = self.folder / entry / name
-        return path if os.access(path, os.X_OK) else None
+        return path if path.is_file() and os.access(path, os.X_OK) else None
 
     @contextmanager
     def locked(self, project: str, emit: Emit, check: StopCheck = go_on) -> Iterator[None]:
@@ -66,12 +68,15 @@ class Cache:
 
     def _lock_file(self, project: str) -> TextIO:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return (self.folder / f"{project}.lock").open("a+")
+            files.private_folder(self.folder)
+            weakness = files.weakness(self.folder)
+            if weakness:
+                raise PermissionError(errno.EPERM, weakness)
+            return files.open_lock(self.folder / f"{project}.lock")
         except OSError as error:
             raise ObsctlError(
                 f"the cache folder {self.folder} cannot be used: {error.strerror}",
-                hint="set XDG_CACHE_HOME to a folder that you may write to",
+                hint="set XDG_CACHE_HOME to a folder that only you can write to",
             ) from error
 
     @contextmanager
@@ -88,7 +93,9 @@ class Cache:
     def place(self, programs: Path, entry: str) -> Path:
         """Put a finished folder in place and return its path. For the holder of the lock."""
         for program in programs.iterdir():
+            program.chmod(0o755)  # whatever the umask is: nobody else writes to what obsctl runs
             _flush(program)
+        programs.chmod(0o755)
         target = self.folder / entry
         shutil.rmtree(target, ignore_errors=True)  # there is one when its program was deleted
         return programs.replace(target)

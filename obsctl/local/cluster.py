@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import psutil
 
+from obsctl import children
 from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.api_servers import ConsulServer, NomadServer
@@ -28,8 +29,6 @@ from obsctl.local.ports import Ports, free_block, ports_in_use
 from obsctl.model import Emit, Event, silent
 from obsctl.wait import SYSTEM_CLOCK
 
-# Agents and tasks get these variables of the user's environment, and no tokens or addresses of other clusters.
-INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "DOCKER_HOST")
 AGENT_GRACE = 10.0
 TASK_GRACE = 20.0  # Prometheus needs some seconds to write out what it has in memory
 HELPER_GRACE = 3.0
@@ -116,7 +115,7 @@ class LocalCluster:
 
     def environment(self) -> dict[str, str]:
         """The environment of the agents, which tasks inherit."""
-        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        inherited = children.environment(children.DOCKER)
         path = f"{self.folder.bin}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         own = {"PATH": path, "TMPDIR": str(self.folder.tmp), members.MARKER: str(self.folder.path)}
         return {**inherited, **own}

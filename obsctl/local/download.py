@@ -75,6 +75,9 @@ class Release:
         if received != published:
             checksums = f"published {published[:12]}…, received {received[:12]}…"
             raise SourceFailed(f"the checksum of {name} is wrong: {checksums}")
+        origin = self._url(self._fill(self.project.publisher.checksums))
+        meaning = f"its checksum is the one in {origin}: damage on the way would show, a forgery there would not"
+        emit(Event(self.project.name, "ok", meaning))
         return self._unpack(archive, scratch / "programs")
 
     def _fill(self, pattern: str, program: str = "") -> str:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 import psutil
 
+from obsctl import children
 from obsctl.errors import ObsctlError
 from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
 from obsctl.local.ports import Ports
@@ -204,7 +205,7 @@ class Folder:
         """Nomad that runs as root keeps the secrets of each task in a tmpfs. The last mounted goes first."""
         for partition in reversed(psutil.disk_partitions(all=True)):
             if Path(partition.mountpoint).is_relative_to(self.path):
-                subprocess.run(["umount", partition.mountpoint], check=False)
+                subprocess.run(["umount", partition.mountpoint], env=children.environment(), check=False)
 
     @property
     def _cluster_file(self) -> Path:

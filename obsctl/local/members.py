@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from obsctl import children
 from obsctl.local import processes
 
 # Agents have it, and all that they start inherits it. So tasks are found even when their agent was killed.
@@ -48,7 +49,7 @@ def containers(allocations: Path) -> list[str]:
     row = f'{{{{.Names}}}} {{{{.Label "{ALLOCATION_LABEL}"}}}}'
     listed = subprocess.run(
         [docker, "ps", "--all", "--filter", f"label={ALLOCATION_LABEL}", "--format", row],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, env=children.environment(children.DOCKER), check=False,
     )  # fmt: skip
     rows = [line.split() for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
     return [name for name, allocation in rows if (allocations / allocation).is_dir()]
@@ -58,7 +59,8 @@ def remove_containers(names: Sequence[str], *, grace: float) -> None:
     """Ask them to end, kill those that still run after `grace` seconds, and remove them."""
     for command in (["stop", f"--time={grace:.0f}"], ["rm", "--force", "--volumes"]):
         if names:
-            subprocess.run(["docker", *command, *names], capture_output=True, check=False)
+            environ = children.environment(children.DOCKER)
+            subprocess.run(["docker", *command, *names], capture_output=True, env=environ, check=False)
 
 
 def _is_helper(process: psutil.Process) -> bool:

@@ -50,7 +50,7 @@ def supervised(
 
 def _supervise(command: Sequence[str]) -> int:
     """Run the command, then end what it left running. Its exit code, or the number of the signal that ended it."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ, process_group=0)
     threading.Thread(target=_end_with_the_connection, args=(process.pid,), daemon=True).start()
     code = abs(process.wait())
     with suppress(OSError):  # when nothing is left

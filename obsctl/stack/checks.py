@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from obsctl import names
+from obsctl import children, names
 from obsctl.config.catalog import ROWS
 from obsctl.content import promql
 from obsctl.model import Finding, Severity
@@ -24,8 +24,6 @@ from obsctl.stack.images import LOCK_FILE
 from obsctl.stack.render import Rendered
 
 TIMEOUT = 30.0
-INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-"""All that the tools get of the user's environment: their messages may repeat what a file takes from it."""
 RULES_CHECK = ("promtool", "check", "rules")
 TOOLS = tuple(dict.fromkeys(command[0] for command in (RULES_CHECK, *(row.check for row in ROWS.values())) if command))
 """The programs that check configuration. VictoriaLogs and Grafana cannot check theirs without starting."""
@@ -153,13 +151,12 @@ def _run_check(check: _Check, path: Path, approvals: Approvals) -> list[Finding]
 
 
 def _run(check: _Check, path: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
         file = Path(folder, check.name.replace(" ", "-"))
         file.write_text(check.text, encoding="utf-8")
         return subprocess.run(
             [path, *check.command[1:], file],
-            env={**environ, **variables},
+            env={**children.environment(), **variables},
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

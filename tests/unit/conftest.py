@@ -34,7 +34,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Fakes in the place of all servers; programs that check configuration are not there."""
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul, world.programs))
-    monkeypatch.setattr(wire, "check_tools", lambda config: dict.fromkeys(TOOLS))
+    monkeypatch.setattr(wire, "check_tools", lambda *_: dict.fromkeys(TOOLS))
     return world
 
 

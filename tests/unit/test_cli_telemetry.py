@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,13 +111,18 @@ class TestOpen:
     [("linux", {}, False), ("linux", {"DISPLAY": ":0"}, True), ("darwin", {}, True), ("linux", {"DISPLAY": ""}, False)],
 )
 def test_a_browser_is_started_only_where_there_is_a_screen(
-    monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], shown: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], shown: bool
 ) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\n{{ echo "$1"; env; }} > {opened}\n')
+    browser.chmod(0o755)
     monkeypatch.setattr(sys, "platform", platform)
-    assert pages.show("http://x/", environ=environ) is shown
-    assert opened == ["http://x/"] * shown
+    secret = {"NOMAD_TOKEN": "s3cret", "BROWSER": str(browser)}
+    assert pages.show("http://x/", environ={**environ, **secret}) is shown
+    assert opened.exists() is shown
+    if shown:
+        assert opened.read_text().startswith("http://x/\n")
+        assert "NOMAD_TOKEN" not in opened.read_text()
 
 
 class TestLogs:

@@ -143,6 +143,21 @@ def test_only_the_ui_prints_and_only_wait_sleeps() -> None:
     assert calls("time.sleep") == {"obsctl/wait.py"}
 
 
+def test_every_program_gets_an_environment_that_is_chosen() -> None:
+    """Without `env` it would get all of ours, tokens too. supervised.py passes on what it has got itself."""
+    environs = [
+        (relative(file), next((ast.unparse(word.value) for word in node.keywords if word.arg == "env"), "os.environ"))
+        for file in FILES
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).startswith(("subprocess.", "os.system", "os.popen"))
+        and ast.unparse(node.func) != "subprocess.TimeoutExpired"
+    ]
+    assert len(environs) >= 8
+    assert {file for file, environ in environs if environ == "os.environ"} == {"obsctl/local/supervised.py"}
+    assert calls("webbrowser.open") == set(), "its browser gets all of ours"
+
+
 UNMISTAKABLE = {
     *(names.STACK_MARK, names.COMPONENT_MARK, names.SPEC_MARK, names.VERSION_MARK, names.RETRY_MARK),
     *(names.SCRAPE_TAG, names.STACK_META, names.LOGS_META, names.VOLUMES_META, names.ALLOC_VOLUME, names.ROOT_VOLUME),
