@@ -13,8 +13,9 @@ from typing import Any
 import promql_parser
 import requests
 
-from obsctl.content.dashboard_lint import VICTORIALOGS
-from obsctl.content.dashboards import Dashboard, interpolate, objects
+from obsctl.content.dashboard_sources import VICTORIALOGS, source
+from obsctl.content.dashboard_variables import interpolate
+from obsctl.content.dashboards import Dashboard, objects
 from obsctl.content.promql import metric_of, selectors
 from obsctl.model import Json
 
@@ -65,15 +66,15 @@ def queries(dashboard: Dashboard) -> Iterator[Query]:
     """Of its panels, its variables and its annotations."""
     for panel in dashboard.panels:
         for target in objects(panel, "targets"):
-            source = dashboard.datasource_type(target.get("datasource") or panel.get("datasource"))
-            yield Query(dashboard, f"{panel['title']} {target['refId']}", str(source), target)
+            asked = source(dashboard, target.get("datasource"), panel.get("datasource"))
+            yield Query(dashboard, f"{panel['title']} {target['refId']}", asked.type, target)
     for variable in dashboard.variables:
         if variable["type"] == "query":
-            source = dashboard.datasource_type(variable["datasource"])
-            yield Query(dashboard, f"variable {variable['name']}", str(source), variable["query"])
+            asked = source(dashboard, variable["datasource"])
+            yield Query(dashboard, f"variable {variable['name']}", asked.type, variable["query"])
     for annotation in objects(dashboard.document, "annotations", "list"):
-        source = dashboard.datasource_type(annotation["datasource"])
-        yield Query(dashboard, f"annotation {annotation['name']}", str(source), annotation["target"])
+        asked = source(dashboard, annotation["datasource"])
+        yield Query(dashboard, f"annotation {annotation['name']}", asked.type, annotation["target"])
 
 
 def chosen(dashboard: Dashboard) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What is wrong with a dashboard, as far as that can be seen without Grafana.
 
-An error: Grafana would not show the dashboard, or not as meant. A warning: it works, but its readers may be misled.
+An error: Grafana surely does not show the dashboard, or not as meant. A warning: it works, but its readers may be
+misled; or it works only with something that cannot be seen from here, which the warning names.
 """
 
 from __future__ import annotations
@@ -9,225 +10,218 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 
-from obsctl.config.catalog import Grafana
-from obsctl.content import promql
-from obsctl.content.dashboards import Dashboard, interpolate, objects, variables_in
-from obsctl.content.promql import STRING, metric_of, selectors
+from obsctl.content.dashboard_queries import check_queries
+from obsctl.content.dashboard_sources import check_sources
+from obsctl.content.dashboards import Dashboard, objects, place_of, shown
 from obsctl.model import Finding, Json, Severity
 
-SCHEMA_VERSIONS = range(39, 42)
+SCHEMA_VERSIONS = range(39, 43)
 """Grafana migrates older ones at each load, and an older Grafana does not know newer ones."""
 COLUMNS = 24
+MAX_ROWS = 1_000_000
 MIN_REFRESH = 10
 """Seconds. An open dashboard sends all its queries each time."""
-REMOVED = {"graph": "timeseries", "singlestat": "stat", "table-old": "table", "grafana-piechart-panel": "piechart"}
-WITHOUT_QUERY = {"text", "dashlist", "alertlist", "annolist", "news"}
-WITHOUT_UNIT = WITHOUT_QUERY | {"logs", "nodeGraph", "traces"}
-OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
-"""Metrics that Prometheus makes itself, of every target."""
-PER_SECOND = {"rate", "irate", "increase"}
-VICTORIALOGS = Grafana.plugin
-LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
-"""What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
-_COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
-
-_RANGE = re.compile(r"\[([^\]:]*)")
-_STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
-_LINK = re.compile(r"/d/([\w-]+)")
+REPLACED = {
+    "graph": "timeseries",
+    "singlestat": "stat",
+    "grafana-singlestat-panel": "stat",
+    "table-old": "table",
+    "grafana-piechart-panel": "piechart",
+    "grafana-worldmap-panel": "geomap",
+}
+"""Types that Grafana turns into others when it loads them (its getPanelPluginToMigrateTo)."""
+WITHOUT_QUERY = {
+    "alertlist", "annolist", "canvas", "dashlist", "datagrid", "debug", "geomap", "gettingstarted", "live", "news",
+    "text", "welcome",
+}  # fmt: skip
+"""They may have one, and work without."""
+WITH_QUERY = {
+    "barchart", "bargauge", "candlestick", "flamegraph", "gauge", "heatmap", "histogram", "logs", "nodeGraph",
+    "piechart", "stat", "state-timeline", "status-history", "table", "timeseries", "traces", "trend", "xychart",
+}  # fmt: skip
+WITHOUT_UNIT = {"flamegraph", "logs", "nodeGraph", "traces"}
+_LINK = re.compile(
+    r"(?<![\w.:/}\])-])/d/([\w-]+)(?![\w-]*[$\[{])"
+)  # not of another server, nor one that a variable makes
+_UID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SAMPLE = {"__rate_interval": "1m", "__interval": "1m", "__auto": "1m", "__range": "1h", "__range_s": "3600"}
 
 
 def lint(dashboards: Sequence[Dashboard]) -> list[Finding]:
-    """All problems of these dashboards; links must lead to one of them."""
-    uids = {dashboard.uid for dashboard in dashboards}
+    """All problems of these dashboards, which are all that Grafana gets."""
+    uids = {str(dashboard.document.get("uid")) for dashboard in dashboards}
+    all_ = [*_twins(dashboards), *((each, problem) for each in dashboards for problem in problems(each, uids))]
     return [
-        replace(problem, where=f"{dashboard.path}: {problem.where}".removesuffix(": "))
-        for dashboard in dashboards
-        for problem in problems(dashboard, uids)
+        replace(problem, where=f"{dashboard.path}: {problem.where}".removesuffix(": ")) for dashboard, problem in all_
     ]
+
+
+def _twins(dashboards: Sequence[Dashboard]) -> Iterator[tuple[Dashboard, Finding]]:
+    """Of such Grafana writes none, and of all the others no change (its duplicateValidator)."""
+    first: dict[tuple[str, ...], Dashboard] = {}
+    for dashboard in dashboards:
+        uid, title = dashboard.document.get("uid"), dashboard.title
+        for key, name in ((("uid", uid), uid), (("title", dashboard.folder, title), title)):
+            other = first.setdefault(tuple(map(str, key)), dashboard) if name else dashboard
+            if other is not dashboard:
+                what = f"is {shown(name)}, as in {other.path}: Grafana then takes no change of any dashboard"
+                yield dashboard, _error(key[0], what, "give each its own")
 
 
 def problems(dashboard: Dashboard, uids: Collection[str]) -> Iterator[Finding]:
     """Each with its place in the dashboard. uids: of all dashboards."""
-    if {"elements", "kind", "spec"} & set(dashboard.document):
-        yield _error("", "is in the v2 format, which Grafana 13 does not load from files", "export it as classic JSON")
+    wrapped = list(_check_wrapping(dashboard.document))
+    if wrapped:
+        yield from wrapped
         return
-    if "__inputs" in dashboard.document:
-        hint = "export it without the switch for sharing, and make its datasources variables"
-        yield _error("__inputs", "are filled in by an import by hand only", hint)
     yield from _check_document(dashboard)
+    yield from _check_inputs(dashboard)
     yield from _check_layout(dashboard)
-    yield from _check_other_queries(dashboard)
+    yield from check_sources(dashboard)
     for panel in dashboard.panels:
         yield from _check_panel(dashboard, panel)
-    for place, count in Counter(_place(panel) for panel in dashboard.panels).items():
+    for place, count in Counter(place_of(panel) for panel in dashboard.panels if panel.get("title")).items():
         if count > 1:
             yield _warning(place, f"{count} panels have this title", "say what tells them apart")
     for link in sorted(set(_LINK.findall(dashboard.text)) - set(uids)):
-        yield _error(
-            "", f"links to a dashboard {link}, which does not exist", "obsctl dashboards list shows all of them"
-        )
+        hint = "obsctl dashboards list shows all of them; one that somebody made in Grafana is not seen here"
+        yield _warning("", f"links to a dashboard {link}, which is none of these", hint)
+
+
+def _check_wrapping(document: Json) -> Iterator[Finding]:
+    """What is no dashboard, but has one in it."""
+    version, inner = document.get("apiVersion"), document.get("spec")
+    resource = isinstance(version, str) and isinstance(inner, dict)
+    if "elements" in document or (isinstance(inner, dict) and "elements" in inner):
+        what = "is in the v2 format, which Grafana 13 does not load from files"
+        yield _error("", what, "export it as classic JSON")
+    elif resource:
+        what = f"is a resource of Kubernetes ({version}), with the dashboard below spec"
+        yield _error("", what, "keep what is below spec alone: jq '.spec + {uid: .metadata.name}' FILE")
+    elif isinstance(document.get("dashboard"), dict) and "panels" not in document:
+        what = "is what Grafana's API sends and takes, with the dashboard below the key dashboard"
+        yield _error("", what, "keep what is below that key alone: jq .dashboard FILE")
 
 
 def _check_document(dashboard: Dashboard) -> Iterator[Finding]:
     document = dashboard.document
-    if document.get("uid") != dashboard.uid:
-        yield _error("uid", f"is {document.get('uid')!r}", f"make it {dashboard.uid!r}, as the file is named")
+    yield from _check_uid(dashboard)
     if not dashboard.title:
         yield _error("title", "is missing", "give it one")
+    for key in ("panels", "rows"):
+        if not isinstance(document.get(key) or [], list):
+            yield _error(key, f"is {shown(document[key])}, not a list", "export it from Grafana as classic JSON")
     if document.get("schemaVersion") not in SCHEMA_VERSIONS:
-        supported = f"{SCHEMA_VERSIONS[0]} to {SCHEMA_VERSIONS[-1]}"
-        yield _error("schemaVersion", f"is {document.get('schemaVersion')!r}", f"use one from {supported}")
+        what = f"is {shown(document.get('schemaVersion'))}, not {SCHEMA_VERSIONS[0]} to {SCHEMA_VERSIONS[-1]}"
+        hint = "Grafana makes its own of an older one at each load, and may not know what is newer: look at it"
+        yield _warning("schemaVersion", what, hint)
+    yield from _check_habits(document)
+
+
+def _check_habits(document: Json) -> Iterator[Finding]:
     if document.get("id") is not None:
         yield _warning("id", "belongs to the Grafana that it was exported from", "remove it")
     if document.get("editable") is not False:
-        yield _warning(
-            "editable", "is not false", "set it to false: the next deploy overwrites what is changed in the browser"
-        )
+        hint = "set it to false: the next deploy overwrites what is changed in the browser"
+        yield _warning("editable", "is not false", hint)
     if not document.get("tags"):
         yield _warning("tags", "are missing", "name at least one, so that links by tag find it")
     if not _is_calm(document.get("refresh", "")):
-        yield _warning("refresh", f"is {document.get('refresh')!r}", f"{MIN_REFRESH}s or more, or empty")
+        yield _warning("refresh", f"is {shown(document.get('refresh'))}", f"{MIN_REFRESH}s or more, or empty")
+
+
+def _check_uid(dashboard: Dashboard) -> Iterator[Finding]:
+    uid = dashboard.document.get("uid")
+    if isinstance(uid, str) and uid and not _UID.fullmatch(uid):
+        yield _error("uid", f"is {shown(uid)}", "Grafana takes up to 40 letters, digits, - and _")
+    elif uid != dashboard.uid:
+        hint = f"make it {dashboard.uid!r}, as the file is named, so that obsctl and Grafana mean the same by it"
+        yield _warning("uid", f"is {shown(uid)}", hint)
 
 
 def _is_calm(refresh: object) -> bool:
-    match = re.fullmatch(r"(\d+)([smhd])", str(refresh))
-    return refresh == "" or (match is not None and int(match[1]) * _SECONDS[match[2]] >= MIN_REFRESH)
+    match = re.fullmatch(r"(\d{1,9})([smhd])", str(refresh))
+    return refresh in ("", False, None) or (match is not None and int(match[1]) * _SECONDS[match[2]] >= MIN_REFRESH)
 
 
-def _check_other_queries(dashboard: Dashboard) -> Iterator[Finding]:
-    """Annotations, and variables that take their values from a query."""
-    for annotation in objects(dashboard.document, "annotations", "list"):
-        if not annotation.get("builtIn") and dashboard.datasource_type(annotation.get("datasource")) is None:
-            yield _no_variable(f"annotation {annotation.get('name')}")
-    for variable in dashboard.variables:
-        if variable.get("type") == "query" and dashboard.datasource_type(variable.get("datasource")) is None:
-            yield _no_variable(f"variable {variable.get('name')}")
+def _check_inputs(dashboard: Dashboard) -> Iterator[Finding]:
+    """Of an export for sharing: Grafana asks for them in its form for imports, and not when it loads a file."""
+    for name in sorted(dashboard.input_names):
+        if f"${{{name}}}" in dashboard.text and name not in dashboard.variable_names:
+            what = f"{name} has a value only after an import by hand"
+            hint = "export it without the switch for sharing, or declare a variable of that name (type datasource)"
+            yield _error("__inputs", what, hint)
 
 
 def _check_layout(dashboard: Dashboard) -> Iterator[Finding]:
+    """Grafana puts right what it can, so it looks other than meant."""
     top = objects(dashboard.document, "panels")
     below = [panel for row in top for panel in objects(row, "panels")]
     for panel_id, count in Counter(str(panel.get("id")) for panel in [*top, *below]).items():
         if count > 1 or not panel_id.isdecimal():
-            yield _error("panels", f"the id {panel_id} is not the id of one panel", "number them")
+            what = f"the id {shown(panel_id)} is not the id of one panel"
+            yield _warning("panels", what, "number them; Grafana gives other ids, and links to a panel miss it")
     for group in [top, *(objects(row, "panels") for row in top)]:
-        for panel in group:
-            if not _is_inside(panel):
-                yield _error(_place(panel), f"its gridPos leaves the {COLUMNS} columns", "give it x, y, w and h")
-        for first, second in combinations(filter(_is_inside, group), 2):
-            if _overlap(first["gridPos"], second["gridPos"]):
-                yield _error(_place(first), f"lies over {_place(second)}", "change the gridPos of one of them")
+        yield from _check_group([panel for panel in group if panel.get("type") != "row"])
+
+
+def _check_group(panels: Sequence[Json]) -> Iterator[Finding]:
+    """Panels that share the columns; from top to bottom each is held against those that reach down to it."""
+    beside: list[Json] = []
+    for panel in panels:
+        if not _is_inside(panel):
+            yield _warning(place_of(panel), f"its gridPos leaves the {COLUMNS} columns", "give it x, y, w and h")
+    for panel in sorted(filter(_is_inside, panels), key=lambda panel: float(panel["gridPos"]["y"])):
+        top = panel["gridPos"]["y"]
+        beside = [other for other in beside if other["gridPos"]["y"] + other["gridPos"]["h"] > top]
+        under = next((other for other in beside if _share_columns(other["gridPos"], panel["gridPos"])), None)
+        if under:
+            yield _warning(place_of(panel), f"lies over {place_of(under)}", "change the gridPos of one of them")
+        else:
+            beside.append(panel)
 
 
 def _is_inside(panel: Json) -> bool:
     match panel.get("gridPos"):
-        case {"x": int(x), "y": int(y), "w": int(w), "h": int(h)}:
-            return x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= COLUMNS
+        case {"x": int(x) | float(x), "y": int(y) | float(y), "w": int(w) | float(w), "h": int(h) | float(h)}:
+            return x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= COLUMNS and max(y, h) < MAX_ROWS
     return False
 
 
-def _overlap(first: Json, second: Json) -> bool:
-    beside = first["x"] + first["w"] <= second["x"] or second["x"] + second["w"] <= first["x"]
-    above = first["y"] + first["h"] <= second["y"] or second["y"] + second["h"] <= first["y"]
-    return not beside and not above
+def _share_columns(first: Json, second: Json) -> bool:
+    return bool(first["x"] < second["x"] + second["w"] and second["x"] < first["x"] + first["w"])
 
 
 def _check_panel(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
-    place, kind = _place(panel), str(panel.get("type"))
-    if not panel.get("title"):
-        yield _error(place, "has no title", "say what it shows")
+    place, kind = place_of(panel), str(panel.get("type"))
+    if "libraryPanel" in panel:
+        yield _warning(place, "is a library panel", "what it shows lies in the Grafana in which it was made")
+        return
+    yield from _check_look(panel, kind)
+    if kind in REPLACED:
+        what = f"is of the type {kind}, of which Grafana makes {REPLACED[kind]}"
+        yield _warning(place, what, "look how it looks then, and export it from there")
+    elif kind not in WITH_QUERY | WITHOUT_QUERY:
+        yield _warning(place, f"is of the type {shown(kind)}, which a plugin brings", "without it the panel is empty")
+    if kind in WITH_QUERY or kind in REPLACED or objects(panel, "targets"):
+        yield from check_queries(dashboard, panel)
+
+
+def _check_look(panel: Json, kind: str) -> Iterator[Finding]:
+    place = place_of(panel)
     if not panel.get("description"):
         yield _warning(place, "has no description", "say what it means, and what to do when it looks bad")
-    if kind in REMOVED:
-        yield _error(place, f"is of the type {kind}, which Grafana no longer has", f"use {REMOVED[kind]}")
-    if kind not in WITHOUT_UNIT and not _unit(panel):
+    if kind not in WITHOUT_QUERY and not panel.get("title"):
+        yield _warning(place, "has no title", "say what it shows")
+    if kind not in WITHOUT_QUERY | WITHOUT_UNIT and not _unit(panel):
         yield _warning(place, "has no unit", "set fieldConfig.defaults.unit; a bare number is short or none")
-    if kind not in WITHOUT_QUERY:
-        yield from _check_targets(dashboard, panel)
 
 
 def _unit(panel: Json) -> object:
     field_config = panel.get("fieldConfig")
     defaults = field_config.get("defaults") if isinstance(field_config, dict) else None
     return defaults.get("unit") if isinstance(defaults, dict) else None
-
-
-def _check_targets(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
-    place, targets = _place(panel), objects(panel, "targets")
-    if not targets:
-        yield _error(place, "has no query", "give it a target")
-    for twin, count in Counter(str(target.get("refId")) for target in targets).items():
-        if count > 1:
-            yield _error(place, f"two queries are {twin}", "give each its own refId")
-    for target in targets:
-        yield from _check_target(dashboard, panel, target)
-
-
-def _check_target(dashboard: Dashboard, panel: Json, target: Json) -> Iterator[Finding]:
-    place = f"{_place(panel)}, query {target.get('refId')}"
-    source = dashboard.datasource_type(target.get("datasource") or panel.get("datasource"))
-    if source is None:
-        yield _no_variable(place)
-    known = {str(variable.get("name")) for variable in dashboard.variables}
-    expr = str(target.get("expr", ""))
-    for name in dict.fromkeys(variables_in(expr)):
-        if name not in known and not name.startswith("__"):
-            yield _error(place, f"there is no variable {name}", "declare it under templating")
-    if source == "prometheus":
-        yield from _check_promql(place, expr, dashboard)
-        yield from _check_windows(place, expr)
-    if source == VICTORIALOGS:
-        yield from _check_logsql(place, expr, target.get("queryType"))
-    if panel.get("type") == "timeseries" and source in ("prometheus", VICTORIALOGS) and not target.get("legendFormat"):
-        yield _warning(place, "its series have no names", "set legendFormat")
-
-
-def _check_windows(place: str, expr: str) -> Iterator[Finding]:
-    for window in _RANGE.findall(STRING.sub('""', expr)):
-        if not window.startswith("$"):
-            hint = "$__rate_interval fits the scrape interval and the zoom"
-            yield _warning(place, f"has a fixed window, [{window}]", hint)
-
-
-def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
-    if not expr:
-        yield _error(place, "has an empty query", "set its expr; * selects every line")
-    if kind not in LOG_QUERIES:
-        yield _error(place, f"its queryType is {kind!r}", f"one of {', '.join(LOG_QUERIES)}")
-    bare = STRING.sub('""', expr)
-    if kind in ("stats", "statsRange") and not _STATS_PIPE.search(bare):
-        yield _error(place, "counts nothing", "end it with a pipe like | stats count() lines, or make it instant")
-    if "_time:" in bare:
-        yield _warning(place, "has a time range of its own", "leave _time out: the time range of the dashboard is used")
-
-
-def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Finding]:
-    values = {str(variable.get("name")): "x" for variable in dashboard.variables} | _SAMPLE
-    try:
-        parsed = promql.parse(interpolate(expr, values))
-    except ValueError as error:
-        yield _error(place, str(error), "correct its expr")
-        return
-    for selector, function in selectors(parsed):
-        names = {matcher.name for matcher in selector.matchers.matchers}
-        metric = metric_of(selector)
-        if metric not in OF_EVERY_JOB and not names & {"job", "service_name"}:
-            yield _warning(place, f"{metric} is read from every job", 'add a matcher, like job="prometheus"')
-        if _COUNTER.fullmatch(metric) and function not in PER_SECOND:
-            yield _warning(place, f"{metric} is a counter and is shown as it grows", "put it into rate() or increase()")
-
-
-def _place(panel: Json) -> str:
-    return f'panel "{panel.get("title") or panel.get("id")}"'
-
-
-def _no_variable(place: str) -> Finding:
-    hint = 'add a variable of type datasource and refer to it: {"type": "prometheus", "uid": "${datasource}"}'
-    return _error(place, "its datasource is not a variable", hint)
 
 
 def _error(place: str, what: str, hint: str) -> Finding:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,12 @@ MAX_BYTES = 512 * 1024
 """Consul's limit for one KV value (its kv_max_value_size)."""
 LARGEST_FILE = 16_000_000
 """Bytes that are read to say how much too large it is."""
-_VARIABLE = re.compile(r"\$(?:(?P<plain>[a-zA-Z_]\w*)|\{(?P<braced>[a-zA-Z_]\w*)(?:[.:][^}]*)?\})")
+MAX_DEPTH = 100
+"""Of objects and lists in each other. Real ones have some ten."""
+_TOO_DEEP = f"it is deeper than {MAX_DEPTH} objects and lists in each other"
+_LONGEST = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _LONGEST
 
 
 @dataclass(frozen=True)
@@ -44,25 +49,30 @@ class Dashboard:
 
     @property
     def title(self) -> str:
-        return str(self.document.get("title", ""))
+        """Grafana takes what is no text for no title."""
+        title = self.document.get("title")
+        return title if isinstance(title, str) else ""
 
     @property
     def variables(self) -> list[Json]:
         return objects(self.document, "templating", "list")
 
-    @property
+    @cached_property
+    def variable_names(self) -> set[str]:
+        return {str(variable.get("name")) for variable in self.variables}
+
+    @cached_property
+    def input_names(self) -> set[str]:
+        """Of what a form asks for when an export for sharing is imported by hand."""
+        return {str(each.get("name")) for each in objects(self.document, "__inputs")}
+
+    @cached_property
     def panels(self) -> list[Json]:
-        """All panels, those inside collapsed rows too; not the rows themselves."""
-        top = objects(self.document, "panels")
+        """All panels, those inside rows too; not the rows themselves. Before Grafana 5 rows were no panels."""
+        rows = objects(self.document, "rows")
+        top = [*objects(self.document, "panels"), *(panel for row in rows for panel in objects(row, "panels"))]
         inside = [panel for row in top if row.get("type") == "row" for panel in objects(row, "panels")]
         return [panel for panel in top if panel.get("type") != "row"] + inside
-
-    def datasource_type(self, reference: object) -> str | None:
-        """The type of the datasource variable that `{"uid": "${name}"}` names; None when it names none."""
-        uid = reference.get("uid") if isinstance(reference, dict) else None
-        datasources = [variable for variable in self.variables if variable.get("type") == "datasource"]
-        types = {f"${{{variable.get('name')}}}": variable.get("query") for variable in datasources}
-        return types.get(uid) if isinstance(uid, str) else None
 
 
 def objects(document: Json, *keys: str) -> list[Json]:
@@ -73,15 +83,15 @@ def objects(document: Json, *keys: str) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def variables_in(text: str) -> Iterator[str]:
-    """The names of the variables that `$name`, `${name}` and `${name:format}` in the text stand for."""
-    for match in _VARIABLE.finditer(text):
-        yield match["plain"] or match["braced"]
+def place_of(panel: Json) -> str:
+    """The panel, for messages."""
+    name = panel.get("title") or panel.get("id")
+    return f'panel "{name[:_LONGEST] if isinstance(name, str) else shown(name)}"'
 
 
-def interpolate(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables replaced, as Grafana does before a query; one without a value stays."""
-    return _VARIABLE.sub(lambda match: values.get(match["plain"] or match["braced"], match[0]), text)
+def shown(value: object) -> str:
+    """A value of the file, for messages: cut when it is long."""
+    return _SHORT.repr(value)
 
 
 def load(root: Path) -> tuple[Dashboard, ...]:
@@ -118,15 +128,42 @@ def _read(path: Path, base: Path) -> Dashboard:
             hint=f"move it to {base / folders[0] / path.name}",
         )
     try:
-        text = files.read(path, most=LARGEST_FILE).decode()
-        document: object = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        text = _text(path)
+        document: object = json.loads(text, parse_constant=_refuse)
+        json.dumps(document, ensure_ascii=False).encode()  # raises for half of a character
+    except (OSError, ValueError) as error:
         raise _no_dashboard(path, str(error)) from error
+    except RecursionError as error:
+        raise _no_dashboard(path, _TOO_DEEP) from error
     if not isinstance(document, dict):
         raise _no_dashboard(path, "it holds no JSON object")
-    if len(text.encode()) > MAX_BYTES:
-        raise ObsctlError(f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value", hint="split it")
+    if _is_deep(document):
+        raise _no_dashboard(path, _TOO_DEEP)
     return Dashboard(uid=path.stem, folder="".join(folders), text=text, path=path)
+
+
+def _text(path: Path) -> str:
+    """Raises ObsctlError for one that is too large."""
+    content = files.read(path, most=LARGEST_FILE)
+    if len(content) > MAX_BYTES:
+        raise ObsctlError(f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value", hint="split it")
+    return content.decode()
+
+
+def _refuse(constant: str) -> None:
+    """What Python reads, and Grafana does not."""
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _is_deep(document: Json) -> bool:
+    level: list[object] = [document]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _no_dashboard(path: Path, reason: str) -> ObsctlError:

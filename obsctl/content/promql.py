@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import promql_parser
 
-STRING = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
+STRING = re.compile(r"""\"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
+COUNTS = ("count", "group")
 MAX_OPERATIONS = 500
 """The parser's time grows with the cube of the depth (1,000 brackets take 2 s), and far deeper ones crash it."""
 _OPERATION = re.compile(r"[(+\-*/^%]|\b(?:and|or|unless)\b")
@@ -27,7 +28,7 @@ def metric_of(selector: promql_parser.VectorSelector) -> str:
 
 
 def selectors(node: object, function: str = "") -> Iterator[tuple[promql_parser.VectorSelector, str]]:
-    """Every selector of an expression, and the innermost function around it."""
+    """Every selector of an expression, and the innermost function around it, or aggregation that looks at no value."""
     match node:
         case promql_parser.VectorSelector():
             yield node, function
@@ -39,10 +40,8 @@ def selectors(node: object, function: str = "") -> Iterator[tuple[promql_parser.
         case promql_parser.BinaryExpr():
             yield from selectors(node.lhs, function)
             yield from selectors(node.rhs, function)
-        case (
-            promql_parser.AggregateExpr()
-            | promql_parser.ParenExpr()
-            | promql_parser.UnaryExpr()
-            | promql_parser.SubqueryExpr()
-        ):
+        case promql_parser.AggregateExpr():
+            aggregation = str(node.op)
+            yield from selectors(node.expr, aggregation if aggregation in COUNTS else function)
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr():
             yield from selectors(node.expr, function)

@@ -9,7 +9,7 @@ import requests
 
 from obsctl.config.durations import parse_duration
 from obsctl.content import dashboards
-from obsctl.content.dashboard_lint import VICTORIALOGS
+from obsctl.content.dashboard_sources import VICTORIALOGS
 from obsctl.content.dashboards import Dashboard
 from obsctl.model import Json
 from obsctl.wait import wait_until

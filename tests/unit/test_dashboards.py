@@ -86,7 +86,18 @@ def test_in_the_checkout_nothing_comes_twice() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{", "Expecting property name"), ("[]", "no JSON object"), (json.dumps({"x": "y" * 2**19}), "larger than")],
+    [
+        ("{", "Expecting property name"),
+        ("[]", "no JSON object"),
+        (json.dumps({"x": "y" * 2**19}), "larger than"),
+        ('{"x": NaN}', "NaN is no JSON"),
+        ('{"x": ' + "9" * 5000 + "}", "Exceeds the limit"),
+        (r'{"title": "\ud800"}', "surrogates not allowed"),
+        ('{"x": ' + "[" * 150 + "]" * 150 + "}", "deeper than 100"),
+        ('{"x": ' + '{"x": ' * 950 + "1" + "}" * 951, "deeper than 100"),
+        ("[" * 100_000, "deeper than 100"),
+        ("\ufeff{}", "BOM"),
+    ],
 )
 def test_a_file_that_is_no_dashboard_is_named(tmp_path: Path, text: str, reason: str) -> None:
     path = write(tmp_path, "Shop/checkout.json", text)

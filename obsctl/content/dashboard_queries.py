@@ -1,0 +1,142 @@
+"""What is wrong with the queries of a dashboard's panels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from obsctl.content import promql
+from obsctl.content.dashboard_sources import VICTORIALOGS, source
+from obsctl.content.dashboard_variables import Use, is_of_grafana, texts, uses
+from obsctl.content.dashboards import Dashboard, objects, place_of, shown
+from obsctl.content.promql import COUNTS, STRING, metric_of, selectors
+from obsctl.model import Finding, Json, Severity
+
+OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
+"""Metrics that Prometheus makes itself, of every target."""
+ON_COUNTERS = {"rate", "irate", "increase", "resets", "absent", "absent_over_time", "timestamp", *COUNTS}
+"""Functions that make something of a counter, or look at no value."""
+LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
+"""What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
+_COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
+_RANGE = re.compile(r"\[([^\]:]*)")
+_STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
+    """All of a panel but those that are switched off."""
+    place = place_of(panel)
+    targets = [target for target in objects(panel, "targets") if not target.get("hide")]
+    if not targets:
+        yield _warning(place, "has no query, and shows no data", "give it a target")
+    for twin, count in Counter(str(target["refId"]) for target in targets if target.get("refId")).items():
+        if count > 1:
+            yield _warning(place, f"two queries are {twin}, of which one is shown", "give each its own refId")
+    for target in targets:
+        origin = source(dashboard, target.get("datasource"), panel.get("datasource"))
+        if origin.type in ("prometheus", VICTORIALOGS) and not origin.is_of_grafana:
+            query = f"{place}, query {target.get('refId')}"
+            yield from _check_expr(dashboard, query, origin.type, target)
+            if panel.get("type") == "timeseries" and not target.get("legendFormat"):
+                yield _warning(query, "its series have no names", "set legendFormat")
+
+
+def _check_expr(dashboard: Dashboard, place: str, type_: str, target: Json) -> Iterator[Finding]:
+    expr = target.get("expr")
+    if not isinstance(expr, str) or not expr.strip():
+        yield _warning(place, "has an empty query, and shows no data", "set its expr")
+    elif type_ == "prometheus":
+        yield from _check_promql(place, expr, dashboard)
+    else:
+        yield from _check_names(place, expr, dashboard)
+        yield from _check_logsql(place, expr, target.get("queryType"))
+
+
+def _check_names(place: str, expr: str, dashboard: Dashboard) -> Iterator[Finding]:
+    for name in dict.fromkeys(use.name for use in _unknown(expr, dashboard)):
+        if not re.search(rf"\(\?P?<{name}>", expr):  # what a group of a regular expression has found
+            what = f"${name} is no variable of this dashboard, and is taken as it stands"
+            yield _warning(place, what, "declare it under templating, unless that is meant")
+
+
+def _unknown(expr: str, dashboard: Dashboard) -> list[Use]:
+    known = dashboard.variable_names | dashboard.input_names
+    return [use for use in uses(expr) if use.name not in known and not is_of_grafana(use.name)]
+
+
+def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Finding]:
+    bare = next((use.name for use in _unknown(expr, dashboard) if not use.quoted), None)
+    if bare:
+        yield _error(place, f"there is no variable {bare}", "declare it under templating")
+        return
+    yield from _check_names(place, expr, dashboard)
+    yield from _check_windows(place, expr)
+    reasons = []
+    for text in texts(expr, dashboard.variables):
+        try:
+            parsed = promql.parse(text)
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            yield from _check_selectors(place, parsed, dashboard.variable_names)
+            return
+    yield _no_promql(place, expr, reasons[0])
+
+
+def _check_windows(place: str, expr: str) -> Iterator[Finding]:
+    for window in _RANGE.findall(STRING.sub('""', expr)):
+        if not window.startswith(("$", "[")):
+            hint = "$__rate_interval fits the scrape interval and the zoom"
+            yield _warning(place, f"has a fixed window, [{window}]", hint)
+
+
+def _no_promql(place: str, expr: str, reason: str) -> Finding:
+    """Sure is only what no value of a variable, and no newer version of PromQL, can put right."""
+    if all(is_of_grafana(use.name) for use in uses(expr)) and not _closes(expr):
+        return _error(place, reason, "correct its expr")
+    return _warning(place, f"cannot be read here: {reason}", "look whether the panel shows data")
+
+
+def _closes(expr: str) -> bool:
+    """Whether every bracket and every quote has its other one."""
+    bare, open_ = STRING.sub("", expr), []
+    for sign in bare:
+        if sign in "([{":
+            open_.append(sign)
+        elif sign in _BRACKETS and (not open_ or open_.pop() != _BRACKETS[sign]):
+            return False
+    return not open_ and not set(bare) & set("\"'`")
+
+
+def _check_selectors(place: str, parsed: object, variables: Collection[str]) -> Iterator[Finding]:
+    for selector, function in selectors(parsed):
+        if selector.name in variables:  # its stand-in: it may be a number as well
+            continue
+        names = {matcher.name for matcher in selector.matchers.matchers}
+        metric = metric_of(selector)
+        if metric not in OF_EVERY_JOB and not names & {"job", "service_name"}:
+            yield _warning(place, f"{metric} is read from every job", 'add a matcher, like job="prometheus"')
+        if _COUNTER.fullmatch(metric) and function not in ON_COUNTERS:
+            yield _warning(place, f"{metric} is a counter and is shown as it grows", "put it into rate() or increase()")
+
+
+def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
+    bare = STRING.sub('""', expr)
+    if kind not in LOG_QUERIES:
+        what = f"its queryType is {shown(kind)}, which the plugin takes for instant"
+        yield _warning(place, what, f"one of {', '.join(LOG_QUERIES)}")
+    if kind in ("stats", "statsRange") and not _STATS_PIPE.search(bare):
+        say = _warning if any(not use.quoted for use in uses(expr)) else _error  # a variable may hold the pipe
+        yield say(place, "counts nothing", "end it with a pipe like | stats count() lines, or make it instant")
+    if "_time:" in bare:
+        yield _warning(place, "has a time range of its own", "leave _time out: the time range of the dashboard is used")
+
+
+def _error(place: str, what: str, hint: str) -> Finding:
+    return Finding(Severity.ERROR, place, what, hint)
+
+
+def _warning(place: str, what: str, hint: str) -> Finding:
+    return Finding(Severity.WARNING, place, what, hint)
