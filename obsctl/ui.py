@@ -1,6 +1,7 @@
 """The only writer to the terminal.
 
-stdout carries the result; with --json it is exactly one JSON document. Everything else goes to stderr.
+stdout carries the result; with --json it is exactly one JSON document. Everything else goes to stderr. Most words come
+from servers: whatever goes to a terminal loses what would steer it, here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
 from obsctl.errors import ObsctlError
@@ -21,8 +22,15 @@ _STYLES = {"ok": "green", "failed": "bold red", "note": "yellow", "start": "cyan
 BAR_WIDTH = 20
 WIDTH = 120
 """Characters of a line where there is no terminal."""
-# Escape sequences, then all other control characters but tabs.
-_CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Whole escape sequences of one line, a link's address included, and what is left of others; all other control
+# characters but tabs and line feeds; then what turns the direction of a text, breaks its line, or cannot be seen.
+_STEERING = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    "|[\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_BREAKS = re.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
+Row = Sequence[Piece]
+"""A line in pieces, each with its style."""
 _MARKS = {"ok": "✓", "failed": "✗", "note": "!", "start": "→", "progress": "·"}
 
 
@@ -35,18 +43,18 @@ class Ui:
         self._color = color
         self._one_at_a_time = threading.RLock()  # events come from many threads
 
-    def result(self, kind: str, data: Json, text: str, *, version: int = 1) -> None:
+    def result(self, kind: str, data: Json, text: str | Sequence[Row], *, version: int = 1) -> None:
         """The command's answer: `text`, or with --json one document {"schema": "obsctl/<kind>/v<version>", ...}."""
         if self.as_json:
             document = {"schema": f"obsctl/{kind}/v{version}", **data}
             print(json.dumps(document, indent=2, sort_keys=False, default=str))
         elif text:
-            print(_whole(text))
+            print(_shown(text, sys.stdout) if isinstance(text, str) else "\n".join(map(self._painted, text)))
         sys.stdout.flush()
 
-    def line(self, text: str) -> None:
+    def line(self, row: Row) -> None:
         """The next line of an answer that has no end."""
-        print(_whole(text), flush=True)
+        print(self._painted(row), flush=True)
 
     def aside(self, text: str) -> None:
         """A remark beside the answer, always on stderr."""
@@ -64,7 +72,7 @@ class Ui:
             return
         if self.verbosity < 0 and event.state != "failed":
             return
-        line = f"{_MARKS.get(event.state, ' ')} {event.subject}: {event.text}{_bar(event.fraction)}"
+        line = _on_one_line(f"{_MARKS.get(event.state, ' ')} {event.subject}: {event.text}{_bar(event.fraction)}")
         if event.state == "progress" and sys.stderr.isatty():
             self._transient(line)
         else:
@@ -83,20 +91,12 @@ class Ui:
             self._write(sys.stderr, f"Hint: {error.hint}", None)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        """Plain columns without borders, which are easy to cut."""
-        widths = [max(len(str(cell)) for cell in column) for column in zip(headers, *rows, strict=True)]
-        lines = [headers, *rows]
+        """Plain columns without borders, which are easy to cut: a row is one line, whatever a server put into it."""
+        lines = [[_on_one_line(_shown(str(cell), sys.stdout)) for cell in row] for row in (headers, *rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
-            "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         )
-
-    def paint(self, pieces: Iterable[Piece]) -> str:
-        """One text. On a terminal it has colours, and no control characters that others could have put into it."""
-        if not sys.stdout.isatty():
-            return "".join(text for text, _ in pieces)
-        clean = [(_CONTROLS.sub("", text), style) for text, style in pieces]
-        return "".join(_styled(text, style) if self._colored(sys.stdout) else text for text, style in clean)
 
     def width(self) -> int:
         """How many characters fit into a line of stdout."""
@@ -105,12 +105,18 @@ class Ui:
     def is_interactive(self) -> bool:
         return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
 
+    def _painted(self, row: Row) -> str:
+        """One line, on a terminal with colours."""
+        is_colored = sys.stdout.isatty() and self._colored(sys.stdout)
+        texts = ((_shown(text, sys.stdout), style if is_colored else None) for text, style in row)
+        return "".join(_styled(text, style) for text, style in texts)
+
     def _line(self, text: str, style: str | None) -> None:
         self._write(sys.stderr if self.as_json else sys.stdout, text, style)
 
     def _transient(self, text: str) -> None:
         with self._one_at_a_time:
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{_shown(text, sys.stderr)}")
             sys.stderr.flush()
 
     def _write(self, stream: TextIO, text: str, style: str | None) -> None:
@@ -118,14 +124,8 @@ class Ui:
             if stream.isatty():
                 sys.stderr.write("\r\x1b[K")  # removes a line of progress
                 sys.stderr.flush()
-            if style and self._colored(stream):
-                from rich.console import Console
-
-                console = Console(file=stream, highlight=False, force_terminal=True)
-                console.print(text, style=style, markup=False, soft_wrap=True)
-            else:
-                print(text, file=stream)
-            stream.flush()
+            text = _shown(text, stream)
+            print(_styled(text, style if self._colored(stream) else None), file=stream, flush=True)
 
     def _colored(self, stream: TextIO) -> bool:
         if self._color is not None:
@@ -133,9 +133,20 @@ class Ui:
         return stream.isatty() and "NO_COLOR" not in os.environ
 
 
-def _whole(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and no terminal or file takes."""
-    return text.encode(errors="replace").decode()
+def printable(text: str) -> str:
+    """Without what would steer a terminal, turn the direction of the text, or hide a part of it."""
+    return _STEERING.sub("", text)
+
+
+def _shown(text: str, stream: TextIO) -> str:
+    """As it came, but clean for a terminal, and without what the stream cannot hold, such as half a letter of JSON."""
+    encoding = stream.encoding or "utf-8"
+    text = text.encode(encoding, errors="replace").decode(encoding)
+    return printable(text) if stream.isatty() else text
+
+
+def _on_one_line(text: str) -> str:
+    return _BREAKS.sub(" ", text)
 
 
 def _styled(text: str, style: str | None) -> str:

@@ -15,6 +15,7 @@ from obsctl import names
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
 from obsctl.state import state_folder
+from obsctl.ui import printable
 
 if TYPE_CHECKING:
     from obsctl.config.schema import Config
@@ -203,7 +204,7 @@ def _confirm(app: App, question: str, seconds: float, yes: bool) -> None:
         return
     if not app.ui.is_interactive():
         raise ObsctlError(f"this needs an answer, and nobody can be asked: {question}", hint="add --yes")
-    if not click.confirm(f"The fault lasts at most {seconds:.0f} s. {question}", err=True):
+    if not click.confirm(printable(f"The fault lasts at most {seconds:.0f} s. {question}"), err=True):
         raise ObsctlError("not confirmed; nothing was touched", hint="run it again and answer y, or add --yes")
 
 

@@ -21,6 +21,7 @@ from obsctl.wait import SYSTEM_CLOCK
 if TYPE_CHECKING:
     from obsctl.clients.programs import Clients
     from obsctl.config.schema import Config
+    from obsctl.ui import Row
 
 MOST = 10_000
 
@@ -71,7 +72,7 @@ def logs(
     app.ui.aside(f"from {TITLES[view.source]} at {view.address}{f': {view.reason}' if view.reason else ''}")
     origins = Origins()
     document = {"source": view.source, "reason": view.reason, "lines": [_document(line) for line in view.lines]}
-    app.ui.result("logs", document, _text(app, view.lines, origins))
+    app.ui.result("logs", document, _rows(view.lines, origins))
     if not view.lines:
         app.ui.aside(_no_lines(view, component))
     return _follow(app, view, origins) if follow else 0
@@ -119,15 +120,15 @@ def _follow(app: App, view: LogView, origins: Origins) -> int:
 
     try:
         for line in follow(view.tail, warn):
-            app.ui.line(_text(app, [line], origins))
+            app.ui.line(_rows([line], origins)[0])
     except KeyboardInterrupt:
         pass
     return Interrupted.exit_code
 
 
-def _text(app: App, lines: list[Line], origins: Origins) -> str:
+def _rows(lines: list[Line], origins: Origins) -> list[Row]:
     origins.notice(lines)
-    return "\n".join(app.ui.paint(pieces(line, origins.of(line))) for line in lines)
+    return [pieces(line, origins.of(line)) for line in lines]
 
 
 def _document(line: Line) -> Json:

@@ -21,6 +21,7 @@ from obsctl.wait import SYSTEM_CLOCK, wait_until
 if TYPE_CHECKING:
     from obsctl.clients.programs import Clients
     from obsctl.clients.protocols import JaegerApi
+    from obsctl.ui import Row
 
 MOST_LINES = 1000
 _LOGS_LOOK_BACK = 10 * 60.0
@@ -125,12 +126,18 @@ def _lines(app: App, clients: Clients, trace: Trace) -> list[Line]:
         return []
 
 
-def _text(app: App, trace: Trace, lines: list[Line], jaeger: JaegerApi) -> str:
+def _text(app: App, trace: Trace, lines: list[Line], jaeger: JaegerApi) -> list[Row]:
     rows = trace_view.draw(trace, width=app.ui.width(), lines=lines, attributes=app.ui.verbosity > 0)
-    tree = [app.ui.paint(row).rstrip() for row in [trace_view.head(trace), *rows]]
     logs = [f"Logs:   obsctl logs --trace {trace.trace_id}{_since(trace)}"]
     foot = [*([] if app.loaded.config.logs.endpoint else logs), f"Jaeger: {_page(trace, jaeger)}"]
-    return "\n".join([*tree, "", app.ui.paint(trace_view.summary(trace)), *foot])
+    drawn = [trace_view.head(trace), *map(_without_tail, rows), [], trace_view.summary(trace)]
+    return [*drawn, *([(text, None)] for text in foot)]
+
+
+def _without_tail(row: Row) -> Row:
+    """Without the white space that fills the columns."""
+    *before, (text, style) = row or [("", None)]
+    return [*before, (text.rstrip(), style)] if text.strip() or not before else _without_tail(before)
 
 
 def _since(trace: Trace) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,7 +75,7 @@ def test_verbosity_decides_how_much_is_said(
 
 def test_half_a_letter_from_somebodys_json_is_no_end_of_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     ui = Ui()
-    ui.line("a \ud800 line")
+    ui.line([("a \ud800 line", None)])
     ui.result("logs", {}, "a \udfff text")
     assert capsysbinary.readouterr().out == b"a ? line\na ? text\n"
 
@@ -141,23 +142,89 @@ def test_nobody_is_asked_when_json_is_wanted(monkeypatch: pytest.MonkeyPatch, as
 
 
 STEERING = "\x1b[2Jwiped\x1b]0;title\x07 \x9b1mbold\rback\ttab\x00"
+STEERED = "wiped 1mboldback\ttab"
+TAKEN_TOGETHER = "\N{WOMAN}\u200d\N{PERSONAL COMPUTER} \u06cc\u200c\u0627"
+"""Letters and pictures that need joiners."""
+HIDING = (
+    ("\x1b]8;;http://evil.test/\x1b\\the docs\x1b]8;;\x1b\\", "the docs"),  # a link that shows another address
+    ("\x1b]0;no end, and\nthe next line", "0;no end, and\nthe next line"),
+    ("\x1bPq payload \x1b\\after", "after"),
+    ("rm \u202egnp.exe\u202c \u2066x\u2069", "rm gnp.exe x"),
+    ("a\u200bd\ufeffmin\u2028line\U000e0041", "adminline"),
+    ("\x1b\n[2J", "\n[2J"),
+    ("[bold]not markup[/bold] :warning:", "[bold]not markup[/bold] :warning:"),
+    (TAKEN_TOGETHER, TAKEN_TOGETHER),
+    ("half a letter: \ud800", "half a letter: ?"),
+)
 
 
-def test_a_painted_text_is_as_it_came_where_there_is_no_terminal() -> None:
-    assert Ui().paint([("a", "red"), (STEERING, None)]) == f"a{STEERING}"
+def everything(ui: Ui, text: str) -> None:
+    """Each way out, with a text of somebody else."""
+    ui.result("x", {}, text)
+    ui.result("x", {}, ui.table(["A"], [[text]]))
+    ui.result("x", {}, [[(text, "red")]])
+    ui.line([(text, None)])
+    ui.aside(text)
+    ui.say(text)
+    ui.say(text, style="red")
+    ui.event(Event(text, "progress", text))
+    ui.event(Event(text, "ok", text))
+    ui.finding(Finding(Severity.ERROR, text, text, text))
+    ui.error(ObsctlError(text, hint=text))
+
+
+@pytest.mark.parametrize(("text", "shown"), [(STEERING, STEERED), *HIDING])
+@pytest.mark.parametrize("color", [True, False])
+def test_nothing_that_comes_from_a_server_steers_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, text: str, shown: str, color: bool
+) -> None:
+    """Whatever says it; our own are colours, and the removal of a line of progress."""
+    screen = on_a_terminal(monkeypatch)
+    everything(Ui(color=color), text)
+    on_screen = re.sub(r"\x1b\[[0-9;]*m|\r\x1b\[K", "", screen.getvalue())
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\u2028\ufeff]", on_screen)
+    assert on_screen.startswith(f"{shown}\nA\n")
+    assert f"\n{shown}\n{shown}\n{shown}\n{shown}\n{shown}\n· " in on_screen
+    assert f"Error: {shown}\nHint: {shown}\n" in on_screen
+
+
+def test_where_there_is_no_terminal_a_text_is_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    ui = Ui()
+    ui.result("logs", {}, [[("a", "red"), (STEERING, None)]])
+    ui.line([(STEERING, None)])
+    ui.say(STEERING, style="red")
+    assert shown(capsys)[0] == f"a{STEERING}\n{STEERING}\n{STEERING}\n"
 
 
 @pytest.mark.parametrize(("color", "first"), [(True, "\x1b[31ma\x1b[0m"), (False, "a")])
-def test_on_a_terminal_a_painted_text_cannot_steer_it(monkeypatch: pytest.MonkeyPatch, color: bool, first: str) -> None:
-    on_a_terminal(monkeypatch)
-    assert Ui(color=color).paint([("a", "red"), (STEERING, None)]) == f"{first}wiped 1mboldback\ttab"
+def test_the_pieces_of_a_row_have_their_styles(monkeypatch: pytest.MonkeyPatch, color: bool, first: str) -> None:
+    screen = on_a_terminal(monkeypatch)
+    Ui(color=color).line([("a", "red"), ("b", None)])
+    assert screen.getvalue() == f"{first}b\n"
+
+
+def test_a_row_of_a_table_and_an_event_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A service's name must not look like a second row."""
+    ui = Ui()
+    ui.result("open", {}, ui.table(["NAME", "STATE"], [["web\nvault  passing", "failing"]]))
+    ui.event(Event("web", "failed", "dead\n✓ web: healthy"))
+    lines = ["NAME                STATE", "web vault  passing  failing", "✗ web: dead ✓ web: healthy"]
+    assert shown(capsys)[0].splitlines() == lines
+
+
+def test_a_letter_that_the_terminal_cannot_hold_is_no_end_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    monkeypatch.setattr(sys, "stdout", stream)
+    Ui().event(Event("web", "ok", "créé"))
+    stream.seek(0)
+    assert stream.read() == "? web: cr??\n"
 
 
 def test_a_remark_is_on_stderr_and_a_line_on_stdout_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     for verbosity in (0, -1):
         ui = Ui(verbosity=verbosity)
         ui.aside("from VictoriaLogs")
-        ui.line("hi")
+        ui.line([("hi", None)])
     assert shown(capsys) == ("hi\nhi\n", "from VictoriaLogs\n")
 
 
