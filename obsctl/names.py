@@ -53,6 +53,9 @@ JAEGER_OTLP = "jaeger-otlp"
 GATEWAY_GRPC = "otel-gateway-grpc"
 GATEWAY_METRICS = "otlp-metrics"
 
+DELIVERY_KEY = "delivery_key"
+"""The item of a Nomad Variable with the secret by which alert-sink knows Alertmanager's deliveries."""
+
 # Receivers of Alertmanager that are obsctl's own; the first is the program of that name.
 SINK_RECEIVER = ALERT_SINK
 HEARTBEAT_RECEIVER = "heartbeat"

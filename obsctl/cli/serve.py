@@ -19,6 +19,7 @@ from obsctl.errors import ObsctlError
 if TYPE_CHECKING:
     from obsctl.clients.protocols import ConsulApi, NomadApi
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
 
@@ -27,7 +28,7 @@ NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity"
 def serve() -> None:
     """Run one of the programs that obsctl puts on the cluster, until SIGTERM or Ctrl-C.
 
-    Example: obsctl serve alert-sink --data-dir /tmp/alerts
+    Example: obsctl serve alert-sink --data-dir /tmp/alerts --secret-file /tmp/secret
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -80,14 +81,21 @@ def _consul(address: str, ca_file: str | None) -> ConsulApi:
 @click.option("--heartbeat", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
               envvar="OBSCTL_HEARTBEAT", metavar="SECONDS",
               help="How often the Watchdog is delivered; after three missed ones it counts as silent.")  # fmt: skip
-def alert_sink(bind: str, port: int, data_dir: Path, heartbeat: float) -> None:
+@click.option("--secret-file", type=FILE, required=True,
+              help="File with the secret that each delivery carries as its password.")  # fmt: skip
+@click.option("--host", "hosts", multiple=True, metavar="NAME",
+              help="A name by which people ask for it, such as that of a proxy. Repeatable.")  # fmt: skip
+def alert_sink(
+    bind: str, port: int, data_dir: Path, heartbeat: float, secret_file: Path, hosts: tuple[str, ...]
+) -> None:
     """Take Alertmanager's webhook, keep what comes in, and show it.
 
-    Example: obsctl serve alert-sink --data-dir /tmp/alerts --heartbeat 10
+    Example: obsctl serve alert-sink --data-dir /tmp/alerts --secret-file /tmp/secret --heartbeat 10
     """
     from obsctl.services import alert_sink as service
+    from obsctl.services.access import Access
 
-    service.run(bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat)
+    service.run(bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat, access=Access(secret_file, hosts))
 
 
 @serve.command(names.HELLO_SERVICE)

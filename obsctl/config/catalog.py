@@ -23,7 +23,7 @@ from obsctl.config.components import (
 from obsctl.config.demo import Demo
 from obsctl.config.durations import Positive, within
 from obsctl.config.releases import Program, Project
-from obsctl.config.shapes import Clash, FolderPath, Link, Misfit, PlainLine, Strict, Word
+from obsctl.config.shapes import Clash, FolderPath, HostName, Link, Misfit, PlainLine, Strict, Word
 from obsctl.config.telemetry import Sampling
 
 
@@ -31,9 +31,14 @@ class AlertSink(OwnProgram):
     """Records each delivered notification, and notices when the heartbeat stops."""
 
     row: ClassVar[Row] = Row(
-        name=names.ALERT_SINK, shows="the notifications that were delivered", down_alert="", on_alert_path=True
-    )
+        name=names.ALERT_SINK, shows="the notifications that were delivered", down_alert="", on_alert_path=True,
+        generates=(names.DELIVERY_KEY,),
+    )  # fmt: skip
     port: NodePort = 8099
+    hosts: tuple[HostName, ...] = Field(default=(), examples=[["alerts.example.org"]])
+    """Names under which people open it, that of a reverse proxy for example. IP addresses, names without a dot and
+    those in .consul, .internal, .local and .localhost need not be given. Others are refused, or a web page could read
+    notifications by a name of its own that leads here."""
     storage: Storage = Storage()
     """Where notifications are kept."""
 
@@ -81,7 +86,7 @@ class Alertmanager(Replicated):
     row: ClassVar[Row] = Row(
         name=names.ALERTMANAGER, uid=NOBODY, shows="alerts and silences",
         needs=(names.ALERT_SINK,), down_alert="", on_alert_path=True,
-        secrets=lambda config: config.alerting.secrets(),
+        secrets=lambda config: config.alerting.secrets(), copies=((names.ALERT_SINK, names.DELIVERY_KEY),),
         check=("amtool", "check-config"),
         project=Project(
             name="alertmanager", publisher=releases.PROMETHEUS, release_version="0.31.1", built_version="0.31.1",

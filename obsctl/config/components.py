@@ -84,6 +84,7 @@ class Row:
     reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
     secrets: the items of its Nomad Variable that the configuration refers to.
     generates: the items that obsctl makes up once and then keeps.
+    copies: (component, item) of those that another component generates and this one has, too.
     check: the command that checks a configuration file of it, whose path comes last.
     project: where its program comes from on a local cluster, unless it is obsctl itself.
     """
@@ -102,6 +103,7 @@ class Row:
     asks_nomad: bool = False
     secrets: Callable[[Config], dict[str, SecretRef]] = lambda _: {}
     generates: tuple[str, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
     check: tuple[str, ...] = ()
     project: Project | None = None
 

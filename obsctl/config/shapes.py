@@ -98,6 +98,9 @@ Word = Annotated[str, Shape(r"[^\s\"'\\]+", "must be one word without spaces, qu
 ServiceName = Annotated[
     str, Shape(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a service's name has only letters, digits, dots, dashes and _")
 ]
+HostName = Annotated[
+    str, Shape(r"[A-Za-z0-9_][A-Za-z0-9._-]*", 'must be a host\'s name without a port, like "alerts.example.org"')
+]
 LabelName = Annotated[
     str,
     Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label's name has only letters, digits and _, and does not begin with a digit"),

@@ -1,36 +1,55 @@
-"""What alert-sink's page shows. All of it came from outside; the template escapes it."""
+"""What alert-sink's page shows. All of it came from outside: each text is cut, and the template escapes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from urllib.parse import urlsplit
 
 from obsctl import names
 from obsctl.model import Json
-from obsctl.services.notifications import Notification
+from obsctl.services.notifications import Notification, read_line
 from obsctl.services.watchdog import Heartbeat
 
 MAX_NOTIFICATIONS = 200
 MAX_ALERTS = 20
+MAX_LABELS = 40
+MAX_TEXT = 1000
+MAX_READ = 2 * 1024 * 1024
+"""Bytes of stored notifications that one page is made from."""
+
+Read = Callable[[Notification], bytes | None]
 
 
-def page(received: Sequence[Notification], heartbeat: Heartbeat, *, now: float, with_heartbeats: bool) -> Json:
-    """The values of the template, the newest delivery first. received: oldest first.
+def page(
+    received: Sequence[Notification], read: Read, heartbeat: Heartbeat, *, now: float, with_heartbeats: bool
+) -> Json:
+    """The values of the template, the newest delivery first. received: oldest first. read: gives a stored line.
 
     Deliveries of Watchdog alone are left out unless asked for. watchdog: "alive", "silent" or "waiting".
     """
-    shown = received if with_heartbeats else [each for each in received if each.alertnames != {names.WATCHDOG}]
+    shown = received if with_heartbeats else [each for each in received if each.alertnames != (names.WATCHDOG,)]
     state, text = _watchdog(heartbeat, now)
     return {
         "watchdog": state,
         "watchdog_text": text,
-        "notifications": [_notification(each, now) for each in shown[: -MAX_NOTIFICATIONS - 1 : -1]],
+        "notifications": [_notification(each, read, now) for each in _newest(shown)],
         "total": len(shown),
         "hidden_heartbeats": len(received) - len(shown),
         "with_heartbeats": with_heartbeats,
         "now": _clock_time(now),
     }
+
+
+def _newest(shown: Sequence[Notification]) -> Iterator[Notification]:
+    """As many as a page can be made from in a moment, at least one."""
+    size = 0
+    for notification in islice(reversed(shown), MAX_NOTIFICATIONS):
+        size += notification.size
+        if size > MAX_READ and size > notification.size:
+            return
+        yield notification
 
 
 def _watchdog(heartbeat: Heartbeat, now: float) -> tuple[str, str]:
@@ -43,36 +62,48 @@ def _watchdog(heartbeat: Heartbeat, now: float) -> tuple[str, str]:
     return "alive", f"Heartbeat alive, last {_age(now - last)}: Prometheus and Alertmanager reach this page."
 
 
-def _notification(notification: Notification, now: float) -> Json:
-    payload = notification.payload
+def _notification(notification: Notification, read: Read, now: float) -> Json:
+    stored = read_line(read(notification) or b"")
+    payload: Json = stored[1] if stored else {"status": "unreadable", "alerts": []}
     alerts = payload["alerts"]
+    left_out = payload.get("truncatedAlerts", 0)
     return {
         "status": payload["status"],
         "time": _clock_time(notification.received_at),
         "age": _age(now - notification.received_at),
         "alerts": [_alert(alert, payload["status"]) for alert in alerts[:MAX_ALERTS]],
-        "hidden_alerts": max(0, len(alerts) - MAX_ALERTS),
+        "hidden_alerts": max(0, len(alerts) - MAX_ALERTS) + (left_out if isinstance(left_out, int) else 0),
     }
 
 
 def _alert(alert: Json, status: str) -> Json:
     labels, notes = dict(alert["labels"]), alert.get("annotations", {})
+    name = labels.pop("alertname", "(no alertname)")
     links = ("runbook", notes.get("runbook_url")), ("dashboard", notes.get("dashboard_url"))
+    summary = notes.get("summary") or notes.get("description")
     return {
         "status": alert.get("status", status),
-        "name": labels.pop("alertname", "(no alertname)"),
-        "summary": notes.get("summary") or notes.get("description"),
-        "labels": sorted(labels.items()),
+        "name": _text(name),
+        "summary": _text(summary) if summary else None,
+        "labels": [(_text(label), _text(value)) for label, value in sorted(labels.items())[:MAX_LABELS]],
+        "hidden_labels": max(0, len(labels) - MAX_LABELS),
         "links": [link for link in (*links, ("expression", alert.get("generatorURL"))) if _is_web_link(link[1])],
     }
+
+
+def _text(value: object) -> str:
+    """As text that UTF-8 can carry (JSON can hold half characters), at most MAX_TEXT long."""
+    text = str(value).encode("utf-8", "replace").decode()
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _is_web_link(url: object) -> bool:
     """Only these: a javascript: or data: address in an alert must not become a link."""
     try:
-        return isinstance(url, str) and urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).netloc)
+        parts = urlsplit(url) if isinstance(url, str) and len(url) <= 4 * MAX_TEXT and url.isprintable() else None
     except ValueError:
         return False
+    return parts is not None and parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _clock_time(unix: float) -> str:

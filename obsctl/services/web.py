@@ -20,8 +20,8 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 
 DRAIN_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
-MAX_BODY_BYTES = 8 * 1024 * 1024  # more is answered 413 by the app
-MAX_SPOOL_BYTES = 4 * MAX_BODY_BYTES  # more is answered 413 before the app is asked
+MAX_BODY_BYTES = 1024 * 1024  # more is answered 413 by the app
+MAX_SPOOL_BYTES = 2 * MAX_BODY_BYTES  # more is answered 413 before the app is asked
 # A call that waits for a dead neighbour holds its thread for seconds; /health and /metrics must not queue behind it.
 THREADS = 32
 

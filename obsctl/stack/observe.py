@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import TypeVar
 
@@ -113,7 +113,8 @@ def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:
             "Nomad cannot read these jobs:\n  " + "\n  ".join(errors),
             hint="obsctl render -o DIR writes the jobs as Nomad gets them",
         )
-    variables = {item.path: _resolved(item, nomad, resolve) for item in rendered.secrets}
+    generated = cache(partial(_generated, nomad))
+    variables = {item.path: _resolved(item, generated, resolve) for item in rendered.secrets}
     return Desired(rendered.stack, tuple(jobs), rendered.content, variables, rendered.volumes)
 
 
@@ -159,12 +160,17 @@ def _parsed(nomad: NomadApi, rendered: RenderedJob) -> Json | Rejected:
         return error
 
 
-def _resolved(item: SecretItems, nomad: NomadApi, resolve: Resolve) -> dict[str, Secret]:
-    """What the Variable should hold: generated items that exist stay, and missing ones are generated now."""
-    variable = nomad.variable(item.path) if item.generated else None
-    held = variable.items if variable else {}
-    stored = {name: Secret(held[name]) if held.get(name) else generate() for name in item.generated}
+def _resolved(item: SecretItems, generated: Callable[[str, str], Secret], resolve: Resolve) -> dict[str, Secret]:
+    """What the Variable should hold."""
+    stored = {name: generated(keeper, name) for name, keeper in item.generated.items()}
     return {**stored, **{name: resolve(ref, f"{item.path}#{name}") for name, ref in item.items.items()}}
+
+
+def _generated(nomad: NomadApi, keeper: str, item: str) -> Secret:
+    """What the Variable that keeps it holds; a missing one is generated now."""
+    variable = nomad.variable(keeper)
+    held = variable.items.get(item) if variable else None
+    return Secret(held) if held else generate()
 
 
 def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi) -> ObservedJob:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -59,12 +59,13 @@ class Content:
 class SecretItems:
     """A Nomad Variable: item -> reference. The secrets are read when the cluster is observed.
 
-    generated: items that are made when the Variable does not hold them, and are never changed.
+    generated: item -> the Variable that keeps it, this one or another. It is made when that does not hold it, and is
+    never changed.
     """
 
     path: str
     items: dict[str, SecretRef]
-    generated: tuple[str, ...] = ()
+    generated: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,15 @@ def secret_items(config: Config, component: Component) -> SecretItems | None:
         items["consul_token"] = config.consul.token
     if config.nomad.token and row.asks_nomad:
         items["nomad_token"] = config.nomad.token
-    path = names.variable_path(names.job_id(config.stack, row.name))
-    return SecretItems(path, items, row.generates) if items or row.generates else None
+    path = _variable_path(config, row.name)
+    enabled = {each.row.name for each in config.enabled_components()}
+    copies = {item: _variable_path(config, other) for other, item in row.copies if other in enabled}
+    generated = {**dict.fromkeys(row.generates, path), **copies}
+    return SecretItems(path, items, generated) if items or generated else None
+
+
+def _variable_path(config: Config, component: str) -> str:
+    return names.variable_path(names.job_id(config.stack, component))
 
 
 def _job(config: Config, environment: Environment, component: Component) -> RenderedJob:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +34,10 @@ RULES = """
 groups: [{name: always, rules: [{alert: Always, expr: vector(1), labels: {severity: info}}]}]
 """
 ALERTMANAGER = """
-route: {{receiver: sink, group_wait: 0s, group_interval: 1s}}
-receivers: [{{name: sink, webhook_configs: [{{url: "http://127.0.0.1:{sink}/webhook"}}]}}]
+route: {{receiver: sink, group_wait: 0s, group_interval: 1s, repeat_interval: 1s}}
+receivers: [{{name: sink, webhook_configs: [{{url_file: alert-sink.url}}]}}]
 """
-
+SECRET = "only-alertmanager-knows"
 
 HEALTH = {"sink": "/health", "alertmanager": "/-/ready", "prometheus": "/-/ready"}
 
@@ -46,6 +47,7 @@ class Stack:
     prometheus: PrometheusApi
     alertmanager: AlertmanagerApi
     sink: SinkApi
+    folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +58,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "prometheus.yml").write_text(PROMETHEUS.format(**ports))
     (folder / "rules.yml").write_text(RULES)
     (folder / "alertmanager.yml").write_text(ALERTMANAGER.format(**ports))
+    (folder / "secret").write_text(SECRET)
+    (folder / "alert-sink.url").write_text(f"http://alertmanager:{SECRET}@{at['sink']}/webhook\n")
     serve = [sys.executable, "-m", "obsctl", "serve", "alert-sink"]
     programs = {
-        "sink": [*serve, f"--port={ports['sink']}", "--data-dir=sink"],
+        "sink": [*serve, f"--port={ports['sink']}", "--data-dir=sink", "--secret-file=secret"],
         "alertmanager": [
             program("alertmanager"), "--config.file=alertmanager.yml", "--storage.path=alertmanager",
             f"--web.listen-address={at['alertmanager']}", "--cluster.listen-address=",
@@ -72,6 +76,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         PrometheusClient(endpoint("prometheus", f"http://{at['prometheus']}")),
         AlertmanagerClient(endpoint("alertmanager", f"http://{at['alertmanager']}")),
         SinkClient(endpoint("alert-sink", f"http://{at['sink']}")),
+        folder,
     )
     with ExitStack() as open_programs:
         for server, (name, argv) in zip(
@@ -129,6 +134,25 @@ def test_an_alert_arrives(stack: Stack) -> None:
     assert abs(first["received_at"] - time.time()) < 60
     assert stack.sink.notifications(since=time.time() + 60) == []
     assert stack.sink.notifications(since=0.0, alertname="Other") == []
+
+
+def test_the_secret_of_deliveries_shows_nowhere(stack: Stack) -> None:
+    """Not in what Alertmanager logs about deliveries that fail, nor in its metrics and its API."""
+    url_file, secret_file = stack.folder / "alert-sink.url", stack.folder / "secret"
+    log = stack.folder / "alertmanager.log"
+    secret_file.write_text("another")
+    url = url_file.read_text()
+    try:
+        wait_until(lambda: "401" in log.read_text(), timeout=30, failure="no sign of a refused delivery", hint="")
+        url_file.write_text(url.replace(stack.sink.address.removeprefix("http://"), f"127.0.0.1:{free_port()}"))
+        wait_until(lambda: "refused" in log.read_text(), timeout=30, failure="no sign of a failure", hint="")
+    finally:
+        url_file.write_text(url)
+        secret_file.write_text(SECRET)
+    session = Session(Endpoint("Alertmanager", stack.alertmanager.address, down=""))
+    shown = [session.get(path, text=True).text for path in ("/metrics", "/api/v2/status")]
+    said = [file.read_text() for file in stack.folder.glob("*.log")]
+    assert not [text for text in (*shown, *said) if SECRET in text]
 
 
 class TestAlertmanager:

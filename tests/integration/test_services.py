@@ -1,6 +1,5 @@
 """alert-sink as a real process: deliveries, kills, and how the server beneath all our programs stops."""
 
-import json
 import resource
 import signal
 import socket
@@ -18,11 +17,19 @@ from tests.programs import freeze
 
 pytestmark = pytest.mark.real
 
+SECRET = "the-secret"
+
+
+def deliver(url, payload, session=requests):
+    return session.post(f"{url}/webhook", json=payload, auth=("alertmanager", SECRET), timeout=10)
+
 
 @pytest.fixture
 def start_sink(start, tmp_path):
     def start_one(port=None, heartbeat=60):
-        options = ("--data-dir", str(tmp_path / "data"), "--heartbeat", str(heartbeat))
+        (tmp_path / "secret").write_text(SECRET)
+        options = ("--data-dir", str(tmp_path / "data"), "--secret-file", str(tmp_path / "secret"))
+        options += ("--heartbeat", str(heartbeat))
         return start("alert-sink", *options, port=port).wait_alive()
 
     return start_one
@@ -44,7 +51,7 @@ class Deliverers:
     def __init__(self, url, count=4, padding=2000):
         self.acknowledged = []
         self.stop = threading.Event()
-        self._url = f"{url}/webhook"
+        self._url = url
         self._padding = padding
         self._threads = [threading.Thread(target=self._deliver, args=(number,)) for number in range(count)]
 
@@ -53,7 +60,7 @@ class Deliverers:
         while not self.stop.is_set():
             name = f"{thread}-{number}"
             try:
-                answer = requests.post(self._url, json=webhook(name, self._padding), timeout=5)
+                answer = deliver(self._url, webhook(name, self._padding))
             except requests.RequestException:
                 return
             if answer.status_code == 200:
@@ -86,23 +93,23 @@ def test_kill_9_amid_deliveries_loses_nothing_that_was_acknowledged(start_sink, 
     again = start_sink(port=sink.port)
     assert set(deliverers.acknowledged) <= set(received(again))
     assert len(received(again)) == len(set(received(again)))
-    requests.post(f"{again.url}/webhook", json=webhook("after"), timeout=5).raise_for_status()
+    deliver(again.url, webhook("after")).raise_for_status()
     again.end(signal.SIGKILL)
     assert received(start_sink(port=sink.port))[-1] == "after"
 
 
 def test_a_disk_that_fills_up_amid_a_line_answers_500_and_the_retry_is_kept(start_sink, tmp_path):
     sink = start_sink()
-    requests.post(f"{sink.url}/webhook", json=webhook("Before"), timeout=5).raise_for_status()
+    deliver(sink.url, webhook("Before")).raise_for_status()
     size = (tmp_path / "data" / "notifications.jsonl").stat().st_size
     _, hard = resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (size + 50, hard))
-    assert requests.post(f"{sink.url}/webhook", json=webhook("Retried"), timeout=5).status_code == 500
+    assert deliver(sink.url, webhook("Retried")).status_code == 500
     assert sink.metric("alert_sink_write_failures_total") == 1
     assert (tmp_path / "data" / "notifications.jsonl").stat().st_size == size + 50, "the line was torn"
     assert sink.get("/health").status_code == 200
     resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    requests.post(f"{sink.url}/webhook", json=webhook("Retried"), timeout=5).raise_for_status()
+    deliver(sink.url, webhook("Retried")).raise_for_status()
     sink.end()
     again = start_sink()
     assert received(again) == ["Before", "Retried"]
@@ -111,19 +118,19 @@ def test_a_disk_that_fills_up_amid_a_line_answers_500_and_the_retry_is_kept(star
 
 def test_the_watchdog_falls_silent_and_speaks_again(start_sink):
     sink = start_sink(heartbeat=1)
-    requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
+    deliver(sink.url, webhook("Watchdog")).raise_for_status()
     assert sink.metric("alert_sink_watchdog_last_seen_timestamp_seconds") == pytest.approx(time.time(), abs=10)
     wait_until(
         lambda: sink.metric("alert_sink_watchdog_silent") == 1, timeout=10, failure="no sign of silence", hint=""
     )
     assert "Watchdog silent" in sink.get("/").text
-    requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
+    deliver(sink.url, webhook("Watchdog")).raise_for_status()
     assert sink.get("/api/watchdog").json()["silent"] is False
 
 
 def test_a_heartbeat_from_before_a_restart_is_remembered(start_sink):
     sink = start_sink()
-    requests.post(f"{sink.url}/webhook", json=webhook("Watchdog"), timeout=5).raise_for_status()
+    deliver(sink.url, webhook("Watchdog")).raise_for_status()
     last_seen = sink.get("/api/watchdog").json()["last_seen"]
     sink.end()
     assert start_sink().get("/api/watchdog").json()["last_seen"] == last_seen
@@ -133,8 +140,12 @@ def test_a_heartbeat_from_before_a_restart_is_remembered(start_sink):
 
 
 def request_bytes(name):
-    body = json.dumps(webhook(name)).encode()
-    return b"POST /webhook HTTP/1.1\r\nHost: sink\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    request = requests.Request(
+        "POST", "http://sink/webhook", json=webhook(name), auth=("alertmanager", SECRET)
+    ).prepare()
+    headers = {"Host": "sink", **request.headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST /webhook HTTP/1.1\r\n{head}\r\n".encode() + request.body
 
 
 def read_answer(client):
@@ -198,7 +209,7 @@ def test_stopped_under_load_every_keep_alive_client_is_told_and_none_is_cut_off(
     def deliver_until_told(thread):
         with requests.Session() as session:
             for count in range(100_000):
-                answer = session.post(f"{sink.url}/webhook", json=webhook(f"{thread}-{count}"), timeout=10)
+                answer = deliver(sink.url, webhook(f"{thread}-{count}"), session)
                 assert answer.json() == {"status": "stored"}
                 if count == 20:
                     enough.set()
@@ -233,7 +244,8 @@ def test_a_client_that_never_finishes_its_request_does_not_hold_up_the_end(start
 
 def test_a_taken_port_is_said_in_a_sentence(start_sink, tmp_path, start):
     sink = start_sink()
-    second = start("alert-sink", "--data-dir", str(tmp_path / "other"), port=sink.port)
+    options = ("--data-dir", str(tmp_path / "other"), "--secret-file", str(tmp_path / "secret"))
+    second = start("alert-sink", *options, port=sink.port)
     assert second.process.wait(timeout=30) == 1
     said = second.log.read_text()
     assert f"Error: cannot listen on 127.0.0.1:{sink.port}" in said

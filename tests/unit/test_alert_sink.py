@@ -4,10 +4,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from obsctl.errors import ObsctlError
-from obsctl.services.alert_sink import create_app, run
+from obsctl.services.access import Access
+from obsctl.services.alert_sink import READERS, create_app, run
 from obsctl.services.notifications import NotificationLog
 from obsctl.services.watchdog import Watchdog
 from obsctl.services.web import MAX_BODY_BYTES
+from tests.full_disk import full_disk
+
+SECRET = "the-secret"
 
 
 class Clock:
@@ -34,11 +38,18 @@ class Sink:
         self.registry = CollectorRegistry()
         self.log = NotificationLog(folder)
         watchdog = Watchdog(10.0, last_seen=last_seen, clock=self.clock)
-        self.http = create_app(self.log, watchdog, self.registry, self.clock).test_client()
+        self.secret_file = folder / "secret"
+        self.secret_file.write_text(SECRET)
+        access = Access(self.secret_file, ["alerts.example.org"])
+        self.http = create_app(self.log, watchdog, access, self.registry, self.clock).test_client()
 
-    def post(self, payload):
+    def post(self, payload, **changes):
         body = payload if isinstance(payload, bytes) else json.dumps(payload)
-        return self.http.post("/webhook", data=body)
+        usual = {"data": body, "auth": ("alertmanager", SECRET), "content_type": "application/json"}
+        return self.http.post("/webhook", **{**usual, **changes})
+
+    def rejected(self, reason):
+        return self.value("alert_sink_rejected_total", reason=reason)
 
     def value(self, name, **labels):
         return self.registry.get_sample_value(name, labels)
@@ -72,22 +83,20 @@ def test_what_is_no_webhook_is_answered_400_and_counted(sink):
     answer = sink.post(b"[]")
     assert answer.status_code == 400
     assert "JSON object" in answer.json["error"]
-    assert sink.value("alert_sink_rejected_total") == 1
+    assert sink.rejected("webhook") == 1
     assert sink.log.find() == []
 
 
 def test_a_delivery_beyond_the_limit_is_answered_413_and_counted(sink):
     assert sink.post(b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
-    assert sink.value("alert_sink_rejected_total") == 1
+    assert sink.rejected("size") == 1
 
 
-def test_a_write_failure_is_answered_500_so_that_alertmanager_tries_again(sink, tmp_path):
-    sink.log.close()
-    (tmp_path / "notifications.jsonl").unlink()
-    (tmp_path / "notifications.jsonl").symlink_to("/dev/full")
-    answer = sink.post(webhook("Watchdog"))
+def test_a_write_failure_is_answered_500_so_that_alertmanager_tries_again(sink):
+    with full_disk():
+        answer = sink.post(webhook("Watchdog"))
     assert answer.status_code == 500
-    assert "No space left" in answer.json["error"]
+    assert "File too large" in answer.json["error"]
     assert sink.value("alert_sink_write_failures_total") == 1
     assert sink.value("alert_sink_notifications_total", status="firing") == 0
     assert sink.http.get("/api/watchdog").json["last_seen"] is None
@@ -239,5 +248,149 @@ def test_it_is_ready_alive_and_answers_unknown_paths_in_json(sink):
 def test_a_folder_that_cannot_be_used_is_said_plainly(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ObsctlError, match="cannot keep notifications") as error:
-        run(bind="127.0.0.1", port=0, data_dir=tmp_path / "file", heartbeat=10)
+        run(bind="127.0.0.1", port=0, data_dir=tmp_path / "file", heartbeat=10, access=Access(tmp_path / "file"))
     assert "--data-dir" in error.value.hint
+
+
+# Who may deliver, and who may read
+
+
+@pytest.mark.parametrize("auth", [None, ("alertmanager", "another"), ("alertmanager", ""), ("the-secret", "")])
+def test_a_delivery_without_the_secret_is_answered_401_counted_and_not_kept(sink, auth):
+    answer = sink.post(webhook("Watchdog"), auth=auth)
+    assert answer.status_code == 401
+    assert sink.rejected("secret") == 1
+    assert sink.log.find() == []
+    assert sink.http.get("/api/watchdog").json["last_seen"] is None
+
+
+def test_an_empty_secret_lets_nobody_deliver(sink):
+    sink.secret_file.write_text("\n")
+    assert sink.post(webhook(), auth=("alertmanager", "")).status_code == 401
+
+
+def test_a_new_secret_counts_at_once(sink):
+    sink.secret_file.write_text("new\n")
+    assert sink.post(webhook()).status_code == 401
+    assert sink.post(webhook(), auth=("alertmanager", "new")).status_code == 200
+
+
+@pytest.mark.parametrize("header", [("Origin", "http://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "none")])
+def test_a_web_page_cannot_deliver_even_with_the_secret(sink, header):
+    assert sink.post(webhook("Watchdog"), headers=[header]).status_code == 403
+    assert sink.rejected("origin") == 1
+    assert sink.log.find() == []
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_what_a_form_can_send_is_no_delivery(sink, content_type):
+    assert sink.post(webhook(), content_type=content_type).status_code == 415
+    assert sink.rejected("content_type") == 1
+    assert sink.log.find() == []
+
+
+READS = ("/", "/api/notifications", "/api/watchdog", "/metrics")
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8099", "a, b", "[::1].evil.example", "[", "x@y"]
+)
+def test_a_name_that_may_be_anybodys_is_refused_with_the_key_that_allows_it(sink, path, host):
+    answer = sink.http.get(path, headers={"Host": host})
+    assert answer.status_code == 403
+    assert "components.alert-sink.hosts" in answer.json["error"]
+    assert sink.rejected("host") == 1
+
+
+def test_a_delivery_by_such_a_name_is_refused_too(sink):
+    assert sink.post(webhook(), headers={"Host": "evil.example"}).status_code == 403
+    assert sink.log.find() == []
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1:8099", "10.0.0.7", "[::1]:8099", "[fd00::1]", "localhost:8099", "node-1", "NODE-1:80"),
+        *("alert-sink.service.consul:8099", "node1.internal", "laptop.local", "x.localhost"),
+        *("alerts.example.org", "Alerts.Example.org.:443"),
+    ],
+)
+def test_addresses_ones_own_names_and_those_of_the_configuration_are_served(sink, path, host):
+    assert sink.http.get(path, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/alive"])
+def test_a_probe_may_use_any_name(sink, path):
+    assert sink.http.get(path, headers={"Host": "balancer.example"}).status_code == 200
+
+
+def test_no_other_page_may_read_or_frame_what_is_answered(sink):
+    for path in READS:
+        headers = sink.http.get(path).headers
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_a_refusal_is_logged_once_a_minute(sink, caplog):
+    for _ in range(3):
+        sink.post(webhook(), auth=None)
+    assert len(caplog.records) == 1
+    sink.clock.sleep(60)
+    sink.post(webhook(), auth=None)
+    assert len(caplog.records) == 2
+    assert SECRET not in caplog.text
+
+
+# Whatever is stored is shown
+
+NASTY = {
+    "deep name": {"labels": {"alertname": {"a": [[[["x"]]]]}}},
+    "deep label": {"labels": {"alertname": "A", "b": [[["<script>"]]]}},
+    "half character": {"labels": {"alertname": "\ud800"}},
+    "long name": {"labels": {"alertname": "n" * 500_000, "l" * 500_000: "v" * 500_000}},
+    "many labels": {"labels": {f"l{number}": "v" for number in range(19_000)}},
+    "odd status": {"labels": {}, "status": {"a": 1}},
+    "odd links": {"labels": {}, "annotations": {"runbook_url": ["http://x"]}, "generatorURL": "http://x\u202e/\x00"},
+    "numbers": {"labels": {"alertname": -1e308, "n": None, "b": False}, "annotations": {"summary": 0.1}},
+}
+
+
+@pytest.mark.parametrize("alert", NASTY.values(), ids=NASTY)
+def test_the_page_shows_whatever_is_stored(tmp_path, alert):
+    line = json.dumps({"received_at": 1.5, "payload": {"status": "firing", "alerts": [alert] * 3}})
+    (tmp_path / "notifications.jsonl").write_text(line + "\n")
+    sink = Sink(tmp_path)
+    answer = sink.http.get("/")
+    sink.log.close()
+    assert answer.status_code == 200
+    assert "▲ FIRING" in answer.text or "alert" in answer.text
+    assert len(answer.data) < 1_000_000
+
+
+def test_a_line_that_is_gone_from_disk_is_said_to_be_so(sink, tmp_path):
+    sink.post(webhook("Gone"))
+    (tmp_path / "notifications.jsonl").write_bytes(b"")
+    assert "a delivery that cannot be read any more" in sink.page()
+
+
+def test_a_page_is_made_from_a_bounded_part_of_what_is_stored(sink):
+    for number in range(5):
+        sink.post(webhook(f"Large{number}", annotations={"summary": "s" * 900_000}))
+    page = sink.page()
+    assert page.count("<article>") == 2
+    assert "The newest 2 of 5" in page
+
+
+def test_eight_may_read_at_once_and_deliveries_go_on(sink):
+    sink.post(webhook())
+    answers = [sink.http.get("/api/notifications", buffered=False) for _ in range(READERS)]
+    assert sink.http.get("/api/notifications").status_code == 503
+    assert sink.http.get("/").status_code == 503
+    assert sink.post(webhook()).status_code == 200
+    for answer in answers:
+        answer.close()
+    assert len(sink.http.get("/api/notifications").json["notifications"]) == 2

@@ -86,7 +86,7 @@ def test_observing_changes_nothing(world: World) -> None:
     world.nomad.calls.clear()
     world.consul.calls.clear()
     observe(desired, world.nomad, world.consul)
-    assert {name for name, _ in world.nomad.calls} == {"jobs", "plan_job", "job_deployment", "nodes"}
+    assert {name for name, _ in world.nomad.calls} == {"jobs", "plan_job", "job_deployment", "nodes", "variable"}
     assert {name for name, _ in world.consul.calls} == {"entries"}
 
 

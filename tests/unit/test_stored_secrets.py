@@ -50,6 +50,22 @@ def test_the_first_deploy_makes_them_and_later_ones_leave_them(world: World) -> 
     assert items(world) == first
 
 
+def test_one_secret_is_in_two_variables_and_follows_the_one_that_keeps_it(world: World) -> None:
+    keeper, other = "nomad/jobs/obs-alert-sink", "nomad/jobs/obs-alertmanager"
+    world.deploy(config())
+    assert item(world, keeper) == item(world, other)
+    world.nomad.put_variable(keeper, {"delivery_key": "new"})
+    assert reasons(world.plan(config())) == {other: "update: a value differs"}
+    world.deploy(config())
+    assert item(world, other) == "new"
+
+
+def item(world: World, path: str) -> str:
+    variable = world.nomad.variable(path)
+    assert variable is not None
+    return variable.items["delivery_key"]
+
+
 def test_they_outlive_a_time_without_grafana(world: World) -> None:
     world.deploy(with_grafana())
     first = items(world)
@@ -80,6 +96,8 @@ def test_no_output_of_a_deploy_holds_them(grafana: Path, obsctl: Obsctl, world: 
 def test_the_list_names_all_and_asks_nobody(grafana: Path, obsctl: Obsctl, world: World) -> None:
     secrets = obsctl("--json", "secrets", "list").document()["secrets"]
     assert [(secret["name"], secret["variable"], secret["item"], secret["origin"]) for secret in secrets] == [
+        ("alert-sink-delivery-key", "nomad/jobs/obs-alert-sink", "delivery_key", "generated"),
+        ("alertmanager-delivery-key", "nomad/jobs/obs-alertmanager", "delivery_key", "generated"),
         ("grafana-admin", VARIABLE, "admin_password", "generated"),
         ("grafana-secret-key", VARIABLE, "secret_key", "generated"),
     ]
@@ -94,6 +112,8 @@ def test_the_list_says_where_references_come_from(grafana: Path, obsctl: Obsctl)
 
 
 def test_a_stack_may_have_none(folder: Path, obsctl: Obsctl) -> None:
+    alone = {**OTHERS_OFF, "prometheus": {}, "alert-sink": {"enabled": False}, "alertmanager": {"enabled": False}}
+    (folder / "obsctl.yaml").write_text(json.dumps({"components": alone}))
     assert obsctl("secrets", "list").out == "This stack has no secrets.\n"
 
 
@@ -122,4 +142,4 @@ def test_who_may_not_read_it_is_told_what_it_takes(grafana: Path, obsctl: Obsctl
 def test_an_unknown_name_is_answered_with_the_known_ones(grafana: Path, obsctl: Obsctl) -> None:
     ran = obsctl("secrets", "show", "grafana")
     assert ran.code == 2
-    assert "there are grafana-admin, grafana-secret-key" in ran.err
+    assert "alertmanager-delivery-key, grafana-admin, grafana-secret-key" in ran.err

@@ -57,6 +57,15 @@ job "platform-alert-sink" {
     task "alert-sink" {
       kill_timeout = "10s"
 
+      template {
+        destination = "secrets/delivery_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alert-sink\" }}{{ index . \"delivery_key\" }}{{ end }}"
+      }
+
       driver = "docker"
 
       config {
@@ -70,6 +79,7 @@ job "platform-alert-sink" {
           "--port=${NOMAD_PORT_http}",
           "--data-dir=${NOMAD_ALLOC_DIR}/data",
           "--heartbeat=60.0",
+          "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
         ]
       }
 

@@ -69,14 +69,19 @@ job "platform-alertmanager" {
         change_signal = "SIGHUP"
       }
 
-      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs.
+      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs. The secret by
+      # which alert-sink knows it stands as a password: Go sends that as a header, and keeps it out of logs.
       template {
-        destination = "local/alert-sink.url"
+        destination = "secrets/alert-sink.url"
         change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
         data        = <<-EOT
+        {{- with nomadVar "nomad/jobs/platform-alertmanager" }}{{ $secret := .delivery_key }}
         {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" -}}
-        http://{{ .Address }}:{{ .Port }}/webhook{{ break }}
-        {{- end }}{{ end }}
+        http://alertmanager:{{ $secret }}@{{ .Address }}:{{ .Port }}/webhook{{ break }}
+        {{- end }}{{ end }}{{ end }}
         EOT
       }
 

@@ -62,6 +62,15 @@ job "obs-alert-sink" {
     task "alert-sink" {
       kill_timeout = "10s"
 
+      template {
+        destination = "secrets/delivery_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+        data        = "{{ with nomadVar \"nomad/jobs/obs-alert-sink\" }}{{ index . \"delivery_key\" }}{{ end }}"
+      }
+
       volume_mount {
         volume      = "data"
         destination = "/data"
@@ -80,6 +89,7 @@ job "obs-alert-sink" {
           "--port=${NOMAD_PORT_http}",
           "--data-dir=/data",
           "--heartbeat=60.0",
+          "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
         ]
       }
 

@@ -57,6 +57,13 @@ job "obs-alert-sink" {
     task "alert-sink" {
       kill_timeout = "10s"
 
+      template {
+        destination = "secrets/delivery_key"
+        change_mode = "noop"
+        perms       = "0400"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-alert-sink\" }}{{ index . \"delivery_key\" }}{{ end }}"
+      }
+
       driver = "raw_exec"
 
       config {
@@ -68,6 +75,7 @@ job "obs-alert-sink" {
           "--port=${NOMAD_PORT_http}",
           "--data-dir=${meta.obsctl_volumes}/obs-alert-sink",
           "--heartbeat=10.0",
+          "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
         ]
       }
 
