@@ -69,8 +69,10 @@ class Alerting(Strict):
 
     def intervals(self) -> dict[str, list[dict[str, object]]]:
         """Its time intervals as Alertmanager has them."""
-        listed = self.time_intervals.items()
-        return {name: [each.model_dump(exclude_defaults=True) for each in intervals] for name, intervals in listed}
+        return {
+            name: [each.model_dump(mode="json", exclude_defaults=True) for each in intervals]
+            for name, intervals in self.time_intervals.items()
+        }
 
     @model_validator(mode="after")
     def _fits_together(self) -> Alerting:

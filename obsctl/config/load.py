@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 
 from obsctl import files
 from obsctl.config import environment, problems
-from obsctl.config.located import Located, Place, entries, merge, nested, parse, sources
+from obsctl.config.located import Located, Place, entries, merge, nearest, nested, parse, sources
 from obsctl.config.schema import Config
 from obsctl.config.shapes import KeyPath
 from obsctl.errors import ObsctlError
@@ -36,13 +36,22 @@ class Loaded:
     """The validated configuration and where it came from.
 
     path: the file, None when there is none and defaults apply. root: its folder, or the current one.
-    sources: the files and environment variables that were read.
+    document: all values with their places.
     """
 
     config: Config
     path: Path | None
     root: Path
-    sources: tuple[str, ...]
+    document: Located = field(repr=False)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files and environment variables that were read."""
+        return tuple(sources(self.document))
+
+    def place(self, path: KeyPath) -> Place:
+        """Where the value at this path comes from, or the nearest one above it."""
+        return nearest(self.document, path)
 
 
 def load(
@@ -72,7 +81,7 @@ def load(
     if not isinstance(result, Config):
         more += problems.findings(result, document)
     if isinstance(result, Config) and not findings + more:
-        return Loaded(result, file, root, tuple(sources(document)))
+        return Loaded(result, file, root, document)
     raise ConfigError(findings + more)
 
 

@@ -32,6 +32,11 @@ class Place:
     source: str
     line: int | None = None
 
+    @property
+    def order(self) -> tuple[str, int]:
+        """By file, and then by line."""
+        return self.source, self.line or 0
+
     def of(self, path: KeyPath) -> str:
         """The place of a finding about this key. The name of a variable says the key already."""
         return f"{self.source}:{self.line} {dotted(path)}".rstrip() if self.line else self.source

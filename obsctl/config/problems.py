@@ -61,7 +61,7 @@ def validate(document: Mapping[str, object], root: Path) -> Config | list[Proble
 def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
     """Each problem with its file and line, or its variable, in the order of the lines."""
     placed = [(nearest(document, path), path, words) for path, words in problems]
-    placed.sort(key=lambda each: (each[0].source, each[0].line or 0))
+    placed.sort(key=lambda each: each[0].order)
     return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
 
 

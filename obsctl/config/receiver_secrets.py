@@ -116,7 +116,7 @@ def _values(value: object, above: KeyPath = ()) -> Iterator[tuple[KeyPath, objec
     """Every single value with its path; an empty mapping or list is one, too."""
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     below = list(steps)
-    if not below:
+    if above and not below:
         yield above, value
     for step, item in below:
         yield from _values(item, (*above, step))

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,9 +81,19 @@ class _Check:
         return self.command[0]
 
 
-def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Approvals = Approvals()) -> list[Finding]:
+Explain = Callable[[Path], list[Finding]]
+"""From a program that has refused a file to findings about the keys of obsctl.yaml; none when no key is to blame."""
+
+
+def check(
+    rendered: Rendered,
+    tools: Mapping[str, Path | None],
+    approvals: Approvals = Approvals(),
+    explain: Mapping[str, Explain] = {},
+) -> list[Finding]:
     """Every problem of the rendered rules and configuration files.
 
+    explain: by the name of a file, who knows which keys of obsctl.yaml it is made of.
     tools: the paths of TOOLS. A warning names what is not checked because its tool is missing; without promtool at
     least the PromQL of the rules is parsed. A collector's file is checked alone, without the addresses that its job
     adds.
@@ -91,7 +101,11 @@ def check(rendered: Rendered, tools: Mapping[str, Path | None], approvals: Appro
     checks = list(_checks(rendered))
     findings = [*(() if tools.get("promtool") else _check_promql(checks[0].text)), *_check_lock(rendered)]
     with ThreadPoolExecutor() as pool:  # the tools start together
-        running = [pool.submit(_run_check, each, path, approvals) for each in checks if (path := tools.get(each.tool))]
+        running = [
+            pool.submit(_run_check, each, path, approvals, explain.get(each.name))
+            for each in checks
+            if (path := tools.get(each.tool))
+        ]
         findings += [finding for future in running for finding in future.result()]
     approvals.forget_oldest()
     return [*findings, *_missing_tools(checks, tools)]
@@ -132,16 +146,19 @@ def _check_lock(rendered: Rendered) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, LOCK_FILE, what, "run obsctl lock")
 
 
-def _run_check(check: _Check, path: Path, approvals: Approvals) -> list[Finding]:
+def _run_check(check: _Check, path: Path, approvals: Approvals, explain: Explain | None) -> list[Finding]:
     variables = {name: _stand_in(name) for name in _VARIABLE.findall(check.text)}
     try:
         approval = Approvals.key(path, check.command[1:], variables, check.text)
         if approval in approvals:
             return []
-        ended = _run(check, path, variables)
+        ended = run_tool(check.command, path, {check.name.replace(" ", "-"): check.text}, variables)
+        findings = explain(path) if ended.returncode and explain else []
     except (OSError, subprocess.TimeoutExpired) as error:
         what = f"{check.tool} could not be run: {error}"
         return [Finding(Severity.ERROR, check.name, what, f"try {path} --version")]
+    if findings:
+        return findings
     if ended.returncode:
         lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
         what = f"{check.tool} refuses it: {' / '.join(lines[-6:])}"
@@ -150,12 +167,18 @@ def _run_check(check: _Check, path: Path, approvals: Approvals) -> list[Finding]
     return []
 
 
-def _run(check: _Check, path: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_tool(
+    command: Sequence[str], path: Path, texts: Mapping[str, str], variables: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
+    """Let the program at this path check texts. It gets them as files and says their names: it runs in their folder.
+
+    Raises OSError and subprocess.TimeoutExpired."""
     with tempfile.TemporaryDirectory(prefix="obsctl-check-") as folder:
-        file = Path(folder, check.name.replace(" ", "-"))
-        file.write_text(check.text, encoding="utf-8")
+        for name, text in texts.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
         return subprocess.run(
-            [path, *check.command[1:], file],
+            [path.absolute(), *command[1:], *texts],
+            cwd=folder,
             env={**children.environment(), **variables},
             capture_output=True,
             text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from obsctl import __version__, lease
@@ -15,6 +16,7 @@ from obsctl.config.schema import Config
 from obsctl.content import dashboard_lint
 from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.model import Finding, Json, Severity
+from obsctl.stack import amtool
 from obsctl.stack.apply import apply
 from obsctl.stack.checks import Approvals, check
 from obsctl.stack.health import Tools
@@ -47,7 +49,8 @@ def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: 
     """
     rendered = render(loaded.config, loaded.root, compiled=private_cache(f"sandboxed-{__version__}"))
     of_dashboards = dashboard_lint.lint(rendered.dashboards)  # `obsctl dashboards lint` shows its warnings
-    findings = check(rendered, programs, Approvals(private_cache("approved")))
+    explain = {amtool.FILE: partial(amtool.findings, loaded.config.alerting, place=loaded.place)}
+    findings = check(rendered, programs, Approvals(private_cache("approved")), explain)
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
     hint = "correct what is named; nothing was sent"
     _refuse_errors("the rendered configuration has errors", findings, report, hint)

@@ -22,8 +22,8 @@ NO_TOOLS: dict[str, Path | None] = dict.fromkeys(checks.TOOLS)
 
 @pytest.fixture
 def tool(tmp_path: Path) -> Path:
-    """A program that writes its arguments to a file beside it, a line a call, and finds nothing wrong."""
-    return script(tmp_path / "tool", f'echo "$*" >> {tmp_path}/calls')
+    """A program that writes arguments and folder to a file beside it, a line a call, and finds nothing wrong."""
+    return script(tmp_path / "tool", f'echo "$* $PWD" >> {tmp_path}/calls')
 
 
 def script(path: Path, line: str) -> Path:
@@ -77,12 +77,11 @@ def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path
     assert checks.check(RENDERED, {"promtool": tool, "amtool": tool}) == []
     called = sorted(line.split() for line in (tool.parent / "calls").read_text().splitlines())
     assert [call[:-1] for call in called] == [
-        ["check", "config", "--syntax-only"],
-        ["check", "rules"],
-        ["check-config"],
+        ["check", "config", "--syntax-only", "prometheus.yml"],
+        ["check", "rules", "alert-rules"],
+        ["check-config", "alertmanager.yml"],
     ]
-    assert [Path(call[-1]).name for call in called] == ["prometheus.yml", "alert-rules", "alertmanager.yml"]
-    assert not any(Path(call[-1]).parent.exists() for call in called)
+    assert not any(Path(call[-1]).exists() for call in called)
 
 
 def test_a_tool_gets_nothing_of_the_users_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
