@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -13,11 +13,17 @@ from obsctl.model import Finding, Severity
 
 Scalar = str | int | float | bool | None
 _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_COMMENT = re.compile(r"\s*:\s+#\S")
 _PLAIN_WORDS = (
     (re.compile(r"'\\t'"), "a tab; indent with spaces"),
     (
         re.compile("alias|anchor|tag"),
         "a value that begins with *, & or ! has a special meaning in YAML; put it in quotes",
+    ),
+    (
+        re.compile("expected ',' or|expected the node content"),
+        'a "{" or "[" that is not closed; what follows a # is a comment, except in quotes',
     ),
     (re.compile("mapping values are not allowed"), 'a ":" in the wrong place; is the indentation right?'),
     (re.compile("simple key|expected ':'"), 'a key without ":", or wrong indentation'),
@@ -44,10 +50,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A value and its place. Mappings and lists hold located values."""
+    """A value and its place. Mappings and lists hold located values. note: why it may be empty without intent."""
 
     value: dict[str, Located] | list[Located] | Scalar
     place: Place
+    note: str = ""
 
 
 def dotted(path: KeyPath) -> str:
@@ -103,14 +110,28 @@ def sources(located: Located) -> list[str]:
 def nearest(located: Located, path: KeyPath) -> Place:
     """The place of the value at this path, or of the nearest existing one above it."""
     for step in path:
-        below = located.value
-        if isinstance(below, dict) and step in below:
-            located = below[str(step)]
-        elif isinstance(below, list) and isinstance(step, int) and step < len(below):
-            located = below[step]
-        else:
+        below = _below(located, step)
+        if below is None:
             break
+        located = below
     return located.place
+
+
+def at(located: Located, path: KeyPath) -> Located | None:
+    """The value at this path; None when there is none."""
+    for step in path:
+        below = _below(located, step)
+        if below is None:
+            return None
+        located = below
+    return located
+
+
+def _below(located: Located, step: str | int) -> Located | None:
+    below = located.value
+    if isinstance(below, dict):
+        return below.get(str(step))
+    return below[step] if isinstance(below, list) and isinstance(step, int) and step < len(below) else None
 
 
 def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
@@ -148,6 +169,7 @@ class _Reading:
 
     def document(self, text: str) -> Located:
         self._loader = _Loader(text)
+        self._lines = text.split("\n")
         try:
             node = self._loader.get_single_node()
             document = self._located(node, self._of(node), ()) if node else Located(None, self._place)
@@ -170,6 +192,8 @@ class _Reading:
         return Located(self._scalar(node, place, path), place)
 
     def _scalar(self, node: yaml.Node, place: Place, path: KeyPath) -> Scalar:
+        if node.tag in _NUMBERS and ":" in node.value:
+            return str(node.value)  # 22:30 is a time of the day to people, and 1350 to YAML 1.1
         try:
             value: Scalar = self._loader.construct_object(node)
         except ValueError:
@@ -185,8 +209,16 @@ class _Reading:
             if key.tag != "tag:yaml.org,2002:str":
                 self._problem(self._of(key), path, "a key must be text; put it in quotes")
             else:
-                entries[key.value] = self._located(value, self._of(key), (*path, key.value))
+                below = self._located(value, self._of(key), (*path, key.value))
+                entries[key.value] = replace(below, note=self._note(key)) if below.value is None else below
         return entries
+
+    def _note(self, key: yaml.Node) -> str:
+        """What may have been meant by a key without a value."""
+        rest = self._lines[key.end_mark.line : key.end_mark.line + 1]
+        if rest and _COMMENT.match(rest[0], key.end_mark.column):
+            return 'YAML takes what follows # for a comment; put the value in quotes, like "#alerts"'
+        return ""
 
     def _refuse_repeated(self, node: yaml.MappingNode, path: KeyPath) -> None:
         lines: dict[object, int] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from obsctl.config import keys
-from obsctl.config.located import Located, dotted, nearest
+from obsctl.config.located import Located, at, dotted, nearest
 from obsctl.config.schema import Config
 from obsctl.config.shapes import Clash, KeyPath, Misfit
 from obsctl.model import Finding, Severity
@@ -60,9 +60,17 @@ def validate(document: Mapping[str, object], root: Path) -> Config | list[Proble
 
 def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
     """Each problem with its file and line, or its variable, in the order of the lines."""
-    placed = [(nearest(document, path), path, words) for path, words in problems]
+    placed = [(nearest(document, path), path, _of_empty(words, at(document, path))) for path, words in problems]
     placed.sort(key=lambda each: each[0].order)
     return [Finding(Severity.ERROR, place.of(path), words) for place, path, words in placed]
+
+
+def _of_empty(words: str, located: Located | None) -> str:
+    """The words about a value, or better ones if it is there and empty."""
+    if located is None or located.value is not None:
+        return words
+    words = "is empty" if words == _WORDS["missing"] else words
+    return f"{words}; {located.note}" if located.note else words
 
 
 def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, object]:

@@ -272,3 +272,46 @@ def test_a_type_is_called_as_alertmanager_calls_it(tmp_path: Path) -> None:
 def test_what_is_shown_loads_again() -> None:
     shown = config(alerting={"receivers": [{"name": "a", "alertmanager": {"webex_configs": [{"room_id": WORDS}]}}]})
     assert Config.model_validate(shown.model_dump(mode="json", by_alias=True, exclude_none=True)) == shown
+
+
+# What YAML makes of plain words
+
+
+def test_a_channel_that_yaml_takes_for_a_comment_is_told_so(tmp_path: Path) -> None:
+    text = """\
+alerting:
+  receivers:
+    - name: a
+      slack:
+        api_url: env:A
+        channel: #alerts
+    - name: b
+      slack:
+        api_url: env:A
+        channel:
+    - name: c
+      alertmanager:
+        slack_configs:
+          - api_url: env:A
+            channel: #alerts
+"""
+    comment = 'YAML takes what follows # for a comment; put the value in quotes, like "#alerts"'
+    assert faults(tmp_path, text) == [
+        f"obsctl.yaml:6 alerting.receivers[0].slack.channel: is empty; {comment}",
+        "obsctl.yaml:10 alerting.receivers[1].slack.channel: is empty",
+        f"obsctl.yaml:15 alerting.receivers[2].alertmanager.slack_configs[0].channel: is empty; {comment}",
+    ]
+
+
+def test_a_comment_within_braces_is_told_so(tmp_path: Path) -> None:
+    [fault] = faults(tmp_path, "alerting: {receivers: [{name: a, slack: {api_url: env:A, channel: #alerts}}]}\n")
+    assert fault.endswith("is not closed; what follows a # is a comment, except in quotes")
+
+
+def test_a_time_of_the_day_needs_no_quotes(tmp_path: Path) -> None:
+    """YAML 1.1 makes 22:30 a number to the base of sixty: 1350."""
+    text = "alerting: {time_intervals: {n: [{times: [{start_time: 22:30, end_time: 23:45}], months: [1:3]}]}}"
+    (tmp_path / "obsctl.yaml").write_text(text)
+    assert load(environ={}, cwd=tmp_path).config.alerting.intervals() == {
+        "n": [{"times": [{"start_time": "22:30", "end_time": "23:45"}], "months": ["1:3"]}]
+    }
