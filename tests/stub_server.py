@@ -25,7 +25,7 @@ class Asked:
 @dataclass(frozen=True)
 class Answer:
     """What to send back. drop: close the connection instead. hold: seconds to stay silent, unless the server ends.
-    promise: bytes of body to announce on top of those that come."""
+    promise: bytes of body to announce on top of those that come. endless: the body comes again and again."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -33,6 +33,7 @@ class Answer:
     drop: bool = False
     hold: float = 0.0
     promise: int = 0
+    endless: bool = False
 
 
 class StubServer:
@@ -110,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body) + answer.promise))
         self.end_headers()
-        self.wfile.write(answer.body)
+        with suppress(OSError):  # when nobody reads any more
+            self.wfile.write(answer.body)
+            while answer.endless and not self.server.stub.ended.wait(0.001):
+                self.wfile.write(answer.body)
         self.close_connection = self.close_connection or bool(answer.promise)
 
     def log_message(self, format: str, *args: object) -> None:

@@ -54,4 +54,5 @@ def registry(host: str, images: Images, *, password: str | None = None) -> Regis
     home = parts_of(images.registry)[0] if images.registry else DOCKER_HUB
     login = (images.username, password) if images.username and password and host == home else None
     down = "is its address right (images.registry in obsctl.yaml, or the image's own), and can it be reached from here?"
-    return RegistryClient(Endpoint("the registry", address_of(host, images.registry), down, outside=True), login)
+    endpoint = Endpoint("the registry", address_of(host, images.registry), down, outside=True)
+    return RegistryClient(endpoint, login, images.token_server)

@@ -77,6 +77,11 @@ class Call:
             return self._error(ServerFailed, f"broke off its answer: {_reason(cause)}{self._doubt()}")
         return self._error(Unreachable, f"cannot be reached: {_reason(cause)}")
 
+    def endless(self, size: str, time: str) -> ApiError:
+        """The ApiError for an answer that is too long to be one."""
+        text = f"sends an answer of more than {size}, or for more than {time}: that is no answer"
+        return self._error(ServerFailed, text, self.endpoint.down)
+
     def _error(self, kind: type[ApiError], text: str, hint: str = "") -> ApiError:
         return kind(f"{self.endpoint} {text} ({self.method} {self.path})", hint=hint or self._hint(kind))
 

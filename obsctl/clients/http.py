@@ -26,9 +26,15 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.failures import Call, is_dropped
 from obsctl.clients.paths import refuse_detours
 from obsctl.errors import ObsctlError, Rejected, ServerFailed
+from obsctl.wait import SYSTEM_CLOCK
 
 LONGEST_WAIT = 25.0
 """Seconds of a blocking query: newer Consul servers cut an answer that takes 30 s."""
+LARGEST_ANSWER = 128_000_000
+"""Bytes: far more than all jobs and allocations of a large cluster."""
+LONGEST_ANSWER = 300.0
+"""Seconds from an answer's first byte to its last: one that only trickles is never late between two of them."""
+_CHUNK = 65_536
 _TOKEN_HEADERS = {"authorization", "x-nomad-token", "x-consul-token"}
 _Send = Callable[[], requests.Response]
 
@@ -76,7 +82,8 @@ class Session(requests.Session):
         refuse_detours(call.path)
         whole_url = self.endpoint.address.rstrip("/") + url if url.startswith("/") else url
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}
-        response = _try(partial(super().request, method, whole_url, *args, **options), call, retry=verb == "GET")
+        send = partial(super().request, method, whole_url, *args, **options)
+        response = _try(partial(_whole, send, call), call, retry=verb == "GET")
         call.check(response, text=text, accept=accept)
         return response
 
@@ -125,6 +132,7 @@ class Session(requests.Session):
             # A server on 127.0.0.1 is never behind a proxy.
             "proxies": get_environ_proxies(endpoint.address) if endpoint.outside else None,
             "allow_redirects": False,  # a token must not follow one to another server
+            "stream": True,  # `_whole` reads it, and not without end
         }
 
 
@@ -147,6 +155,19 @@ def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:
         if retry and is_dropped(error):
             return _try(send, call, retry=False)
         raise call.failure(error) from error
+
+
+def _whole(send: _Send, call: Call) -> requests.Response:
+    """The answer with all of its body, which is in memory from here on. Raises ServerFailed when that has no end."""
+    response = send()
+    body, ends = bytearray(), SYSTEM_CLOCK.monotonic() + LONGEST_ANSWER
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > LARGEST_ANSWER or SYSTEM_CLOCK.monotonic() > ends:
+            response.close()
+            raise call.endless(f"{LARGEST_ANSWER / 1e6:g} MB", f"{LONGEST_ANSWER:g} s")
+    response._content = bytes(body)  # where requests itself puts it
+    return response
 
 
 def _sendable(token: str, key: str) -> str:

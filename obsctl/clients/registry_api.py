@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.clients.paths import checked, quoted
-from obsctl.errors import Forbidden, NotFound, ServerFailed
+from obsctl.errors import Forbidden, NotFound, Rejected, ServerFailed
 
 DOCKER_HUB = "docker.io"
 """The registry of images whose name has none."""
@@ -21,6 +21,8 @@ _ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
+_TOKEN_SERVERS = {"registry-1.docker.io": "auth.docker.io"}
+"""Registry -> the host of the same operator that gives its tokens, as Docker documents it."""
 _QUOTED = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -46,9 +48,13 @@ def parts_of(mirror: str) -> tuple[str, str]:
 class RegistryClient:
     """RegistryApi over HTTP. A registry that wants authorization says in its first answer where to get it."""
 
-    def __init__(self, endpoint: Endpoint, login: tuple[str, str] | None = None) -> None:
-        """login: user name and password."""
+    def __init__(
+        self, endpoint: Endpoint, login: tuple[str, str] | None = None, token_server: str | None = None
+    ) -> None:
+        """login: user name and password. They go to the registry, and to the host `token_server` if it sends there."""
         self._endpoint = endpoint
+        registry = _host(endpoint.address)
+        self._trusted = {registry, _TOKEN_SERVERS.get(registry, registry), (token_server or registry).lower()}
         self._basic = "Basic " + b64encode(":".join(login).encode()).decode() if login else None
 
     def digest(self, repository: str, tag: str) -> str:
@@ -86,11 +92,15 @@ class RegistryClient:
         raise Forbidden(f"{self._endpoint} wants a login", hint=hint)
 
     def _token(self, challenge: dict[str, str]) -> str:
-        url = urlsplit(challenge.get("realm", ""))
+        realm = challenge.get("realm", "")
+        url, host = urlsplit(realm), _host(realm)
         if self._endpoint.address.startswith("https:") and url.scheme != "https":
             what = f"{self._endpoint} refers to {url.geturl() or 'nobody'} for a token, which does not use TLS"
             raise ServerFailed(what, hint=self._endpoint.down)
-        address = f"{url.scheme}://{url.netloc}"
+        if self._basic and host not in self._trusted:
+            what = f"{self._endpoint} refers to another server, {host or 'nobody'}, for a token: it gets no password"
+            raise Rejected(what, hint=f"if it belongs to this registry: images.token_server: {host} in obsctl.yaml")
+        address = f"{url.scheme}://{host}"
         server = replace(self._endpoint, name="the token server", address=address, token=self._basic)
         scope = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         answer = Session(server).request("GET", url.path, params=scope, quote=False).json()
@@ -98,3 +108,8 @@ class RegistryClient:
         if not token:
             raise ServerFailed(f"{server} gave no token", hint=self._endpoint.down)
         return str(token)
+
+
+def _host(address: str) -> str:
+    """The host of a URL, with the port if it names one. A user's name in it is left out: it may look like a host."""
+    return urlsplit(address).netloc.rpartition("@")[2].lower()

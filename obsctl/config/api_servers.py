@@ -107,6 +107,15 @@ Registry = Annotated[
 ]
 
 
+Host = Annotated[
+    str,
+    Shape(
+        r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?",
+        'must be a host, like "gitlab.example.org" or "gitlab.example.org:8443"',
+    ),
+]
+
+
 class Images(Strict):
     """Where container images come from (docker, podman)."""
 
@@ -116,6 +125,8 @@ class Images(Strict):
     """Whom `obsctl lock` logs in as, there or at Docker Hub; the nodes have credentials of their own."""
     password: Token | None = Field(default=None, examples=["env:REGISTRY_PASSWORD"])
     """The password or access token of `username`, as a reference (env: or file:)."""
+    token_server: Host | None = Field(default=None, examples=["gitlab.example.org"])
+    """The host that gives the registry's tokens, if it is another one: no other host gets the password."""
 
     @model_validator(mode="after")
     def _name_has_password(self) -> Images:

@@ -24,6 +24,7 @@ from obsctl.local.source import Platform, SourceFailed, StopCheck, go_on
 from obsctl.model import Emit, Event
 
 CHUNK = 1024 * 1024  # bytes; progress is reported after each
+LARGEST = 1_000_000_000  # bytes of an archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Release:
     def _published_checksum(self, archive: str) -> str:
         url = self._url(self._fill(self.project.publisher.checksums))
         with self._get(url, within=self.timeouts.first) as response:
-            lines = response.text.splitlines()
+            lines = self._beginning(response).splitlines()
         for line in lines:
             checksum, _, name = line.partition(" ")
             if name.strip().removeprefix("*") == archive:
@@ -112,10 +113,16 @@ class Release:
                 self.check()
                 file.write(chunk)
                 digest.update(chunk)
+                if file.tell() > LARGEST:
+                    raise SourceFailed(f"{url} is larger than {LARGEST / 1e9:g} GB, as no release is")
                 if size:
                     text = f"downloading {size / 1e6:.0f} MB"
                     emit(Event(self.project.name, "progress", text, file.tell() / size))
         return digest.hexdigest()
+
+    def _beginning(self, response: requests.Response) -> str:
+        """The first part of a text: a file of checksums has no more."""
+        return next(response.iter_content(CHUNK), b"").decode(errors="replace")
 
     @property
     def _host(self) -> str:

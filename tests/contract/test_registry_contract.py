@@ -13,7 +13,7 @@ import requests
 from obsctl.clients import connect
 from obsctl.clients.protocols import RegistryApi
 from obsctl.config.api_servers import Images
-from obsctl.errors import ApiError, Forbidden, NotFound, Unreachable
+from obsctl.errors import ApiError, Forbidden, NotFound, Rejected, Unreachable
 from tests.fakes import FakeRegistry
 from tests.image_registry import PASSWORD, USER, TokenGiver, image_registry, with_password
 from tests.ports import free_port
@@ -28,8 +28,9 @@ class Subject:
     digest: str
 
 
-def images(host: str, *, login: bool = False) -> Images:
-    return Images.model_validate({"registry": host, **({"username": USER, "password": "env:X"} if login else {})})
+def images(host: str, *, login: bool = False, token_server: str | None = None) -> Images:
+    known = {"username": USER, "password": "env:X"} if login else {}
+    return Images.model_validate({"registry": host, "token_server": token_server, **known})
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
@@ -84,6 +85,11 @@ def test_a_registry_that_wants_a_token(tmp_path: Path) -> None:
         digest = registry.push("team/app", "1")
         tokens.answers = [Answer(body=b'{"token": "' + giver.token("team/app", "pull").encode() + b'"}')]
         api = connect.registry(registry.host, images(registry.host, login=True), password=PASSWORD)
+        with pytest.raises(Rejected, match="refers to another server, 127"):
+            api.digest("team/app", "1")
+        assert tokens.asked == []
+        settings = images(registry.host, login=True, token_server=tokens.address.removeprefix("http://"))
+        api = connect.registry(registry.host, settings, password=PASSWORD)
         assert api.digest("team/app", "1") == digest
         [asked] = tokens.asked
         assert (asked.path, asked.params) == ("/token", {"service": giver.service, "scope": "repository:team/app:pull"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients import connect, http
 from obsctl.clients.alert_apis import PrometheusClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
@@ -264,6 +264,15 @@ class TestNoAnswer:
         assert type(error) is ServerFailed
         assert "the change may have been made all the same" in error.message
         assert len(stub.asked) == 1
+
+    @pytest.mark.parametrize(("limit", "value"), [("LARGEST_ANSWER", 1_000_000), ("LONGEST_ANSWER", 0.2)])
+    def test_an_answer_without_end(
+        self, stub: StubServer, limit: str, value: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http, limit, value)
+        error = failure(stub, Answer(body=b" " * 10_000, promise=10**12, endless=True))
+        assert type(error) is ServerFailed
+        assert "that is no answer" in error.message
 
     def test_half_an_answer(self, stub: StubServer) -> None:
         error = failure(stub, Answer(body=b'{"a":', promise=100))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+import requests
 
 from obsctl.clients import http
 from obsctl.clients.endpoint import Endpoint
-from obsctl.clients.registry_api import RegistryClient
-from obsctl.errors import ApiError, Forbidden, ServerFailed
+from obsctl.clients.registry_api import RegistryClient, address_of
+from obsctl.errors import ApiError, Forbidden, Rejected, ServerFailed
 from tests.stub_server import Answer, StubServer, stub_server
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -100,6 +103,76 @@ def test_a_password_does_not_leave_tls(stub: StubServer, monkeypatch: pytest.Mon
     with pytest.raises(ServerFailed, match=r"refers to http://.* for a token, which does not use TLS"):
         client(stub, login=True, address="https://registry.test").digest("team/app", "1")
     assert [asked.path for asked in stub.asked] == ["/v2/team/app/manifests/1"]
+
+
+class TestWhoGetsThePassword:
+    """The registry that the user names, and who else is named; not whom the registry names."""
+
+    @pytest.fixture
+    def other(self) -> Iterator[StubServer]:
+        with stub_server() as server:
+            server.answers = [Answer(body=f'{{"token": "{TOKEN}"}}'.encode())]
+            yield server
+
+    def realm(self, address: str) -> Answer:
+        return wants(f'Bearer realm="{address}/token",service="images"')
+
+    def logged_in(self, stub: StubServer, token_server: str | None = None) -> RegistryClient:
+        return RegistryClient(Endpoint("the registry", stub.address, "?"), ("puller", PASSWORD), token_server)
+
+    def test_another_server_gets_nothing(self, stub: StubServer, other: StubServer) -> None:
+        stub.answers = [self.realm(other.address), FOUND]
+        host = other.address.removeprefix("http://")
+        with pytest.raises(Rejected, match=f"refers to another server, {host}, for a token") as caught:
+            self.logged_in(stub).digest("team/app", "1")
+        assert f"images.token_server: {host}" in caught.value.hint
+        assert other.asked == []
+
+    def test_a_name_in_front_of_the_host_does_not_hide_it(self, stub: StubServer, other: StubServer) -> None:
+        looks_right = other.address.replace("http://", f"{stub.address}@")
+        stub.answers = [self.realm(looks_right), FOUND]
+        with pytest.raises(Rejected):
+            self.logged_in(stub).digest("team/app", "1")
+        assert other.asked == []
+
+    def test_one_that_the_user_names_gets_it(self, stub: StubServer, other: StubServer) -> None:
+        stub.answers = [self.realm(other.address), FOUND]
+        assert self.logged_in(stub, other.address.removeprefix("http://")).digest("team/app", "1") == DIGEST
+        assert other.asked[0].headers["authorization"].startswith("Basic ")
+
+    def test_without_a_login_there_is_nothing_to_keep(self, stub: StubServer, other: StubServer) -> None:
+        stub.answers = [self.realm(other.address), FOUND]
+        assert client(stub).digest("team/app", "1") == DIGEST
+        assert "authorization" not in other.asked[0].headers
+
+    @pytest.mark.parametrize("first", ["registry", "token server"])
+    def test_a_redirect_does_not_carry_it(self, stub: StubServer, other: StubServer, first: str) -> None:
+        away = Answer(307, b"", {"Location": f"{other.address}/v2/"})
+        basic = wants('Basic realm="images"')
+        stub.answers = [basic, away] if first == "registry" else [self.realm(stub.address), away]
+        with pytest.raises(Rejected, match="a redirect to"):
+            self.logged_in(stub).digest("team/app", "1")
+        assert other.asked == []
+
+    @pytest.mark.parametrize(("host", "sent"), [("auth.docker.io", True), ("auth.docker.io.evil.test", False)])
+    def test_docker_hub_has_its_own(self, host: str, sent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[str, bool]] = []
+
+        def answer(session: http.Session, method: str, path: str, **_: object) -> requests.Response:
+            asked.append((session.endpoint.address, "Authorization" in session.headers))
+            response = requests.Response()
+            response.status_code = 401 if len(asked) == 1 else 200
+            response.raw = io.BytesIO(b'{"token": "x"}')
+            response.headers.update({"WWW-Authenticate": f'Bearer realm="https://{host}/token"'})
+            response.headers.update({"Docker-Content-Digest": DIGEST})
+            return response
+
+        monkeypatch.setattr(http.Session, "request", answer)
+        hub = Endpoint("the registry", address_of("docker.io", None), "?")
+        with suppress(Rejected):
+            RegistryClient(hub, ("puller", PASSWORD)).digest("library/app", "1")
+        assert ((f"https://{host}", True) in asked) is sent
+        assert len(asked) == (3 if sent else 1)
 
 
 def test_proxies_of_the_environment_count(stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
