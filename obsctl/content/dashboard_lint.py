@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from obsctl.content.dashboard_look import check_look
 from obsctl.content.dashboard_queries import check_queries
 from obsctl.content.dashboard_sources import check_sources
-from obsctl.content.dashboards import Dashboard, objects, place_of, shown
+from obsctl.content.dashboards import COLUMNS, Dashboard, objects, place_of, shown
 from obsctl.model import Finding, Json, Severity
 
 SCHEMA_VERSIONS = range(39, 43)
 """Grafana migrates older ones at each load, and an older Grafana does not know newer ones."""
-COLUMNS = 24
 MAX_ROWS = 1_000_000
 MIN_REFRESH = 10
 """Seconds. An open dashboard sends all its queries each time."""
@@ -40,7 +40,6 @@ WITH_QUERY = {
     "barchart", "bargauge", "candlestick", "flamegraph", "gauge", "heatmap", "histogram", "logs", "nodeGraph",
     "piechart", "stat", "state-timeline", "status-history", "table", "timeseries", "traces", "trend", "xychart",
 }  # fmt: skip
-WITHOUT_UNIT = {"flamegraph", "logs", "nodeGraph", "traces"}
 _LINK = re.compile(
     r"(?<![\w.:/}\])-])/d/([\w-]+)(?![\w-]*[$\[{])"
 )  # not of another server, nor one that a variable makes
@@ -198,7 +197,7 @@ def _check_panel(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
     if "libraryPanel" in panel:
         yield _warning(place, "is a library panel", "what it shows lies in the Grafana in which it was made")
         return
-    yield from _check_look(panel, kind)
+    yield from check_look(panel, needs_query=kind not in WITHOUT_QUERY)
     if kind in REPLACED:
         what = f"is of the type {kind}, of which Grafana makes {REPLACED[kind]}"
         yield _warning(place, what, "look how it looks then, and export it from there")
@@ -206,22 +205,6 @@ def _check_panel(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
         yield _warning(place, f"is of the type {shown(kind)}, which a plugin brings", "without it the panel is empty")
     if kind in WITH_QUERY or kind in REPLACED or objects(panel, "targets"):
         yield from check_queries(dashboard, panel)
-
-
-def _check_look(panel: Json, kind: str) -> Iterator[Finding]:
-    place = place_of(panel)
-    if not panel.get("description"):
-        yield _warning(place, "has no description", "say what it means, and what to do when it looks bad")
-    if kind not in WITHOUT_QUERY and not panel.get("title"):
-        yield _warning(place, "has no title", "say what it shows")
-    if kind not in WITHOUT_QUERY | WITHOUT_UNIT and not _unit(panel):
-        yield _warning(place, "has no unit", "set fieldConfig.defaults.unit; a bare number is short or none")
-
-
-def _unit(panel: Json) -> object:
-    field_config = panel.get("fieldConfig")
-    defaults = field_config.get("defaults") if isinstance(field_config, dict) else None
-    return defaults.get("unit") if isinstance(defaults, dict) else None
 
 
 def _error(place: str, what: str, hint: str) -> Finding:

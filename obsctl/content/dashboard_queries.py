@@ -19,6 +19,7 @@ ON_COUNTERS = {"rate", "irate", "increase", "resets", "absent", "absent_over_tim
 """Functions that make something of a counter, or look at no value."""
 LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
 """What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
+WITH_LEGEND = {"bargauge", "piechart", "timeseries"}
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
 _RANGE = re.compile(r"\[([^\]:]*)")
 _STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
@@ -39,7 +40,7 @@ def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
         if origin.type in ("prometheus", VICTORIALOGS) and not origin.is_of_grafana:
             query = f"{place}, query {target.get('refId')}"
             yield from _check_expr(dashboard, query, origin.type, target)
-            if panel.get("type") == "timeseries" and not target.get("legendFormat"):
+            if panel.get("type") in WITH_LEGEND and not target.get("legendFormat") and target.get("format") != "table":
                 yield _warning(query, "its series have no names", "set legendFormat")
 
 

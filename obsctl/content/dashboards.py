@@ -17,6 +17,8 @@ MAX_BYTES = 512 * 1024
 """Consul's limit for one KV value (its kv_max_value_size)."""
 LARGEST_FILE = 16_000_000
 """Bytes that are read to say how much too large it is."""
+COLUMNS = 24
+"""Of the grid in which panels lie."""
 MAX_DEPTH = 100
 """Of objects and lists in each other. Real ones have some ten."""
 _TOO_DEEP = f"it is deeper than {MAX_DEPTH} objects and lists in each other"

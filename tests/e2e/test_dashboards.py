@@ -26,7 +26,6 @@ ALL = {query.name: query for board in SHIPPED for query in queries(board)}
 WITH_A_FAULT = {
     "obsctl-overview: Alerts firing A",
     "obsctl-overview: Alerts A",
-    "obsctl-overview: Alerts B",
     "obsctl-hello-service: Alerts firing A",
     "obsctl-response-service: Alerts firing A",
     "obsctl-hello-service: Failed spans A",

@@ -188,6 +188,60 @@ def test_in_folders_of_their_own_two_dashboards_may_have_one_title() -> None:
     assert [finding for finding in lint(boards) if finding.severity is Severity.ERROR] == []
 
 
+TABLE: Json = {
+    "type": "table",
+    "gridPos": {"x": 0, "y": 0, "w": 10, "h": 8},
+    "targets": [{"refId": "A", "expr": 'max by (a, b, c) (up{job="shop"})', "format": "table", "instant": True}],
+    "transformations": [
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {"Time": True},
+                "indexByName": {"Time": 0, "a": 1, "b": 2, "c": 3, "d": 4, "Value": 5},
+                "renameByName": {"a": "Name", "Value": "Up"},
+            },
+        }
+    ],
+}  # fmt: skip
+
+
+def narrow(*matchers: Json) -> Json:
+    width = {"id": "custom.width", "value": 60}
+    overrides = [{"matcher": matcher, "properties": [width]} for matcher in matchers]
+    return {"fieldConfig": {"defaults": {"unit": "short"}, "overrides": overrides}}
+
+
+def test_columns_that_do_not_fit_are_counted() -> None:
+    said = "its columns take 750 pixels of the 642 that a screen of 1600 has for it"
+    assert findings(panel(**TABLE)) == {f'panel "Sales": {said}': Severity.WARNING}
+    fixed = {"unit": "short", "custom": {"width": 70}}
+    for fitting in (
+        narrow({"id": "byRegexp", "options": "Up|d"}),
+        narrow({"id": "byName", "options": "Name"}, {"id": "byName", "options": "Up"}),
+        {"fieldConfig": {"defaults": fixed}},
+        {"gridPos": {"x": 0, "y": 0, "w": 12, "h": 8}},
+        {"transformations": []},
+    ):
+        assert findings(panel(**{**TABLE, **fitting})) == {}
+
+
+def test_the_words_for_nothing_never_show_beside_columns_of_two_queries() -> None:
+    config = {"fieldConfig": {"defaults": {"unit": "short", "noValue": "All is well"}}, "transformations": []}
+    assert findings(panel(**{**TABLE, **config})) == {}
+    twice = [*TABLE["targets"], {**TABLE["targets"][0], "refId": "B"}]
+    said = "never shows its noValue: two table queries give columns even without rows"
+    assert findings(panel(**{**TABLE, **config, "targets": twice})) == {f'panel "Sales": {said}': Severity.WARNING}
+
+
+def test_bars_are_of_series_or_of_rows() -> None:
+    bars = {**TABLE, "type": "bargauge", "transformations": []}
+    assert findings(panel(**bars)) == {'panel "Sales": shows one number of a whole table': Severity.WARNING}
+    assert findings(panel(**bars, options={"reduceOptions": {"values": True}})) == {}
+    series = [{**TABLE["targets"][0], "format": "time_series"}]
+    nameless = 'panel "Sales", query A: its series have no names'
+    assert findings(panel(**{**bars, "targets": series})) == {nameless: Severity.WARNING}
+
+
 @pytest.mark.parametrize(
     "expr",
     [
