@@ -140,7 +140,7 @@ def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | Non
     program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)
 
 
-def _nomad(address: str, namespace: str) -> NomadApi:
+def _nomad(address: str, namespace: str = "default") -> NomadApi:
     from obsctl.clients import connect
     from obsctl.config.api_servers import NomadServer, Tls
 
@@ -164,7 +164,8 @@ def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocation
     """
     from obsctl.services import log_links as service
 
-    nomad, folder = _nomad(nomad_address, namespace="*"), Path(os.path.normpath(allocations))
+    # A node's allocations are those of all namespaces, whichever is asked.
+    nomad, folder = _nomad(nomad_address), Path(os.path.normpath(allocations))
     service.run(nomad, node_id, allocations=folder, alloc_id=alloc_id, bind=bind, port=port)
 
 

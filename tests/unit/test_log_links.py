@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
+from obsctl.cli.serve import serve
 from obsctl.errors import Unreachable
-from obsctl.services import log_files
+from obsctl.services import log_files, log_links
 from obsctl.services.log_links import LOOK, Allocations, LogLinks, logs_of
 from obsctl.services.log_tree import tree_of
 from tests.fakes import FakeClock, FakeNomad
@@ -417,3 +419,12 @@ def test_without_nomad_it_is_not_ready_but_keeps_the_tree(node: Node) -> None:
     node.program.take()
     assert node.program.why_not_ready() == "there was no good turn yet"
     assert len(node.tree) == 2
+
+
+def test_the_command_starts_it_for_the_allocations_of_all_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(log_links, "run", lambda nomad, node_id, **more: told.update(more, node=node_id, nomad=nomad))
+    arguments = ["log-links", "--node=n", "--allocations=/nomad/x/alloc/../..", "--alloc-id=a"]
+    result = CliRunner().invoke(serve, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert (told["node"], told["allocations"], told["alloc_id"]) == ("n", Path("/nomad"), "a")
