@@ -6,7 +6,7 @@ import yaml
 from obsctl.drills import recipes
 from obsctl.drills.plan import gate
 from obsctl.errors import Unreachable
-from tests.drill_world import JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
+from tests.drill_world import ALERTMANAGER, JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
 from tests.fakes import FakeAlertmanager
 
 ALLOCATION = "22222222-2222-2222-2222-222222222222"
@@ -281,3 +281,13 @@ def test_a_silence_of_a_label_that_only_the_alert_fills_in_may_cover_it(world):
 def test_a_silence_of_the_rules_own_labels_covers_the_alert(world):
     world.alertmanager.active_silences = [silence(("severity", "critical", False, True))]
     assert len(findings(world)) == 1
+
+
+def test_a_route_to_alert_sink_that_is_silent_now_is_named(world):
+    """Only a template of one's own gives it time intervals: obsctl's receivers have routes of their own."""
+    intervals = [{"name": "always", "time_intervals": [{}]}, {"name": "never", "time_intervals": [{"years": ["1999"]}]}]
+    for key, name in (("mute_time_intervals", "always"), ("active_time_intervals", "never")):
+        routes = [{"receiver": "alert-sink", key: [name]}]
+        route = {**ALERTMANAGER["route"], "routes": routes}
+        world.alertmanager.config = yaml.safe_dump({**ALERTMANAGER, "route": route, "time_intervals": intervals})
+        assert findings(world) == [f"alertmanager: the route of ServiceDown to alert-sink is silent now, by {name}"]

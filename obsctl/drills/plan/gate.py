@@ -108,6 +108,9 @@ def _path(target: Target, world: World) -> Iterator[Finding]:
             what = f"the alert {alert.rule['name']} goes to {receivers}, not to alert-sink: nobody would see a delivery"
             hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
             yield _error("alertmanager", what, hint)
+        if alert.silent_by:
+            what = f"the route of {alert.rule['name']} to alert-sink is silent now, by {', '.join(alert.silent_by)}"
+            yield _error("alertmanager", what, "wait for the end of these times: alerting.time_intervals has them")
 
 
 def _clocks(world: World) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from obsctl.config.durations import parse_duration
 from obsctl.model import Json
@@ -15,11 +15,13 @@ _ESCAPED = re.compile(r'\\([\\"n])')
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an alert goes. Times in seconds."""
+    """Where an alert goes. Times in seconds; the time intervals are names, and no route inherits them."""
 
     receiver: str
     group_wait: float = 30.0
     group_interval: float = 300.0
+    mute_time_intervals: tuple[str, ...] = ()
+    active_time_intervals: tuple[str, ...] = ()
 
 
 def routes(config: Json, labels: Mapping[str, str]) -> list[Route]:
@@ -50,8 +52,12 @@ def _walk(node: Json, labels: Mapping[str, str], parent: Route) -> Iterator[Rout
 
 
 def _inherit(node: Json, parent: Route) -> Route:
-    times = {name: parse_duration(node[name]) for name in ("group_wait", "group_interval") if name in node}
-    return replace(parent, receiver=node.get("receiver") or parent.receiver, **times)
+    wait, interval = (
+        parse_duration(node[name]) if name in node else getattr(parent, name)
+        for name in ("group_wait", "group_interval")
+    )
+    mute, active = (tuple(node.get(f"{kind}_time_intervals") or ()) for kind in ("mute", "active"))
+    return Route(node.get("receiver") or parent.receiver, wait, interval, mute, active)
 
 
 def _matches(matchers: list[str], labels: Mapping[str, str]) -> bool:

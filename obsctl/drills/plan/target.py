@@ -12,7 +12,7 @@ from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, not_of_others
 from obsctl.config.durations import parse_duration
 from obsctl.drills import faults
-from obsctl.drills.plan import routing
+from obsctl.drills.plan import mute_times, routing
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
 from obsctl.drills.plan.routing import Route
@@ -29,7 +29,8 @@ class ExpectedAlert:
     """The way of one alert from its rule to alert-sink.
 
     rule: of /api/v1/rules. labels: those that the alert will have. routes: all that Alertmanager takes for it;
-    route: the one that ends at alert-sink, None when there is none.
+    route: the one that ends at alert-sink, None when there is none. silent_by: the time intervals for which that one
+    notifies nobody now.
     """
 
     rule: Json
@@ -37,6 +38,7 @@ class ExpectedAlert:
     routes: tuple[Route, ...]
     route: Route | None
     forecast: Forecast
+    silent_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Live:
     def __init__(self, experiment: Experiment, world: World) -> None:
         prometheus, alertmanager = world.programs.prometheus, world.programs.alertmanager
         self._experiment = experiment
+        self._at = world.clock.now()
         self._groups = prometheus.rule_groups()
         self._prometheus: Json = yaml.safe_load(prometheus.config_yaml())
         self._alertmanager: Json = yaml.safe_load(alertmanager.status()["config"]["original"])
@@ -88,7 +91,9 @@ class _Live:
         routes = tuple(routing.routes(self._alertmanager, labels))
         route = next((each for each in routes if _ends_at_sink(self._alertmanager, each)), None)
         scrape = faults.named(self._experiment.fault).SCRAPE
-        return ExpectedAlert(rule, labels, routes, route, forecast(self._settings(group, rule, route), scrape))
+        expected = forecast(self._settings(group, rule, route), scrape)
+        silent_by = mute_times.silent_by(self._alertmanager, route, self._at) if route else ()
+        return ExpectedAlert(rule, labels, routes, route, expected, silent_by)
 
     def _rule(self, pattern: Labels) -> tuple[Json, Json, dict[str, str]]:
         """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern.
