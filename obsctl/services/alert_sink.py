@@ -118,7 +118,7 @@ class AlertSink:
         return answer
 
     def _take_turn(self) -> None:
-        if not self._readers.acquire(timeout=1.0):
+        if not self._readers.acquire(timeout=0.1):
             raise ServiceUnavailable(f"{READERS} others read notifications at the moment: try again")
 
     def _as_json(self, notifications: Iterable[Notification]) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from waitress import create_server, wasyncore
 from werkzeug.exceptions import HTTPException
 
 from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
+from obsctl.services.connections import MAX_CONNECTIONS, Connections
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 DRAIN_SECONDS = 5.0
@@ -24,6 +25,16 @@ MAX_BODY_BYTES = 1024 * 1024  # more is answered 413 by the app
 MAX_SPOOL_BYTES = 2 * MAX_BODY_BYTES  # more is answered 413 before the app is asked
 # A call that waits for a dead neighbour holds its thread for seconds; /health and /metrics must not queue behind it.
 THREADS = 32
+IN_MEMORY = 64 * 1024  # of a request's body, and of an answer that its client has not read yet; the rest is a file
+LIMITS = {
+    "threads": THREADS,
+    "max_request_header_size": 32 * 1024,
+    "max_request_body_size": MAX_SPOOL_BYTES,
+    "inbuf_overflow": IN_MEMORY,
+    "outbuf_overflow": IN_MEMORY,
+    "outbuf_high_watermark": MAX_BODY_BYTES,  # an answer that is made piece by piece waits for its reader here
+    "connection_limit": 2 * MAX_CONNECTIONS,  # see connections: it is reached only when we work on that many requests
+}
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HTTP_STATUS = ((Unreachable, 503), (TimedOut, 503), (ServerFailed, 502))
@@ -77,12 +88,10 @@ class WebServer:
     def __init__(self, app: Flask, *, bind: str, port: int, clock: Clock = SYSTEM_CLOCK) -> None:
         self._sockets: dict[int, Any] = {}
         self._clock = clock
+        self._connections = Connections(clock)
         self._stopping = False  # a plain flag: a lock could deadlock in a signal handler
         try:
-            self._listener = create_server(
-                app, map=self._sockets, host=bind, port=port, threads=THREADS,
-                max_request_body_size=MAX_SPOOL_BYTES, ident=None,
-            )  # fmt: skip
+            self._listener = create_server(app, map=self._sockets, host=bind, port=port, ident=None, **LIMITS)
         except (OSError, ValueError) as error:
             raise ObsctlError(
                 f"cannot listen on {bind}:{port}: {error}",
@@ -106,7 +115,7 @@ class WebServer:
         """Answer requests until `stop` is called, then drain."""
         try:
             while not self._stopping:
-                self._turn(timeout=30.0)
+                self._turn(timeout=1.0)
             self._drain()
         finally:
             wasyncore.close_all(self._sockets, ignore_all=True)
@@ -118,6 +127,7 @@ class WebServer:
             self._listener.pull_trigger()
 
     def _turn(self, timeout: float) -> None:
+        self._connections.look(list(self._listener.active_channels.values()))
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
 
     def _drain(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from obsctl.wait import wait_until
+from tests.deliveries import SECRET
 from tests.programs import Consul, Program, answers
 
 
@@ -20,6 +21,17 @@ def start(tmp_path):
             return program
 
         yield start_one
+
+
+@pytest.fixture
+def start_sink(start, tmp_path):
+    def start_one(port=None, heartbeat=60):
+        (tmp_path / "secret").write_text(SECRET)
+        options = ("--data-dir", str(tmp_path / "data"), "--secret-file", str(tmp_path / "secret"))
+        options += ("--heartbeat", str(heartbeat))
+        return start("alert-sink", *options, port=port).wait_alive()
+
+    return start_one
 
 
 @pytest.fixture(scope="module")

@@ -13,36 +13,10 @@ import requests
 
 from obsctl.services.web import SETTLE_SECONDS
 from obsctl.wait import SYSTEM_CLOCK, wait_until
+from tests.deliveries import SECRET, deliver, received, webhook
 from tests.programs import freeze
 
 pytestmark = pytest.mark.real
-
-SECRET = "the-secret"
-
-
-def deliver(url, payload, session=requests):
-    return session.post(f"{url}/webhook", json=payload, auth=("alertmanager", SECRET), timeout=10)
-
-
-@pytest.fixture
-def start_sink(start, tmp_path):
-    def start_one(port=None, heartbeat=60):
-        (tmp_path / "secret").write_text(SECRET)
-        options = ("--data-dir", str(tmp_path / "data"), "--secret-file", str(tmp_path / "secret"))
-        options += ("--heartbeat", str(heartbeat))
-        return start("alert-sink", *options, port=port).wait_alive()
-
-    return start_one
-
-
-def webhook(name, padding=0):
-    alert = {"status": "firing", "labels": {"alertname": name}, "annotations": {"summary": "x" * padding}}
-    return {"version": "4", "status": "firing", "receiver": "alert-sink", "alerts": [alert]}
-
-
-def received(sink):
-    found = sink.get("/api/notifications").json()["notifications"]
-    return [one["payload"]["alerts"][0]["labels"]["alertname"] for one in found]
 
 
 class Deliverers:
