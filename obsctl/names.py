@@ -72,6 +72,8 @@ JOB_NOT_RUNNING = "JobNotRunning"
 REPLICA_MISSING = "ReplicaMissing"
 COMPONENT_DOWN = "ComponentDown"
 
+CONSUL_VALUE_BYTES = 512 * 1024
+"""Consul takes no longer value."""
 DEMO_PHRASES_KEY = "minion_phrases"
 """The Consul key that response-service reads."""
 

@@ -40,9 +40,15 @@ class PrometheusClient(Client):
     def config_yaml(self) -> str:
         return str(self._get("status/config")["yaml"])
 
+    def format_query(self, promql: str) -> str:
+        return str(self._data("format_query", query=promql))
+
     def _get(self, path: str, **params: str) -> Json:
+        return dict(self._data(path, **params))
+
+    def _data(self, path: str, **params: str) -> Any:
         """The `data` of an answer. An error of the API has status 4xx or 5xx, so the session raises it."""
-        return dict(self.session.request("GET", f"/api/v1/{path}", params=params).json()["data"])
+        return self.session.request("GET", f"/api/v1/{path}", params=params).json()["data"]
 
 
 class AlertmanagerClient(Client):

@@ -174,6 +174,8 @@ class PrometheusApi(StackProgram, Protocol):
         """URLs of the active Alertmanagers."""
 
     def config_yaml(self) -> str: ...
+    def format_query(self, promql: str) -> str:
+        """The expression as Prometheus writes it: one text for all layouts. Raises Rejected for what is no PromQL."""
 
 
 class AlertmanagerApi(StackProgram, Protocol):

@@ -78,6 +78,9 @@ class PrometheusReplicas(Replicas[PrometheusApi]):
     def config_yaml(self) -> str:
         return self._first(lambda instance: instance.config_yaml())
 
+    def format_query(self, promql: str) -> str:
+        return self._first(lambda instance: instance.format_query(promql))
+
 
 class AlertmanagerReplicas(Replicas[AlertmanagerApi]):
     """AlertmanagerApi of all instances. They share silences, not alerts."""

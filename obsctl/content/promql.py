@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import promql_parser
 
-STRING = re.compile(r"""\"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
+STRING = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
 COUNTS = ("count", "group")
 MAX_OPERATIONS = 500
 """The parser's time grows with the cube of the depth (1,000 brackets take 2 s), and far deeper ones crash it."""
+_GROUPED = re.compile(r"(?<![\w:.])\d+(?:_\d+)+")
+_NEWER = re.compile(
+    r"\[[^\]]*[-+*/^%(][^\]]*\]|\b(?:offset\s*\(|anchored|smoothed|fill|fill_left|fill_right)\b|unknown function"
+)
+"""Syntax of newer versions of Prometheus, and what the parser says of functions that it does not know."""
 _OPERATION = re.compile(r"[(+\-*/^%]|\b(?:and|or|unless)\b")
 
 
+class Unclear(ValueError):
+    """Prometheus alone can tell whether it is right."""
+
+
 def parse(expression: str) -> promql_parser.Expr:
-    """The parsed expression. Raises ValueError, also for an expression with more than MAX_OPERATIONS."""
-    if len(_OPERATION.findall(STRING.sub('""', expression))) > MAX_OPERATIONS:
-        raise ValueError(f"it has more than {MAX_OPERATIONS} operators and brackets")
-    return promql_parser.parse(expression)
+    """The parsed expression. Raises ValueError, and of these Unclear for what Prometheus may understand."""
+    bare = STRING.sub('""', expression)
+    if len(_OPERATION.findall(bare)) > MAX_OPERATIONS:
+        raise Unclear(f"it has more than {MAX_OPERATIONS} operators and brackets")
+    try:
+        return promql_parser.parse(_older(expression))
+    except ValueError as error:
+        if _NEWER.search(bare) or _NEWER.search(str(error)):
+            raise Unclear(str(error)) from error
+        raise
+
+
+def _older(expression: str) -> str:
+    """The same in words that the parser knows: no backslash has a meaning in backticks, and 1_000 is a number."""
+    parts, end = [], 0
+    for string in STRING.finditer(expression):
+        parts += [_without_groups(expression[end : string.start()]), _quoted(string[0])]
+        end = string.end()
+    return "".join([*parts, _without_groups(expression[end:])])
+
+
+def _without_groups(code: str) -> str:
+    return _GROUPED.sub(lambda number: number[0].replace("_", ""), code)
+
+
+def _quoted(string: str) -> str:
+    return json.dumps(string[1:-1], ensure_ascii=False) if string.startswith("`") else string
 
 
 def metric_of(selector: promql_parser.VectorSelector) -> str:

@@ -5,7 +5,8 @@ A deploy ends when nothing is missing any more, and a drill does not begin while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,14 +17,30 @@ from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AlertmanagerApi, KvPair, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
-from obsctl.content import promql
+from obsctl.content import promql, rule_text
 from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.wait import Clock
 
 Instance = TypeVar("Instance", bound=StackProgram)
-_Rule = tuple[object, ...]
-"""What tells two versions of a rule apart: name, expression, `for`, labels, annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What tells two versions of a rule apart, as Prometheus has it: the labels of its group are its own, and those
+    that are empty are none."""
+
+    expression: str
+    name: str
+    pending: float
+    keep_firing: float
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+    @property
+    def details(self) -> tuple[object, ...]:
+        """All but the expression."""
+        return self.name, self.pending, self.keep_firing, self.labels, self.annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +85,86 @@ def _expected_groups(programs: Programs) -> dict[str, list[_Rule]]:
 
 def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
     try:
-        return {group["name"]: [_written(rule) for rule in group["rules"]] for group in yaml.safe_load(entry.value)}
+        document = rule_text.compose(entry.value.decode())
+        groups = [rule_text.entries(group) for group in _list(document)]
+        return {_text(group["name"]): _written_rules(group) for group in groups}
     except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError) as error:
         hint = "obsctl deploy writes it again, or removes it when it does not belong there"
         raise Rejected(f"the Consul key {entry.key} holds no rule group ({type(error).__name__})", hint=hint) from error
 
 
 def _rules(groups: dict[str, list[_Rule]], prometheus: PrometheusApi) -> Iterator[str]:
-    loaded = {group["name"]: group for group in prometheus.rule_groups()}
+    loaded = {group["name"]: [_loaded(rule) for rule in group["rules"]] for group in prometheus.rule_groups()}
     for name, rules in groups.items():
         if name not in loaded:
             yield f"Prometheus has not loaded the rule group {name}"
-        elif rules != [_loaded(rule) for rule in loaded[name]["rules"]]:
+        elif not _same(rules, loaded[name], prometheus):
             yield f"Prometheus still has another version of the rule group {name}"
 
 
-def _written(rule: Json) -> _Rule:
-    pending = str(rule.get("for") or "0s")
-    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
-    name = rule.get("alert") or rule.get("record")
-    return name, _canonical(rule["expr"]), 0.0 if pending == "0" else parse_duration(pending), *details
+def _same(written: list[_Rule], loaded: list[_Rule], prometheus: PrometheusApi) -> bool:
+    if [rule.details for rule in written] != [rule.details for rule in loaded]:
+        return False
+    pairs = zip(written, loaded, strict=True)
+    return all(_mean_the_same(here.expression, there.expression, prometheus) for here, there in pairs)
+
+
+def _mean_the_same(written: str, loaded: str, prometheus: PrometheusApi) -> bool:
+    """Prometheus shows a rule in a layout of its own: what our parser cannot tell, Prometheus writes down anew."""
+    if written == loaded:
+        return True
+    with suppress(ValueError):
+        if promql.parse(written).prettify() == promql.parse(loaded).prettify():
+            return True
+    try:
+        return prometheus.format_query(written) == prometheus.format_query(loaded)
+    except Rejected:
+        return False
+
+
+def _written_rules(group: Mapping[str, yaml.Node]) -> list[_Rule]:
+    """Of a group as its file has it. Raises KeyError, TypeError or ValueError for what is no rule."""
+    common = rule_text.texts(group.get("labels"))
+    rules = [rule_text.entries(rule) for rule in _list(group.get("rules"))]
+    return [
+        _Rule(
+            _text(rule["expr"]),
+            _text(rule.get("alert")) or _text(rule.get("record")),
+            parse_duration(_text(rule.get("for")) or "0"),
+            parse_duration(_text(rule.get("keep_firing_for")) or "0"),
+            {**common, **rule_text.texts(rule.get("labels"))},
+            rule_text.texts(rule.get("annotations")),
+        )
+        for rule in rules
+    ]
+
+
+def _list(node: yaml.Node | None) -> list[yaml.Node]:
+    if not isinstance(node, yaml.SequenceNode):
+        raise TypeError("it is not a list")
+    return list(node.value)
+
+
+def _text(node: yaml.Node | None) -> str:
+    text = rule_text.text(node)
+    if text is None:
+        raise TypeError("it is not a text")
+    return text
 
 
 def _loaded(rule: Json) -> _Rule:
-    details = _as_text(rule.get("labels")), _as_text(rule.get("annotations"))
-    return rule["name"], _canonical(rule["query"]), float(rule.get("duration", 0)), *details
+    return _Rule(
+        rule["query"],
+        rule["name"],
+        float(rule.get("duration", 0)),
+        float(rule.get("keepFiringFor", 0)),
+        _filled(rule.get("labels")),
+        _filled(rule.get("annotations")),
+    )
 
 
-def _as_text(labels: Json | None) -> dict[str, str]:
-    """As Prometheus has them: texts, where a rule file may have a number or `true`, and none that is empty.
-
-    Raises TypeError for a list or a mapping.
-    """
-    texts = {}
-    for name, value in (labels or {}).items():
-        if isinstance(value, list | dict):
-            raise TypeError(f"{name} is not a text")
-        texts[name] = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
-    return {name: text for name, text in texts.items() if text}
-
-
-def _canonical(expression: object) -> str:
-    """The same text for expressions that mean the same: Prometheus shows a rule in its own layout.
-
-    "" for what only a newer Prometheus understands: such an expression is not compared.
-    """
-    try:
-        return str(promql.parse(str(expression)).prettify())
-    except ValueError:
-        return ""
+def _filled(texts: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: text for name, text in (texts or {}).items() if text}
 
 
 def _alertmanagers(count: int, prometheus: PrometheusApi) -> Iterator[str]:

@@ -21,7 +21,7 @@ from obsctl.config.receivers import Entry
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import quoting
-from obsctl.stack.checks import run_tool
+from obsctl.stack.checkers import run_tool
 
 FILE = "alertmanager.yml"
 """What is checked."""
@@ -49,8 +49,11 @@ class Part:
     key: Callable[[KeyPath], KeyPath]
 
 
-def findings(alerting: Alerting, program: Path, place: Callable[[KeyPath], Place]) -> list[Finding]:
-    """A finding for each part that amtool refuses, in the order of lines. place: where a key of obsctl.yaml stands."""
+def findings(
+    alerting: Alerting, program: Path, _lines: Sequence[str] = (), *, place: Callable[[KeyPath], Place]
+) -> list[Finding]:
+    """A finding for each part that amtool refuses, in the order of lines. place: where a key of obsctl.yaml stands.
+    It says more of each part than of the whole."""
 
     def amtool(texts: Sequence[str]) -> list[frozenset[str]]:
         return _ask(program, texts)

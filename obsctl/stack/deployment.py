@@ -18,7 +18,8 @@ from obsctl.errors import Forbidden, ObsctlError, Unreachable
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import amtool
 from obsctl.stack.apply import apply
-from obsctl.stack.checks import Approvals, check
+from obsctl.stack.checkers import Approvals
+from obsctl.stack.checks import check
 from obsctl.stack.health import Tools
 from obsctl.stack.observe import Desired, Observed, desire, observe, resolver
 from obsctl.stack.plan import Action, Plan, losses, plan
@@ -94,6 +95,13 @@ def _refuse_errors(title: str, findings: Sequence[Finding], report: Report, hint
     for finding in findings:
         if finding.severity is Severity.WARNING:
             report(finding)
-    errors = [f"{finding.where}: {finding.what}" for finding in findings if finding.severity is Severity.ERROR]
+    errors = [_words(finding, hint) for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         raise ObsctlError("\n  ".join([title, *errors]), hint=hint)
+
+
+def _words(finding: Finding, hint: str) -> str:
+    """With its own hint, unless that is told for all of them."""
+    return f"{finding.where}: {finding.what}" + (
+        f" ({finding.hint})" if finding.hint and finding.hint not in hint else ""
+    )

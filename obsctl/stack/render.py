@@ -18,7 +18,10 @@ from obsctl.config.schema import Config
 from obsctl.config.secrets import SecretRef
 from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
+from obsctl.content.rule_files import RuleFile
+from obsctl.content.rules import Rules
 from obsctl.errors import ObsctlError
+from obsctl.model import Finding
 from obsctl.stack import templates
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
@@ -73,7 +76,7 @@ class Rendered:
     """The whole stack as text; the order is fixed.
 
     images: those that jobs name, as configured. unlocked: those of them that are missing in the lock file.
-    dashboards: those that Grafana gets.
+    dashboards: those that Grafana gets. rule_files: the user's own. findings: what is wrong with the rules together.
     """
 
     stack: str
@@ -84,6 +87,8 @@ class Rendered:
     unlocked: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     dashboards: tuple[Dashboard, ...] = ()
+    rule_files: tuple[RuleFile, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def files(self) -> dict[str, str]:
         """All of it as files below one folder: relative path -> text."""
@@ -95,7 +100,7 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     """Everything the config asks for. root: the folder of obsctl.yaml.
 
     compiled: a folder that nobody else can write to, for compiled templates: compiling takes longer than all the rest.
-    Raises ObsctlError that names the wrong template or rule file.
+    Raises ObsctlError that names the wrong template. What is wrong with rules is in the result.
     """
     components = config.enabled_components()
     boards = dashboards.load(root) if config.components.grafana.enabled else ()
@@ -104,16 +109,19 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     jobs = templates.environment(values, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
     files = templates.environment(values, assets.search_path("templates", root), compiled)
+    groups = rules.load(config, assets.shipped() / "alert-rules", root, {board.uid for board in boards})
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
-        content=tuple(sorted(_content(config, files, boards, root), key=lambda item: item.key)),
+        content=tuple(sorted(_content(config, files, boards, groups), key=lambda item: item.key)),
         secrets=tuple(item for component in components if (item := secret_items(config, component)) is not None),
         images=tuple(sorted(pins.used)),
         unlocked=pins.unlocked(),
         volumes=volumes(config),
         dashboards=boards,
+        rule_files=groups.files,
+        findings=groups.findings,
     )
 
 
@@ -144,21 +152,26 @@ def _job(config: Config, environment: Environment, component: Component) -> Rend
     return RenderedJob(row.name, job, templates.text(environment, template, **values, generated=row.generates))
 
 
-def _content(config: Config, environment: Environment, boards: tuple[Dashboard, ...], root: Path) -> Iterator[Content]:
+def _content(
+    config: Config, environment: Environment, boards: tuple[Dashboard, ...], groups: Rules
+) -> Iterator[Content]:
     stack = config.stack
     for name in (component.row.name for component in config.enabled_components()):
         for file in config_files(name):
             text = templates.text(environment, f"{name}/{file}.j2")
             yield Content(f"{names.config_folder(stack)}/{file}", text, name)
-    groups = rules.groups(config, assets.shipped() / "alert-rules", root, {board.uid for board in boards})
-    for name, text in groups.items():
-        key = f"{names.rules_folder(stack)}/{_key_part(name, safe=' ')}"  # Nomad's `ls` sees no folders
-        yield Content(key, text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY)
+    for name, text in groups.texts.items():
+        yield Content(rule_key(stack, name), text, names.PROMETHEUS, after_jobs=name == rules.AVAILABILITY)
     for board in boards:  # each is a value of its own, so a changed one touches nothing else
         yield Content(f"{names.kv_prefix(stack)}/{_board_key(board)}", board.text, names.GRAFANA)
     if config.demo.enabled:
         phrases = json.dumps(DEMO_PHRASES, ensure_ascii=False)
         yield Content(names.DEMO_PHRASES_KEY, phrases, names.RESPONSE_SERVICE, seed=True)
+
+
+def rule_key(stack: str, group: str) -> str:
+    """The Consul key of a rule group."""
+    return f"{names.rules_folder(stack)}/{_key_part(group, safe=' ')}"  # Nomad's `ls` sees no folders
 
 
 def config_files(component: str) -> list[str]:

@@ -10,6 +10,8 @@ from obsctl import names
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
 from obsctl.config.durations import parse_duration
+from obsctl.content.promql import parse
+from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
@@ -63,6 +65,13 @@ class FakePrometheus(_Server, api=PrometheusApi):
     def config_yaml(self) -> str:
         return self.config
 
+    def format_query(self, promql: str) -> str:
+        """As Prometheus does for what it knows: one text for all layouts."""
+        try:
+            return str(parse(promql).prettify())
+        except ValueError as error:
+            raise Rejected(str(error), hint="") from error
+
     def answer(self, promql: str, value: float, **labels: str) -> None:
         """From now on the query gives this one sample."""
         self.results[promql] = lambda: [{"metric": labels, "value": [self.clock.now(), f"{value:g}"]}]
@@ -88,14 +97,14 @@ class StackPrometheus(FakePrometheus, api=PrometheusApi):
 
 def loaded(written: str | bytes) -> Json:
     """A rule group as Prometheus tells of it: seconds for durations, text for labels."""
-    [group] = yaml.safe_load(written)
+    [group] = yaml.load(written, Loader=yaml.BaseLoader)
     rules = [
         {
             "name": rule.get("alert") or rule.get("record"),
-            "query": str(rule["expr"]),
+            "query": rule["expr"],
             "duration": parse_duration(rule.get("for") or "0s"),
-            "labels": {name: str(value) for name, value in rule.get("labels", {}).items()},
-            "annotations": rule.get("annotations", {}),
+            "labels": rule.get("labels") or {},
+            "annotations": rule.get("annotations") or {},
         }
         for rule in group["rules"]
     ]

@@ -15,7 +15,7 @@ from obsctl.config.receiver_secrets import OF_HTTP, OF_TYPES
 from obsctl.errors import ObsctlError
 from obsctl.local.binaries import Binaries
 from obsctl.stack import amtool
-from obsctl.stack.checks import run_tool
+from obsctl.stack.checkers import run_tool
 from obsctl.stack.deployment import render_checked
 from obsctl.stack.render import Rendered, render
 from tests.agents import answers, running, until_it_answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import replace
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from obsctl.model import Severity
-from obsctl.stack import checks
-from obsctl.stack.checks import Approvals
+from obsctl.stack import checkers, checks
+from obsctl.stack.checkers import Approvals
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.state import private_cache
 from tests.world import NOWHERE, config
@@ -44,11 +45,103 @@ def test_without_the_tools_it_says_what_was_not_checked() -> None:
     assert findings[0].hint == "obsctl dev binaries promtool gets it"
 
 
-def test_a_rule_that_is_no_promql_is_found_without_them() -> None:
-    error = next(
-        finding for finding in checks.check(with_rule("sum(up"), NO_TOOLS) if finding.severity == Severity.ERROR
+def told(text: str, folder: Path, promtool: Path | None = None) -> list[str]:
+    """What is said of the user's own rule file, own.yml."""
+    (folder / "own.yml").write_text(text, encoding="utf-8")
+    rendered = render(config(alerting={"rule_files": ["own.yml"]}), folder)
+    found = checks.check(rendered, {**NO_TOOLS, "promtool": promtool})
+    return [
+        f"{finding.severity} {finding.where}: {finding.what}".replace(f"{folder}/", "")
+        for finding in found
+        if "was not found" not in finding.what
+    ]
+
+
+def rules(*expressions: str) -> str:
+    listed = [f"  - {{record: r, expr: {json.dumps(expression)}}}\n" for expression in expressions]
+    return "groups:\n- name: own\n  rules:\n" + "".join(listed)
+
+
+class TestWithoutPromtool:
+    def test_what_is_no_promql_is_told_with_file_and_line_all_of_it_at_once(self, tmp_path: Path) -> None:
+        assert told(rules("sum(up", "up", "up{"), tmp_path) == [
+            "error own.yml:4: r: unclosed left parenthesis",
+            "error own.yml:6: r: unexpected end of input inside braces",
+        ]
+
+    @pytest.mark.parametrize(
+        "expression", ["1", r"a{b=~`^/api/\d+$`}", "a > 1_000_000", "a_1_000{b='1_000'} == 1_0", "{a='\"'} or b"]
     )
-    assert error.where == "rule Mine of group own"
+    def test_what_prometheus_takes_is_taken(self, expression: str, tmp_path: Path) -> None:
+        assert told(rules(expression), tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "expression", ["rate(a[5m * 2])", "not_yet_known(a)", "rate(a[5m] anchored)", " + ".join(["a"] * 1200)]
+    )
+    def test_what_a_newer_prometheus_may_take_is_no_error(self, expression: str, tmp_path: Path) -> None:
+        [said] = told(rules(expression), tmp_path)
+        assert said.startswith("warning own.yml:4: r: cannot tell whether Prometheus takes it: ")
+
+
+class TestPromtoolsWordCounts:
+    """promtool reads the user's own file, and what it says of it is all that is said."""
+
+    def test_it_may_take_what_our_parser_refuses(self, tool: Path, tmp_path: Path) -> None:
+        assert told(rules("sum(up", "up{"), tmp_path, tool) == []
+        assert f"check rules {tmp_path}/own.yml " in (tmp_path / "calls").read_text()
+
+    def test_all_its_faults_are_told_with_their_lines(self, tmp_path: Path) -> None:
+        said = (
+            "Checking $3",
+            "time=2026-01-01T00:00:00Z level=WARN source=rulefmt.go:369 msg=x",
+            "  FAILED:",
+            '$3: 6:15: group "a", rule 1, "A": could not parse: 1:7: parse error',
+            "$3: 16:18: 16:28: group \"a\", rule 5, \"C\": only one of 'record' and 'alert'",
+            '$3: 0:0: groupname: "a" is repeated in the same file',
+            "$3: yaml: unmarshal errors:",
+            "  line 7: field x not found in type rulefmt.Rule",
+            "  line 7: field x not found in type rulefmt.Rule",
+            "$3: yaml: line 9: did not find expected key",
+        )
+        words = "\n".join(said)
+        promtool = script(tmp_path / "promtool", f"case $3 in *own.yml) cat <<END\n{words}\nEND\nexit 1;; esac")
+        assert told("groups: [{name: a, rules: [{record: A}]}]", tmp_path, promtool) == [
+            'error own.yml:6: promtool refuses it: group "a", rule 1, "A": could not parse: 1:7: parse error',
+            "error own.yml:16: promtool refuses it: group \"a\", rule 5, \"C\": only one of 'record' and 'alert'",
+            'error own.yml: promtool refuses it: groupname: "a" is repeated in the same file',
+            "error own.yml:7: promtool refuses it: field x not found in type rulefmt.Rule",
+            "error own.yml:9: promtool refuses it: did not find expected key",
+        ]
+
+    def test_what_it_does_not_look_at_is_told_all_the_same(self, tool: Path, tmp_path: Path) -> None:
+        [said] = told("apiVersion: v1\nkind: PrometheusRule\n", tmp_path, tool)
+        assert "of the Prometheus Operator" in said
+        assert "own.yml" not in (tmp_path / "calls").read_text()
+
+    def test_the_rest_is_checked_without_a_file_that_is_wrong_already(self, tmp_path: Path) -> None:
+        promtool = script(
+            tmp_path / "promtool", "cp $3 $(dirname $0)/$(basename $3).seen; case $3 in *own.yml) exit 1;; esac"
+        )
+        told(rules("up"), tmp_path, promtool)
+        whole = (tmp_path / "alert-rules.seen").read_text()
+        assert "name: stack" in whole
+        assert "name: own" not in whole
+
+    def test_no_temporary_file_is_named(self, tmp_path: Path) -> None:
+        promtool = script(
+            tmp_path / "promtool", 'case $3 in *alert-rules) echo "$3: 4:5: group x: $3 is wrong"; exit 1;; esac'
+        )
+        assert told("", tmp_path, promtool) == [
+            "error alert rules: promtool refuses it: group x: alert-rules is wrong",
+        ]
+
+
+def test_a_file_that_consul_does_not_take_is_named() -> None:
+    long = [replace(item, value="#" * 524_289) if "prometheus.yml" in item.key else item for item in RENDERED.content]
+    [finding] = [
+        each for each in checks.check(replace(RENDERED, content=tuple(long)), NO_TOOLS) if each.severity == "error"
+    ]
+    assert (finding.where, finding.what[:29]) == ("prometheus.yml", "it has 524289 bytes, and Cons")
 
 
 def test_a_stack_without_any_rule_is_checked_too() -> None:
@@ -60,17 +153,6 @@ def test_a_component_that_is_not_enabled_has_no_file_to_check() -> None:
     off = {name: {"enabled": False} for name in ("prometheus", "alertmanager", "alert-sink")}
     findings = checks.check(render(config(components=off), NOWHERE), NO_TOOLS)
     assert [finding.where for finding in findings] == ["alert rules"]
-
-
-def test_a_number_is_an_expression_too() -> None:
-    numbered = replace(
-        RENDERED,
-        content=(
-            *RENDERED.content,
-            Content("obsctl/obs/rules/n", "- {name: n, rules: [{record: a, expr: 1}]}\n", "prometheus"),
-        ),
-    )
-    assert all(finding.severity is not Severity.ERROR for finding in checks.check(numbered, NO_TOOLS))
 
 
 def test_each_tool_gets_the_files_it_knows_and_nothing_is_left_behind(tool: Path) -> None:
@@ -93,9 +175,9 @@ def test_a_tool_gets_nothing_of_the_users_secrets(tmp_path: Path, monkeypatch: p
 
 
 def test_the_words_of_a_tool_that_refuses_are_passed_on(tmp_path: Path) -> None:
-    refusing = script(tmp_path / "promtool", "echo 'FAILED: line 3'; echo 'why' >&2; exit 1")
-    finding = checks.check(RENDERED, {"promtool": refusing, "amtool": None})[0]
-    assert (finding.severity, finding.what) == (Severity.ERROR, "promtool refuses it: FAILED: line 3 / why")
+    refusing = script(tmp_path / "amtool", "echo 'FAILED: line 3'; echo 'why' >&2; exit 1")
+    finding = checks.check(RENDERED, {"promtool": None, "amtool": refusing})[0]
+    assert (finding.severity, finding.what) == (Severity.ERROR, "amtool refuses it: FAILED: line 3 / why")
 
 
 def test_a_tool_that_does_not_run_is_an_error_not_a_pass(tmp_path: Path) -> None:
@@ -105,7 +187,7 @@ def test_a_tool_that_does_not_run_is_an_error_not_a_pass(tmp_path: Path) -> None
 
 
 def test_a_tool_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checks, "TIMEOUT", 0.2)
+    monkeypatch.setattr(checkers, "TIMEOUT", 0.2)
     hanging = script(tmp_path / "promtool", f"exec {sys.executable} -c 'import signal; signal.pause()'")
     finding = checks.check(RENDERED, {"promtool": hanging, "amtool": None})[0]
     assert "promtool could not be run" in finding.what
@@ -156,7 +238,7 @@ class TestApprovals:
     def test_the_oldest_go_when_there_are_many(
         self, tool: Path, approvals: Approvals, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(checks, "KEPT_APPROVALS", 3)
+        monkeypatch.setattr(checkers, "KEPT_APPROVALS", 3)
         for expr in ("up", "up == 0"):
             checks.check(with_rule(expr), {"promtool": tool, "amtool": tool}, approvals)
         assert (calls(tool), len(list(tool.parent.rglob("approved/*")))) == (4, 3)

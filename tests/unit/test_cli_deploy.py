@@ -52,32 +52,26 @@ class TestOffline:
         assert "promtool was not found" in ran.err
 
     @pytest.mark.parametrize(
-        ("yaml", "words", "hint"),
+        ("yaml", "words"),
         [
             (
                 "alerting: {rules: {ServiceDwon: {for: 1m}}}",
-                "alerting.rules: there is no alert ServiceDwon",
-                "the alerts of this stack are",
+                "alerting.rules.ServiceDwon: there is no alert of this name (the alerts of this stack are ",
             ),
-            ("alerting: {rule_files: [gone/*.yml]}", "no file matches 'gone/*.yml'", "correct the pattern"),
-            (
-                "alerting: {rule_files: [twice.yml]}",
-                "two rule groups have the name 'stack'",
-                "rename the one in your own",
-            ),
-            ("alerting: {rule_files: [bad.yml]}", "rule Mine of group own: ", "nothing was sent"),
+            ("alerting: {rule_files: [gone/*.yml]}", "alerting.rule_files: no file matches 'gone/*.yml'"),
+            ("alerting: {rule_files: [twice.yml]}", "twice.yml:1: the group name 'stack' is taken: obsctl itself has"),
+            ("alerting: {rule_files: [bad.yml]}", "bad.yml:1: Mine: unclosed left parenthesis"),
+            ("alerting: {rule_files: [t*.yml, gone.yml, bad.yml]}", "bad.yml:1: Mine: unclosed left parenthesis"),
         ],
     )
-    def test_what_is_wrong_is_told_in_a_sentence(
-        self, folder: Path, obsctl: Obsctl, yaml: str, words: str, hint: str
-    ) -> None:
+    def test_what_is_wrong_is_told_in_a_sentence(self, folder: Path, obsctl: Obsctl, yaml: str, words: str) -> None:
         (folder / "obsctl.yaml").write_text(yaml)
         (folder / "twice.yml").write_text("groups: [{name: stack, rules: []}]")
         (folder / "bad.yml").write_text("groups: [{name: own, rules: [{alert: Mine, expr: 'sum('}]}]")
         ran = obsctl("validate")
         assert ran.code == 1
         assert words in ran.err
-        assert hint in ran.err.splitlines()[-1]
+        assert "nothing was sent" in ran.err.splitlines()[-1]
 
 
 class TestPlan:

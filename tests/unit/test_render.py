@@ -242,7 +242,7 @@ def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) 
     """Nomad's `ls` lists only what lies directly below a prefix."""
     override(tmp_path, "rules.yml", "groups: [{name: a/b, rules: [{record: r, expr: up}]}]")
     rendered = render(config(alerting={"rule_files": ["rules.yml"]}), tmp_path)
-    text = "- name: a/b\n  rules:\n  - record: r\n    expr: up\n"
+    text = "- {name: a/b, rules: [{record: r, expr: up}]}\n"
     assert Content("obsctl/obs/rules/a=2Fb", text, "prometheus") in rendered.content
 
 

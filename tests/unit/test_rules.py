@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import promql_parser
@@ -14,17 +16,26 @@ from hypothesis import strategies as st
 from obsctl.assets import shipped
 from obsctl.config.durations import format_duration, parse_duration
 from obsctl.config.schema import Config
-from obsctl.content import dashboards, rules
-from obsctl.errors import ObsctlError
+from obsctl.content import dashboards, rule_text, rules
 from tests.world import NOWHERE, config
 
 SHIPPED = shipped() / "alert-rules"
 
 
+def load(wanted: Config, root: Path = NOWHERE) -> rules.Rules:
+    return rules.load(wanted, SHIPPED, root, {board.uid for board in dashboards.load(root)})
+
+
 def groups(wanted: Config, root: Path = NOWHERE) -> dict[str, dict[str, Any]]:
-    """Group name -> the group, parsed again."""
-    uids = {board.uid for board in dashboards.load(root)}
-    return {name: yaml.safe_load(text)[0] for name, text in rules.groups(wanted, SHIPPED, root, uids).items()}
+    """Group name -> the group, parsed again as Prometheus does: all values are texts."""
+    return {name: yaml.load(text, yaml.BaseLoader)[0] for name, text in load(wanted, root).texts.items()}
+
+
+def problems(wanted: Config, root: Path = NOWHERE) -> list[str]:
+    """What is wrong with the user's files, and with all rules together, without the folder's name."""
+    loaded = load(wanted, root)
+    found = [*(problem for file in loaded.files for problem in file.problems), *loaded.findings]
+    return [f"{finding.where}: {finding.what}".replace(f"{root}/", "") for finding in found]
 
 
 def alert(wanted: Config, name: str) -> dict[str, Any]:
@@ -52,7 +63,7 @@ def test_a_profile_scales_what_is_written_for_standard(profile: str, pending: st
 
 
 def test_the_standard_profile_changes_nothing() -> None:
-    kept = yaml.safe_load((SHIPPED / "hello-service.yml").read_text())["groups"][0]
+    kept = yaml.load((SHIPPED / "hello-service.yml").read_text(), yaml.BaseLoader)["groups"][0]
     assert groups(config(demo={"enabled": True}))["demo"] == kept
 
 
@@ -136,10 +147,9 @@ class TestOverrides:
         assert groups(wanted, tmp_path)["own"]["rules"][0]["labels"] == {"severity": "info"}
 
     def test_one_for_an_alert_that_is_not_there_names_those_that_are(self) -> None:
-        with pytest.raises(ObsctlError, match=r"alerting\.rules: there is no alert InstanceDwon") as caught:
-            groups(config(alerting={"rules": {"InstanceDwon": {"enabled": False}}}))
-        assert "InstanceDown" in caught.value.hint
-        assert "Watchdog" in caught.value.hint
+        [finding] = load(config(alerting={"rules": {"InstanceDwon": {"enabled": False}}})).findings
+        assert f"{finding.where}: {finding.what}" == "alerting.rules.InstanceDwon: there is no alert of this name"
+        assert finding.hint == "the alerts of this stack are InstanceDown, Watchdog"
 
 
 class TestOwnFiles:
@@ -149,42 +159,182 @@ class TestOwnFiles:
         assert found == {"name": "own", "interval": "1m", "rules": [{"record": "a", "expr": "rate(b[5m])"}]}
 
     def test_a_pattern_without_a_file_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ObsctlError, match=r"alerting\.rule_files: no file matches 'rules/\*\.yml' below"):
-            groups(config(alerting={"rule_files": ["rules/*.yml"]}), tmp_path)
+        [problem] = problems(config(alerting={"rule_files": ["rules/*.yml"]}), tmp_path)
+        assert problem.startswith("alerting.rule_files: no file matches 'rules/*.yml' below")
 
-    def test_a_group_name_that_is_taken_is_told(self, tmp_path: Path) -> None:
-        own = own_rules(tmp_path, "groups: [{name: stack, rules: []}]")
-        with pytest.raises(ObsctlError, match="two rule groups have the name 'stack'"):
-            groups(own, tmp_path)
+    def test_a_file_that_two_patterns_match_is_one_file(self, tmp_path: Path) -> None:
+        own_rules(tmp_path, "groups: [{name: own, rules: []}]")
+        assert problems(config(alerting={"rule_files": ["*.yml", "own.yml"]}), tmp_path) == []
+
+    def test_a_group_name_that_is_taken_is_told_with_both_places(self, tmp_path: Path) -> None:
+        own = own_rules(tmp_path, "groups:\n- {name: stack, rules: []}\n- {name: a, rules: []}\n- {name: a, rules: []}")
+        (tmp_path / "more.yml").write_text("groups:\n- {name: a, rules: []}")
+        assert problems(own, tmp_path) == [
+            "own.yml:4: the group name 'a' is taken: own.yml:3 has it too",
+            "own.yml:2: the group name 'stack' is taken: obsctl itself has it too",
+            "own.yml:3: the group name 'a' is taken: more.yml:2 has it too",
+            "own.yml:4: the group name 'a' is taken: more.yml:2 has it too",
+        ]
+
+    @pytest.mark.parametrize(
+        "text", ["", "# a comment", "groups:", "groups: []", "groups: [{name: a}]", "groups: []\n---\n- x"]
+    )
+    def test_what_has_no_rule_is_a_rule_file_too(self, tmp_path: Path, text: str) -> None:
+        own = own_rules(tmp_path, text)
+        assert (problems(own, tmp_path), list(groups(own, tmp_path))) == ([], ["stack"])
 
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("", "it has no list of groups"),
-            ("- a", "it has no list of groups"),
-            ("rules: []", "it has no list of groups"),
-            ("groups: ", "it has no list of groups"),
-            ("groups: [text]", "group 1 needs a name, and rules that each have an expr"),
-            ("groups: [{name: a, rules: []}, {name: b}]", "group 2 needs a name"),
-            ("groups: [{name: a, rules: }]", "group 1 needs a name"),
-            ("groups: [{name: 1, rules: []}]", "group 1 needs a name"),
-            ("groups: [{name: a, rules: [up]}]", "group 1 needs"),
-            ("groups: [{name: a, rules: [{alert: A}]}]", "group 1 needs"),
-            ("groups: [", "while parsing"),
+            ("- a", "own.yml: not a Prometheus rule file: it has no list of groups"),
+            ("groups: a", "own.yml: not a Prometheus rule file: it has no list of groups"),
+            ("groups:\n- text", "own.yml:2: group 1 needs a name and a list of rules"),
+            ("groups:\n- {name: a, rules: []}\n- {rules: []}", "own.yml:3: group 2 needs a name and a list of rules"),
+            ("groups:\n- name: a\n  rules:\n  - up", "own.yml:4: a rule of group a has no expr"),
+            ("groups:\n- name: a\n  rules:\n  - alert: A", "own.yml:4: a rule of group a has no expr"),
+            (
+                "groups:\n- {name: a, rules: [{alert: A, expr: up, labels: {b: [c]}}]}",
+                "own.yml:2: a rule of group a has wrong labels: b is not a text",
+            ),
+            (
+                "groups:\n- {name: a, rules: [{alert: A, expr: up, annotations: [c]}]}",
+                "own.yml:2: a rule of group a has wrong annotations: it is not a mapping",
+            ),
+            ("groups: [", "own.yml:1: not a Prometheus rule file: expected the node content"),
+            ("[" * 5000, "own.yml: not a Prometheus rule file: it is nested too deeply"),
+            (
+                "a: &a [x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise(ascii_lowercase)),
+                "its aliases stand",
+            ),
+            ("groups: &a [*a]", "its aliases stand for more than 1,000,000 values"),
+            ("\x00", "own.yml: not a Prometheus rule file: unacceptable character"),
         ],
     )
-    def test_what_is_no_rule_file_is_told_with_the_reason(self, tmp_path: Path, text: str, words: str) -> None:
-        own = own_rules(tmp_path, text)
-        with pytest.raises(ObsctlError, match=rf"own\.yml: not a Prometheus rule file: .*{words}") as caught:
-            groups(own, tmp_path)
-        assert "promtool check rules" in caught.value.hint
+    def test_what_is_no_rule_file_is_told_with_the_place_and_the_reason(
+        self, tmp_path: Path, text: str, words: str
+    ) -> None:
+        found = problems(own_rules(tmp_path, text), tmp_path)
+        assert any(words in problem for problem in found), found
+
+    @pytest.mark.parametrize(
+        ("kind", "words"),
+        [
+            (
+                "PrometheusRule",
+                "own.yml: is a Kubernetes object, a PrometheusRule of the Prometheus Operator: Prometheus",
+            ),
+            ("ConfigMap", "own.yml: is a Kubernetes object, a ConfigMap: Prometheus reads"),
+        ],
+    )
+    def test_the_envelope_of_kubernetes_is_known(self, tmp_path: Path, kind: str, words: str) -> None:
+        text = f"apiVersion: monitoring.coreos.com/v1\nkind: {kind}\nspec: {{groups: [{{name: a, rules: []}}]}}\n"
+        [problem] = problems(own_rules(tmp_path, text), tmp_path)
+        assert problem.startswith(words)
 
     def test_bytes_that_are_no_text_and_folders_are_told_too(self, tmp_path: Path) -> None:
         (tmp_path / "own.yml").write_bytes(b"\xff")
         (tmp_path / "sub.yml").mkdir()
-        for pattern in ("own.yml", "sub.yml"):
-            with pytest.raises(ObsctlError, match=rf"{pattern}: not a Prometheus rule file"):
-                groups(config(alerting={"rule_files": [pattern]}), tmp_path)
+        assert problems(config(alerting={"rule_files": ["*.yml"]}), tmp_path) == [
+            "own.yml: not a Prometheus rule file: it is not UTF-8 text",
+            "sub.yml: not a Prometheus rule file: it is a folder",
+        ]
+
+    def test_a_group_that_consul_does_not_take_is_named(self, tmp_path: Path) -> None:
+        rule = f"  - {{alert: A, expr: up, labels: {{service: a}}, annotations: {{text: {'x' * 1000}}}}}\n"
+        own = own_rules(tmp_path, "groups:\n- name: big\n  rules:\n" + rule * 500)
+        [problem] = problems(own, tmp_path)
+        assert problem.startswith("own.yml:2: the rule group big has ")
+        assert problem.endswith("and Consul takes values of at most 524288")
+
+    def test_alerts_without_the_label_service_are_named(self, tmp_path: Path) -> None:
+        rule = "{{alert: {0}, expr: up{1}}}"
+        without, with_label = rule.format("A", ""), rule.format("B", ", labels: {service: b}")
+        text = f"groups:\n- {{name: a, rules: [{without}, {with_label}, {{record: r, expr: up}}]}}\n"
+        text += f"- {{name: b, labels: {{service: b}}, rules: [{without}]}}\n"
+        [problem] = problems(own_rules(tmp_path, text), tmp_path)
+        assert problem.startswith("own.yml:2: no label service in A: ")
+
+
+TYPES_OF_YAML = """
+groups:
+  - name: own
+    labels: {team: off}
+    rules:
+      - alert: A
+        expr: |
+          up == 0
+            or vector(1)
+        for: 1y
+        labels:
+          severity: warning
+          service: checkout
+          page: off
+          window: 22:30
+          rack: 010
+          account: 4_000
+          build: 0x1f
+          date: 2024-05-01
+          since: 2024-05-01T10:00:00Z
+          empty: ~
+          ratio: 1.50
+          big: 12345678901234567890
+          exp: 1.0e+3
+          number: !!int "7"
+        annotations: {summary: 'a "b" {{ $value }}', on_call: yes, 1.10: "\u00e9 \U0001f600"}
+      - alert: B
+        expr: 1
+        for:
+        labels: {service: b, team: yes}
+"""
+
+
+@pytest.mark.parametrize("overrides", [{}, {"A": {"severity": "info", "labels": {"page": "no"}, "for": "2m"}}])
+def test_a_rule_file_keeps_its_texts_and_only_what_is_overridden_changes(
+    tmp_path: Path, overrides: dict[str, Any]
+) -> None:
+    """Prometheus reads every value as text: YAML's 22:30 is not 1350, and off is not false."""
+    (tmp_path / "own.yml").write_text(TYPES_OF_YAML)
+    wanted = config(alerting={"rule_files": ["own.yml"], "rules": overrides})
+    [expected] = yaml.load(TYPES_OF_YAML, yaml.BaseLoader)["groups"]
+    if overrides:
+        expected["rules"][0]["for"] = "2m"
+        expected["rules"][0]["labels"] |= {"severity": "info", "page": "no"}
+    assert groups(wanted, tmp_path)["own"] == expected
+    text = load(wanted, tmp_path).texts["own"]
+    assert "window: 22:30\n" in text
+    assert "expr: |\n" in text
+
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t :#'\"-{}[]&*!|>%@`")
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(annotations=st.dictionaries(st.sampled_from("abc"), WORDS), style=st.sampled_from([None, "'", '"', "|", ">"]))
+def test_any_text_is_written_as_it_was_read(annotations: dict[str, str], style: str | None) -> None:
+    written = yaml.dump([annotations], Dumper=yaml.SafeDumper, default_style=style, allow_unicode=True)
+    assert yaml.safe_load(written) == [annotations]
+    node = rule_text.items(rule_text.compose(written))
+    assert node
+    again = rule_text.write(node[0])
+    assert yaml.safe_load(again) == [annotations]
+    assert rule_text.texts(node[0]) == {name: text for name, text in annotations.items() if text}
+
+
+def test_what_is_merged_into_a_rule_is_overridden_too(tmp_path: Path) -> None:
+    text = """
+groups:
+  - name: own
+    rules:
+      - &base {alert: A, expr: up, labels: {severity: info, service: a}}
+      - {<<: *base, alert: B}
+"""
+    (tmp_path / "own.yml").write_text(text)
+    wanted = config(alerting={"rule_files": ["own.yml"], "rules": {"B": {"labels": {"team": "x"}}}})
+    first, second = yaml.safe_load(load(wanted, tmp_path).texts["own"])[0]["rules"]
+    assert first == {"alert": "A", "expr": "up", "labels": {"severity": "info", "service": "a"}}
+    assert second == {"alert": "B", "expr": "up", "labels": {"severity": "info", "service": "a", "team": "x"}}
 
 
 SECONDS = st.integers(min_value=2, max_value=7 * 86400).map(format_duration)
