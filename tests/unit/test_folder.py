@@ -169,7 +169,7 @@ def test_what_is_mounted_on_top_is_unmounted_first(folder: Folder, monkeypatch: 
     unmounted: list[str] = []
     partitions = [SimpleNamespace(mountpoint=point) for point in mounted]
     monkeypatch.setattr(folder_module.psutil, "disk_partitions", lambda all: partitions)
-    monkeypatch.setattr(folder_module.subprocess, "run", lambda argv, check: unmounted.append(argv[1]))
+    monkeypatch.setattr(folder_module.subprocess, "run", lambda argv, env, check: unmounted.append(argv[1]))
     folder.remove()
     assert unmounted == [mounted[1], mounted[0]]
 
