@@ -60,6 +60,9 @@ DELIVERY_KEY = "delivery_key"
 SINK_RECEIVER = ALERT_SINK
 HEARTBEAT_RECEIVER = "heartbeat"
 
+RECIPE_KEY = "recipe_key"
+"""The item of the warden's Nomad Variable that signs the recipes of drills."""
+
 REPLICA_LABEL = "prometheus_replica"
 """Which of several Prometheus says it; they do not send it to Alertmanager."""
 
@@ -85,6 +88,11 @@ def job_id(stack: str, component: str) -> str:
 def variable_path(job: str) -> str:
     """The Nomad Variable that a job may read without a policy."""
     return f"nomad/jobs/{job}"
+
+
+def drill_variable(stack: str) -> str:
+    """Where the job of the drill that runs is kept: below the warden's own."""
+    return f"{variable_path(job_id(stack, WARDEN))}/drill"
 
 
 def kv_prefix(stack: str) -> str:

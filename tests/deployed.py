@@ -20,6 +20,7 @@ from obsctl.clients.programs import Programs
 from obsctl.config.catalog import Components
 from obsctl.config.demo import Demo
 from obsctl.config.load import Loaded, load
+from obsctl.drills import recipes
 from obsctl.drills.plan import experiment, gate, target
 from obsctl.drills.tell import journal
 from obsctl.drills.world import World
@@ -64,8 +65,9 @@ class Stack:
     def world(self) -> World:
         clients = self.clients
         return World(
-            stack="obs", nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
-            heartbeat=self.loaded.config.timing.heartbeat, emit=lambda _: None,
+            stack="obs", namespace="default", nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
+            secret=recipes.secret(clients.nomad, "obs", "default"), heartbeat=self.loaded.config.timing.heartbeat,
+            emit=lambda _: None,
         )  # fmt: skip
 
     def change(self, component: str, **keys: Any) -> None:

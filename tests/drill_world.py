@@ -9,6 +9,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
+from obsctl.config.secrets import Secret
+from obsctl.drills import kept_job, recipes
 from obsctl.drills.plan import experiment, target
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run.runner import Drill, Options
@@ -21,6 +23,7 @@ from obsctl.services.warden import Warden
 from tests.fakes import FakeAlertmanager, FakeClock, FakeConsul, FakeNomad, FakePrograms, FakePrometheus, FakeSink
 
 STACK, SERVICE, JOB_ID, DRILL_ID = "obs", "response", "demo-response", "20260101T000000Z-stop-response-abcd"
+SECRET, WARDEN_VARIABLE = Secret("the warden's key"), f"nomad/jobs/{STACK}-warden"
 JOB = {
     "ID": JOB_ID,
     "Name": JOB_ID,
@@ -197,11 +200,13 @@ class DrillWorld:
             self.watched("consul"), prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
             alertmanager=AlertmanagerReplicas(self.alertmanager_replicas), sink=self.watched("sink"),
         )  # fmt: skip
+        self.nomad.put_variable(WARDEN_VARIABLE, {"recipe_key": SECRET.reveal()})
         self.world = World(
-            stack=STACK, nomad=self.watched("nomad"), consul=self.watched("consul"), clock=self.clock,
+            stack=STACK, namespace="default", nomad=self.watched("nomad"), consul=self.watched("consul"),
+            secret=SECRET, clock=self.clock,
             programs=programs, heartbeat=10, emit=self.emit, interrupted=lambda: self.interrupted,
         )  # fmt: skip
-        self.cluster = Cluster(stack=STACK, nomad=self.nomad, consul=self.consul, clock=self.clock)
+        self.cluster = Cluster(STACK, "default", self.nomad, self.consul, SECRET, self.clock)
         self.lease = Lease(self.consul.create_session("drill", ttl=10))
         self.experiment = experiment.load("stop", SERVICE)
         self.journal = None
@@ -271,10 +276,22 @@ class DrillWorld:
         """A revert recipe for the job as it runs, held by our session."""
         job, now = self.nomad.job(JOB_ID), self.clock.now()
         made = Recipe(
-            drill=DRILL_ID, stack=STACK, fault="stop", service=SERVICE, session=self.lease.session, created_at=now,
-            deadline=now + 120, data={"job": job},
+            drill=DRILL_ID, stack=STACK, namespace="default", fault="stop", service=SERVICE, job=JOB_ID,
+            version=job["Version"], digest=kept_job.digest_of(job), session=self.lease.session, created_at=now,
+            deadline=now + 120, data={},
         )  # fmt: skip
         return replace(made, **changes)
+
+    def write(self, recipe=None, **changes):
+        """A recipe is in Consul, and its job is kept, as a drill leaves them. Returns the recipe."""
+        made = recipe or self.recipe(**changes)
+        kept_job.keep(self.cluster, made, self.nomad.job(JOB_ID))
+        recipes.write(self.cluster, made)
+        return made
+
+    def entry(self):
+        """The entry of our drill."""
+        return next(found for found in recipes.read(self.cluster) if found.drill == DRILL_ID)
 
     def pass_time(self, seconds):
         for _ in range(int(seconds)):

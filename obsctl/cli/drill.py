@@ -18,11 +18,12 @@ from obsctl.state import state_folder
 from obsctl.ui import printable
 
 if TYPE_CHECKING:
+    from obsctl.clients.programs import Clients
     from obsctl.config.schema import Config
     from obsctl.drills.plan.experiment import Experiment
     from obsctl.drills.plan.target import Target
     from obsctl.drills.run.runner import Options
-    from obsctl.drills.world import World
+    from obsctl.drills.world import Cluster, World
 
 
 class DrillGroup(click.Group):
@@ -84,24 +85,31 @@ def recover(app: App) -> None:
     from obsctl import lease
     from obsctl.cli import wire
     from obsctl.drills import recipes
-    from obsctl.drills.run.reverting import Recovered, finish_journal
+    from obsctl.drills.run.reverting import Left, Recovered, finish_journal, left
     from obsctl.drills.run.reverting import recover as recover_one
-    from obsctl.drills.world import Cluster
 
     config = app.loaded.config
-    clients = wire.clients(config)
-    cluster = Cluster(stack=config.stack, nomad=clients.nomad, consul=clients.consul)
+    cluster = _cluster(config, wire.clients(config))
     done: list[Recovered] = []
+    others: list[Left] = []
     failed: list[ObsctlError] = []
-    with lease.hold(clients.consul, config.stack, "drill recover"):
-        for entry in recipes.read(clients.consul, config.stack):
+    with lease.hold(cluster.consul, config.stack, "drill recover"):
+        for entry in recipes.read(cluster):
+            if entry.is_reserved:
+                recipes.remove(cluster, entry.drill)
+                continue
+            if entry.recipe is None:
+                others.append(left(cluster, entry))
+                failed += others[-1].failures()
+                continue
             try:
-                done.append(recover_one(cluster, entry))
+                done.append(recover_one(cluster, entry, entry.recipe))
                 finish_journal(journal_folder(config), done[-1])
             except ObsctlError as error:  # the other drills first
                 failed.append(error)
     lines = [str(item) for item in done] or ["Nothing to recover: no drill is unfinished."] * (not failed)
-    app.ui.result("drill-recover", {"recovered": [asdict(item) for item in done]}, "\n".join(lines))
+    document = {"recovered": [asdict(item) for item in done], "left": [asdict(item) for item in others]}
+    app.ui.result("drill-recover", document, "\n".join([*lines, *map(str, others)]))
     if failed:
         raise failed[0]
 
@@ -163,6 +171,15 @@ def _dry(app: App, target: Target, world: World) -> int:
     return EXIT_CODES["NOT_STEADY"] if findings else 0
 
 
+def _cluster(config: Config, clients: Clients) -> Cluster:
+    from obsctl.drills import recipes
+    from obsctl.drills.world import Cluster
+
+    namespace = config.nomad.namespace
+    secret = recipes.secret(clients.nomad, config.stack, namespace)
+    return Cluster(config.stack, namespace, clients.nomad, clients.consul, secret)
+
+
 def _world(app: App, interrupted: Callable[[], bool]) -> World:
     from obsctl.cli import wire
     from obsctl.drills.world import World
@@ -171,8 +188,8 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
     clients = wire.clients(config)
     clients.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
     return World(
-        stack=config.stack, nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
-        heartbeat=config.timing.heartbeat, emit=app.ui.event, interrupted=interrupted,
+        **vars(_cluster(config, clients)), programs=clients.programs, heartbeat=config.timing.heartbeat,
+        emit=app.ui.event, interrupted=interrupted,
     )  # fmt: skip
 
 

@@ -184,15 +184,21 @@ def warden(
     namespace: str,
     stack: str,
 ) -> None:
-    """Put back what a drill left behind when obsctl died.
+    """Put back what a drill left behind when obsctl died. The key of its recipes comes from WARDEN_RECIPE_KEY.
 
     Example: obsctl serve warden --stack obs
     """
     from obsctl.clients import connect
     from obsctl.config.api_servers import ConsulServer, Tls
+    from obsctl.config.secrets import Secret
     from obsctl.drills.world import Cluster
     from obsctl.services import warden as service
 
+    secret = Secret(os.environ.get("WARDEN_RECIPE_KEY", ""))
+    if not secret.reveal():
+        what = "WARDEN_RECIPE_KEY is not set, and without it no recipe can be told from a forged one"
+        raise ObsctlError(what, hint="the job of obsctl deploy sets it, from its Nomad Variable")
     consul = ConsulServer(address=consul_address, tls=Tls(ca_file=consul_ca_file))
     client = connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN"))
-    service.run(Cluster(stack, _nomad(nomad_address, namespace), client), bind=bind, port=port)
+    cluster = Cluster(stack, namespace, _nomad(nomad_address, namespace), client, secret)
+    service.run(cluster, bind=bind, port=port)

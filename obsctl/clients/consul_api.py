@@ -129,4 +129,5 @@ def _pairs(entries: Iterable[Json]) -> list[KvPair]:
 
 
 def _pair(entry: Json) -> KvPair:
-    return KvPair(entry["Key"], entry["Value"] or b"", entry["ModifyIndex"], entry.get("Session"))
+    indexes = {"modify_index": entry["ModifyIndex"], "create_index": entry["CreateIndex"]}
+    return KvPair(entry["Key"], entry["Value"] or b"", session=entry.get("Session"), **indexes)

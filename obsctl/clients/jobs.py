@@ -9,6 +9,15 @@ from obsctl.model import Json, unix_time
 ENDED = ("successful", "failed", "cancelled")
 """The last states of a deployment."""
 NO_NODE = "no node is eligible in the job's datacenters and node pool"
+_SERVER_FIELDS = frozenset(
+    ("CreateIndex", "JobModifyIndex", "ModifyIndex", "NomadTokenID", "Stable", "Status", "StatusDescription", "Stop",
+     "SubmitTime", "Version", "VersionTag")
+)  # fmt: skip
+
+
+def spec(job: Json) -> Json:
+    """What somebody registered, without what Nomad adds to it: its state, its indexes, its version."""
+    return {name: value for name, value in job.items() if name not in _SERVER_FIELDS}
 
 
 def groups(job: Json) -> list[Json]:

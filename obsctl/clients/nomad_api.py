@@ -158,6 +158,9 @@ class NomadClient(Client):
         body = {"Path": path, "Items": items}
         self.session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
 
+    def delete_variable(self, path: str) -> None:
+        self.session.request("DELETE", _variable(path), quote=False)
+
 
 def _variable(path: str) -> str:
     return f"/v1/var/{quoted(path)}"

@@ -14,12 +14,16 @@ from obsctl.model import Json
 
 @dataclass(frozen=True, slots=True)
 class KvPair:
-    """A Consul KV entry. `modify_index` is what check-and-set compares; `session` holds the lock, if any."""
+    """A Consul KV entry. `modify_index` is what check-and-set compares; `session` holds the lock, if any.
+
+    create_index: stays for as long as the entry is there; one that is made anew has another.
+    """
 
     key: str
     value: bytes
     modify_index: int
     session: str | None = None
+    create_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class NomadApi(AgentApi, Protocol):
     def variable(self, path: str) -> Variable | None: ...
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
+
+    def delete_variable(self, path: str) -> None: ...
 
 
 class ConsulApi(AgentApi, Protocol):

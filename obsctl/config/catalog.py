@@ -48,7 +48,7 @@ class Warden(OwnProgram):
 
     row: ClassVar[Row] = Row(
         name=names.WARDEN, shows="puts back what a drill left behind", page="/health", down_alert="",
-        reads_consul=True, asks_nomad=True,
+        reads_consul=True, asks_nomad=True, generates=(names.RECIPE_KEY,),
     )  # fmt: skip
     port: NodePort = 8098
 

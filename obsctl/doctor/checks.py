@@ -29,7 +29,7 @@ CHECKS = (
     Check("consul version", partial(servers.version, "consul"), "is new enough for obsctl.yaml", ("consul",)),
     Check("clocks", servers.clocks, "the clocks of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
-    Check("nomad token", partial(tokens.rights, "nomad"), "may do what a deploy does", ("jobs", "nomad version")),
+    Check("nomad token", partial(tokens.rights, "nomad"), "may do what a deploy does", ("nomad version",)),
     Check("consul token", partial(tokens.rights, "consul"), "may do what a deploy does", ("consul",)),
     Check("tasks", tokens.of_tasks, "tasks can read Consul", ("nomad",)),
     Check("drivers", nodes.drivers, "each driver runs on a node", ("jobs",)),

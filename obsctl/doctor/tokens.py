@@ -8,7 +8,7 @@ from functools import partial
 from obsctl import names
 from obsctl.config.versions import parse, written
 from obsctl.doctor.site import Site
-from obsctl.errors import Conflict, Forbidden, ServerFailed
+from obsctl.errors import Conflict, Forbidden, ObsctlError, ServerFailed
 from obsctl.model import Finding, Severity
 
 NEVER = 2**62
@@ -33,15 +33,24 @@ def _nomad_rights(site: Site) -> Iterator[Tried]:
     nomad, namespace = site.nomad, f'namespace "{site.config.nomad.namespace}"'
     yield "list jobs", nomad.jobs, f'{namespace} {{ policy = "read" }}'
     yield "list nodes", nomad.nodes, 'node { policy = "read" }'
-    if site.jobs:
-        yield "submit jobs", partial(nomad.plan_job, site.jobs[0]), f'{namespace} {{ capabilities = ["submit-job"] }}'
-    for path in site.desired.variables:
+    yield "submit jobs", partial(_plan_one, site), f'{namespace} {{ capabilities = ["submit-job"] }}'
+    variables = {item.path for item in site.rendered.secrets} | {names.drill_variable(site.config.stack)}
+    for path in sorted(variables):
         rule = f'{namespace} {{ variables {{ path "{path}" {{ capabilities = ["read", "write"] }} }} }}'
         yield f"read {path}", partial(nomad.variable, path), rule
         yield f"write {path}", partial(nomad.put_variable, path, {"x": "x"}, cas=NEVER), rule
-    for volume in site.desired.volumes[:1]:
+    for volume in site.rendered.volumes[:1]:
         rule = f'{namespace} {{ capabilities = ["host-volume-create", "host-volume-read"] }}'
         yield "create volumes", partial(nomad.create_volume, volume.request(NOBODY)), rule
+
+
+def _plan_one(site: Site) -> None:
+    try:
+        jobs = site.jobs
+    except ObsctlError:  # the check of the jobs says why
+        return
+    for job in jobs[:1]:
+        site.nomad.plan_job(job)
 
 
 def _consul_rights(site: Site) -> Iterator[Tried]:

@@ -9,6 +9,7 @@ from obsctl.clients import jobs
 from obsctl.clients.instances import not_of_others, passes
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.config.secrets import Secret
 from obsctl.errors import NotFound
 from obsctl.model import Emit
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -16,11 +17,16 @@ from obsctl.wait import SYSTEM_CLOCK, Clock
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where faults are injected and put back: all that a revert needs."""
+    """Where faults are injected and put back: all that a revert needs.
+
+    namespace: the one that `nomad` acts in. secret: signs the recipes of this stack.
+    """
 
     stack: str
+    namespace: str
     nomad: NomadApi
     consul: ConsulApi
+    secret: Secret
     clock: Clock = SYSTEM_CLOCK
 
 

@@ -11,7 +11,7 @@ import socket
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from obsctl.drills import faults, recipes
+from obsctl.drills import faults, kept_job, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict
@@ -32,20 +32,32 @@ class Warden(Turns):
         self._cluster = cluster
         self._index = 0
         self._recipes = Gauge("warden_recipes", "Revert recipes of drills that are not over.", registry=registry)
+        self._left = Gauge("warden_entries_left", "Entries of drills that are not for this warden.", registry=registry)
+        self._named: dict[str, int] = {}
         self._reverts = Counter("warden_reverts", "Faults put back after a drill died.", registry=registry)
 
     def turn(self, *, wait: float = TURN) -> bool:
         """Look at all recipes as soon as one has changed, at most after `wait` seconds. Whether all were served."""
         cluster, index, self._index = self._cluster, self._index, 0  # after a failure it does not wait for a change
         self._index, pairs = cluster.consul.watch(recipes.folder(cluster.stack), index=index, wait=wait)
-        entries = recipes.from_pairs(cluster.stack, pairs)
-        self._recipes.set(len(entries))
-        return all([self._serve(entry) for entry in entries])
+        entries = recipes.from_pairs(cluster, pairs)
+        self._name_left([entry for entry in entries if entry.recipe is None and not entry.is_reserved])
+        ours = [(entry, entry.recipe) for entry in entries if entry.recipe is not None]
+        self._recipes.set(len(ours))
+        return all([self._serve(entry, recipe) for entry, recipe in ours])
 
-    def _serve(self, entry: Entry) -> bool:
+    def _name_left(self, left: list[Entry]) -> None:
+        """What nobody may act on is counted, named once, and left: it is not a failure of the warden."""
+        self._left.set(len(left))
+        for pair, trouble in ((entry.pair, entry.trouble) for entry in left):
+            if self._named.get(pair.key) != pair.modify_index:
+                self.log.warning("Consul's key %r is left alone: %s", pair.key, trouble)
+        self._named = {entry.pair.key: entry.pair.modify_index for entry in left}
+
+    def _serve(self, entry: Entry, recipe: Recipe) -> bool:
         """An error of one drill does not keep the others waiting."""
         try:
-            self._look_after(entry)
+            self._look_after(entry, recipe)
         except Conflict as error:  # obsctl changed it at the same moment; the next turn sees the new state
             self.log.info("drill %s: %s", entry.drill, error.message)
         except Exception as error:
@@ -53,16 +65,12 @@ class Warden(Turns):
             return False
         return True
 
-    def _look_after(self, entry: Entry) -> None:
-        recipe = entry.recipe
-        if recipe is None:
-            self.log.error("drill %s: %s", entry.drill, entry.unreadable)
-            self.failures.inc()
-        elif self._is_abandoned(recipe):
+    def _look_after(self, entry: Entry, recipe: Recipe) -> None:
+        if self._is_abandoned(recipe):
             self._put_back(entry, recipe)
         elif entry.ack is None:
             faults.named(recipe.fault).rehearse(self._cluster, recipe)  # no promise that cannot be kept
-            recipes.amend(self._cluster.consul, recipe, entry, ack=self._signature(), outcome=None)
+            recipes.amend(self._cluster, recipe, entry, ack=self._signature(), outcome=None)
             self.log.info("drill %s: has its recipe for %s", entry.drill, recipe.service)
 
     def _is_abandoned(self, recipe: Recipe) -> bool:
@@ -71,9 +79,13 @@ class Warden(Turns):
 
     def _put_back(self, entry: Entry, recipe: Recipe) -> None:
         """Revert, and see that the service is back. Before the deadline again and again, because a drill that was only
-        asleep may still inject its fault; after it, once is enough."""
+        asleep may still inject its fault; after it, once is enough. Then the job is not kept any more, and without it
+        nothing is done: an earlier state of the entry, which somebody writes again, is signed as well."""
         outcome = entry.outcome
-        if outcome and outcome.get("healthy") and self._cluster.clock.now() > recipe.deadline:
+        if kept_job.read(self._cluster, recipe) is None:
+            return
+        if outcome and outcome["healthy"] and self._cluster.clock.now() > recipe.deadline:
+            kept_job.forget(self._cluster, recipe)
             return
         fault = faults.named(recipe.fault)
         reverted = fault.revert(self._cluster, recipe)
@@ -84,13 +96,13 @@ class Warden(Turns):
             )
         if outcome is None or reverted.state == "reverted":
             self._record(entry, recipe, reverted.state, reverted.detail, healthy=False)
-        elif not outcome.get("healthy") and fault.is_gone(self._cluster, recipe):
+        elif not outcome["healthy"] and fault.is_gone(self._cluster, recipe):
             self.log.info("drill %s: %s is back", recipe.drill, recipe.service)
             self._record(entry, recipe, outcome["state"], outcome["detail"], healthy=True)
 
     def _record(self, entry: Entry, recipe: Recipe, state: str, detail: str, *, healthy: bool) -> None:
         outcome = {**self._signature(), "state": state, "detail": detail, "healthy": healthy}
-        recipes.amend(self._cluster.consul, recipe, entry, ack=entry.ack, outcome=outcome)
+        recipes.amend(self._cluster, recipe, entry, ack=entry.ack, outcome=outcome)
 
     def _signature(self) -> Json:
         allocation = os.environ.get("NOMAD_ALLOC_ID", "")

@@ -98,6 +98,10 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
         """The session's holder did not renew it in time: its locks are deleted with it."""
         self._end(session)
 
+    def forge(self, key: str, value: bytes) -> None:
+        """Somebody writes an entry, under whatever key: transactions take one that no path can hold."""
+        self._write(key, value, None)
+
     def register(
         self,
         name: str,
@@ -139,7 +143,8 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
 
     def _write(self, key: str, value: bytes, session: str | None) -> None:
         self._changed = next(self._index)
-        self._pairs[key] = KvPair(key, value, self._changed, session)
+        created = self._pairs[key].create_index if key in self._pairs else self._changed
+        self._pairs[key] = KvPair(key, value, self._changed, session, created)
 
     def _remove(self, keys: list[str]) -> None:
         for key in keys:

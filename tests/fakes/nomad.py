@@ -190,6 +190,9 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
             raise Conflict(f"Nomad at {self.address}: variable {path} was changed", hint="look again")
         self._variables[path] = Variable(path, dict(items), next(self._index))
 
+    def delete_variable(self, path: str) -> None:
+        self._variables.pop(path, None)
+
     def scale_stopped(self, job_id: str, count: int) -> None:
         """Somebody, or an autoscaler, gives a stopped job another count: one more version, stopped as well."""
         job = deepcopy(self._known(job_id))

@@ -9,7 +9,8 @@ import requests
 
 from obsctl.clients import connect
 from obsctl.config.api_servers import ConsulServer, NomadServer
-from obsctl.drills import recipes
+from obsctl.config.secrets import Secret
+from obsctl.drills import kept_job, recipes
 from obsctl.drills.faults import stop
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import Cluster
@@ -56,7 +57,7 @@ class Subject:
         self.address = cluster.addresses.nomad
         self.nomad = connect.nomad(NomadServer(address=self.address))
         self.consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
-        self.cluster = Cluster(stack="faults", nomad=self.nomad, consul=self.consul)
+        self.cluster = Cluster("faults", "default", self.nomad, self.consul, Secret("a key"))
         self.name = f"fault-{uuid4().hex[:8]}"
         self.nomad.register_job(self.nomad.parse_job(JOB % {"name": self.name}))
         self.recipe = self.made()
@@ -64,10 +65,14 @@ class Subject:
 
     def made(self):
         job, now = self.nomad.job(self.name), SYSTEM_CLOCK.now()
-        return Recipe(
-            drill="one", stack="faults", fault="stop", service=self.name, session="", created_at=now, deadline=now + 60,
-            data={"job": job},
+        self.job = job
+        recipe = Recipe(
+            drill=uuid4().hex, stack="faults", namespace="default", fault="stop", service=self.name, job=self.name,
+            version=job["Version"], digest=kept_job.digest_of(job), session="", created_at=now, deadline=now + 60,
+            data={},
         )  # fmt: skip
+        kept_job.keep(self.cluster, recipe, job)
+        return recipe
 
     def until_back(self):
         self.until("the service to be back", lambda: stop.is_gone(self.cluster, self.recipe))
@@ -121,11 +126,11 @@ def test_a_stop_and_a_start_each_make_one_version_drill_after_drill(subject):
         assert subject.version() == 2 * round
         asked = SYSTEM_CLOCK.now()
         stop.inject(subject.cluster, subject.recipe)
-        assert subject.version() == subject.recipe.data["job"]["Version"] + 1
+        assert subject.version() == subject.recipe.version + 1
         effect = subject.until_gone()
         assert asked - 1 < effect < SYSTEM_CLOCK.now() + 1
         assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
-        assert subject.version() == subject.recipe.data["job"]["Version"] + 2
+        assert subject.version() == subject.recipe.version + 2
         subject.until_back()
         assert stop.revert(subject.cluster, subject.recipe).state == "already"
 
@@ -157,7 +162,7 @@ def test_a_job_that_is_scaled_while_it_is_stopped_is_started_with_its_new_count(
     subject.until_gone()
     assert subject.scale(2).ok
     assert subject.nomad.job(subject.name)["Stop"]
-    assert subject.version() == subject.recipe.data["job"]["Version"] + 2
+    assert subject.version() == subject.recipe.version + 2
     assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
     assert len(_running(subject)) == 2
@@ -165,7 +170,7 @@ def test_a_job_that_is_scaled_while_it_is_stopped_is_started_with_its_new_count(
 
 def test_a_deploy_during_the_fault_is_not_overwritten(subject):
     stop.inject(subject.cluster, subject.recipe)
-    subject.nomad.register_job({**subject.recipe.data["job"], "Stop": False, "Priority": 70})
+    subject.nomad.register_job({**subject.job, "Stop": False, "Priority": 70})
     assert stop.revert(subject.cluster, subject.recipe).state == "already"
     assert subject.nomad.job(subject.name)["Priority"] == 70
 
@@ -202,7 +207,7 @@ def test_four_reverts_at_the_same_moment_start_the_job_once(subject):
         done = list(pool.map(lambda _: stop.revert(subject.cluster, subject.recipe).state, range(4)))
     assert {"reverted"} <= set(done) <= {"reverted", "already"}
     subject.until_back()
-    assert subject.nomad.job(subject.name)["TaskGroups"] == subject.recipe.data["job"]["TaskGroups"]
+    assert subject.nomad.job(subject.name)["TaskGroups"] == subject.job["TaskGroups"]
     assert len(_running(subject)) == 1
 
 
@@ -213,9 +218,9 @@ def test_a_rehearsal_leaves_the_job_as_it_is(subject):
 
 
 def test_what_the_warden_adds_to_a_recipe_that_was_removed_is_refused_by_consul(subject):
-    recipes.write(subject.consul, subject.recipe)
-    (seen,) = recipes.read(subject.consul, "faults")
-    recipes.remove(subject.consul, "faults", "one")
+    recipes.write(subject.cluster, subject.recipe)
+    (seen,) = recipes.read(subject.cluster)
+    recipes.remove(subject.cluster, subject.recipe.drill)
     with pytest.raises(Conflict):
-        recipes.amend(subject.consul, subject.recipe, seen, ack={}, outcome=None)
-    assert recipes.read(subject.consul, "faults") == []
+        recipes.amend(subject.cluster, subject.recipe, seen, ack={}, outcome=None)
+    assert recipes.read(subject.cluster) == []

@@ -209,7 +209,7 @@ def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> No
     assert "alertmanager | bad configuration" in message
     *_, changed, left = message.splitlines()
     assert changed.strip().startswith(
-        "changed: nomad/jobs/obs-alert-sink, nomad/jobs/obs-alertmanager, obsctl/obs/config"
+        "changed: nomad/jobs/obs-alert-sink, nomad/jobs/obs-alertmanager, nomad/jobs/obs-warden"
     )
     assert changed.endswith("obs-alert-sink, obs-warden, obs-prometheus")
     assert left.strip() == "not changed, or not confirmed: obs-alertmanager"

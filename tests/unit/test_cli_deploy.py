@@ -79,7 +79,7 @@ class TestPlan:
         ran = obsctl("plan")
         assert ran.code == 0
         assert "  + create job      obs-warden  (does not exist)" in ran.out
-        assert ran.out.endswith("Plan: 7 to create, 0 to update, 0 to stop, 0 unchanged.\n")
+        assert ran.out.endswith("Plan: 10 to create, 0 to update, 0 to stop, 0 unchanged.\n")
         assert world.nomad.jobs() == []
         assert world.consul.entries("") == []
 
@@ -89,12 +89,12 @@ class TestPlan:
         assert [obsctl("plan", "--exit-code").code, obsctl("plan").code] == [4, 0]
         assert obsctl("deploy", "--yes").code == 0
         ran = obsctl("plan", "--exit-code")
-        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 7 as desired.")
+        assert (ran.code, ran.out.splitlines()[-1]) == (0, "Nothing to change: 10 as desired.")
 
     def test_as_json_it_is_the_plan_with_its_checksum(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         document = obsctl("plan", "--json").document()
         assert document["schema"] == "obsctl/plan/v1"
-        assert (len(document["changes"]), document["counts"]["create"], len(document["checksum"])) == (7, 7, 16)
+        assert (len(document["changes"]), document["counts"]["create"], len(document["checksum"])) == (10, 10, 16)
 
     def test_a_job_that_nomad_cannot_read_names_its_component(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         (folder / "jobs").mkdir()
@@ -122,8 +122,8 @@ class TestDeploy:
         shown = [
             ran.out.index(words)
             for words in (
-                "Plan: 7 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "✓ alert path: works",
-                "Deployed: 7",
+                "Plan: 10 to create", "→ obs-warden: create", "✓ obs-prometheus: created", "✓ alert path: works",
+                "Deployed: 10",
             )
         ]  # fmt: skip
         assert shown == sorted(shown)
@@ -133,7 +133,7 @@ class TestDeploy:
         obsctl("deploy", "--yes")
         ran = obsctl("deploy")
         assert ran.code == 0
-        assert "Nothing to change: 7 as desired." in ran.out
+        assert "Nothing to change: 10 as desired." in ran.out
         assert "✓ alert path: works" in ran.out.splitlines()[-1]
 
     def test_an_alert_path_that_does_not_work_makes_it_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:

@@ -44,7 +44,7 @@ class Stack:
             self.world.emit(event)
             emit(event)
 
-        return World(**servers, emit=emit_to_both, clock=self.world.clock)
+        return World(**{**servers, "emit": emit_to_both, "clock": self.world.clock})
 
     def run(self, *arguments, ui=None, answer=None):
         app = App(ui=ui or Ui(), config_path=self.config)
@@ -117,7 +117,7 @@ def test_a_dry_run_of_a_stack_that_is_not_steady_exits_with_20_and_says_why(stac
 def test_json_is_one_document_with_verdict_and_journal(stack):
     result = stack.stop("--yes", ui=Ui(as_json=True))
     document = json.loads(result.stdout)
-    assert document["schema"] == "obsctl/drill/v2"
+    assert document["schema"] == "obsctl/drill/v3"
     assert document["verdict"]["outcome"] == "PROVEN"
     assert document["journal"][-1]["kind"] == "finished"
     assert document["id"] == stack.journal_files()[0].stem
@@ -126,7 +126,7 @@ def test_json_is_one_document_with_verdict_and_journal(stack):
 
 def test_json_of_a_dry_run_is_one_document_too(stack):
     document = json.loads(stack.stop("--dry-run", ui=Ui(as_json=True)).stdout)
-    assert document["schema"] == "obsctl/drill-forecast/v2"
+    assert document["schema"] == "obsctl/drill-forecast/v3"
     assert document["forecasts"]["ServiceDown response"]["bands"][0]["stage"] == "pending"
     assert document["findings"] == []
 
@@ -276,15 +276,13 @@ def test_a_report_is_made_anew_from_the_journal(stack):
     result = stack.run("report", "last")
     assert result.stdout.splitlines()[-1].startswith("PROVEN: delivered")
     document = json.loads(stack.run("report", "stop-response", ui=Ui(as_json=True)).stdout)
-    assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v2", "PROVEN")
+    assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v3", "PROVEN")
 
 
 def dead_drill(stack, **changes):
     """A drill that died after its fault."""
-    recipe = stack.world.recipe(**changes)
-    recipes.write(stack.world.consul, recipe)
     stack.world.warden_lives = False
-    return recipe
+    return stack.world.write(**changes)
 
 
 def test_recover_puts_back_what_a_dead_drill_left(stack):
@@ -323,14 +321,27 @@ def test_recover_with_nothing_to_do_says_so(stack):
 
 def test_a_drill_that_cannot_be_recovered_keeps_no_other_from_being_recovered(stack):
     dead_drill(stack)
-    stack.world.consul.put(recipes.key(STACK, "0-broken"), b"{")
+    stack.world.write(drill="0-newer", fault="flood")
     stack.world.nomad.stop_job(JOB_ID)
     result = stack.run("recover")
     assert isinstance(result.exception, ObsctlError)
-    assert "0-broken" in result.exception.message
+    assert "a drill is not finished: obsctl/obs/drills/0-newer: this obsctl does not know" in result.exception.message
+    assert "consul kv delete obsctl/obs/drills/0-newer" in result.exception.hint
     assert "response is back" in result.stdout
     assert stack.world.runs()
     assert len(stack.world.entries()) == 1
+
+
+def test_a_key_that_obsctl_did_not_write_is_named_and_left_and_keeps_no_drill_from_starting(stack):
+    key = recipes.key(STACK, "0-forged")
+    stack.world.consul.put(key, b"[" * 100_000)
+    result = stack.run("recover")
+    assert result.exception is None
+    assert "Nothing to recover" in result.stdout
+    assert f"to remove it: consul kv delete {key}" in result.stdout
+    assert json.loads(stack.run("recover", ui=Ui(as_json=True)).stdout)["left"][0]["key"] == key
+    assert stack.stop("--yes").return_value == 0
+    assert [entry.key for entry in stack.world.entries()] == [key]
 
 
 def test_recover_does_not_run_beside_a_drill(stack):

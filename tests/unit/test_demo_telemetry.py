@@ -93,7 +93,7 @@ class StubConsul:
         if key not in self.keys:
             return "", 404, INDEX
         value = b64encode(json.dumps(self.keys[key]).encode()).decode()
-        return [{"Key": key, "Value": value, "ModifyIndex": 1}], INDEX
+        return [{"Key": key, "Value": value, "ModifyIndex": 1, "CreateIndex": 1}], INDEX
 
 
 @dataclass

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.drills import faults
+from obsctl.drills import faults, kept_job
 from obsctl.drills.faults import stop
 from obsctl.drills.plan import experiment
-from obsctl.errors import Conflict, Forbidden, Unreachable
+from obsctl.errors import Conflict, Forbidden, NotFound, Unreachable
 from tests.drill_world import JOB, JOB_ID, SERVICE, DrillWorld
 
 
@@ -19,7 +19,7 @@ def world(tmp_path):
 
 @pytest.fixture
 def recipe(world):
-    return world.recipe()
+    return world.write()
 
 
 def effect(world, recipe):
@@ -123,11 +123,30 @@ def test_a_stop_whose_versions_nomad_has_forgotten_is_not_taken_for_ours(world, 
     assert stop.revert(world.cluster, recipe).state == "superseded"
 
 
-def test_a_job_that_was_purged_is_registered_from_the_recipe(world, recipe):
+def test_a_job_that_was_purged_is_registered_as_the_drill_had_found_it(world, recipe):
     stop.inject(world.cluster, recipe)
     world.nomad.collect_garbage(JOB_ID)
     assert stop.revert(world.cluster, recipe).state == "reverted"
     assert world.runs()
+    assert kept_job.digest_of(world.nomad.job(JOB_ID)) == recipe.digest
+
+
+def test_a_job_that_is_neither_in_nomad_nor_kept_is_not_made_up(world, recipe):
+    stop.inject(world.cluster, recipe)
+    world.nomad.collect_garbage(JOB_ID)
+    kept_job.forget(world.cluster, recipe)
+    with pytest.raises(NotFound, match="is not kept any more"):
+        stop.revert(world.cluster, recipe)
+
+
+def test_a_job_that_was_purged_and_is_another_one_now_stays_stopped(world, recipe):
+    """Its versions begin at 0 again, and its stop has the number of ours."""
+    stop.inject(world.cluster, recipe)
+    world.nomad.collect_garbage(JOB_ID)
+    world.nomad.register_job({**JOB, "Priority": 70})
+    world.nomad.stop_job(JOB_ID)
+    assert world.versions() == recipe.version + 1
+    assert stop.revert(world.cluster, recipe).state == "superseded"
 
 
 def test_a_revert_that_loses_a_race_looks_again(world, recipe):

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from obsctl.drills import recipes
 from obsctl.drills.plan import gate
 from obsctl.errors import Unreachable
 from tests.drill_world import ALERTMANAGER, JOB, JOB_ID, LABELS, SERVICE, STACK, DrillWorld, iso
@@ -111,7 +110,7 @@ def told_by_others(world):
 
 
 def leftover(world):
-    recipes.write(world.consul, world.recipe(drill="earlier"))
+    world.write(drill="earlier")
 
 
 def nomad_away(world):

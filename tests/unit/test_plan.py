@@ -26,7 +26,7 @@ def world() -> World:
 def test_on_an_empty_cluster_everything_is_created(world: World) -> None:
     made = world.plan(DEMO)
     assert {change.action for change in made.changes} == {Action.CREATE}
-    assert made.counts() == {"create": 15, "update": 0, "stop": 0, "none": 0}
+    assert made.counts() == {"create": 16, "update": 0, "stop": 0, "none": 0}
 
 
 def test_the_order_is_variables_content_then_jobs_each_after_what_it_needs(world: World) -> None:

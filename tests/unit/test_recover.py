@@ -2,7 +2,7 @@ import pytest
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
-from obsctl.drills.run.reverting import finish_journal, recover
+from obsctl.drills.run.reverting import finish_journal, left, recover
 from obsctl.drills.tell.journal import Journal, read
 from obsctl.errors import ObsctlError, Unreachable
 from tests.drill_world import DRILL_ID, JOB_ID, STACK, DrillWorld
@@ -13,20 +13,18 @@ def world(tmp_path):
     """A drill that died after its fault; no warden is there yet."""
     made = DrillWorld(tmp_path)
     made.warden_lives = False
-    recipe = made.recipe()
-    recipes.write(made.consul, recipe)
-    stop.inject(made.cluster, recipe)
+    stop.inject(made.cluster, made.write())
     made.consul.expire(made.lease.session)
     return made
 
 
-def entry(world):
-    (found,) = recipes.read(world.consul, STACK)
-    return found
+def recovered(world):
+    found = world.entry()
+    return recover(world.world, found, found.recipe)
 
 
 def test_a_service_that_nobody_put_back_is_put_back(world):
-    done = recover(world.world, entry(world))
+    done = recovered(world)
     assert (done.state, done.by) == ("reverted", "obsctl drill recover")
     assert world.runs()
     assert world.entries() == []
@@ -35,22 +33,22 @@ def test_a_service_that_nobody_put_back_is_put_back(world):
 def test_what_the_warden_did_is_told_as_its_deed(world):
     world.warden_lives = True
     world.pass_time(10)
-    done = recover(world.world, entry(world))
+    done = recovered(world)
     assert (done.state, done.by) == ("reverted", "the warden")
     assert world.versions() == 2
     assert world.entries() == []
 
 
 def test_recovering_again_is_harmless(world):
-    found = entry(world)
-    recover(world.world, found)
-    assert recover(world.world, found).state == "already"
+    found = world.entry()
+    recover(world.world, found, found.recipe)
+    assert recover(world.world, found, found.recipe).state == "already"
     assert world.versions() == 2
 
 
 def test_a_job_that_an_operator_stopped_since_stays_stopped(world):
     world.nomad.stop_job(JOB_ID)
-    assert recover(world.world, entry(world)).state == "superseded"
+    assert recovered(world).state == "superseded"
     assert not world.runs()
     assert world.entries() == []
 
@@ -58,7 +56,7 @@ def test_a_job_that_an_operator_stopped_since_stays_stopped(world):
 def test_a_service_that_does_not_come_back_keeps_its_recipe(world):
     world.nomad.exits[JOB_ID] = "boom"
     with pytest.raises(ObsctlError, match="response did not come back") as failure:
-        recover(world.world, entry(world))
+        recovered(world)
     assert "obsctl drill recover again" in failure.value.hint
     assert len(world.entries()) == 1
 
@@ -66,34 +64,44 @@ def test_a_service_that_does_not_come_back_keeps_its_recipe(world):
 def test_nomad_away_keeps_the_recipe(world):
     world.nomad.failures["*"] = Unreachable("Nomad is away", hint="start it")
     with pytest.raises(ObsctlError, match="Nomad is away"):
-        recover(world.world, entry(world))
+        recovered(world)
     assert len(world.entries()) == 1
 
 
-@pytest.mark.parametrize("value", [b"{", None])
-def test_a_recipe_that_cannot_be_acted_on_is_left_with_what_to_do(world, value):
-    found = entry(world)
-    if value is None:
-        world.consul.delete_tree("")
-        recipes.write(world.consul, world.recipe(fault="flood"))
-    else:
-        world.consul.put(recipes.key(STACK, DRILL_ID), value)
-    found = entry(world)
-    with pytest.raises(ObsctlError, match=DRILL_ID) as failure:
-        recover(world.world, found)
-    assert f"consul kv delete obsctl/{STACK}/drills/{DRILL_ID}" in failure.value.hint
-    assert len(world.entries()) == 1
+def test_a_job_that_nomad_forgot_is_registered_as_the_drill_had_found_it(world):
+    world.nomad.collect_garbage(JOB_ID)
+    assert "Nomad had forgotten the job" in recovered(world).detail
+    assert world.runs()
+    assert world.entries() == []
+    assert world.nomad.variable(f"nomad/jobs/{STACK}-warden/drill") is None
+
+
+@pytest.mark.parametrize(
+    ("drill", "command"),
+    [
+        ("0-forged", "consul kv delete KEY"),
+        ("it is; reboot", "consul kv delete 'KEY'"),
+        ("../../../agent/leave", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
+        ("", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
+    ],
+)
+def test_a_key_that_nobody_acts_on_is_named_with_a_command_that_removes_it_alone(world, drill, command):
+    key = recipes.key(STACK, drill)
+    world.consul.forge(key, b"{")
+    (found,) = [entry for entry in recipes.read(world.cluster) if not entry.is_genuine]
+    expected = command.replace("KEY", key).replace("CONSUL", world.consul.address)
+    assert left(world.cluster, found).remove == expected
 
 
 def test_the_journal_of_the_dead_drill_is_ended(world, tmp_path):
     journal = Journal.create(tmp_path, DRILL_ID)
     journal.append("started")
     journal.close()
-    finish_journal(tmp_path, recover(world.world, entry(world)))
+    finish_journal(tmp_path, recovered(world))
     last = read(journal.path)[-1]
     assert (last.kind, last.data["by"], last.data["state"]) == ("recovered", "obsctl drill recover", "reverted")
 
 
 def test_a_drill_that_ran_on_another_machine_has_no_journal_here(world, tmp_path):
-    finish_journal(tmp_path, recover(world.world, entry(world)))
+    finish_journal(tmp_path, recovered(world))
     assert list(tmp_path.iterdir()) == []

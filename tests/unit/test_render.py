@@ -40,9 +40,10 @@ def test_it_renders_jobs_content_and_secrets_in_a_fixed_order() -> None:
     ]
     keys = [item.key for item in rendered.content]
     assert keys == sorted(keys)
-    keeper = "nomad/jobs/obs-alert-sink"
+    keeper, warden = "nomad/jobs/obs-alert-sink", "nomad/jobs/obs-warden"
     assert [(item.path, item.items, item.generated) for item in rendered.secrets] == [
         (keeper, {}, {"delivery_key": keeper}),
+        (warden, {}, {"recipe_key": warden}),
         ("nomad/jobs/obs-alertmanager", {}, {"delivery_key": keeper}),
     ]
 

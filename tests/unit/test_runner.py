@@ -1,10 +1,9 @@
 import pytest
 
 from obsctl.drills.faults import stop
-from obsctl.drills.recipes import read as read_recipes
 from obsctl.drills.tell.verdict import judge
 from obsctl.errors import Forbidden, TimedOut, Unreachable
-from tests.drill_world import JOB, JOB_ID, STACK, DrillWorld
+from tests.drill_world import JOB, JOB_ID, DrillWorld
 
 
 @pytest.fixture
@@ -37,7 +36,15 @@ def test_the_journal_holds_every_state_in_order(world):
 
 def test_the_recipe_is_on_disk_before_it_is_in_consul_and_there_before_anything_is_touched(world):
     world.run()
-    order = ["journal.intent", "consul.put", "journal.armed", "journal.injecting", "nomad.stop_job"]
+    order = [
+        "journal.intent",
+        "nomad.put_variable",
+        "consul.put",
+        "consul.put",
+        "journal.armed",
+        "journal.injecting",
+        "nomad.stop_job",
+    ]
     assert [step for step in world.steps if step in order] == order
 
 
@@ -229,7 +236,7 @@ def test_obsctl_and_the_warden_may_revert_at_the_same_moment(world):
 
     def revert_too(number, name):
         if name == "nomad.register_job":
-            recipe.append(read_recipes(world.consul, STACK)[0].recipe)
+            recipe.append(world.entry().recipe)
             assert stop.revert(world.cluster, recipe[0]).state == "reverted"
 
     world.on_step = revert_too

@@ -97,6 +97,7 @@ def test_the_list_names_all_and_asks_nobody(grafana: Path, obsctl: Obsctl, world
     secrets = obsctl("--json", "secrets", "list").document()["secrets"]
     assert [(secret["name"], secret["variable"], secret["item"], secret["origin"]) for secret in secrets] == [
         ("alert-sink-delivery-key", "nomad/jobs/obs-alert-sink", "delivery_key", "generated"),
+        ("warden-recipe-key", "nomad/jobs/obs-warden", "recipe_key", "generated"),
         ("alertmanager-delivery-key", "nomad/jobs/obs-alertmanager", "delivery_key", "generated"),
         ("grafana-admin", VARIABLE, "admin_password", "generated"),
         ("grafana-secret-key", VARIABLE, "secret_key", "generated"),
@@ -112,8 +113,8 @@ def test_the_list_says_where_references_come_from(grafana: Path, obsctl: Obsctl)
 
 
 def test_a_stack_may_have_none(folder: Path, obsctl: Obsctl) -> None:
-    alone = {**OTHERS_OFF, "prometheus": {}, "alert-sink": {"enabled": False}, "alertmanager": {"enabled": False}}
-    (folder / "obsctl.yaml").write_text(json.dumps({"components": alone}))
+    off = {name: {"enabled": False} for name in ("alert-sink", "alertmanager", "warden")}
+    (folder / "obsctl.yaml").write_text(json.dumps({"components": {**OTHERS_OFF, "prometheus": {}, **off}}))
     assert obsctl("secrets", "list").out == "This stack has no secrets.\n"
 
 

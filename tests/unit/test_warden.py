@@ -1,10 +1,11 @@
+import json
 import threading
-from dataclasses import replace
 
 import pytest
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
+from obsctl.drills.run.reverting import recover
 from obsctl.errors import Forbidden, Unreachable
 from obsctl.services.warden import STALE
 from tests.drill_world import DRILL_ID, JOB, JOB_ID, STACK, DrillWorld
@@ -15,7 +16,7 @@ def world(tmp_path):
     """A recipe is in Consul; the warden takes a turn only when a test says so."""
     made = DrillWorld(tmp_path)
     made.warden_lives = False
-    recipes.write(made.consul, made.recipe())
+    made.write()
     return made
 
 
@@ -25,7 +26,7 @@ def recipe(world):
 
 
 def entry(world):
-    return next(found for found in recipes.read(world.consul, STACK) if found.drill == DRILL_ID)
+    return world.entry()
 
 
 def turn(world, times=1):
@@ -106,9 +107,10 @@ def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, rec
     world.consul.expire(world.lease.session)
     turn(world, 3)
     world.clock.sleep(200)
+    turn(world)
     calls = len(world.nomad.calls)
     turn(world, 3)
-    assert len(world.nomad.calls) == calls
+    assert {name for name, _ in world.nomad.calls[calls:]} == {"variable"}
 
 
 def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(world, recipe):
@@ -144,20 +146,67 @@ def test_a_deploy_is_not_overwritten(world, recipe):
     assert entry(world).outcome["state"] == "already"
 
 
-def test_a_recipe_that_cannot_be_read_is_counted_and_hides_no_other(world):
-    world.consul.put(recipes.key(STACK, "0-broken"), b"{")
-    world.warden.take()
+@pytest.mark.parametrize("value", [b"{", b"[" * 100_000, b'{"recipe": {"drill": 1}}'])
+def test_an_entry_that_is_not_signed_is_named_once_counted_and_left(world, caplog, value):
+    key = recipes.key(STACK, "0-forged\n")
+    world.consul.put(key, value)
+    for _ in range(3):
+        world.warden.take()
     assert entry(world).ack
-    assert metric(world, "warden_failures_total") == 1
+    assert world.consul.get(key).value == value
+    assert (metric(world, "warden_entries_left"), metric(world, "warden_recipes")) == (1, 1)
+    assert metric(world, "warden_failures_total") == 0
     assert world.warden.why_not_ready() == ""
+    assert [record.message for record in caplog.records if "0-forged" in record.message] == [
+        f"Consul's key {key!r} is left alone: obsctl did not write it: its signature does not fit"
+    ]
+
+
+def test_an_entry_that_was_only_just_made_is_not_called_forged(world, caplog):
+    world.consul.put(recipes.key(STACK, DRILL_ID), world.consul.called("put")[0][1])
+    turn(world)
+    assert entry(world).is_reserved
+    assert metric(world, "warden_entries_left") == 0
+    assert DRILL_ID not in caplog.text
 
 
 def test_a_fault_of_a_newer_obsctl_is_never_acknowledged(world):
-    recipes.write(world.consul, replace(world.recipe(), drill="0-newer", fault="flood"))
+    recipes.write(world.cluster, world.recipe(drill="0-newer", fault="flood"))
     turn(world, 2)
-    newer, ours = recipes.read(world.consul, STACK)
+    newer, ours = recipes.read(world.cluster)
     assert (newer.ack, bool(ours.ack)) == (None, True)
-    assert metric(world, "warden_failures_total") == 2
+    assert metric(world, "warden_failures_total") == 0
+
+
+def test_a_forged_recipe_registers_and_starts_nothing(world):
+    """An operator stopped the job, and no drill runs."""
+    recipes.remove(world.cluster, DRILL_ID)
+    recipe = world.recipe(deadline=0.0)
+    world.nomad.stop_job(JOB_ID)
+    forged = json.dumps({"recipe": recipe.to_dict(), "ack": None, "outcome": None}).encode()
+    for value in (forged, b"0" * 64 + b"\n" + forged):
+        for drill in (DRILL_ID, "../../../agent/leave"):
+            world.consul.forge(recipes.key(STACK, drill), value)
+        turn(world, 3)
+    assert not world.runs()
+    assert not [call for call in world.nomad.calls if call[0] == "register_job" and call[1][0].get("Stop") is False]
+    assert len(world.consul.called("put")) == 2, "the warden wrote nothing: these are the reservation and the recipe"
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "still there"])
+def test_an_old_entry_that_is_written_again_starts_nothing(world, recipe, removed):
+    """The drill died before its fault. Then an operator stopped the job, as that fault would have done."""
+    old = world.consul.get(recipes.key(STACK, DRILL_ID)).value
+    world.consul.expire(world.lease.session)
+    turn(world, 2)
+    world.clock.sleep(200)
+    turn(world)
+    if removed:
+        recover(world.cluster, entry(world), recipe)
+    world.nomad.stop_job(JOB_ID)
+    world.consul.put(recipes.key(STACK, DRILL_ID), old)
+    turn(world, 3)
+    assert not world.runs()
 
 
 def test_a_promise_that_cannot_be_kept_is_not_given(world):
@@ -168,7 +217,8 @@ def test_a_promise_that_cannot_be_kept_is_not_given(world):
 
 
 def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, recipe):
-    recipes.write(world.consul, replace(recipe, drill="0-other", data={}, session="dead"))
+    session = world.consul.create_session("another drill", ttl=10)
+    recipes.write(world.cluster, world.recipe(drill="0-other", session=session))  # its job is not kept
     stop.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 2)
@@ -193,7 +243,7 @@ def test_an_entry_that_a_drill_removed_meanwhile_is_not_brought_back(world):
 
     def too_late(*args, **kwargs):
         answer = watch(*args, **kwargs)
-        recipes.remove(world.consul, STACK, DRILL_ID)
+        recipes.remove(world.cluster, DRILL_ID)
         return answer
 
     world.consul.watch = too_late

@@ -52,9 +52,6 @@ class Fault(Protocol):
         Changes nothing. Raises ObsctlError when the fault needs something of its target that is not so.
         """
 
-    def is_complete(self, data: Json) -> bool:
-        """Whether a revert can work with this `data`: it was read from Consul KV, where others can write."""
-
     def rehearse(self, cluster: Cluster, recipe: Recipe) -> None:
         """Change nothing, and raise what the revert would raise if it were not allowed."""
 

@@ -11,7 +11,7 @@ from obsctl import names
 from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, not_of_others
 from obsctl.config.durations import parse_duration
-from obsctl.drills import faults
+from obsctl.drills import faults, kept_job
 from obsctl.drills.plan import mute_times, routing
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
@@ -66,6 +66,7 @@ def find(experiment: Experiment, world: World) -> Target:
     job = world.nomad.job(_job_of(experiment.service, world))
     live = _Live(experiment, world)
     alerts = {name: live.alert(pattern) for name, pattern in experiment.expect.items()}
+    kept_job.require_room(job)
     data = faults.named(experiment.fault).prepare(world, experiment.service, job)
     return Target(experiment, job, alerts, data)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from obsctl.drills import recipes
+from obsctl.drills import kept_job, recipes
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run.guard import Guard, insist
 from obsctl.drills.tell.journal import Recorder
@@ -15,11 +15,15 @@ ACK_TIMEOUT = 15.0
 DISARM_TIMEOUT = 15.0
 
 
-def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe) -> bool:
-    """Whether the warden has the recipe. The recipe is removed when it has not, and when anything is raised."""
+def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe, job: Json) -> bool:
+    """Whether the warden has the recipe. The recipe is removed when it has not, and when anything is raised.
+
+    job: the one that the recipe is about, which is kept in case that Nomad forgets it.
+    """
     recorder.write("intent", recipe=recipe.to_dict())
     try:
-        recipes.write(world.consul, recipe)
+        kept_job.keep(world, recipe, job)
+        recipes.write(world, recipe)
         ack = _acknowledgement(world, guard, recipe)
         recorder.write("armed", ack=ack)
     except BaseException as error:
@@ -34,23 +38,24 @@ def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe) -> bool:
 
 
 def disarm(world: World, recorder: Recorder, recipe: Recipe) -> None:
-    """Take the recipe out of Consul. No other drill can start while it is there."""
+    """Take the recipe out of Consul, and before it the job out of Nomad's Variables. No other drill can start while the
+    recipe is there."""
 
     def removed() -> bool:
-        recipes.remove(world.consul, world.stack, recipe.drill)
+        kept_job.forget(world, recipe)
+        recipes.remove(world, recipe.drill)
         return True
 
     try:
-        insist(removed, failure="Consul did not remove the recipe", timeout=DISARM_TIMEOUT, clock=world.clock)
+        insist(removed, failure="the recipe was not removed", timeout=DISARM_TIMEOUT, clock=world.clock)
     except ObsctlError as error:
-        recorder.say("recipe", "failed", f"{error.message}; when Consul is back, run obsctl drill recover")
+        recorder.say("recipe", "failed", f"{error.message}; when Consul and Nomad are back, run obsctl drill recover")
 
 
 def _acknowledgement(world: World, guard: Guard, recipe: Recipe) -> Json:
     def ack() -> Json | None:
         guard.check()
-        entries = recipes.read(world.consul, world.stack)
-        return next((entry.ack for entry in entries if entry.drill == recipe.drill), None)
+        return next((entry.ack for entry in recipes.read(world) if entry.recipe == recipe), None)
 
     return wait_until(
         ack,

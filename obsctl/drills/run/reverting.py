@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from obsctl.drills import faults, recipes
+from obsctl.drills import faults, kept_job, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.run.arming import disarm
 from obsctl.drills.run.guard import insist
@@ -63,12 +65,11 @@ class Recovered:
         return f"{self.drill}: {self.service} {how} ({self.detail}; by {self.by})"
 
 
-def recover(cluster: Cluster, entry: Entry) -> Recovered:
+def recover(cluster: Cluster, entry: Entry, recipe: Recipe) -> Recovered:
     """Revert if the warden has not, see that the service is back, and remove the recipe.
 
     Raises ObsctlError when it cannot be put back; the recipe then stays.
     """
-    recipe = _readable(cluster, entry)
     fault = faults.named(recipe.fault)
     reverted = fault.revert(cluster, recipe)
     if reverted.state != "superseded":
@@ -79,11 +80,12 @@ def recover(cluster: Cluster, entry: Entry) -> Recovered:
             hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
             clock=cluster.clock,
         )
-    recipes.remove(cluster.consul, cluster.stack, entry.drill)
+    kept_job.forget(cluster, recipe)
+    recipes.remove(cluster, recipe.drill)
     outcome = entry.outcome or {}
     if outcome.get("state") == "reverted":
-        return Recovered(entry.drill, recipe.service, "reverted", str(outcome["detail"]), by="the warden")
-    return Recovered(entry.drill, recipe.service, reverted.state, reverted.detail, by="obsctl drill recover")
+        return Recovered(recipe.drill, recipe.service, "reverted", str(outcome["detail"]), by="the warden")
+    return Recovered(recipe.drill, recipe.service, reverted.state, reverted.detail, by="obsctl drill recover")
 
 
 def finish_journal(folder: Path, done: Recovered) -> None:
@@ -95,11 +97,34 @@ def finish_journal(folder: Path, done: Recovered) -> None:
         journal.append("recovered", **asdict(done))
 
 
-def _readable(cluster: Cluster, entry: Entry) -> Recipe:
-    if entry.recipe is not None:
-        return entry.recipe
-    key = recipes.key(cluster.stack, entry.drill)
-    raise ObsctlError(
-        f"drill {entry.drill}: {entry.unreadable}",
-        hint=f"`consul kv get {key}` shows what it was about: see that this job runs, then: consul kv delete {key}",
-    )
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A key on which nobody here acts. is_drill: it is signed, so a drill is not finished.
+
+    remove: what a person types to delete it; obsctl deletes only what it understands.
+    """
+
+    key: str
+    trouble: str
+    is_drill: bool
+    remove: str
+
+    def __str__(self) -> str:
+        return f"left: Consul's key {self.key}: {self.trouble}\n  to remove it: {self.remove}"
+
+    def failures(self) -> list[ObsctlError]:
+        what = f"a drill is not finished: {self.key}: {self.trouble}"
+        return [ObsctlError(what, hint=f"see that its service runs, then: {self.remove}")] * self.is_drill
+
+
+def left(cluster: Cluster, entry: Entry) -> Left:
+    key = entry.pair.key
+    return Left(key, entry.trouble, entry.is_genuine, _removal(key, cluster.consul.address))
+
+
+def _removal(key: str, consul: str) -> str:
+    """The program consul puts a key into a path as it is, which dots and slashes would lead elsewhere."""
+    if all(part not in ("", ".", "..") for part in key.split("/")):
+        return shlex.join(["consul", "kv", "delete", key])
+    deletion = json.dumps([{"KV": {"Verb": "delete", "Key": key}}])
+    return shlex.join(["curl", "-X", "PUT", "-d", deletion, f"{consul}/v1/txn"])

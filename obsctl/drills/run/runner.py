@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from obsctl import __version__
-from obsctl.drills import faults
+from obsctl.drills import faults, kept_job
 from obsctl.drills.plan import gate
 from obsctl.drills.plan.target import Target
 from obsctl.drills.recipes import Recipe
@@ -65,7 +65,7 @@ class Drill:
             return
         recipe = self._recipe()
         guard = Guard(self._world, self._lease, deadline=recipe.deadline)
-        if not arm(self._world, self._recorder, guard, recipe):
+        if not arm(self._world, self._recorder, guard, recipe, self._target.job):
             return
         proof = Proof(self._target, self._world, self._recorder, since=recipe.created_at, margin=self._options.margin)
         try:
@@ -87,11 +87,13 @@ class Drill:
         return not findings
 
     def _recipe(self) -> Recipe:
-        now = self._world.clock.now()
+        now, job = self._world.clock.now(), self._target.job
         return Recipe(
-            drill=self._drill_id, stack=self._world.stack, fault=self._target.experiment.fault,
-            service=self._target.experiment.service, session=self._lease.session, created_at=now,
-            deadline=now + self._options.total(self._target), data=self._target.data,
+            drill=self._drill_id, stack=self._world.stack, namespace=self._world.namespace,
+            fault=self._target.experiment.fault, service=self._target.experiment.service,
+            job=self._target.job_id, version=job["Version"], digest=kept_job.digest_of(job),
+            session=self._lease.session, created_at=now, deadline=now + self._options.total(self._target),
+            data=self._target.data,
         )  # fmt: skip
 
     def _until_failure(self, work: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from obsctl.model import Emit, Event
 from obsctl.state import sync_folder
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-FORMAT = 2
+FORMAT = 3
 """Which facts the records hold; the first of them tells it."""
 
 
@@ -57,7 +57,7 @@ class Journal:
 
     @staticmethod
     def create(folder: Path, drill: str, *, clock: Clock = SYSTEM_CLOCK) -> Journal:
-        """A new <folder>/<drill>.jsonl, readable by its owner alone: a recipe holds the whole job."""
+        """A new <folder>/<drill>.jsonl, readable by its owner alone."""
         path = folder / f"{drill}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -134,6 +134,13 @@ job "platform-warden" {
         data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}NOMAD_TOKEN={{ .nomad_token }}{{ end }}"
       }
 
+      template {
+        destination = "secrets/recipe_key.env"
+        env         = true
+        perms       = "0400"
+        data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}WARDEN_RECIPE_KEY={{ .recipe_key }}{{ end }}"
+      }
+
       driver = "docker"
 
       config {

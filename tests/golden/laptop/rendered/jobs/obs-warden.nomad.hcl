@@ -60,6 +60,13 @@ job "obs-warden" {
     task "warden" {
       kill_timeout = "10s"
 
+      template {
+        destination = "secrets/recipe_key.env"
+        env         = true
+        perms       = "0400"
+        data        = "{{ with nomadVar \"nomad/jobs/obs-warden\" }}WARDEN_RECIPE_KEY={{ .recipe_key }}{{ end }}"
+      }
+
       driver = "raw_exec"
 
       config {
