@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 Json = dict[str, Any]
 """An object of JSON or YAML, as a server sent it or a file has it."""
@@ -58,6 +60,21 @@ def silent(_: Event) -> None:
 def unix_time(timestamp: str) -> float:
     """Unix seconds of an RFC 3339 time as Go programs write it; digits after the microsecond are cut."""
     return datetime.fromisoformat(timestamp).timestamp()
+
+
+def server_address(value: str) -> str:
+    """The address of a server's API, without a slash at its end. Raises ValueError, whose words never repeat it: a
+    user's password may be in it."""
+    words = 'must be like "http://127.0.0.1:4646": http or https, a host, a port, no path and no user'
+    try:
+        url = urlsplit(value)
+        plain = bool(url.hostname) and "@" not in url.netloc and (url.port is None or url.port > 0)
+    except ValueError:
+        plain = False
+    plain = plain and value.isprintable() and not re.search(r"[\s\"'\\{}<>|^`]", value)
+    if not plain or url.scheme not in ("http", "https") or url.path.strip("/") or url.query or url.fragment:
+        raise ValueError(words)
+    return value.rstrip("/")
 
 
 def digest(value: bytes) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from obsctl.cli.app import App
+from obsctl.cli.options import Group
 
 
 @click.command()
@@ -30,7 +31,7 @@ def init(app: App, folder: Path) -> None:
     app.ui.result("init", {"path": str(path)}, "\n".join(lines))
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show the configuration, or its JSON schema for editors.
 

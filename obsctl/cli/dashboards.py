@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from obsctl.cli.app import App
+from obsctl.cli.options import Group
 from obsctl.model import Severity
 
 if TYPE_CHECKING:
     from obsctl.content.dashboards import Dashboard
 
 
-@click.group()
+@click.group(cls=Group)
 def dashboards() -> None:
     """Grafana's dashboards: those that ship, and your own in the folder dashboards/ beside obsctl.yaml.
 

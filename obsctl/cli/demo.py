@@ -11,14 +11,14 @@ import click
 
 from obsctl.cli.app import App
 from obsctl.cli.deploy import deploy
-from obsctl.cli.options import deploys
+from obsctl.cli.options import Group, deploys
 from obsctl.model import Json
 
 if TYPE_CHECKING:
     from obsctl.demo.visits import Visit
 
 
-@click.group()
+@click.group(cls=Group)
 def demo() -> None:
     """Two small services and their traffic, to try obsctl on.
 

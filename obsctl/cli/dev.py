@@ -10,7 +10,7 @@ import click
 
 from obsctl.cli.app import App
 from obsctl.cli.dev_binaries import binaries
-from obsctl.cli.options import Command
+from obsctl.cli.options import Command, Group
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def state_dir_option(command: Command) -> Command:
     )(command)
 
 
-@click.group()
+@click.group(cls=Group)
 def dev() -> None:
     """A real one-node Nomad and Consul on 127.0.0.1.
 

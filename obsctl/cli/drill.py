@@ -13,6 +13,7 @@ import click
 
 from obsctl import names
 from obsctl.cli.app import App
+from obsctl.cli.options import Group
 from obsctl.errors import ObsctlError
 from obsctl.state import state_folder
 from obsctl.ui import printable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from obsctl.drills.world import Cluster, World
 
 
-class DrillGroup(click.Group):
+class DrillGroup(Group):
     """The commands below, and one for each fault."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

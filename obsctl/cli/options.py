@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 
 import click
 
 Command = Callable[..., object]
+
+
+class Group(click.Group):
+    """A group of commands that says which one was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] in known or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0], known, n=1)
+        raise click.UsageError(f"No such command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}", ctx)
 
 
 def deploys(command: Command) -> Command:
@@ -24,6 +38,16 @@ def as_seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
     try:
         return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def as_server(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The address of a server's API; "127.0.0.1:8500" has no TLS, as for Consul's and Nomad's own programs."""
+    from obsctl.model import server_address
+
+    try:
+        return server_address(value if "://" in value else f"http://{value}")
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
@@ -13,6 +12,7 @@ import click
 
 from obsctl import __version__
 from obsctl.cli.app import App
+from obsctl.cli.options import Group
 from obsctl.errors import Bug, Interrupted, ObsctlError
 from obsctl.state import state_folder
 from obsctl.ui import Ui
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows the names and help of its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,14 +52,6 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            raise click.UsageError(f"No such command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -120,8 +112,7 @@ def run(argv: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, _interrupt)
         result: object = cli.main(args=arguments, prog_name="obsctl", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(_fail_usage(ui, error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(_fail(ui, Interrupted("interrupted", hint="nothing goes on in the background")))
     except ObsctlError as error:
@@ -140,11 +131,23 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _fail(ui: Ui, error: ObsctlError) -> int:
-    if ui.as_json:
-        document = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        ui.result("error", {"error": document}, "")
+    _document(ui, error.message, error.hint, error.exit_code)
     ui.error(error)
     return error.exit_code
+
+
+def _fail_usage(ui: Ui, error: click.ClickException) -> int:
+    """What was typed is no command of obsctl's."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "obsctl"
+    _document(ui, error.format_message(), f"{path} --help", error.exit_code)
+    error.show()
+    return error.exit_code
+
+
+def _document(ui: Ui, message: str, hint: str, exit_code: int) -> None:
+    if ui.as_json:
+        ui.result("error", {"error": {"message": message, "hint": hint, "exit_code": exit_code}}, "")
 
 
 def _bug(error: Exception) -> ObsctlError:

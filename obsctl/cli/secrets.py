@@ -7,9 +7,10 @@ from dataclasses import asdict
 import click
 
 from obsctl.cli.app import App
+from obsctl.cli.options import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
     """The secrets that the stack keeps in Nomad Variables.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from obsctl import names
-from obsctl.cli.options import Command
+from obsctl.cli.options import Command, Group, as_server
 from obsctl.errors import ObsctlError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity", "waitress")
 
 
-@click.group()
+@click.group(cls=Group)
 def serve() -> None:
     """Run one of the programs that obsctl puts on the cluster, until SIGTERM or Ctrl-C.
 
@@ -57,21 +57,21 @@ def listens(port: int) -> Callable[[Command], Command]:
 # Tokens come from the environment alone, never from argv.
 reads_consul = _together(
     click.option("--consul", "consul_address", default="http://127.0.0.1:8500", show_default=True, metavar="URL",
-                 envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN."),
+                 callback=as_server, envvar="CONSUL_HTTP_ADDR",
+                 help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN."),
     click.option("--consul-ca-file", type=click.Path(exists=True, dir_okay=False), envvar="CONSUL_CACERT",
                  help="What signed Consul's certificate."),
 )  # fmt: skip
 reads_nomad = click.option(
     "--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, metavar="URL", envvar="NOMAD_ADDR",
-    help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
+    callback=as_server, help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
 )  # fmt: skip
 
 
 def _consul(address: str, ca_file: str | None) -> ConsulApi:
     from obsctl.demo.discovery import consul_at
 
-    url = address if "://" in address else f"http://{address}"
-    return consul_at(url, token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
+    return consul_at(address, token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
 
 
 @serve.command(names.ALERT_SINK)

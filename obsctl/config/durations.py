@@ -30,7 +30,7 @@ def parse_duration(value: object) -> float:
         raise ValueError('write a duration with its unit, like "30s" or "2m"')
     match = _WRITTEN.fullmatch(value)
     if match is None:
-        raise ValueError(f'{value!r} is not a duration; write it like "30s", "2m" or "1h30m"')
+        raise ValueError('must be a duration, like "30s", "2m" or "1h30m"')
     parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
     milliseconds = sum(Decimal(number) * size for number, size in parts if number)
     if milliseconds > _LONGEST:

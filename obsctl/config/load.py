@@ -24,8 +24,10 @@ class ConfigError(ObsctlError):
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
+        most = problems.MOST
         lines = [f"{finding.where}: {finding.what}".removeprefix(": ") for finding in self.findings]
-        message = lines[0] if len(lines) == 1 else "\n  ".join([f"the configuration has {len(lines)} errors", *lines])
+        head = f"the configuration has {len(lines)} errors" + (f", the first {most} are" if len(lines) > most else "")
+        message = lines[0] if len(lines) == 1 else "\n  ".join([head, *lines[:most]])
         hints = {finding.hint for finding in self.findings} - {""}
         general = "`obsctl init DIR` writes a file that explains every key, `obsctl config schema` helps editors"
         super().__init__(message, hint="; ".join(sorted(hints)) or general)

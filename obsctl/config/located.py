@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import yaml
 
 from obsctl.config import keys
+from obsctl.config.growth import Overgrown, refuse_overgrown
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Severity
 
@@ -15,6 +17,10 @@ Scalar = str | int | float | bool | None
 _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _COMMENT = re.compile(r"\s*:\s+#\S")
+_TEXT = "tag:yaml.org,2002:str"
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+_LONGEST_NUMBER = 100
+_KEY = re.compile(r"[A-Za-z_*][A-Za-z0-9_.* -]{0,62}")
 _PLAIN_WORDS = (
     (re.compile(r"'\\t'"), "a tab; indent with spaces"),
     (
@@ -58,8 +64,14 @@ class Located:
 
 
 def dotted(path: KeyPath) -> str:
-    """("receivers", 0, "name") -> "receivers[0].name"."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    """("receivers", 0, "name") -> "receivers[0].name"; a step that may be a misplaced secret is left out."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{_shown(step)}" for step in path).lstrip(".")
+
+
+def _shown(key: str) -> str:
+    """The key, unless it has the form of no key, or is as long and full of digits as tokens are."""
+    digits = sum(letter.isdigit() for letter in key)
+    return key if _KEY.fullmatch(key) and (len(key) < 12 or digits < 3) else "…"
 
 
 def entries(located: Located, kind: object) -> dict[str, object]:
@@ -140,7 +152,10 @@ def parse(text: str, place: Place) -> tuple[Located | None, list[Finding]]:
     try:
         document = reading.document(text)
     except RecursionError:
-        return None, [_finding(place.of(()), "is nested too deeply, or contains itself")]
+        return None, [_finding(place.of(()), "is nested too deeply")]
+    except Overgrown as error:
+        mark = error.problem_mark
+        return None, [_finding(_at(place, mark.line + 1) if mark else place.source, str(error.problem))]
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         return None, [_finding(_at(place, line), f"a character that is not allowed in text (code {error.character})")]
@@ -172,6 +187,7 @@ class _Reading:
         self._lines = text.split("\n")
         try:
             node = self._loader.get_single_node()
+            refuse_overgrown(node)
             document = self._located(node, self._of(node), ()) if node else Located(None, self._place)
             return Located({}, self._place) if document.value is None else document
         finally:
@@ -194,19 +210,22 @@ class _Reading:
     def _scalar(self, node: yaml.Node, place: Place, path: KeyPath) -> Scalar:
         if node.tag in _NUMBERS and ":" in node.value:
             return str(node.value)  # 22:30 is a time of the day to people, and 1350 to YAML 1.1
-        try:
-            value: Scalar = self._loader.construct_object(node)
-        except ValueError:
-            self._problem(place, path, "is not a number; put it in quotes if it is text")
-            return None
-        return value
+        words = "is not a number; put it in quotes if it is text"
+        if _NO_TEXT.search(node.value):
+            words = "has half a character (a surrogate), which is no text"
+        elif node.tag == _TEXT or len(node.value) <= _LONGEST_NUMBER:
+            with suppress(ValueError, LookupError):
+                value: Scalar = self._loader.construct_object(node)
+                return value
+        self._problem(place, path, words)
+        return None
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Located]:
         self._refuse_repeated(node, path)
         self._loader.flatten_mapping(node)  # `<<: *anchor`: what is merged comes first, so that own keys win
         entries: dict[str, Located] = {}
         for key, value in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
+            if key.tag != _TEXT or not isinstance(key, yaml.ScalarNode) or _NO_TEXT.search(key.value):
                 self._problem(self._of(key), path, "a key must be text; put it in quotes")
             else:
                 below = self._located(value, self._of(key), (*path, key.value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Problem = tuple[KeyPath, str]
+MOST = 100
+"""So many single values are reported at once: suggestions for thousands would take minutes."""
 _WORDS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -48,7 +51,7 @@ def validate(document: Mapping[str, object], root: Path) -> Config | list[Proble
     try:
         return Config.model_validate(document, context={"root": str(root)})
     except ValidationError as error:
-        problems = list(_alone(error)) + [(misfit.path, misfit.words) for misfit in _misfits(error)]
+        problems = list(islice(_alone(error), MOST)) + [(misfit.path, misfit.words) for misfit in _misfits(error)]
     wrong = {path[:2] for path, _ in problems}
     try:
         Config.model_validate(_without(document, wrong), context={"root": str(root)})

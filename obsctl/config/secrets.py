@@ -36,6 +36,11 @@ class SecretRef(str):
     def target(self) -> str:
         return self.split(":", 1)[1]
 
+    @property
+    def shown(self) -> str:
+        """The reference for a message: a variable's name that is not in capitals may be the secret itself."""
+        return self if self.kind != "env" or self.target.isupper() else "env:…"
+
     @classmethod
     def parse(cls, value: object) -> SecretRef:
         """Raises ValueError, whose words never hold the value: it may be the secret itself."""
@@ -104,7 +109,12 @@ def resolve(
 
 def _from_environment(ref: SecretRef, key: str, environ: Mapping[str, str]) -> str:
     if ref.target not in environ:
-        raise _error(ref, key, "is not set in the environment", f"export {ref.target}=…, without writing it down")
+        raise _error(
+            ref,
+            key,
+            "is not set in the environment",
+            f"export {ref.shown.removeprefix('env:')}=…, without writing it down",
+        )
     return environ[ref.target]
 
 
@@ -161,4 +171,4 @@ def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
 
 
 def _error(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:
-    return ObsctlError(f"{key}: {ref}: {trouble}", hint=hint)
+    return ObsctlError(f"{key}: {ref.shown}: {trouble}", hint=hint)

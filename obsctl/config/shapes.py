@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +19,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from obsctl.model import server_address
+
 KeyPath = tuple[str | int, ...]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -27,10 +28,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Strict(BaseModel):
     """A section: unknown keys are errors, values never change, the text below a key describes it (keys.descriptions).
 
-    Descriptions and validators are made on first use, because that takes long for all sections.
+    Descriptions and validators are made on first use, because that takes long for all sections. Errors repeat no value.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True)
 
 
 class Misfit(NamedTuple):
@@ -67,18 +68,6 @@ class Shape:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), "pattern": f"^{self.pattern}$"}
-
-
-def _address(value: str) -> str:
-    words = 'must be like "http://127.0.0.1:4646": http or https, a host, a port, no path and no user'
-    try:
-        url = urlsplit(value)
-        plain = bool(url.hostname) and "@" not in url.netloc and (url.port is None or url.port > 0)
-    except ValueError:
-        plain = False
-    if not plain or url.scheme not in ("http", "https") or url.path.strip("/") or url.query or url.fragment:
-        raise ValueError(words)
-    return value.rstrip("/")
 
 
 def _from_root(value: str, info: ValidationInfo) -> str:
@@ -125,5 +114,7 @@ Link = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-ServerUrl = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^/\s?#@]+/?$"})]
+ServerUrl = Annotated[
+    str, AfterValidator(server_address), Field(json_schema_extra={"pattern": r"^https?://[^/\s?#@]+/?$"})
+]
 LocalPath = Annotated[Text, AfterValidator(_from_root)]

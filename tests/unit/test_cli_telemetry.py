@@ -212,7 +212,7 @@ class TestLogs:
             (("victorialogs", "--where", "user"), "'user' is not of the form FIELD=VALUE"),
             (("victorialogs", "--where", "=7"), "'=7' is not of the form FIELD=VALUE"),
             (("victorialogs", "--where", "a=b", "--source", "nomad"), "Nomad knows no fields"),
-            (("victorialogs", "--since", "5"), "'5' is not a duration"),
+            (("victorialogs", "--since", "5"), "must be a duration"),
             (("victorialogs", "--trace", "xyz"), "'xyz' is no trace id"),
             (("victorialogs", "--follow", "--json"), "--follow has no end"),
             (("--trace", TRACE, "--source", "nomad"), "Nomad has lines of one job at a time"),
@@ -351,7 +351,7 @@ class TestTrace:
             ((TRACE, "--last"), "not both"),
             ((TRACE, "--errors"), "they go with --last"),
             (("xyz",), "'xyz' is no trace id"),
-            (("--last", "--wait", "soon"), "'soon' is not a duration"),
+            (("--last", "--wait", "soon"), "must be a duration"),
         ],
     )
     def test_wrong_usage(self, obsctl: Obsctl, jaeger: FakeJaeger, arguments: tuple[str, ...], words: str) -> None:
