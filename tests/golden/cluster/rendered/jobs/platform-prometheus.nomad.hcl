@@ -160,6 +160,7 @@ job "platform-prometheus" {
           "--rules.alert.resend-delay=1m",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--web.cors.origin=none",
         ]
       }
 

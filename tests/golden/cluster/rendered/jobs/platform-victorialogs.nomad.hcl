@@ -89,6 +89,7 @@ job "platform-victorialogs" {
         work_dir     = "/"
         args = [
           "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-http.disableCORS",
           "-storageDataPath=/victoria-logs-data",
           "-retentionPeriod=168h",
           "-retention.maxDiskUsagePercent=50",

@@ -110,6 +110,7 @@ job "obs-prometheus" {
           "--rules.alert.resend-delay=1m",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--web.cors.origin=none",
         ]
       }
 

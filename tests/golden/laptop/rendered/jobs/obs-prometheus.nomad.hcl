@@ -91,6 +91,7 @@ job "obs-prometheus" {
           "--rules.alert.resend-delay=10s",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--web.cors.origin=none",
         ]
       }
 
