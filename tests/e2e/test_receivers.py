@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from obsctl.stack import quoting
 from obsctl.wait import wait_until
 from tests.deployed import Stack
 
@@ -23,13 +24,16 @@ class Hook:
     def __init__(self) -> None:
         hook = self
         self.received: list[tuple[str, dict[str, Any]]] = []
+        self.headers: dict[str, dict[str, str]] = {}
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 hook.received.append((self.path, json.loads(body)))
+                hook.headers[self.path] = dict(self.headers)
                 self.send_response(200)
                 self.end_headers()
+                self.wfile.write(b'{"ok": true, "result": {}}')  # what Telegram answers
 
             def log_message(self, format: str, *args: object) -> None:
                 """Tests are quiet."""
@@ -55,6 +59,63 @@ def hook() -> Iterator[Hook]:
     made.server.shutdown()
     thread.join()
     made.server.server_close()
+
+
+WORDS = "a\"b'c\n${x} %{y} \U0001f600 \u2028"
+
+
+def many_receivers(hook: Hook) -> dict[str, Any]:
+    """Receivers of many types, all of which end at the stub: some for every alert, some for none."""
+    at = hook.address
+    every = {
+        "webhook": {
+            "url": "env:HOOK_URL",
+            "http_config": {
+                "authorization": {"credentials": "env:HOOK_TOKEN"},
+                "http_headers": {"X-Team": {"secrets": ["env:HOOK_HEADER"]}},
+            },
+        },
+        "slack": {"api_url": "env:SLACK_URL", "channel": WORDS},
+        "msteams": {"webhook_url": "env:TEAMS_URL"},
+        "discord": {"webhook_url": "env:DISCORD_URL"},
+        "opsgenie": {"api_key": "env:OPSGENIE_KEY", "api_url": f"{at}/opsgenie/"},
+        "alertmanager": {
+            "telegram_configs": [{"bot_token": "env:TELEGRAM_TOKEN", "chat_id": 1, "api_url": f"{at}/telegram"}],
+            "victorops_configs": [
+                {"api_key": "env:VICTOROPS_KEY", "routing_key": "ops", "api_url": f"{at}/victorops/"}
+            ],
+            "pagerduty_configs": [
+                {"routing_key": "env:PAGERDUTY_KEY", "url": f"{at}/pagerduty", "details": {"x": WORDS}}
+            ],
+        },
+    }
+    days = ["sunday:saturday"]
+    return {
+        "receivers": [
+            {"name": "24x7", "matchers": ['service="response-service"', 'severity=~"crit.*"'], **every},
+            {"name": "asleep", "webhook": {"url": "env:ASLEEP_URL"}, "mute_time_intervals": ["0-always"]},
+            {"name": "others", "webhook": {"url": "env:OTHERS_URL"}, "matchers": ['service="nobody"']},
+            {"name": "awake", "webhook": {"url": "env:AWAKE_URL"}, "active_time_intervals": ["0-always"]},
+        ],
+        "time_intervals": {"0-always": [{"weekdays": days, "location": "Europe/Berlin"}]},
+    }
+
+
+def their_secrets(hook: Hook) -> dict[str, str]:
+    urls = ("HOOK", "SLACK", "TEAMS", "DISCORD", "ASLEEP", "OTHERS", "AWAKE")
+    keys = ("HOOK_TOKEN", "HOOK_HEADER", "OPSGENIE_KEY", "TELEGRAM_TOKEN", "VICTOROPS_KEY", "PAGERDUTY_KEY")
+    at = {f"{name}_URL": f"{hook.address}/{name.lower()}/{TOKEN}" for name in urls}
+    return at | {name: f"{TOKEN}-{name.lower().replace('_', '-')}" for name in keys}
+
+
+@pytest.fixture
+def with_many(stack: Stack, hook: Hook) -> Iterator[Stack]:
+    path = stack.folder / "obsctl.yaml"
+    before = path.read_text()
+    path.write_text(quoting.yaml({**json.loads(before), "alerting": many_receivers(hook)}))
+    yield stack
+    path.write_text(before)
+    stack.run("deploy", "--yes")
 
 
 @pytest.fixture
@@ -115,3 +176,41 @@ def test_a_new_value_of_the_secret_is_used_without_a_restart(with_receiver: Stac
     )
     assert stack.clients.nomad.job_allocations("obs-alertmanager")[0]["ID"] == before
     stack.run("deploy", "--yes", OPS_HOOK=f"{hook.address}/new")
+
+
+def test_every_type_is_notified_with_its_secret_by_its_labels_and_times(with_many: Stack, hook: Hook) -> None:
+    """The name 24x7 begins with a digit, and texts have all kinds of characters."""
+    stack, secrets = with_many, their_secrets(hook)
+    stack.run("deploy", "--yes", **secrets)
+    values = b"".join(pair.value for pair in stack.clients.consul.entries("obsctl/"))
+    assert TOKEN not in json.dumps(stack.clients.nomad.job("obs-alertmanager"))
+    assert TOKEN.encode() not in values
+    assert stack.not_steady() == [], "a receiver that is silent keeps no drill from starting"
+
+    expected = {
+        f"/hook/{TOKEN}",
+        f"/slack/{TOKEN}",
+        f"/teams/{TOKEN}",
+        f"/discord/{TOKEN}",
+        "/opsgenie/v2/alerts",
+        f"/telegram/bot{TOKEN}-telegram-token/sendMessage",
+        f"/victorops/{TOKEN}-victorops-key/ops",
+        "/pagerduty",
+        f"/awake/{TOKEN}",
+    }
+    stack.clients.nomad.stop_job("obs-response-service")
+    wait_until(
+        lambda: expected <= {path for path, _ in hook.received},
+        timeout=60,
+        failure="no sign of all notifications",
+        hint=str({path for path, _ in hook.received}),
+    )
+    assert {path for path, _ in hook.received} == expected
+    bodies = dict(hook.received)
+    assert hook.headers[f"/hook/{TOKEN}"]["Authorization"] == f"Bearer {TOKEN}-hook-token"
+    assert hook.headers[f"/hook/{TOKEN}"]["X-Team"] == f"{TOKEN}-hook-header"
+    assert hook.headers["/opsgenie/v2/alerts"]["Authorization"] == f"GenieKey {TOKEN}-opsgenie-key"
+    assert bodies[f"/slack/{TOKEN}"]["channel"] == WORDS
+    assert bodies["/pagerduty"]["routing_key"] == f"{TOKEN}-pagerduty-key"
+    assert bodies["/pagerduty"]["payload"]["custom_details"]["x"] == WORDS
+    stack.run("deploy", "--yes", **secrets)
