@@ -40,9 +40,8 @@ WITH_QUERY = {
     "barchart", "bargauge", "candlestick", "flamegraph", "gauge", "heatmap", "histogram", "logs", "nodeGraph",
     "piechart", "stat", "state-timeline", "status-history", "table", "timeseries", "traces", "trend", "xychart",
 }  # fmt: skip
-_LINK = re.compile(
-    r"(?<![\w.:/}\])-])/d/([\w-]+)(?![\w-]*[$\[{])"
-)  # not of another server, nor one that a variable makes
+_LINK = re.compile(r"(?<![\w.:/}\])-])/d/([\w-]+)([$\[{]?)")
+"""Not those of other servers; the end tells that a variable goes on."""
 _UID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -83,7 +82,8 @@ def problems(dashboard: Dashboard, uids: Collection[str]) -> Iterator[Finding]:
     for place, count in Counter(place_of(panel) for panel in dashboard.panels if panel.get("title")).items():
         if count > 1:
             yield _warning(place, f"{count} panels have this title", "say what tells them apart")
-    for link in sorted(set(_LINK.findall(dashboard.text)) - set(uids)):
+    links = {uid for uid, variable in _LINK.findall(dashboard.text) if not variable}
+    for link in sorted(links - set(uids)):
         hint = "obsctl dashboards list shows all of them; one that somebody made in Grafana is not seen here"
         yield _warning("", f"links to a dashboard {link}, which is none of these", hint)
 

@@ -19,10 +19,13 @@ ON_COUNTERS = {"rate", "irate", "increase", "resets", "absent", "absent_over_tim
 """Functions that make something of a counter, or look at no value."""
 LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
 """What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
+MAX_LENGTH = 10_000
+"""Characters of a query; of real ones the longest have 2,500."""
 WITH_LEGEND = {"bargauge", "piechart", "timeseries"}
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
 _RANGE = re.compile(r"\[([^\]:]*)")
 _STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
+_LOOK = "look whether the panel shows data"
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -48,6 +51,8 @@ def _check_expr(dashboard: Dashboard, place: str, type_: str, target: Json) -> I
     expr = target.get("expr")
     if not isinstance(expr, str) or not expr.strip():
         yield _warning(place, "has an empty query, and shows no data", "set its expr")
+    elif len(expr) > MAX_LENGTH:
+        yield _warning(place, f"cannot be read here: it has more than {MAX_LENGTH} characters", _LOOK)
     elif type_ == "prometheus":
         yield from _check_promql(place, expr, dashboard)
     else:
@@ -97,7 +102,7 @@ def _no_promql(place: str, expr: str, reason: str) -> Finding:
     """Sure is only what no value of a variable, and no newer version of PromQL, can put right."""
     if all(is_of_grafana(use.name) for use in uses(expr)) and not _closes(expr):
         return _error(place, reason, "correct its expr")
-    return _warning(place, f"cannot be read here: {reason}", "look whether the panel shows data")
+    return _warning(place, f"cannot be read here: {reason}", _LOOK)
 
 
 def _closes(expr: str) -> bool:

@@ -13,12 +13,12 @@ from itertools import islice, product
 from obsctl.content.promql import STRING
 from obsctl.model import Json
 
-MAX_TRIES = 60
-_LONG = 2000
-"""Characters. A parser needs long for a long expression, so of such a one the likeliest text is tried alone."""
+MAX_TRIES = 30
+_LONG = 500
+"""Characters. A parser takes its time over a long expression, so of such a one the likeliest text is tried alone."""
 _VARIABLE = re.compile(
     r"\$(?P<plain>[a-zA-Z_]\w*)"
-    r"|\$\{(?P<braced>[a-zA-Z_]\w*)(?:\.[^:}]*)?(?::(?P<format>[^}]*))?\}"
+    r"|\$\{(?P<braced>[a-zA-Z_]\w*)(?:\.[^:}]{0,100})?(?::(?P<format>[^}]{0,100}))?\}"
     r"|\[\[(?P<old>[a-zA-Z_]\w*)(?::\w+)?\]\]",
     re.ASCII,
 )
@@ -30,9 +30,7 @@ _OF_GRAFANA = (
 )
 _DURATION = re.compile(r"(\d+(ms|[smhdwy]))+")
 _UNIT = re.compile(r"(ms|[smhdwy])\b")
-_IN_RANGE = re.compile(r"\[[^\]]*$")
 _AFTER_OFFSET = re.compile(r"\boffset\s+-?\s*$")
-_IN_MATCHERS = re.compile(r"\{[^}]*$")
 _ANYTHING = ("x", "1", "sum", "rate", "", "1m", "==", ',x="x"', 'x="x"')
 
 
@@ -124,11 +122,15 @@ def _options(expr: str, use: Use, known: Sequence[str]) -> Sequence[str]:
         return (next((text for pattern, text in _OF_GRAFANA if pattern.fullmatch(use.name)), use.name),)
     if _UNIT.match(after):
         return (*known, "1", use.name)
-    if _IN_RANGE.search(before) or _AFTER_OFFSET.search(before):
+    if _is_open(before, "[]") or _AFTER_OFFSET.search(before[-30:]):
         return (*filter(_DURATION.fullmatch, known), "1m", *known)
-    if _IN_MATCHERS.search(before) and after.lstrip().startswith("}"):
+    if _is_open(before, "{}") and after[:30].lstrip().startswith("}"):
         return (*known, "", 'x="x"', ',x="x"')
     return (*known, use.name, *_ANYTHING)
+
+
+def _is_open(before: str, brackets: str) -> bool:
+    return before.rfind(brackets[0]) > before.rfind(brackets[1])
 
 
 def _values(variable: Json) -> Sequence[str]:
