@@ -26,7 +26,6 @@ _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total
 _RANGE = re.compile(r"\[([^\]:]*)")
 _STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
 _LOOK = "look whether the panel shows data"
-_BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
@@ -79,16 +78,16 @@ def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Findi
         return
     yield from _check_names(place, expr, dashboard)
     yield from _check_windows(place, expr)
-    reasons = []
+    refusals = []
     for text in texts(expr, dashboard.variables):
         try:
             parsed = promql.parse(text)
         except ValueError as error:
-            reasons.append(str(error))
+            refusals.append(error)
         else:
             yield from _check_selectors(place, parsed, dashboard.variable_names)
             return
-    yield _no_promql(place, expr, reasons[0])
+    yield _no_promql(place, expr, refusals[0])
 
 
 def _check_windows(place: str, expr: str) -> Iterator[Finding]:
@@ -98,22 +97,11 @@ def _check_windows(place: str, expr: str) -> Iterator[Finding]:
             yield _warning(place, f"has a fixed window, [{window}]", hint)
 
 
-def _no_promql(place: str, expr: str, reason: str) -> Finding:
-    """Sure is only what no value of a variable, and no newer version of PromQL, can put right."""
-    if all(is_of_grafana(use.name) for use in uses(expr)) and not _closes(expr):
-        return _error(place, reason, "correct its expr")
-    return _warning(place, f"cannot be read here: {reason}", _LOOK)
-
-
-def _closes(expr: str) -> bool:
-    """Whether every bracket and every quote has its other one."""
-    bare, open_ = STRING.sub("", expr), []
-    for sign in bare:
-        if sign in "([{":
-            open_.append(sign)
-        elif sign in _BRACKETS and (not open_ or open_.pop() != _BRACKETS[sign]):
-            return False
-    return not open_ and not set(bare) & set("\"'`")
+def _no_promql(place: str, expr: str, refusal: ValueError) -> Finding:
+    """Only a text that no value of a variable changes, and no newer Prometheus understands, is surely wrong."""
+    if isinstance(refusal, promql.Unclear) or not all(is_of_grafana(use.name) for use in uses(expr)):
+        return _warning(place, f"cannot be read here: {refusal}", _LOOK)
+    return _error(place, str(refusal), "correct its expr")
 
 
 def _check_selectors(place: str, parsed: object, variables: Collection[str]) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ ERRORS: dict[str, tuple[Json, str]] = {
         'panel "Sales", query A: its datasource is $source, and there is no such variable',
     ),
     "unknown variable": (query('topk($limit, up{job="shop"})'), 'panel "Sales", query A: there is no variable limit'),
+    "other words than PromQL's": (query('up{job="shop"} of till'), 'panel "Sales", query A: invalid promql query'),
     "no PromQL": (query("sum(up"), 'panel "Sales", query A: unclosed left parenthesis'),
     "no number": (logs("* | sort by (x)", "stats"), 'panel "Lines", query A: counts nothing'),
     "no number over time": (logs('"| stats"', "statsRange"), 'panel "Lines", query A: counts nothing'),
@@ -133,9 +134,9 @@ WARNINGS: dict[str, tuple[Json, str]] = {
         query('up{class="Shop$Till"}'),
         'panel "Sales", query A: $Till is no variable of this dashboard, and is taken as it stands',
     ),
-    "perhaps PromQL": (
-        query('up{job="shop"} of till'),
-        "panel \"Sales\", query A: cannot be read here: invalid promql query",
+    "newer PromQL": (
+        query('tomorrow(up{job="shop"})'),
+        "panel \"Sales\", query A: cannot be read here: unknown function with name 'tomorrow'",
     ),
     "PromQL of a variable": (
         query('up{job="shop"} $till $till $till'),
