@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from obsctl import assets
 from obsctl.errors import ObsctlError
@@ -61,13 +61,26 @@ def weakness(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     return ""
 
 
+def expanded(path: str | Path) -> Path:
+    """With the user's home folder for a `~` at its beginning. Raises ObsctlError where there is none."""
+    text = os.path.expanduser(path)  # noqa: PTH111  Path.expanduser raises something else
+    if str(text).startswith("~"):
+        raise ObsctlError(f"{path}: there is no such home folder", hint="set HOME, or write the path without ~")
+    return Path(text)
+
+
 def read(path: Path, *, most: int = LARGEST) -> bytes:
     """The whole of a regular file. Raises OSError, whose strerror says what is wrong."""
-    with open(path, "rb", opener=_regular) as file:
+    with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:g} MB", str(path))
     return content
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file, to be read. Raises OSError, whose strerror says what is wrong."""
+    return open(path, "rb", opener=_regular)
 
 
 def write(path: Path, text: str, *, mode: int = PRIVATE) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from obsctl import files
+from obsctl.errors import ObsctlError
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -17,12 +18,12 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
     It need not exist.
     """
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "obsctl"
+    return Path(environ.get("XDG_STATE_HOME") or files.expanded("~/.local/state")) / "obsctl"
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """For programs, and what they approved: $XDG_CACHE_HOME/obsctl, by default ~/.cache/obsctl. It need not exist."""
-    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
+    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or files.expanded("~")) / ".cache"
     return Path(base) / "obsctl"
 
 
@@ -32,11 +33,11 @@ def private_cache(name: str, environ: Mapping[str, str] = os.environ) -> Path | 
 
     It is made if need be; None where that is not possible.
     """
-    folder = cache_folder(environ) / name
     try:
+        folder = cache_folder(environ) / name
         files.private_folder(folder)
         status = folder.lstat()
-    except OSError:
+    except (OSError, ObsctlError):
         return None
     is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
     return folder if is_own and not files.weakness(folder, environ) else None

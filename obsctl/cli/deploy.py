@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from obsctl import files
 from obsctl.cli.app import App
 from obsctl.cli.options import deploys
 from obsctl.errors import ObsctlError
@@ -33,12 +34,12 @@ def render(app: App, output: Path | None) -> None:
     Example: obsctl render -o rendered
     """
     rendered = _rendered(app)
-    files = rendered.files()
+    texts = rendered.files()
     if output:
-        _write(output, files)
-    listing = "\n".join(f"{output}/{name}" for name in files)
-    text = listing if output else "\n".join(f"# ---- {name}\n{text}" for name, text in files.items())
-    app.ui.result("render", {"files": files}, text)
+        _write(output, texts)
+    listing = "\n".join(f"{output}/{name}" for name in texts)
+    text = listing if output else "\n".join(f"# ---- {name}\n{text}" for name, text in texts.items())
+    app.ui.result("render", {"files": texts}, text)
 
 
 @click.command()
@@ -141,12 +142,13 @@ def _await_programs(app: App, prepared: Prepared) -> None:
         cluster.await_programs(set().union(*map(commands, prepared.jobs_to_start())), app.ui.event)
 
 
-def _write(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """For their owner alone: addresses, names of services and accounts stand in them."""
+    for name, text in texts.items():
         target = folder / name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            files.private_folder(target.parent)
+            files.write(target, text)
         except OSError as error:
             raise ObsctlError(f"cannot write {target}: {error.strerror}", hint="choose another DIR") from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from obsctl import names
+from obsctl import files, names
 from obsctl.cli.app import App
 from obsctl.cli.options import Group
 from obsctl.errors import ObsctlError
@@ -229,5 +229,5 @@ def _confirm(app: App, question: str, seconds: float, yes: bool) -> None:
 def journal_folder(config: Config) -> Path:
     """Where the journals of this stack's drills are."""
     if config.drills.journal_dir:
-        return Path(config.drills.journal_dir).expanduser()
+        return files.expanded(config.drills.journal_dir)
     return state_folder() / "drills" / config.stack

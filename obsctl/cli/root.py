@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from obsctl import __version__
+from obsctl import __version__, files
 from obsctl.cli.app import App
 from obsctl.cli.options import Group
 from obsctl.errors import Bug, Interrupted, ObsctlError
@@ -156,10 +156,10 @@ def _bug(error: Exception) -> ObsctlError:
     import tempfile
     import traceback
 
-    folder = state_folder() / "crashes"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+        folder = state_folder() / "crashes"
+        files.private_folder(folder)
+    except (OSError, ObsctlError):
         folder = Path(tempfile.gettempdir())
     descriptor, log = tempfile.mkstemp(prefix="crash-", suffix=".log", dir=folder)
     head = f"obsctl {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"

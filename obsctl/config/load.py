@@ -91,7 +91,7 @@ def _chosen(path: Path | None, cwd: Path) -> Path | None:
     """The given file, or the nearest one from here upwards; None when there is none."""
     if path is None:
         return _nearest(cwd)
-    file = cwd / path.expanduser()
+    file = cwd / files.expanded(path)
     if not _is_there(file):
         raise _error(str(path), "there is no such file", "`obsctl init` writes one")
     return file

@@ -103,7 +103,7 @@ class Binaries:
             key, value = variable, self.environ[variable]
         if not value:
             return Search(None)
-        path = Path(value).expanduser().absolute()
+        path = files.expanded(value).absolute()
         if leads_through_a_cluster(path):
             link = "it is a link that obsctl made for a local cluster; name the program itself"
             return Search(None, (f"{path} is passed over although {key} names it: {link}",))

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import psutil
 
-from obsctl import children
+from obsctl import children, files
 from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.api_servers import ConsulServer, NomadServer
@@ -48,7 +48,7 @@ class LocalCluster:
     """The cluster whose state is in `state_dir`."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.folder = Folder(state_dir.expanduser().resolve())
+        self.folder = Folder(files.expanded(state_dir).resolve())
 
     @property
     def addresses(self) -> Addresses:
@@ -202,7 +202,8 @@ class LocalCluster:
 
     def _launch(self, name: str, emit: Emit) -> psutil.Process:
         emit(Event(name, "start", "starting"))
-        self.folder.config(name).write_text(self._config_text(name))
+        files.write(self.folder.config(name), self._config_text(name))
+        files.open_lock(self.folder.log(name)).close()  # a new file, or one that was there; nothing else
         started = processes.launch(self._command(name), env=self.environment(), log=self.folder.log(name))
         self.folder.keep_process(name, started)
         return processes.find(started) or self._fail(name)
@@ -213,7 +214,7 @@ class LocalCluster:
 
     def _stop_if_outdated(self, name: str, emit: Emit) -> None:
         """Stop an agent that was started with another configuration. Tasks outlive a client."""
-        if self._process(name) and self.folder.config(name).read_text() != self._config_text(name):
+        if self._process(name) and files.read(self.folder.config(name)).decode() != self._config_text(name):
             emit(Event(name, "note", "its configuration has changed"))
             self._stop(name, emit)
 

@@ -9,13 +9,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
 import psutil
 
-from obsctl import children
+from obsctl import children, files
 from obsctl.errors import ObsctlError
 from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
 from obsctl.local.ports import Ports
@@ -28,6 +28,7 @@ from obsctl.wait import wait_until
 # 103 bytes on macOS and 107 on Linux. (The Task API's socket lies deeper; without it Nomad runs the task all the same.)
 LONGEST_PATH = 80
 LOCK_TIMEOUT = 120.0
+LARGEST_PID = 2**31
 
 
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -69,7 +70,13 @@ class Folder:
                 f"{self.path} holds something that obsctl did not put there",
                 hint="choose a new or empty folder with --state-dir or OBSCTL_DEV_STATE_DIR",
             )
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.private_folder(self.path)
+        weakness = files.weakness(self.path)
+        if weakness:
+            raise ObsctlError(
+                f"{self.path} cannot hold a cluster, whose programs run from there: {weakness}",
+                hint="choose a folder that only you can write to, with --state-dir or OBSCTL_DEV_STATE_DIR",
+            )
         with self.locked(emit):
             if not self.is_ours():
                 _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
@@ -77,12 +84,13 @@ class Folder:
                 (self.path / name).mkdir(exist_ok=True)
 
     def is_ours(self) -> bool:
-        return (_read_json(self._cluster_file) or {}).get("schema") == SCHEMA
+        document = _read_json(self._cluster_file) or {}
+        return document.get("schema") == SCHEMA and (document.get("ports") is None or _is_ports(document["ports"]))
 
     def ports(self) -> Ports | None:
         """The ports with which the cluster was last started, if it ever was."""
         ports = (_read_json(self._cluster_file) or {}).get("ports")
-        return Ports(**ports) if ports else None
+        return Ports(**ports) if isinstance(ports, dict) and _is_ports(ports) else None
 
     def keep_ports(self, ports: Ports) -> None:
         _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
@@ -105,8 +113,10 @@ class Folder:
 
     def process(self, agent: str) -> StartedProcess | None:
         """The process of the agent's last start."""
-        document = _read_json(self._process_file(agent))
-        return StartedProcess(**document) if document else None
+        match _read_json(self._process_file(agent)):
+            case {"pid": int(pid), "started": int() | float() as started} if 0 < pid < LARGEST_PID:
+                return StartedProcess(pid, started)
+        return None
 
     def keep_process(self, agent: str, process: StartedProcess) -> None:
         _write_json(self._process_file(agent), asdict(process))
@@ -132,21 +142,21 @@ class Folder:
     @contextlib.contextmanager
     def filled(self) -> Iterator[None]:
         """While the block runs, this obsctl may still put programs into `bin`."""
-        with (self.path / "filling").open("w") as lock:
+        with files.open_lock(self.path / "filling") as lock:
             fcntl.flock(lock.fileno(), fcntl.LOCK_SH)
             yield
 
     def is_being_filled(self) -> bool:
         """Whether an obsctl is in the block of `filled`."""
         try:
-            with (self.path / "filling").open("r") as lock:
+            with files.open_lock(self.path / "filling") as lock:
                 return not try_lock(lock)
-        except FileNotFoundError:
+        except OSError:  # there is no folder, or none of a cluster
             return False
 
     def _lock_file(self) -> TextIO:
         try:
-            return (self.path / "lock").open("w")
+            return files.open_lock(self.path / "lock")
         except FileNotFoundError:
             raise self._removed() from None
 
@@ -195,7 +205,7 @@ class Folder:
     def _holds_something(self) -> bool:
         """Whether it holds more than the files of another `up` that claims it at this moment."""
         try:
-            return any(entry.name not in ("lock", "cluster.new") for entry in self.path.iterdir())
+            return any(not entry.name.startswith(("lock", f".{CLUSTER_FILE}.")) for entry in self.path.iterdir())
         except FileNotFoundError:
             return False
         except NotADirectoryError:
@@ -215,21 +225,27 @@ class Folder:
         return self.path / "run" / f"{agent}.json"
 
 
+def _is_ports(document: object) -> bool:
+    known = {field.name for field in fields(Ports)}
+    if not isinstance(document, dict) or set(document) != known:
+        return False
+    return all(type(port) is int and 0 < port < 65_536 for port in document.values())
+
+
 def _read_json(path: Path) -> Json | None:
-    """None when there is no such file, or when it holds no JSON object."""
+    """None when there is no such file, or when it holds no JSON object. Raises ObsctlError when it is somebody else's:
+    by its processes and ports this user's programs would be ended or asked."""
+    files.refuse_foreign(path)
     try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
-        return None
+        document = json.loads(files.read(path))
     except PermissionError:
         raise ObsctlError(
             f"{path} may not be read", hint="run the command as the user who started the cluster"
         ) from None
+    except (OSError, ValueError, RecursionError):
+        return None
     return document if isinstance(document, dict) else None
 
 
 def _write_json(path: Path, document: Json) -> None:
-    """Write the whole file or nothing."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(document, indent=2) + "\n")
-    fresh.replace(path)
+    files.write(path, json.dumps(document, indent=2) + "\n")

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from obsctl import files
+
 SCHEMA = "obsctl/dev-cluster/v1"
 """The mark of a cluster's state folder, in its CLUSTER_FILE."""
 CLUSTER_FILE = "cluster.json"
@@ -47,7 +49,7 @@ def _is_bin(folder: Path) -> bool:
     if folder.name != BIN:
         return False
     try:
-        document = json.loads((folder.parent / CLUSTER_FILE).read_text())
+        document = json.loads(files.read(folder.parent / CLUSTER_FILE))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("schema") == SCHEMA

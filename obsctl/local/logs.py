@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from obsctl import files
+from obsctl.errors import ObsctlError
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 FOLLOW_INTERVAL = 0.25
@@ -15,7 +19,7 @@ LINE_LENGTH = 1000  # bytes to read for each line
 def last_lines(log: Path, count: int) -> list[str]:
     """The last `count` lines of a log; fewer if they are very long, none when there is no file."""
     try:
-        with log.open("rb") as file:
+        with _opened(log) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LINE_LENGTH * count))
             text = file.read().decode(errors="replace")
@@ -35,6 +39,17 @@ def follow_all(logs: Mapping[str, Path], *, clock: Clock = SYSTEM_CLOCK) -> Iter
         clock.sleep(FOLLOW_INTERVAL)
 
 
+@contextmanager
+def _opened(log: Path) -> Iterator[BinaryIO]:
+    try:
+        with files.opened(log) as file:
+            yield file
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ObsctlError(f"the log {log} cannot be read: {error.strerror}", hint=f"look at it: ls -l {log}") from error
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
@@ -43,7 +58,7 @@ def _whole_lines_after(path: Path, offset: int) -> bytes:
     """The bytes after `offset`, without a last line that is still being written."""
     if _size(path) <= offset:
         return b""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         file.seek(offset)
         text = file.read()
     return text[: text.rfind(b"\n") + 1]

@@ -33,6 +33,18 @@ class TestOffline:
         assert files[0] == files[1]
         assert len(files[0]) == 7
 
+    def test_what_is_rendered_is_its_owners_alone(self, folder: Path, obsctl: Obsctl) -> None:
+        """Addresses, names of services and accounts stand in it."""
+        (folder / "out" / "jobs").mkdir(parents=True)
+        (folder / "out" / "jobs" / "obs-warden.nomad.hcl").write_text("from before, when all could read it")
+        (folder / "elsewhere").write_text("not to be written")
+        (folder / "out" / "jobs" / "obs-prometheus.nomad.hcl").symlink_to(folder / "elsewhere")
+        assert obsctl("render", "-o", "out").code == 0
+        made = [*(folder / "out" / "jobs").iterdir(), *(folder / "out" / "kv").rglob("*")]
+        assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o600}
+        assert {path.stat().st_mode & 0o777 for path in (folder / "out" / "kv").rglob("*") if path.is_dir()} == {0o700}
+        assert (folder / "elsewhere").read_text() == "not to be written"
+
     def test_render_as_json_has_the_files(self, folder: Path, obsctl: Obsctl) -> None:
         document = obsctl("render", "--json").document()
         assert document["schema"] == "obsctl/render/v1"

@@ -170,6 +170,12 @@ class TestLock:
             files.open_lock(tmp_path / "lock")
 
 
+def test_a_home_that_is_not_there() -> None:
+    assert files.expanded("~/x") == Path.home() / "x"
+    with pytest.raises(ObsctlError, match="~no-such-user/x: there is no such home folder"):
+        files.expanded("~no-such-user/x")
+
+
 def test_a_private_folder_is_private_with_those_above_it(tmp_path: Path) -> None:
     files.private_folder(tmp_path / "state" / "crashes")
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("state", "state/crashes")] == [0o700, 0o700]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import os
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +20,7 @@ from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.model import Event, silent
+from tests.foreign import give_away
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +80,97 @@ def test_a_host_volume_of_a_user_who_is_not_root_is_open(folder: Folder, monkeyp
     assert folder.host_volumes()[0].stat().st_mode & 0o777 == 0o777
 
 
-@pytest.mark.parametrize("text", ["", "[" * 100_000])
+BROKEN = [
+    "", "[" * 100_000, "[]", "null", "1", '"x"', "{", "\udcff", '{"a": ' * 50_000, "{}" + " " * 2_000_000,
+    '{"pid": "1", "started": 1}', '{"pid": -1, "started": 1}', '{"pid": 1e99, "started": 1}', '{"pid": 1}',
+    f'{{"pid": {10**40}, "started": 1}}', '{"pid": [], "started": {}}', f'{{"pid": {"9" * 5000}, "started": 1}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_record_is_none(folder: Folder, text: str) -> None:
     folder.keep_process("consul", StartedProcess(1, 2.5))
-    (folder.path / "run" / "consul.json").write_text(text)
+    (folder.path / "run" / "consul.json").write_text(text, errors="surrogateescape")
     assert folder.process("consul") is None
+
+
+MARK = '"schema": "obsctl/dev-cluster/v1"'
+BROKEN_MARKS = [
+    *BROKEN,
+    f'{{{MARK}, "ports": 1}}', f'{{{MARK}, "ports": [1]}}', f'{{{MARK}, "ports": {{"consul_http": 1}}}}',
+    f'{{{MARK}, "ports": {{"nonsense": 1}}}}', '{"schema": ["obsctl/dev-cluster/v1"]}',
+    json.dumps({"schema": "obsctl/dev-cluster/v1", "ports": {**asdict(Ports()), "nomad_http": "4646"}}),
+    json.dumps({"schema": "obsctl/dev-cluster/v1", "ports": {**asdict(Ports()), "nomad_http": 10**9}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN_MARKS, ids=range(len(BROKEN_MARKS)))
+def test_a_broken_mark_is_told_in_a_sentence(folder: Folder, text: str) -> None:
+    (folder.path / "cluster.json").write_text(text, errors="surrogateescape")
+    assert (folder.is_ours(), folder.ports()) == (False, None)
+    with pytest.raises(ObsctlError, match="holds something that obsctl did not put there"):
+        folder.claim(silent)
+
+
+def put_fifo(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def put_folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def put_link(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("put", [put_fifo, put_folder, put_link])
+class TestSomethingElseInTheirPlace:
+    """Nothing waits, is read without end, or is written through a link."""
+
+    def test_a_mark(self, folder: Folder, put: Callable[[Path], None]) -> None:
+        put(folder.path / "cluster.json")
+        assert not folder.is_ours()
+
+    def test_a_record(self, folder: Folder, put: Callable[[Path], None]) -> None:
+        put(folder.path / "run" / "consul.json")
+        assert folder.process("consul") is None
+
+    @pytest.mark.parametrize("name", ["lock", "filling"])
+    def test_a_lock(self, folder: Folder, put: Callable[[Path], None], name: str) -> None:
+        put(folder.path / name)
+        with pytest.raises(OSError), folder.locked(silent), folder.filled():  # noqa: PT011  in words by the cluster
+            pytest.fail("locked")
+
+    def test_what_is_written_takes_its_place(self, folder: Folder, put: Callable[[Path], None]) -> None:
+        put(folder.path / "run" / "consul.json")
+        if put is not put_folder:
+            folder.keep_process("consul", StartedProcess(1, 2.5))
+            assert folder.process("consul") == StartedProcess(1, 2.5)
+
+
+def test_a_record_of_another_user_ends_nobody(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.keep_process("consul", StartedProcess(1, 2.5))
+    give_away(folder.path / "run" / "consul.json", monkeypatch)
+    with pytest.raises(ObsctlError, match=r"consul\.json belongs to"):
+        folder.process("consul")
+
+
+def test_a_folder_that_others_could_replace_holds_no_cluster(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(ObsctlError, match=r"cannot hold a cluster.*open can be written by everybody"):
+        Folder(tmp_path / "open" / "dev").claim(silent)
+
+
+def test_all_files_are_their_owners_alone(folder: Folder) -> None:
+    folder.keep_ports(Ports())
+    folder.keep_process("consul", StartedProcess(1, 2.5))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.path.rglob("*") if path.is_file()}
+    assert modes == {"cluster.json": 0o600, "consul.json": 0o600, "lock": 0o600}
 
 
 def test_a_folder_with_a_broken_mark_is_no_clusters(folder: Folder) -> None:

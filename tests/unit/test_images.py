@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,12 @@ class TestLockFile:
             ("images: {a: {b: c}}", r"has no digest at images\.a"),
             ("images: [", "cannot be read: "),
             ("images: \xff", "cannot be read: "),
+            ("images: " + "[" * 20_000, "is nested too deeply, or contains itself"),
+            ("images: {a: 2026-13-45}", "cannot be read: "),
+            (f"images: {{a: {'9' * 5000}}}", "cannot be read: "),
+            ("images: {[a]: b}", "cannot be read: "),
+            ("images: !!python/object:os.system {}", "cannot be read: "),
+            ("#" * 1_000_001, "cannot be read: it is larger than 1 MB"),
         ],
     )
     def test_one_that_is_damaged_says_so_and_what_to_do(self, tmp_path: Path, text: str, words: str) -> None:
@@ -122,6 +130,18 @@ class TestLockFile:
             read_lock(tmp_path)
         assert "obsctl lock" in caught.value.hint
         assert "\n" not in caught.value.message
+
+    @pytest.mark.parametrize(("put", "words"), [(os.mkfifo, "it is no regular file"), (Path.mkdir, "it is a folder")])
+    def test_something_else_in_its_place(self, tmp_path: Path, put: Callable[[Path], None], words: str) -> None:
+        put(tmp_path / LOCK_FILE)
+        with pytest.raises(ObsctlError, match=f"{LOCK_FILE} cannot be read: {words}"):
+            read_lock(tmp_path)
+
+    def test_a_link_is_replaced_not_written_through(self, tmp_path: Path) -> None:
+        (tmp_path / "other").write_text("keep me")
+        (tmp_path / LOCK_FILE).symlink_to("other")
+        write_lock(tmp_path, {"a/a:1": ONE})
+        assert (tmp_path / "other").read_text() == "keep me"
 
     def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path) -> None:
         with pytest.raises(ObsctlError, match="cannot be written: No such file or directory"):

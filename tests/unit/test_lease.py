@@ -108,7 +108,7 @@ def test_the_lock_of_a_holder_that_died_is_waited_for(consul: FakeConsul) -> Non
         assert lease.holder(consul, "obs") is not None
 
 
-@pytest.mark.parametrize("value", [b"not json", b'{"pid": 1}', b"[]"])
+@pytest.mark.parametrize("value", [b"not json", b'{"pid": 1}', b"[]", b"[" * 100_000])
 def test_a_holder_that_writes_something_else_is_still_a_holder(consul: FakeConsul, value: bytes) -> None:
     consul.acquire(lock_key("obs"), value, consul.create_session("x", ttl=10))
     assert "an unknown command" in str(lease.holder(consul, "obs"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
+from obsctl.errors import ObsctlError
 from obsctl.local.logs import follow_all, last_lines
 from tests.fakes import FakeClock
 
@@ -23,6 +27,12 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
 
 def test_no_log(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "log", 5) == []
+
+
+def test_something_else_in_its_place(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(ObsctlError, match=r"log cannot be read: it is no regular file"):
+        last_lines(tmp_path / "log", 5)
 
 
 def test_follow_gives_whole_lines_of_all_logs(tmp_path: Path) -> None:
