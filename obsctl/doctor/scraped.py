@@ -12,6 +12,7 @@ from obsctl.doctor.site import Site
 from obsctl.errors import Forbidden, NotFound
 from obsctl.model import Finding, Json, Severity
 
+_PARAMETER = re.compile("[^&=%]+=[^&%]+")
 _KEYS = (names.PATH_META, names.SCHEME_META, names.PORT_META)
 
 
@@ -37,10 +38,13 @@ def _misread(instance: Json) -> Iterator[tuple[str, str]]:
         yield f"its meta {names.SCHEME_META} is neither http nor https, and http is used", "correct it"
     if not re.fullmatch(r"\d{1,5}", own.get(names.PORT_META, "1")):
         yield f"its meta {names.PORT_META} is no port, and the service's own is used", "write the number alone"
-    query = own.get(names.PATH_META, "").partition("?")[2]
-    if "%" in query or query.count("&") >= names.PATH_PARAMETERS:
-        what = f"Prometheus gets the query in its meta {names.PATH_META} wrong: it has % or too many parameters"
-        yield what, f"give each parameter a meta of its own, without escapes: {names.PARAMETER_META}<name>"
+    _, asks, query = own.get(names.PATH_META, "").partition("?")
+    parameters = query.split("&") if asks else []
+    if len(parameters) > names.PATH_PARAMETERS or not all(map(_PARAMETER.fullmatch, parameters)):
+        what = (
+            f"in its meta {names.PATH_META} are more than {names.PATH_PARAMETERS} parameters, one without a value, or %"
+        )
+        yield what, f"give each parameter a meta of its own, unescaped: {names.PARAMETER_META}<name>"
 
 
 def services(site: Site) -> Iterator[Finding]:

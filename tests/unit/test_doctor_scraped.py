@@ -50,8 +50,10 @@ def cluster() -> Cluster:
         ({"metrics_params_format": "x"}, "metrics_params_format means nothing"),
         ({"metrics_scheme": "HTTPS"}, "metrics_scheme is neither http nor https"),
         ({"metrics_port": "http"}, "metrics_port is no port"),
-        ({"metrics_path": "/m?match=a%20b"}, "gets the query in its meta metrics_path wrong"),
-        ({"metrics_path": "/m?a=1&b=2&c=3&d=4&e=5"}, "gets the query in its meta metrics_path wrong"),
+        ({"metrics_path": "/m?match=a%20b"}, "in its meta metrics_path are more than 4"),
+        ({"metrics_path": "/m?a=1&b="}, "in its meta metrics_path are more than 4"),
+        ({"metrics_path": "/m?a"}, "in its meta metrics_path are more than 4"),
+        ({"metrics_path": "/m?a=1&b=2&c=3&d=4&e=5"}, "in its meta metrics_path are more than 4"),
     ],
 )
 def test_meta_that_prometheus_leaves_out_is_named(cluster: Cluster, meta: dict[str, str], words: str) -> None:

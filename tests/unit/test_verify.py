@@ -149,6 +149,41 @@ def test_labels_are_compared_as_prometheus_has_them() -> None:
     wired.wait(timeout=1)
 
 
+@pytest.mark.parametrize(
+    ("group", "rule", "loaded"),
+    [
+        ("labels: {team: shop, page: no}", "labels: {page: on}", {"labels": {"team": "shop", "page": "on"}}),
+        ("", "for: 1y", {"duration": 31_536_000}),
+        ("", "for: 0", {"duration": 0}),
+        ("", "for: ", {"duration": 0}),
+        ("", "keep_firing_for: 1w", {"keepFiringFor": 604_800}),
+        ("", "labels: {at: 22:30, a: ~, b: '~'}", {"labels": {"at": "22:30", "a": "", "b": "~"}}),
+        ("", "annotations: {day: 2024-05-01}", {"annotations": {"day": "2024-05-01"}}),
+    ],
+)
+def test_a_rule_is_compared_as_prometheus_reads_it(group: str, rule: str, loaded: dict[str, Any]) -> None:
+    wired = Wired()
+    text = f"- {{name: mine, {group + ',' if group else ''} rules: [{{alert: A, expr: up, {rule}}}]}}"
+    wired.consul.put("obsctl/obs/rules/mine", text.encode())
+    wired.prometheus.groups.append({"name": "mine", "rules": [{"name": "A", "query": "up", **loaded}]})
+    wired.wait(timeout=1)
+    for key, other in (("duration", 7), ("keepFiringFor", 7), ("labels", {"x": "y"}), ("annotations", {"x": "y"})):
+        wired.prometheus.groups[-1] = {"name": "mine", "rules": [{"name": "A", "query": "up", **loaded, key: other}]}
+        with pytest.raises(ObsctlError, match="another version of the rule group mine"):
+            wired.wait(timeout=1)
+
+
+def test_prometheus_itself_compares_what_our_parser_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = Wired()
+    wired.consul.put("obsctl/obs/rules/mine", b"- {name: mine, rules: [{record: r, expr: 'a  +  b anchored'}]}")
+    wired.prometheus.groups.append({"name": "mine", "rules": [{"name": "r", "query": "a + b anchored"}]})
+    monkeypatch.setattr(wired.prometheus, "format_query", lambda promql: " ".join(promql.split()))
+    wired.wait(timeout=1)
+    wired.prometheus.groups[-1]["rules"][0]["query"] = "a + c anchored"
+    with pytest.raises(ObsctlError, match="another version of the rule group mine"):
+        wired.wait(timeout=1)
+
+
 def pending(alertname: str, service: str) -> dict[str, Any]:
     labels = {"alertname": alertname, "service": service}
     return {"labels": labels, "state": "pending", "activeAt": "2026-01-01T00:00:00Z"}

@@ -1,0 +1,123 @@
+"""What a stack scrapes: by tag and meta, no sidecar, and nothing that another stack runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from obsctl.local.cluster import LocalCluster
+from obsctl.model import Json
+from obsctl.wait import wait_until
+from tests.deployed import Stack, write_config
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+TAGS = ["obsctl.scrape"]
+
+
+class Vault(BaseHTTPRequestHandler):
+    """Has metrics in Prometheus' format where they are asked for with this parameter alone."""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        right = path == "/v1/metrics" and "format=prometheus" in query.split("&")
+        self.send_response(200 if right else 404)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"vault_up 1\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def vault() -> Iterator[int]:
+    """Its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Vault)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Registry:
+    """Services in Consul that no job registers."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.url = f"{stack.loaded.config.consul.address}/v1/agent/service"
+        self.names: list[str] = []
+
+    def add(self, name: str, port: int, **more: object) -> None:
+        self.names.append(name)
+        service = {"ID": name, "Name": name, "Port": port, "Address": "127.0.0.1", "Tags": TAGS, **more}
+        requests.put(f"{self.url}/register", json=service, timeout=10).raise_for_status()
+
+    def clear(self) -> None:
+        for name in self.names:
+            requests.put(f"{self.url}/deregister/{name}", timeout=10).raise_for_status()
+
+
+@pytest.fixture
+def registry(stack: Stack) -> Iterator[Registry]:
+    made = Registry(stack)
+    yield made
+    made.clear()
+
+
+def targets(stack: Stack) -> dict[str, Json]:
+    return {target["labels"]["job"]: target for target in stack.programs.prometheus.targets()}
+
+
+def test_parameters_reach_the_target_and_a_sidecar_is_none(stack: Stack, registry: Registry, vault: int) -> None:
+    registry.add("plain", vault)
+    registry.add("query", vault, Meta={"metrics_path": "/v1/metrics?format=prometheus"})
+    registry.add("queries", vault, Meta={"metrics_path": "/v1/metrics?a=1&b=2&format=prometheus&d=4"})
+    registry.add("parameter", vault, Meta={"metrics_path": "/v1/metrics", "metrics_param_format": "prometheus"})
+    registry.add("mesh", vault, Connect={"SidecarService": {}}, Meta={"metrics_path": "/v1/metrics?format=prometheus"})
+    working = {"query", "queries", "parameter", "mesh"}
+
+    def settled() -> bool:
+        health = {name: target["health"] for name, target in targets(stack).items()}
+        return health.get("plain") == "down" and all(health.get(name) == "up" for name in working)
+
+    wait_until(settled, timeout=30, failure=f"no sign of {working}", hint="")
+    assert "mesh-sidecar-proxy" in stack.clients.consul.services(), "it has to be there, or this test shows nothing"
+    assert "mesh-sidecar-proxy" not in targets(stack)
+    assert targets(stack)["queries"]["scrapeUrl"].endswith("/v1/metrics?a=1&b=2&d=4&format=prometheus")
+
+
+def test_doctor_names_meta_that_means_nothing(stack: Stack, registry: Registry, vault: int) -> None:
+    registry.add("typo", vault, Meta={"metrics_pth": "/m"})
+    found = [each["what"] for each in stack.json("doctor")["findings"] if each["where"] == "service typo"]
+    assert found == ["its meta metrics_pth means nothing to Prometheus"]
+
+
+def test_two_stacks_in_one_cluster_see_their_own_programs_alone(
+    stack: Stack, cluster: LocalCluster, tmp_path: Path
+) -> None:
+    write_config(tmp_path, cluster, stack="other", demo=[])
+    other = Stack(cluster, tmp_path)
+    try:
+        other.run("deploy", "--yes")
+        theirs = {target["labels"]["instance"] for target in other.programs.prometheus.targets()}
+        ours = {target["labels"]["instance"] for target in stack.programs.prometheus.targets()}
+        shared = {target["labels"]["instance"] for target in other.programs.prometheus.targets()
+                  if target["labels"]["job"] in ("nomad", "consul")}  # fmt: skip
+        assert shared
+        assert theirs & ours == shared
+        up = other.programs.prometheus.query('up{job="prometheus"}')
+        assert [sample["metric"]["instance"] for sample in up] == [other.programs.prometheus.address[len("http://") :]]
+        assert stack.not_steady() == []
+        assert {row["state"] for row in other.json("status")["components"]} == {"healthy"}
+    finally:
+        for job in other.clients.nomad.jobs():
+            if job["ID"].startswith("other-"):
+                other.clients.nomad.stop_job(job["ID"])
+        for key in [entry.key for entry in other.clients.consul.entries("obsctl/other/")]:
+            other.clients.consul.delete(key)
