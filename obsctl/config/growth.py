@@ -15,13 +15,13 @@ class Overgrown(yaml.MarkedYAMLError):
     """A document that stands for too much. problem: in plain words, to stand behind the place."""
 
 
-def refuse_overgrown(document: yaml.Node | None) -> None:
-    """Raises Overgrown for more than MOST_VALUES values, each alias written out, or more than DEEPEST levels."""
+def refuse_overgrown(document: yaml.Node | None, most: int = MOST_VALUES) -> None:
+    """Raises Overgrown for more than so many values, each alias written out, or more than DEEPEST levels."""
     if document is not None:
-        _measure(document, {}, DEEPEST)
+        _measure(document, {}, DEEPEST, most)
 
 
-def _measure(node: yaml.Node, known: dict[int, int], levels: int) -> int:
+def _measure(node: yaml.Node, known: dict[int, int], levels: int, most: int) -> int:
     """How many values the node stands for. known: those of nodes that were measured; 0 while one is."""
     below = _below(node)
     if not below:
@@ -34,9 +34,9 @@ def _measure(node: yaml.Node, known: dict[int, int], levels: int) -> int:
         known[id(node)] = 0
         values = 1
         for child in below:
-            values += _measure(child, known, levels - 1)
-            if values > MOST_VALUES:
-                problem = f"stands for more than {MOST_VALUES:,} values"
+            values += _measure(child, known, levels - 1, most)
+            if values > most:
+                problem = f"stands for more than {most:,} values"
                 raise Overgrown(problem=problem, problem_mark=node.start_mark)
         known[id(node)] = values
     return known[id(node)]

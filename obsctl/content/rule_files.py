@@ -63,7 +63,7 @@ def read(path: Path) -> RuleFile:
     try:
         file = replace(file, text=files.read(path, most=MAX_BYTES).decode())
         document = rule_text.compose(file.text)
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         return _wrong(replace(file, sure=True), str(path), _reason(error))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -75,7 +75,9 @@ def read(path: Path) -> RuleFile:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return "it is nested too deeply" if isinstance(error, RecursionError) else "it is not UTF-8 text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "it has an escape that is no character"
 
 
 def _grouped(file: RuleFile, document: yaml.Node | None) -> RuleFile:

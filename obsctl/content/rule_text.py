@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import yaml
 
-MAX_NODES = 1_000_000
+from obsctl.config.growth import refuse_overgrown
+
+MOST_VALUES = 1_000_000
+"""Of a rule file; a program writes 20,000 alerts."""
+_HALF = re.compile("[\ud800-\udfff]")
 _TEXT, _NOTHING, _MERGE, _MAP, _LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge", "map", "seq"))
 _RESOLVERS = {
     first: ours
@@ -20,6 +25,12 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = _RESOLVERS
 
+    def compose_scalar_node(self, anchor: dict[object, yaml.Node]) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if _HALF.search(node.value):
+            raise yaml.MarkedYAMLError(problem="an escape that is half a character", problem_mark=node.start_mark)
+        return node
+
 
 class _Dumper(yaml.SafeDumper):
     """Puts nothing in quotes that stood without, and has no types either."""
@@ -28,15 +39,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def compose(text: str) -> yaml.Node | None:
-    """The first document, which is all that Prometheus reads; None for an empty one. Raises yaml.YAMLError, and
-    RecursionError when it is too deep."""
+    """The first document, which is all that Prometheus reads; None for an empty one. Raises yaml.YAMLError,
+    RecursionError when it is too deep, and ValueError or OverflowError for an escape that is no character."""
     loader = _Loader(text)
     try:
         node = loader.get_node() if loader.check_node() else None
     finally:
         loader.dispose()
-    if node and "*" in text and _size(node, {}) > MAX_NODES:
-        raise yaml.YAMLError(f"its aliases stand for more than {MAX_NODES:,} values")
+    refuse_overgrown(node, MOST_VALUES)
     return node
 
 
@@ -108,13 +118,3 @@ def _value(new: str | Mapping[str, str] | yaml.Node, old: yaml.Node | None = Non
         style = old.style if isinstance(old, yaml.ScalarNode) and old.tag != _NOTHING else None
         return yaml.ScalarNode(_TEXT, new, style=style)
     return changed(old, new)
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many nodes it has when every alias is written out; endless when it contains itself."""
-    if id(node) not in known:
-        known[id(node)] = float("inf")
-        below = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-        parts = () if isinstance(node, yaml.ScalarNode) else below
-        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
-    return known[id(node)]

@@ -29,6 +29,7 @@ CHECKS = (
     Check("consul version", partial(servers.version, "consul"), "is new enough for obsctl.yaml", ("consul",)),
     Check("clocks", servers.clocks, "the clocks of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
+    Check("rules", scraped.rules, "alert rules can be read"),
     Check("nomad token", partial(tokens.rights, "nomad"), "may do what a deploy does", ("nomad version",)),
     Check("consul token", partial(tokens.rights, "consul"), "may do what a deploy does", ("consul",)),
     Check("tasks", tokens.of_tasks, "tasks can read Consul", ("nomad",)),

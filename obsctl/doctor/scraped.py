@@ -1,4 +1,4 @@
-"""Whether what is watched can be seen: its tag, its meta, and jobs that end by themselves."""
+"""Whether what is watched can be seen: rules, the tag, its meta, and jobs that end by themselves."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ def _misread(instance: Json) -> Iterator[tuple[str, str]]:
             f"in its meta {names.PATH_META} are more than {names.PATH_PARAMETERS} parameters, one without a value, or %"
         )
         yield what, f"give each parameter a meta of its own, unescaped: {names.PARAMETER_META}<name>"
+
+
+def rules(site: Site) -> Iterator[Finding]:
+    """What stops a deploy in the user's own rule files; `obsctl validate` says more."""
+    yield from site.rendered.findings
+    for file in site.rendered.rule_files:
+        yield from file.problems
 
 
 def services(site: Site) -> Iterator[Finding]:

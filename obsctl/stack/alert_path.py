@@ -88,7 +88,7 @@ def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
         document = rule_text.compose(entry.value.decode())
         groups = [rule_text.entries(group) for group in _list(document)]
         return {_text(group["name"]): _written_rules(group) for group in groups}
-    except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         hint = "obsctl deploy writes it again, or removes it when it does not belong there"
         raise Rejected(f"the Consul key {entry.key} holds no rule group ({type(error).__name__})", hint=hint) from error
 

@@ -110,6 +110,12 @@ class TestPrometheus:
         with pytest.raises(Rejected, match=words):
             stack.prometheus.query(promql)
 
+    def test_it_writes_an_expression_in_one_way(self, stack: Stack) -> None:
+        ways = (r"sum by(b)(a{c=~`^\d+$`} > 1_000)", 'sum  by (b)  (a{c=~"^\\\\d+$"}>1e3) # many')
+        assert len({stack.prometheus.format_query(promql) for promql in ways}) == 1
+        with pytest.raises(Rejected, match="parse error"):
+            stack.prometheus.format_query("sum(")
+
     def test_its_targets_and_alertmanagers(self, stack: Stack) -> None:
         wait_until(lambda: stack.prometheus.query("up == 1"), timeout=20, failure="no sign of a scrape", hint="")
         [target] = stack.prometheus.targets()

@@ -101,3 +101,9 @@ def test_a_watched_job_that_ends_by_itself_is_named(cluster: Cluster, kind: str)
     cluster.world.nomad.register_job({"ID": "nightly", "Name": "nightly", "TaskGroups": [], kind: wanted})
     [told] = cluster.told(scraped.services, services={"reports": {"job": "nightly"}})
     assert told == "services.reports: its job nightly is periodic or dispatched: ServiceDown fires between its runs"
+
+
+def test_rules_that_stop_a_deploy_are_named(cluster: Cluster) -> None:
+    assert cluster.told(scraped.rules) == []
+    [told] = cluster.told(scraped.rules, alerting={"rule_files": ["gone.yml"]})
+    assert told.startswith("alerting.rule_files: no file matches")

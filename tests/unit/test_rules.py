@@ -204,9 +204,11 @@ class TestOwnFiles:
             ("[" * 5000, "own.yml: not a Prometheus rule file: it is nested too deeply"),
             (
                 "a: &a [x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise(ascii_lowercase)),
-                "its aliases stand",
+                "stands for more than 1,000,000 values",
             ),
-            ("groups: &a [*a]", "its aliases stand for more than 1,000,000 values"),
+            ('groups: ["\\UFFFFFFFF"]', "own.yml: not a Prometheus rule file: it has an escape that is no character"),
+            ('groups: ["\\ud83d\\ude00"]', "own.yml:1: not a Prometheus rule file: an escape that is half a character"),
+            ("groups: &a [*a]", "own.yml:1: not a Prometheus rule file: contains itself"),
             ("\x00", "own.yml: not a Prometheus rule file: unacceptable character"),
         ],
     )
