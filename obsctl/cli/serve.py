@@ -85,8 +85,18 @@ def _consul(address: str, ca_file: str | None) -> ConsulApi:
               help="File with the secret that each delivery carries as its password.")  # fmt: skip
 @click.option("--host", "hosts", multiple=True, metavar="NAME",
               help="A name by which people ask for it, such as that of a proxy. Repeatable.")  # fmt: skip
+@click.option("--stack", default="obs", show_default=True, help="The stack's name, for those who are told.")
+@click.option("--silence-webhook-file", "silence_webhook", type=FILE,
+              help="File with the URL that is told when the heartbeat stops, and when it is back.")  # fmt: skip
 def alert_sink(
-    bind: str, port: int, data_dir: Path, heartbeat: float, secret_file: Path, hosts: tuple[str, ...]
+    bind: str,
+    port: int,
+    data_dir: Path,
+    heartbeat: float,
+    secret_file: Path,
+    hosts: tuple[str, ...],
+    stack: str,
+    silence_webhook: Path | None,
 ) -> None:
     """Take Alertmanager's webhook, keep what comes in, and show it.
 
@@ -95,7 +105,10 @@ def alert_sink(
     from obsctl.services import alert_sink as service
     from obsctl.services.access import Access
 
-    service.run(bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat, access=Access(secret_file, hosts))
+    service.run(
+        bind=bind, port=port, data_dir=data_dir, heartbeat=heartbeat,
+        access=Access(secret_file, hosts), stack=stack, silence_webhook=silence_webhook,
+    )  # fmt: skip
 
 
 @serve.command(names.HELLO_SERVICE)

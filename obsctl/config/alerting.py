@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
+from obsctl.config.dead_man import DeadMansSwitch
 from obsctl.config.durations import Duration
 from obsctl.config.receivers import Receiver
 from obsctl.config.secrets import SecretRef
@@ -55,6 +56,8 @@ class Alerting(Strict):
     )
     """Times by name, for mute_time_intervals and active_time_intervals of receivers: each a list of times,
     weekdays, days_of_month, months, years and location, as Alertmanager has them."""
+    heartbeat: DeadMansSwitch = DeadMansSwitch()
+    """Who hears, outside the stack, that no heartbeat arrives any more."""
     copy_to_sink: bool = True
     """Whether alert-sink gets what the receivers get. Without the copy a drill cannot see a delivery."""
     rules: dict[str, RuleOverride] = Field(default={}, examples=[{"InstanceDown": {}}])
@@ -65,7 +68,8 @@ class Alerting(Strict):
     def secrets(self) -> dict[str, SecretRef]:
         """Item of Alertmanager's Nomad Variable (and name of its file) -> reference."""
         entries = (entry for receiver in self.receivers for entry in receiver.entries())
-        return dict(sorted(item for entry in entries for item in entry.secrets().items()))
+        items = (item for entry in entries for item in entry.secrets().items())
+        return dict(sorted([*items, *self.heartbeat.alertmanager_secrets().items()]))
 
     def intervals(self) -> dict[str, list[dict[str, object]]]:
         """Its time intervals as Alertmanager has them."""

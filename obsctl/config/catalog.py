@@ -32,7 +32,7 @@ class AlertSink(OwnProgram):
 
     row: ClassVar[Row] = Row(
         name=names.ALERT_SINK, shows="the notifications that were delivered", down_alert="", on_alert_path=True,
-        generates=(names.DELIVERY_KEY,),
+        generates=(names.DELIVERY_KEY,), secrets=lambda config: config.alerting.heartbeat.sink_secrets(),
     )  # fmt: skip
     port: NodePort = 8099
     hosts: tuple[HostName, ...] = Field(default=(), examples=[["alerts.example.org"]])

@@ -21,6 +21,7 @@ from obsctl import names
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 from obsctl.services.access import Access, Refusal
+from obsctl.services.alarm import Alarm
 from obsctl.services.alert_page import page
 from obsctl.services.notifications import (
     BadWebhook,
@@ -194,8 +195,11 @@ def _since(text: str | None) -> float:
     return since
 
 
-def run(*, bind: str, port: int, data_dir: Path, heartbeat: float, access: Access) -> None:
-    """Serve until SIGTERM or SIGINT. heartbeat: seconds between two deliveries of the Watchdog."""
+def run(
+    *, bind: str, port: int, data_dir: Path, heartbeat: float, access: Access, stack: str, silence_webhook: Path | None
+) -> None:
+    """Serve until SIGTERM or SIGINT. heartbeat: seconds between two deliveries of the Watchdog. silence_webhook: the
+    file with the address of whom to tell that it stopped."""
     try:
         log = NotificationLog(data_dir)
     except OSError as error:
@@ -206,8 +210,12 @@ def run(*, bind: str, port: int, data_dir: Path, heartbeat: float, access: Acces
     if log.skipped_lines:
         _log.warning("%d unreadable lines in %s were skipped", log.skipped_lines, data_dir)
     watchdog = Watchdog(heartbeat, last_seen=_last_heartbeat(log))
-    app = create_app(log, watchdog, access, CollectorRegistry())
-    WebServer(app, bind=bind, port=port).run_until_signalled()
+    registry = CollectorRegistry()
+    server = WebServer(create_app(log, watchdog, access, registry), bind=bind, port=port)
+    if silence_webhook:
+        alarm = Alarm(stack, watchdog, silence_webhook, data_dir, registry)
+        threading.Thread(target=alarm.run, args=(threading.Event(),), name="alarm", daemon=True).start()
+    server.run_until_signalled()
     log.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -108,25 +109,28 @@ def their_secrets(hook: Hook) -> dict[str, str]:
     return at | {name: f"{TOKEN}-{name.lower().replace('_', '-')}" for name in keys}
 
 
-@pytest.fixture
-def with_many(stack: Stack, hook: Hook) -> Iterator[Stack]:
+@contextmanager
+def with_alerting(stack: Stack, **alerting: Any) -> Iterator[None]:
     path = stack.folder / "obsctl.yaml"
     before = path.read_text()
-    path.write_text(quoting.yaml({**json.loads(before), "alerting": many_receivers(hook)}))
-    yield stack
-    path.write_text(before)
-    stack.run("deploy", "--yes")
+    path.write_text(quoting.yaml({**json.loads(before), "alerting": alerting}))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        stack.run("deploy", "--yes")
+
+
+@pytest.fixture
+def with_many(stack: Stack, hook: Hook) -> Iterator[Stack]:
+    with with_alerting(stack, **many_receivers(hook)):
+        yield stack
 
 
 @pytest.fixture
 def with_receiver(stack: Stack) -> Iterator[Stack]:
-    path = stack.folder / "obsctl.yaml"
-    before = path.read_text()
-    receiver = {"name": "ops-team", "webhook": {"url": "env:OPS_HOOK"}}
-    path.write_text(json.dumps({**json.loads(before), "alerting": {"receivers": [receiver]}}))
-    yield stack
-    path.write_text(before)
-    stack.run("deploy", "--yes")
+    with with_alerting(stack, receivers=[{"name": "ops-team", "webhook": {"url": "env:OPS_HOOK"}}]):
+        yield stack
 
 
 def test_alerts_reach_the_users_receiver_and_its_secret_stays_in_nomad(with_receiver: Stack, hook: Hook) -> None:
@@ -214,3 +218,36 @@ def test_every_type_is_notified_with_its_secret_by_its_labels_and_times(with_man
     assert bodies["/pagerduty"]["routing_key"] == f"{TOKEN}-pagerduty-key"
     assert bodies["/pagerduty"]["payload"]["custom_details"]["x"] == WORDS
     stack.run("deploy", "--yes", **secrets)
+
+
+def test_the_heartbeat_goes_outside_and_its_silence_is_told_there(stack: Stack, hook: Hook) -> None:
+    secrets = {"OUTSIDE": f"{hook.address}/{TOKEN}-outside", "SILENCE": f"{hook.address}/{TOKEN}-silence"}
+    keys = {"outside_url": "env:OUTSIDE", "silence_webhook": "env:SILENCE"}
+    silence = f"/{TOKEN}-silence"
+    with with_alerting(stack, heartbeat=keys):
+        said = stack.run("deploy", "--yes", **secrets)
+        assert TOKEN not in said.stdout + said.stderr
+        wait_until(
+            lambda: ("Watchdog", "firing") in hook.alerts(f"/{TOKEN}-outside"),
+            timeout=60,
+            failure="no sign of the heartbeat outside",
+            hint="",
+        )
+        stack.clients.nomad.stop_job("obs-alertmanager")
+        wait_until(
+            lambda: ("AlertPathSilent", "firing") in hook.alerts(silence),
+            timeout=90,
+            failure="no sign of the silence",
+            hint="",
+        )
+        stack.run("deploy", "--yes", **secrets)
+        wait_until(
+            lambda: ("AlertPathSilent", "resolved") in hook.alerts(silence),
+            timeout=60,
+            failure="no sign of its end",
+            hint="",
+        )
+    values = b"".join(pair.value for pair in stack.clients.consul.entries("obsctl/"))
+    jobs = json.dumps([stack.clients.nomad.job(f"obs-{name}") for name in ("alertmanager", "alert-sink")])
+    assert TOKEN.encode() not in values
+    assert TOKEN not in jobs

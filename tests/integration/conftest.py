@@ -25,10 +25,10 @@ def start(tmp_path):
 
 @pytest.fixture
 def start_sink(start, tmp_path):
-    def start_one(port=None, heartbeat=60):
+    def start_one(port=None, heartbeat=60, more=()):
         (tmp_path / "secret").write_text(SECRET)
         options = ("--data-dir", str(tmp_path / "data"), "--secret-file", str(tmp_path / "secret"))
-        options += ("--heartbeat", str(heartbeat))
+        options += ("--heartbeat", str(heartbeat), *more)
         return start("alert-sink", *options, port=port).wait_alive()
 
     return start_one

@@ -1,5 +1,6 @@
 """alert-sink as a real process: deliveries, kills, and how the server beneath all our programs stops."""
 
+import json
 import resource
 import signal
 import socket
@@ -15,6 +16,7 @@ from obsctl.services.web import SETTLE_SECONDS
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deliveries import SECRET, deliver, received, webhook
 from tests.programs import freeze
+from tests.stub_server import Answer, stub_server
 
 pytestmark = pytest.mark.real
 
@@ -100,6 +102,23 @@ def test_the_watchdog_falls_silent_and_speaks_again(start_sink):
     assert "Watchdog silent" in sink.get("/").text
     deliver(sink.url, webhook("Watchdog")).raise_for_status()
     assert sink.get("/api/watchdog").json()["silent"] is False
+
+
+def test_a_webhook_outside_is_told_of_the_silence_and_of_its_end(start_sink, tmp_path):
+    with stub_server() as hook:
+        hook.answers = [Answer(503), Answer(200)]
+        (tmp_path / "url").write_text(f"{hook.address}/TOKEN")
+        sink = start_sink(heartbeat=1, more=("--silence-webhook-file", str(tmp_path / "url")))
+
+        def told():
+            return [(asked.path, json.loads(asked.body)["status"]) for asked in hook.asked]
+
+        firing, resolved = ("/TOKEN", "firing"), ("/TOKEN", "resolved")
+        wait_until(lambda: told() == [firing, firing], timeout=20, failure="no sign of the silence", hint="")
+        deliver(sink.url, webhook("Watchdog")).raise_for_status()
+        wait_until(lambda: told() == [firing, firing, resolved], timeout=20, failure="no sign of its end", hint="")
+    assert sink.metric("alert_sink_alarm_failures_total") >= 1
+    assert "TOKEN" not in sink.log.read_text()
 
 
 def test_a_heartbeat_from_before_a_restart_is_remembered(start_sink):

@@ -248,7 +248,10 @@ def test_it_is_ready_alive_and_answers_unknown_paths_in_json(sink):
 def test_a_folder_that_cannot_be_used_is_said_plainly(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ObsctlError, match="cannot keep notifications") as error:
-        run(bind="127.0.0.1", port=0, data_dir=tmp_path / "file", heartbeat=10, access=Access(tmp_path / "file"))
+        run(
+            bind="127.0.0.1", port=0, data_dir=tmp_path / "file", heartbeat=10,
+            access=Access(tmp_path / "file"), stack="obs", silence_webhook=None,
+        )  # fmt: skip
     assert "--data-dir" in error.value.hint
 
 

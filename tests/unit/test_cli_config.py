@@ -134,10 +134,12 @@ def test_the_example_shows_the_defaults() -> None:
         "services",
         "logs.headers",
         "logs.redact",
+        "alerting.heartbeat",
         "alerting.receivers",
         "alerting.rules",
         "alerting.rule_files",
         "alerting.time_intervals",
+        "components.alert-sink.hosts",
         "servers",
     }
 

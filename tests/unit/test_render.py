@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from obsctl.errors import ObsctlError
 from obsctl.stack.render import Content, Rendered, render
@@ -299,3 +300,37 @@ def test_an_agent_with_a_file_system_of_its_own_sees_the_nodes_root(
     job = hcl("otel-agent", components=parts)
     assert ('source    = "obsctl-host-root"' in job) is mounted
     assert dict(re.findall(r'(HOST_\w+) = "([^"]*)"', job)) == seen
+
+
+def test_who_is_told_that_the_heartbeat_stopped_is_a_secret_of_the_program_that_tells() -> None:
+    heartbeat = {"silence_webhook": "env:SILENCE", "outside_url": "env:OUTSIDE"}
+    keys: dict[str, Any] = {"alerting": {"heartbeat": heartbeat}}
+    rendered = render(config(**keys), NOWHERE)
+    items = {item.path: item.items for item in rendered.secrets}
+    assert items["nomad/jobs/obs-alert-sink"] == {"silence_webhook": "env:SILENCE"}
+    assert items["nomad/jobs/obs-alertmanager"] == {"heartbeat_outside_url": "env:OUTSIDE"}
+    assert '"--silence-webhook-file=${NOMAD_SECRETS_DIR}/silence_webhook"' in hcl("alert-sink", **keys)
+    routes = yaml.safe_load(content(rendered, "obsctl/obs/config/alertmanager.yml"))["receivers"]
+    [receiver] = [each for each in routes if each["name"] == "heartbeat"]
+    files = [each["url_file"] for each in receiver["webhook_configs"]]
+    assert files == ["secrets/alert-sink.url", "secrets/heartbeat_outside_url"]
+    assert "--silence-webhook-file" not in hcl("alert-sink")
+
+
+def test_names_of_alert_sink_are_passed_to_it() -> None:
+    text = hcl("alert-sink", components={"alert-sink": {"hosts": ["alerts.example.org", "a.b"]}})
+    assert '"--host=alerts.example.org",\n          "--host=a.b",' in text
+
+
+@pytest.mark.parametrize("host", ["http://x", "a b", "x:80", "${x}", "", "-x", 'a"b'])
+def test_what_is_no_hosts_name_is_refused(host: str) -> None:
+    with pytest.raises(ValidationError):
+        config(components={"alert-sink": {"hosts": [host]}})
+
+
+def test_the_address_with_the_secret_is_a_file_for_alertmanager_alone() -> None:
+    text = hcl("alertmanager", driver="docker")
+    template = text[text.index('destination = "secrets/alert-sink.url"') :][:600]
+    assert 'perms       = "0400"' in template
+    assert "uid         = 65534" in template
+    assert "http://alertmanager:{{ $secret }}@" in template

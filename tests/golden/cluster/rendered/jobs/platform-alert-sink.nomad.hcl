@@ -80,6 +80,7 @@ job "platform-alert-sink" {
           "--data-dir=${NOMAD_ALLOC_DIR}/data",
           "--heartbeat=60.0",
           "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
+          "--stack=platform",
         ]
       }
 

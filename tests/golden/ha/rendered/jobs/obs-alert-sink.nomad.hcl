@@ -90,6 +90,7 @@ job "obs-alert-sink" {
           "--data-dir=/data",
           "--heartbeat=60.0",
           "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
+          "--stack=obs",
         ]
       }
 

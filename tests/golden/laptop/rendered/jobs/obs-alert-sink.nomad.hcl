@@ -76,6 +76,7 @@ job "obs-alert-sink" {
           "--data-dir=${meta.obsctl_volumes}/obs-alert-sink",
           "--heartbeat=10.0",
           "--secret-file=${NOMAD_SECRETS_DIR}/delivery_key",
+          "--stack=obs",
         ]
       }
 
