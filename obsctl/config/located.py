@@ -174,6 +174,13 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def scan_flow_scalar(self, style: str) -> yaml.ScalarToken:
+        """JSON escapes a character beyond the basic plane as two, which YAML alone takes for two halves."""
+        token: yaml.ScalarToken = super().scan_flow_scalar(style)
+        if _NO_TEXT.search(token.value):
+            token.value = token.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return token
+
 
 class _Reading:
     """One pass over the nodes of a document."""

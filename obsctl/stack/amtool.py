@@ -30,6 +30,7 @@ _ANSWER = re.compile(
     r"^Checking '(?P<file>[^']*)'  (?:SUCCESS|FAILED: (?P<words>.*?))\n(?=\n|Found:|Checking |\Z)",
     re.DOTALL | re.MULTILINE,
 )
+_LIKE_A_TOKEN = re.compile(r"(?=\S{12})(\S*?\d){3}\S*")
 _LINE = re.compile(r"^line \d+: ")
 
 Amtool = Callable[[Sequence[str]], list[frozenset[str]]]
@@ -60,9 +61,14 @@ def findings(
 
     parts = list(_parts(alerting))
     finds = zip(parts, amtool([part.text(part.settings) for part in parts]), strict=True)
-    keys = [located for part, of_part in finds if of_part for located in _located(part, of_part, amtool)]
-    keys.sort(key=lambda located: place(located[0]).order)
-    return [Finding(Severity.ERROR, place(key).of(key), f"amtool refuses it: {words}") for key, words in keys]
+    keyed = [
+        (*located, place(located[0]))
+        for part, of_part in finds
+        if of_part
+        for located in _located(part, of_part, amtool)
+    ]
+    keyed.sort(key=lambda each: each[2].order)
+    return [Finding(Severity.ERROR, where.of(key), f"amtool refuses it: {words}") for key, words, where in keyed]
 
 
 def _ask(program: Path, texts: Sequence[str]) -> list[frozenset[str]]:
@@ -86,7 +92,7 @@ def _located(part: Part, finds: frozenset[str], amtool: Amtool) -> Iterator[tupl
         gone = _deepest([path for path in left if words not in left[path]])
         clean = [path for path in gone if left[path] < finds]
         path = _common(clean or gone)
-        yield part.key(path), words
+        yield part.key(path), _LIKE_A_TOKEN.sub("…", words)
         if path in left and not clean:
             yield from _behind(part, path, left[path] - finds, amtool)
 
@@ -100,7 +106,7 @@ def _behind(part: Part, path: KeyPath, finds: frozenset[str], amtool: Amtool) ->
     for words in sorted(finds):
         clean = _deepest([other for other in left if words not in left[other] and left[other] < finds])
         if clean:
-            yield part.key(_common(clean)), words
+            yield part.key(_common(clean)), _LIKE_A_TOKEN.sub("…", words)
 
 
 def _left(part: Part, amtool: Amtool) -> dict[KeyPath, frozenset[str]]:

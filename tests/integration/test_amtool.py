@@ -39,7 +39,7 @@ alerting:
       webhook:
         url: env:HOOK
         http_config:
-          proxy_url: "ht!tp://proxy:3128"
+          proxy_url: "ht!tp://proxy"
           proxi_url: http://proxy:3128
       matchers:
         - team="platform"
@@ -68,7 +68,7 @@ FOUND = [
     "obsctl.yaml:8 alerting.time_intervals.nights[0].times[0]: start time cannot be equal or greater than end time",
     "obsctl.yaml:9 alerting.time_intervals.nights[0].location: unknown time zone Mars/Base",
     "obsctl.yaml:15 alerting.receivers[0].webhook.http_config.proxy_url: "
-    'parse "ht!tp://proxy:3128": first path segment in URL cannot contain colon',
+    'parse "ht!tp://proxy": first path segment in URL cannot contain colon',
     "obsctl.yaml:16 alerting.receivers[0].webhook.http_config.proxi_url: "
     "field proxi_url not found in type config.plain",
     "obsctl.yaml:19 alerting.receivers[0].matchers[1]: bad matcher format: service ~ x",
@@ -99,6 +99,15 @@ def faults(folder: Path) -> list[str]:
 def test_each_find_has_its_file_line_and_key_and_all_come_at_once(tmp_path: Path) -> None:
     (tmp_path / "obsctl.yaml").write_text(FAULTS)
     assert faults(tmp_path) == FOUND
+
+
+def test_what_looks_like_a_token_is_not_repeated(tmp_path: Path) -> None:
+    token = "xoxb-123456789012-abcdefghijkl"
+    receiver = f"{{name: a, webhook: {{url: env:A, http_config: {{proxy_url: 'ht!tp:{token}'}}}}}}"
+    (tmp_path / "obsctl.yaml").write_text(f"alerting: {{receivers: [{receiver}]}}\n")
+    [said] = faults(tmp_path)
+    assert token not in said
+    assert said.startswith("obsctl.yaml:1 alerting.receivers[0].webhook.http_config.proxy_url: parse … first path")
 
 
 def test_a_find_in_a_template_of_ones_own_is_told_of_the_file(tmp_path: Path) -> None:

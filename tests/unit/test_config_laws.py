@@ -111,10 +111,18 @@ server = some(
     tls=some(verify=st.booleans(), ca_file=texts.filter(str.strip)),
     timeout=durations,
 )
+http_configs = some(
+    proxy_url=names.map("http://{}:1".format), authorization=st.fixed_dictionaries({"credentials": references})
+)
+others = st.fixed_dictionaries({"room_id": texts, "http_config": http_configs}, optional={"message": texts})
 receiver = st.fixed_dictionaries(
     {"name": names},
     optional={
         "slack": st.fixed_dictionaries({"api_url": references, "channel": texts}),
+        "telegram": st.fixed_dictionaries({"bot_token": references, "chat_id": st.integers(-(2**52), 2**52)}),
+        "discord": st.fixed_dictionaries({"webhook_url": references}, optional={"http_config": http_configs}),
+        "alertmanager": st.fixed_dictionaries({"webex_configs": st.lists(others, max_size=2)}),
+        "matchers": st.lists(texts, max_size=2),
         "email": st.fixed_dictionaries({"to": texts, "from": texts, "smarthost": st.just("mail.example.org:587")}),
     },
 )

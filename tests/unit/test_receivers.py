@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,15 @@ def test_a_time_of_the_day_needs_no_quotes(tmp_path: Path) -> None:
     assert load(environ={}, cwd=tmp_path).config.alerting.intervals() == {
         "n": [{"times": [{"start_time": "22:30", "end_time": "23:45"}], "months": ["1:3"]}]
     }
+
+
+def test_json_is_read_as_json_is(tmp_path: Path) -> None:
+    """Which escapes a character beyond the basic plane as two."""
+    keys = {"alerting": {"receivers": [{"name": "a", "slack": {"api_url": "env:A", "channel": WORDS}}]}}
+    (tmp_path / "obsctl.yaml").write_text(json.dumps(keys))
+    [receiver] = load(environ={}, cwd=tmp_path).config.alerting.receivers
+    assert receiver.slack is not None
+    assert receiver.slack.channel == WORDS
+    (tmp_path / "obsctl.yaml").write_text(r'stack: "\ud83d"')
+    with pytest.raises(ConfigError, match="has half a character"):
+        load(environ={}, cwd=tmp_path)

@@ -86,6 +86,69 @@ job "platform-alertmanager" {
       }
 
       template {
+        destination = "secrets/24x7_discord_webhook_url"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_discord_webhook_url\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_msteams_webhook_url"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_msteams_webhook_url\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_opsgenie_api_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_opsgenie_api_key\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_pushover_0_token"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_pushover_0_token\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_pushover_0_user_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_pushover_0_user_key\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_telegram_bot_token"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_telegram_bot_token\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/24x7_victorops_0_api_key"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"24x7_victorops_0_api_key\" }}{{ end }}"
+      }
+
+      template {
         destination = "secrets/mail_email_password"
         change_mode = "noop"
         perms       = "0400"
@@ -110,6 +173,15 @@ job "platform-alertmanager" {
         uid         = 65534
         gid         = 65534
         data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"team_chat_slack_api_url\" }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/tickets_webhook_http_config_authorization_credentials"
+        change_mode = "noop"
+        perms       = "0400"
+        uid         = 65534
+        gid         = 65534
+        data        = "{{ with nomadVar \"nomad/jobs/platform-alertmanager\" }}{{ index . \"tickets_webhook_http_config_authorization_credentials\" }}{{ end }}"
       }
 
       template {
