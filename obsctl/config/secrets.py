@@ -15,6 +15,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from obsctl import files
 from obsctl.errors import ObsctlError
 
 _PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:~?/[^\r\n]+|nomad-var:[^\s#]+#[^\s#]+"
@@ -134,7 +135,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
                 f"chmod o-r {path}; for a mounted file that cannot be changed, pass it as env:NAME",
             )
         else:
-            content = path.read_bytes()
+            content = files.read(path)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from obsctl import names
+from obsctl import files, names
 from obsctl.clients.instances import of_stack, passes
 from obsctl.config.catalog import Grafana
 from obsctl.config.components import Driver
@@ -90,7 +90,7 @@ def flaws(folder: Path, job: str) -> Iterator[Finding]:
 
 def _read(file: Path) -> Json:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(files.read(file))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment
 
-from obsctl import assets, names
+from obsctl import assets, files, names
 from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.components import Component
 from obsctl.config.schema import Config
@@ -231,7 +231,7 @@ def _authority(file: str | None) -> str:
     if file is None:
         return ""
     try:
-        text = Path(file).read_text(encoding="ascii")
+        text = files.read(Path(file)).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise ObsctlError(
             f"cannot read ca_file {file}: {error}", hint="give tls.ca_file a file in PEM format"

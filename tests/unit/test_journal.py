@@ -9,6 +9,7 @@ import pytest
 from obsctl.drills.tell.journal import FORMAT, Journal, find, new_id, read
 from obsctl.errors import ObsctlError
 from tests.fakes import FakeClock
+from tests.foreign import give_away
 
 
 @pytest.fixture
@@ -50,6 +51,29 @@ def test_only_its_owner_can_read_it(journal):
 def test_a_journal_is_never_written_over(journal):
     with pytest.raises(ObsctlError, match="cannot be written: File exists"):
         Journal.create(journal.path.parent, "one")
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_something_else_in_its_place_is_told_and_not_waited_for(tmp_path, put):
+    put(tmp_path / "one.jsonl")
+    with pytest.raises(ObsctlError, match=r"one\.jsonl cannot be read: it is"):
+        read(tmp_path / "one.jsonl")
+    with pytest.raises(ObsctlError, match="cannot be written: File exists"):
+        Journal.create(tmp_path, "one")
+
+
+def test_a_journal_is_not_gone_on_with_through_a_link(journal, tmp_path):
+    journal.append("started")
+    (tmp_path / "two.jsonl").symlink_to(journal.path)
+    with pytest.raises(ObsctlError, match="cannot be written"):
+        Journal.resume(tmp_path / "two.jsonl")
+
+
+def test_a_journal_of_another_user_proves_nothing(journal, monkeypatch):
+    journal.append("started")
+    give_away(journal.path, monkeypatch)
+    with pytest.raises(ObsctlError, match=r"one\.jsonl belongs to"):
+        read(journal.path)
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

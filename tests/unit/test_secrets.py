@@ -115,6 +115,15 @@ def test_a_missing_file_or_a_folder(tmp_path: Path) -> None:
     assert "no regular file" in fault("file:/dev/zero").message
 
 
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(10**12)
+    path.chmod(0o600)
+    with pytest.raises(ObsctlError, match="it is larger than 1 MB"):
+        resolved(f"file:{path}")
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o666])
 def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     found = fault(secret_file(tmp_path, VALUE.encode(), mode))

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from obsctl import files
 from obsctl.errors import ObsctlError
 from obsctl.model import Emit, Event
 from obsctl.state import sync_folder
@@ -40,6 +41,10 @@ class Record:
         return json.dumps({name: getattr(self, name) for name in Record.__slots__})
 
 
+LARGEST = 64_000_000
+"""Bytes of a journal: more than a drill of a day writes."""
+
+
 class Journal:
     """An open journal. `records` is all of it. What the disk did not accept is written again with every further record,
     so a disk that has room again ends with the whole journal."""
@@ -51,7 +56,7 @@ class Journal:
         self._on_disk = len(records)
         self._size = sum(len(_encoded(record)) for record in records)
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | flags, 0o600)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o600)
         except OSError as error:
             raise _unwritable(path, error) from error
 
@@ -132,8 +137,9 @@ def read(path: Path) -> list[Record]:
 
     Raises ObsctlError when there is none, or when a record is broken or was changed.
     """
+    files.refuse_foreign(path)
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = files.read(path, most=LARGEST).split(b"\n")
     except OSError as error:
         raise ObsctlError(
             f"the journal {path} cannot be read: {error.strerror}",
