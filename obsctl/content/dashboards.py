@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ COLUMNS = 24
 """Of the grid in which panels lie."""
 MAX_DEPTH = 100
 """Of objects and lists in each other. Real ones have some ten."""
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f\"\\]|[$%{]\{")
+"""What a name cannot have, because the job of Grafana says it in HCL and in a template of Nomad."""
 _TOO_DEEP = f"it is deeper than {MAX_DEPTH} objects and lists in each other"
 _LONGEST = 80
 _SHORT = reprlib.Repr()
@@ -129,6 +132,9 @@ def _read(path: Path, base: Path) -> Dashboard:
             f"{path} is too deep: a folder of dashboards has no folders in it",
             hint=f"move it to {base / folders[0] / path.name}",
         )
+    if _NO_NAME.search(str(path.relative_to(base))):
+        hint = "rename it: no quotes, no backslashes, no control characters, and no ${, %{ or {{"
+        raise ObsctlError(f"the name of {path} cannot be that of a file of Grafana's job", hint=hint)
     try:
         text = _text(path)
         document: object = json.loads(text, parse_constant=_refuse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,23 @@ def test_a_warning_fails_it_only_when_it_is_strict(tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, "tags": []})
     assert obsctl(tmp_path, "dashboards", "lint").return_value == 0
     assert obsctl(tmp_path, "dashboards", "lint", "--strict").return_value == 1
+
+
+SAMPLES = sorted((Path(__file__).parents[1] / "dashboard_samples").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=[path.stem for path in SAMPLES])
+def test_what_people_have_of_every_age_has_no_error(path: Path) -> None:
+    """Written for this test after what public ones look like. Each works in Grafana, or lacks only what it may have."""
+    text = path.read_text(encoding="utf-8")
+    found = lint([Dashboard(uid=path.stem, folder="", text=text, path=path)])
+    assert [finding for finding in found if finding.severity is Severity.ERROR] == []
+    assert found, "one that has nothing at all to say would prove little"
+
+
+def test_validate_takes_them_all_at_once(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES[0].parent, tmp_path / "dashboards/Shop")
+    assert obsctl(tmp_path, "validate").exception is None
 
 
 def test_validate_stops_at_an_error_of_a_dashboard_and_not_at_a_warning(tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_folders_in_folders_are_refused(tmp_path: Path) -> None:
     assert caught.value.hint == f"move it to {tmp_path / 'dashboards/Shop/checkout.json'}"
 
 
+@pytest.mark.parametrize("name", ['a"b', "c${x}", "d%{x}", "e{{x}}", "f\ng", "h\\i", "\x1b[2J"])
+def test_a_name_that_would_be_code_in_the_job_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, f"{name}.json")
+    with pytest.raises(ObsctlError, match="cannot be that of a file"):
+        dashboards.load(tmp_path)
+
+
+def test_other_odd_names_are_taken(tmp_path: Path) -> None:
+    for name in ("ü 😀", "-x", "..", "50% (new) $1"):
+        write(tmp_path, f"{name}.json")
+    assert {"ü 😀", "-x", "..", "50% (new) $1"} <= {board.uid for board in dashboards.load(tmp_path)}
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "Shop/checkout.json")
     write(tmp_path, "Till/checkout.json")
