@@ -47,6 +47,10 @@ class RuleFile:
     problems: tuple[Finding, ...] = ()
     sure: bool = False
 
+    @property
+    def is_readable(self) -> bool:
+        return all(problem.severity is not Severity.ERROR for problem in self.problems)
+
     def place(self, node: yaml.Node) -> str:
         return f"{self.path}:{node.start_mark.line + 1}"
 
@@ -62,14 +66,14 @@ def read(path: Path) -> RuleFile:
     file = RuleFile(path)
     try:
         file = replace(file, text=files.read(path, most=MAX_BYTES).decode())
-        document = rule_text.compose(file.text)
+        document, more = rule_text.compose(file.text)
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         return _wrong(replace(file, sure=True), str(path), _reason(error))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         why = getattr(error, "problem", None) or str(error)
         return _wrong(file, f"{path}:{mark.line + 1}" if mark else str(path), why)
-    return _grouped(file, document)
+    return _grouped(file, document, more)
 
 
 def _reason(error: Exception) -> str:
@@ -80,7 +84,8 @@ def _reason(error: Exception) -> str:
     return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "it has an escape that is no character"
 
 
-def _grouped(file: RuleFile, document: yaml.Node | None) -> RuleFile:
+def _grouped(file: RuleFile, document: yaml.Node | None, more: bool) -> RuleFile:
+    """more: whether other documents follow."""
     top = rule_text.entries(document)
     if "apiVersion" in top and "kind" in top:
         return _of_kubernetes(file, rule_text.text(top["kind"]) or "")
@@ -88,7 +93,13 @@ def _grouped(file: RuleFile, document: yaml.Node | None) -> RuleFile:
     if groups is None or (document and not isinstance(document, yaml.MappingNode)):
         return _wrong(file, str(file.path), "it has no list of groups")
     named = [Group(name, node, file.place(node)) for node in groups if (name := _name(node))]
-    return replace(file, groups=tuple(named), problems=tuple(_problems(file, groups)))
+    problems = [*_problems(file, groups), *([_more(file)] if more else [])]
+    return replace(file, groups=tuple(named), problems=tuple(problems))
+
+
+def _more(file: RuleFile) -> Finding:
+    what = "has several YAML documents, and Prometheus reads the first alone"
+    return Finding(Severity.WARNING, str(file.path), what, "take out the `---` between them, and all but one `groups:`")
 
 
 def _wrong(file: RuleFile, place: str, why: str) -> RuleFile:

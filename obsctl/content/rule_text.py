@@ -38,16 +38,20 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _RESOLVERS
 
 
-def compose(text: str) -> yaml.Node | None:
-    """The first document, which is all that Prometheus reads; None for an empty one. Raises yaml.YAMLError,
-    RecursionError when it is too deep, and ValueError or OverflowError for an escape that is no character."""
+def compose(text: str) -> tuple[yaml.Node | None, bool]:
+    """The first document, which is all that Prometheus reads, and whether there are more; None for an empty one.
+
+    Raises yaml.YAMLError, RecursionError when it is too deep, and ValueError or OverflowError for an escape that is no
+    character.
+    """
     loader = _Loader(text)
     try:
         node = loader.get_node() if loader.check_node() else None
+        more = node is not None and loader.check_node()
     finally:
         loader.dispose()
     refuse_overgrown(node, MOST_VALUES)
-    return node
+    return node, more
 
 
 def write(node: yaml.Node) -> str:

@@ -39,7 +39,7 @@ def load(config: Config, shipped: Path, root: Path, dashboards: Collection[str])
     theirs = [group for file in own for group in file.groups]
     every = [*_ours(config, shipped, dashboards), *theirs]
     findings = [*unmatched, *_twins(every)]
-    if not any(file.problems for file in own):  # else an alert may only not have been read
+    if all(file.is_readable for file in own):  # else an alert may only not have been read
         findings += _unknown_overrides(config.alerting.rules, every)
     changed = [_overridden(group, config.alerting.rules) for group in every]
     filled = [group for group in changed if group.rules]  # Prometheus hides empty groups
@@ -53,7 +53,7 @@ def _ours(config: Config, shipped: Path, dashboards: Collection[str]) -> list[Gr
     files = [file for name in owners if (file := shipped / f"{name}.yml").is_file()]
     groups = [_timed(replace(group, place=""), config.timing) for file in files for group in read(file).groups]
     text = yaml.safe_dump(availability_group(config), sort_keys=False, allow_unicode=True)
-    groups.append(Group(AVAILABILITY, rule_text.compose(text) or rule_text.listed([])))
+    groups.append(Group(AVAILABILITY, rule_text.compose(text)[0] or rule_text.listed([])))
     grafana = config.components.grafana
     if grafana.enabled and grafana.root_url:
         groups = [_linked(group, grafana.root_url.rstrip("/"), dashboards) for group in groups]

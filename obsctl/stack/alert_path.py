@@ -85,7 +85,7 @@ def _expected_groups(programs: Programs) -> dict[str, list[_Rule]]:
 
 def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
     try:
-        document = rule_text.compose(entry.value.decode())
+        document, _ = rule_text.compose(entry.value.decode())
         groups = [rule_text.entries(group) for group in _list(document)]
         return {_text(group["name"]): _written_rules(group) for group in groups}
     except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
+
+import yaml
 
 from obsctl import names
 from obsctl.content import promql, rule_text
@@ -18,6 +20,8 @@ from obsctl.stack.render import Rendered, rule_key
 COMMAND = ("promtool", "check", "rules")
 NAME = "alert rules"
 _NOISE = re.compile(r"Checking |FAILED:$|SUCCESS: |time=\S+ level=|yaml: unmarshal errors:$")
+_DURATION = re.compile("0|(?=[0-9])" + "".join(rf"(?:[0-9]+{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")))
+"""Unlike in obsctl.yaml, without fractions."""
 _FAULT = re.compile(r"(?:yaml: )?(?:line (?P<line>\d+): |(?P<places>(?:\d+:\d+: )+))?(?P<what>.*)")
 
 
@@ -31,7 +35,7 @@ def check(rendered: Rendered, promtool: Path | None, approvals: Approvals, pool:
     wrong: set[str] = set()
     for file in rendered.rule_files:
         answer = answers[file.path].result() if file.path in answers else []
-        findings = answer or [*file.problems, *(() if promtool else _promql(file))]
+        findings = answer or [*file.problems, *(() if promtool else _by_us(file))]
         if any(finding.severity is Severity.ERROR for finding in findings):
             wrong |= {rule_key(rendered.stack, group.name) for group in file.groups}
         yield from findings
@@ -73,17 +77,31 @@ def _first(places: str) -> str:
     return next((line for line in re.findall(r"(\d+):\d+: ", places) if line != "0"), "")
 
 
-def _promql(file: RuleFile) -> Iterator[Finding]:
+def _by_us(file: RuleFile) -> Iterator[Finding]:
+    """What stands in for promtool."""
     for group in file.groups:
         for rule in group.rules:
             values = rule_text.entries(rule)
-            expression = rule_text.text(values.get("expr")) or ""
-            name = alert_of(rule) or rule_text.text(values.get("record"))
-            try:
-                promql.parse(expression)
-            except promql.Unclear as error:
-                what = f"{name}: cannot tell whether Prometheus takes it: {error}"
-                yield Finding(Severity.WARNING, file.place(rule), what, "obsctl dev binaries promtool gets who can")
-            except ValueError as error:
-                if expression:
-                    yield Finding(Severity.ERROR, file.place(rule), f"{name}: {error}")
+            name = alert_of(rule) or rule_text.text(values.get("record")) or "a rule"
+            for severity, what in (*_promql(values.get("expr")), *_durations(values)):
+                hint = "" if severity is Severity.ERROR else "obsctl dev binaries promtool gets who can"
+                yield Finding(severity, file.place(rule), f"{name}: {what}", hint)
+
+
+def _promql(node: yaml.Node | None) -> Iterator[tuple[Severity, str]]:
+    expression = rule_text.text(node)
+    if not expression:  # that is told already
+        return
+    try:
+        promql.parse(expression)
+    except promql.Unclear as error:
+        yield Severity.WARNING, f"cannot tell whether Prometheus takes it: {error}"
+    except ValueError as error:
+        yield Severity.ERROR, str(error)
+
+
+def _durations(rule: Mapping[str, yaml.Node]) -> Iterator[tuple[Severity, str]]:
+    for key in ("for", "keep_firing_for"):
+        text = rule_text.text(rule.get(key))
+        if text is None or (text and not _DURATION.fullmatch(text)):
+            yield Severity.ERROR, f"its {key} is no duration of Prometheus, like 5m or 1h30m"

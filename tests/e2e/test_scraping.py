@@ -6,17 +6,34 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from obsctl.content.rules import availability_group
 from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.deployed import Stack, write_config
+from tests.world import config
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 TAGS = ["obsctl.scrape"]
+SLEEP = {"Name": "sleep", "Driver": "raw_exec", "Config": {"command": "/bin/sleep", "args": ["300"]}}
+RESIZE = {
+    "ID": "resize",
+    "Name": "resize",
+    "Type": "batch",
+    "Datacenters": ["*"],
+    "ParameterizedJob": {"Payload": "optional"},
+    "TaskGroups": [{"Name": "resize", "Count": 1, "Tasks": [SLEEP]}],
+}
+
+
+def availability(**keys: Any) -> list[Json]:
+    rules: list[Json] = availability_group(config(**keys))["rules"]
+    return rules
 
 
 class Vault(BaseHTTPRequestHandler):
@@ -96,6 +113,25 @@ def test_doctor_names_meta_that_means_nothing(stack: Stack, registry: Registry, 
     registry.add("typo", vault, Meta={"metrics_pth": "/m"})
     found = [each["what"] for each in stack.json("doctor")["findings"] if each["where"] == "service typo"]
     assert found == ["its meta metrics_pth means nothing to Prometheus"]
+
+
+def test_a_job_runs_while_a_run_of_it_does(stack: Stack) -> None:
+    """Nomad counts each run of a dispatched job as a job of its own, and jobs of all namespaces."""
+    nomad, url = stack.clients.nomad, f"{stack.loaded.config.nomad.address}/v1"
+    [rule] = [rule for rule in availability(services={"resize": {}}) if rule["alert"] == "JobNotRunning"]
+
+    def stopped() -> bool:
+        return bool(stack.programs.prometheus.query(rule["expr"]))
+
+    nomad.register_job(RESIZE)
+    try:
+        wait_until(stopped, timeout=30, failure="no sign of the job's summary", hint="")
+        run = requests.post(f"{url}/job/resize/dispatch", json={}, timeout=10).json()["DispatchedJobID"]
+        wait_until(lambda: not stopped(), timeout=30, failure="no sign of the run", hint="")
+        nomad.stop_job(run)
+        wait_until(stopped, timeout=30, failure="no sign of the run's end", hint="")
+    finally:
+        nomad.stop_job("resize")
 
 
 def test_two_stacks_in_one_cluster_see_their_own_programs_alone(

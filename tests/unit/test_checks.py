@@ -75,6 +75,14 @@ class TestWithoutPromtool:
     def test_what_prometheus_takes_is_taken(self, expression: str, tmp_path: Path) -> None:
         assert told(rules(expression), tmp_path) == []
 
+    def test_a_duration_is_one_of_prometheus(self, tmp_path: Path) -> None:
+        good = ("", "0", "1y2w3d4h5m6s7ms", "90m")
+        bad = ("5x", "30", "1.5h", "5 m", "[5m]", "1m1h", "-5m")
+        listed = [f"  - {{alert: A, expr: up, labels: {{service: a}}, for: {text} }}\n" for text in (*good, *bad)]
+        assert told("groups:\n- name: own\n  rules:\n" + "".join(listed), tmp_path) == [
+            f"error own.yml:{line}: A: its for is no duration of Prometheus, like 5m or 1h30m" for line in range(8, 15)
+        ]
+
     @pytest.mark.parametrize(
         "expression", ["rate(a[5m * 2])", "not_yet_known(a)", "rate(a[5m] anchored)", " + ".join(["a"] * 1200)]
     )

@@ -176,9 +176,7 @@ class TestOwnFiles:
             "own.yml:4: the group name 'a' is taken: more.yml:2 has it too",
         ]
 
-    @pytest.mark.parametrize(
-        "text", ["", "# a comment", "groups:", "groups: []", "groups: [{name: a}]", "groups: []\n---\n- x"]
-    )
+    @pytest.mark.parametrize("text", ["", "# a comment", "groups:", "groups: []", "groups: [{name: a}]"])
     def test_what_has_no_rule_is_a_rule_file_too(self, tmp_path: Path, text: str) -> None:
         own = own_rules(tmp_path, text)
         assert (problems(own, tmp_path), list(groups(own, tmp_path))) == ([], ["stack"])
@@ -232,6 +230,11 @@ class TestOwnFiles:
         text = f"apiVersion: monitoring.coreos.com/v1\nkind: {kind}\nspec: {{groups: [{{name: a, rules: []}}]}}\n"
         [problem] = problems(own_rules(tmp_path, text), tmp_path)
         assert problem.startswith(words)
+
+    def test_documents_that_prometheus_leaves_out_are_told(self, tmp_path: Path) -> None:
+        own = own_rules(tmp_path, "groups: [{name: a, rules: [{record: r, expr: up}]}]\n---\ngroups: []\n")
+        assert problems(own, tmp_path) == ["own.yml: has several YAML documents, and Prometheus reads the first alone"]
+        assert "a" in groups(own, tmp_path)
 
     def test_bytes_that_are_no_text_and_folders_are_told_too(self, tmp_path: Path) -> None:
         (tmp_path / "own.yml").write_bytes(b"\xff")
@@ -317,7 +320,7 @@ WORDS = st.text(
 def test_any_text_is_written_as_it_was_read(annotations: dict[str, str], style: str | None) -> None:
     written = yaml.dump([annotations], Dumper=yaml.SafeDumper, default_style=style, allow_unicode=True)
     assert yaml.safe_load(written) == [annotations]
-    node = rule_text.items(rule_text.compose(written))
+    node = rule_text.items(rule_text.compose(written)[0])
     assert node
     again = rule_text.write(node[0])
     assert yaml.safe_load(again) == [annotations]
