@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,8 +17,11 @@ MAX_NOTIFICATIONS = 200
 MAX_ALERTS = 20
 MAX_LABELS = 40
 MAX_TEXT = 1000
+MAX_LABEL = 200
+"""Characters of a text, and of a label's name and value."""
 MAX_READ = 2 * 1024 * 1024
 """Bytes of stored notifications that one page is made from."""
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 Read = Callable[[Notification], bytes | None]
 
@@ -81,20 +85,21 @@ def _alert(alert: Json, status: str) -> Json:
     name = labels.pop("alertname", "(no alertname)")
     links = ("runbook", notes.get("runbook_url")), ("dashboard", notes.get("dashboard_url"))
     summary = notes.get("summary") or notes.get("description")
+    shown = sorted(labels.items())[:MAX_LABELS]
     return {
         "status": alert.get("status", status),
         "name": _text(name),
         "summary": _text(summary) if summary else None,
-        "labels": [(_text(label), _text(value)) for label, value in sorted(labels.items())[:MAX_LABELS]],
+        "labels": [(_text(label, MAX_LABEL), _text(value, MAX_LABEL)) for label, value in shown],
         "hidden_labels": max(0, len(labels) - MAX_LABELS),
         "links": [link for link in (*links, ("expression", alert.get("generatorURL"))) if _is_web_link(link[1])],
     }
 
 
-def _text(value: object) -> str:
-    """As text that UTF-8 can carry (JSON can hold half characters), at most MAX_TEXT long."""
-    text = str(value).encode("utf-8", "replace").decode()
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+def _text(value: object, longest: int = MAX_TEXT) -> str:
+    """As text that UTF-8 can carry (JSON has half characters too) and that reads in the order it is written in."""
+    text = _TURNING.sub("\ufffd", str(value).encode("utf-8", "replace").decode())
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _is_web_link(url: object) -> bool:

@@ -30,6 +30,7 @@ LIMITS = {
     "threads": THREADS,
     "max_request_header_size": 32 * 1024,
     "max_request_body_size": MAX_SPOOL_BYTES,
+    "recv_bytes": IN_MEMORY,
     "inbuf_overflow": IN_MEMORY,
     "outbuf_overflow": IN_MEMORY,
     "outbuf_high_watermark": MAX_BODY_BYTES,  # an answer that is made piece by piece waits for its reader here

@@ -374,6 +374,14 @@ def test_the_page_shows_whatever_is_stored(tmp_path, alert):
     assert len(answer.data) < 1_000_000
 
 
+def test_a_text_reads_in_the_order_in_which_it_is_written(sink):
+    sink.post(webhook("\u202egnp.exe", annotations={"summary": "\u2067turned"}))
+    page = sink.page()
+    assert "\u202e" not in page
+    assert "\u2067" not in page
+    assert "gnp.exe" in page
+
+
 def test_a_line_that_is_gone_from_disk_is_said_to_be_so(sink, tmp_path):
     sink.post(webhook("Gone"))
     (tmp_path / "notifications.jsonl").write_bytes(b"")
