@@ -28,10 +28,11 @@ PRIVATE, SHARED = 0o600, 0o666
 """Modes of a new file: for its owner alone, or as the umask says."""
 
 
-def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ) -> None:
+def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ, *, within: Path | None = None) -> None:
     """Raises ObsctlError when somebody else may have written the file, or may put another one in its place.
 
     A file that is missing is nobody's: whoever reads it will say so.
+    within: the project's folder. Its author must not bring another file of this machine into it by a link.
     """
     if is_trusted(path, environ):
         return
@@ -41,6 +42,9 @@ def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ) -> None:
         if objection:
             folder = path if path.is_dir() else path.parent
             raise ObsctlError(f"{place} {objection}, so obsctl does not use it", hint=way_to_trust(folder, environ))
+    if within and path.is_relative_to(within.absolute()) and not path.resolve().is_relative_to(within.resolve()):
+        what = f"{path} is a link that leads out of {within}, to {path.resolve()}"
+        raise ObsctlError(what, hint=f"put the file itself there, or {way_to_trust(path.resolve().parent, environ)}")
 
 
 def is_trusted(path: Path, environ: Mapping[str, str] = os.environ) -> bool:

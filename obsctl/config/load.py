@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -103,7 +104,9 @@ def _nearest(cwd: Path) -> Path | None:
             return folder / FILE_NAME
         other = folder / "obsctl.yml"
         if _is_there(other):
-            raise _error(str(other), f"obsctl reads {FILE_NAME}", f"mv {other} {other.with_name(FILE_NAME)}")
+            raise _error(
+                str(other), f"obsctl reads {FILE_NAME}", shlex.join(["mv", str(other), str(other.with_name(FILE_NAME))])
+            )
     return None
 
 

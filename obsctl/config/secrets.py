@@ -9,6 +9,7 @@ import stat
 import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Never
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -132,14 +133,14 @@ def _from_file(ref: SecretRef, key: str) -> str:
                 ref,
                 key,
                 "can be read by everybody on this machine",
-                f"chmod o-r {path}; for a mounted file that cannot be changed, pass it as env:NAME",
+                f"chmod o-r {quote(str(path))}; for a mounted file that cannot be changed, pass it as env:NAME",
             )
         else:
             content = files.read(path)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:
-        raise _error(ref, key, trouble, f"check the path and its permissions: ls -l {path}")
+        raise _error(ref, key, trouble, f"check the path and its permissions: ls -l {quote(str(path))}")
     return _text(content, ref, key)
 
 

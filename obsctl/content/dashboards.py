@@ -125,7 +125,7 @@ def _in(base: Path) -> dict[str, Dashboard]:
 
 
 def _read(path: Path, base: Path) -> Dashboard:
-    files.refuse_foreign(path)
+    files.refuse_foreign(path, within=base.parent)
     folders = path.relative_to(base).parent.parts
     if len(folders) > 1:
         raise ObsctlError(

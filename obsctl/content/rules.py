@@ -64,12 +64,21 @@ def _own_files(patterns: Iterable[str], root: Path) -> tuple[list[RuleFile], lis
     files: dict[Path, RuleFile] = {}
     unmatched = []
     for pattern in patterns:
-        matches = sorted(root.glob(pattern))
+        matches = _matches(root, pattern)
         files |= {file: read(file) for file in matches if file not in files}
         if not matches:
             what, hint = f"no file matches {pattern!r} below {root}", "correct the pattern, or take it out"
             unmatched.append(Finding(Severity.ERROR, "alerting.rule_files", what, hint))
     return list(files.values()), unmatched
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    """The files; none for what is no pattern."""
+    anchor = Path(pattern).anchor  # of an absolute one
+    try:
+        return sorted(Path(anchor).glob(pattern[len(anchor) :]) if anchor else root.glob(pattern))
+    except (OSError, ValueError):
+        return []
 
 
 def availability_group(config: Config) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,9 @@ def _opened(log: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ObsctlError(f"the log {log} cannot be read: {error.strerror}", hint=f"look at it: ls -l {log}") from error
+        raise ObsctlError(
+            f"the log {log} cannot be read: {error.strerror}", hint=f"ls -l {shlex.quote(str(log))} shows it"
+        ) from error
 
 
 def _size(path: Path) -> int:

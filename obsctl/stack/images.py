@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class Pins:
 def read_lock(root: Path) -> dict[str, str] | None:
     """Image -> digest, of the lock file in the folder of obsctl.yaml; None when there is none."""
     file = root / LOCK_FILE
-    files.refuse_foreign(file)
+    files.refuse_foreign(file, within=root)
     try:
         document = yaml.safe_load(files.read(file))
     except FileNotFoundError:
@@ -105,7 +106,8 @@ def read_lock(root: Path) -> dict[str, str] | None:
 
 def _unusable(file: Path, what: str) -> ObsctlError:
     return ObsctlError(
-        f"{file} {what}", hint=f"restore it from version control, or write a new one: rm {file}; obsctl lock"
+        f"{file} {what}",
+        hint=f"restore it from version control, or write a new one: rm {shlex.quote(str(file))}; obsctl lock",
     )
 
 

@@ -37,9 +37,10 @@ def _loader(folders: Sequence[Path]) -> FunctionLoader:
     """Takes a template from the first of the folders that has it, unless others may have written it."""
 
     def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        for file in (folder.joinpath(*split_template_path(name)) for folder in folders):
+        for folder in folders:
+            file = folder.joinpath(*split_template_path(name))
             if file.exists():
-                files.refuse_foreign(file)
+                files.refuse_foreign(file, within=folder.parent)
                 return files.read(file).decode(), str(file), lambda: True
         return None
 

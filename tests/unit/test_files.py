@@ -73,6 +73,19 @@ class TestForeign:
         (project / "obsctl.yaml").chmod(0o666)
         refusal(project / "obsctl.yaml", OBSCTL_TRUST=value)
 
+    def test_a_link_that_leads_out_of_the_project(self, project: Path, tmp_path: Path) -> None:
+        """The author of a pull request could print another file of the machine with it."""
+        (tmp_path / "private").write_text("s3cret")
+        (project / "link").symlink_to(tmp_path / "private")
+        (project / "jobs").symlink_to(tmp_path)
+        (project / "within").symlink_to("obsctl.yaml")
+        files.refuse_foreign(project / "within", {}, within=project)
+        for path in (project / "link", project / "jobs" / "private"):
+            with pytest.raises(ObsctlError, match="is a link that leads out of") as caught:
+                files.refuse_foreign(path, {}, within=project)
+            assert f"export OBSCTL_TRUST={tmp_path}" in caught.value.hint
+            files.refuse_foreign(path, {files.TRUST: str(tmp_path)}, within=project)
+
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of others that count")
     def test_for_root_the_files_of_whoever_called_sudo_count(
         self, project: Path, monkeypatch: pytest.MonkeyPatch

@@ -162,6 +162,16 @@ class TestOwnFiles:
         [problem] = problems(config(alerting={"rule_files": ["rules/*.yml"]}), tmp_path)
         assert problem.startswith("alerting.rule_files: no file matches 'rules/*.yml' below")
 
+    @pytest.mark.parametrize("pattern", ["/", "a**b", "x\0y", "x" * 5000, "/nowhere/*.yml"])
+    def test_a_pattern_that_is_none_matches_nothing(self, tmp_path: Path, pattern: str) -> None:
+        [problem] = problems(config(alerting={"rule_files": [pattern]}), tmp_path)
+        assert "no file matches" in problem
+
+    def test_an_absolute_one(self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        elsewhere = tmp_path_factory.mktemp("rules")
+        (elsewhere / "own.yml").write_text("groups: [{name: own, rules: [{record: r, expr: up}]}]")
+        assert problems(config(alerting={"rule_files": [f"{elsewhere}/*.yml"]}), tmp_path) == []
+
     def test_a_file_that_two_patterns_match_is_one_file(self, tmp_path: Path) -> None:
         own_rules(tmp_path, "groups: [{name: own, rules: []}]")
         assert problems(config(alerting={"rule_files": ["*.yml", "own.yml"]}), tmp_path) == []

@@ -87,6 +87,15 @@ def test_one_in_a_folder_that_everybody_can_write(template: Path) -> None:
     assert f"{template.parent} can be written by everybody" in refusal(template)
 
 
+def test_one_that_leads_to_another_file_of_the_machine(
+    template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    private = tmp_path_factory.mktemp("home") / "credentials"
+    private.write_text("s3cret")
+    template.symlink_to(private)
+    assert "is a link that leads out of" in refusal(template)
+
+
 def test_a_fifo_in_the_place_of_one(template: Path) -> None:
     os.mkfifo(template)
     assert "no regular file" in refusal(template)
