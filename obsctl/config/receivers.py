@@ -215,7 +215,9 @@ class Receiver(Strict):
         return value
 
     @model_validator(mode="after")
-    def _secrets_are_references(self) -> Receiver:
+    def _notifies_and_keeps_secrets(self) -> Receiver:
+        if not any(self.entries()):
+            raise Clash(Misfit(("alertmanager",), "has no entry, so nobody would be notified"))
         misfits = [
             Misfit(entry.our_path(misfit.path), misfit.words)
             for entry in self.entries()

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import re
 
-_NOT_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNUSUAL = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def hcl(value: object) -> str:
     """As HCL; `${` stays, in which Nomad puts its own variables."""
-    return json.dumps(value, ensure_ascii=False)
+    return _json(value)
 
 
 def yaml(value: object) -> str:
-    """As JSON on one line, which YAML reads as the same. What YAML does not take as it stands is escaped; a character
-    beyond the basic plane is not, because JSON would escape it as two."""
+    """As JSON on one line, which YAML reads as the same."""
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    """What YAML does not take as it stands, or what ends a line, is escaped. A character beyond the basic plane is not:
+    JSON would escape it as two, which the others take for two halves."""
     text = json.dumps(value, ensure_ascii=False)
-    return _NOT_IN_YAML.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
+    return _UNUSUAL.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
 
 
 def ottl(text: str) -> str:

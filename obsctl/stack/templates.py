@@ -74,7 +74,7 @@ def environment(values: Mapping[str, object], folders: Sequence[Path], compiled:
 def text(environment: Environment, template: str, **values: object) -> str:
     """The template filled in. Raises ObsctlError that names its file and line."""
     try:
-        lines = environment.get_template(template).render(**values).splitlines()
+        lines = environment.get_template(template).render(**values).split("\n")
     except ObsctlError:
         raise
     except Exception as error:  # a template is code: it can raise anything

@@ -270,6 +270,13 @@ def test_a_type_is_called_as_alertmanager_calls_it(tmp_path: Path) -> None:
     assert "must be what Alertmanager calls it in a receiver, like victorops_configs" in faults(tmp_path, text)[0]
 
 
+@pytest.mark.parametrize("below", ["{}", "{slack_configs: []}"])
+def test_a_receiver_that_would_notify_nobody_is_refused(below: str, tmp_path: Path) -> None:
+    assert faults(tmp_path, f"alerting: {{receivers: [{{name: a, alertmanager: {below}}}]}}") == [
+        "obsctl.yaml:1 alerting.receivers[0].alertmanager: has no entry, so nobody would be notified"
+    ]
+
+
 def test_what_is_shown_loads_again() -> None:
     shown = config(alerting={"receivers": [{"name": "a", "alertmanager": {"webex_configs": [{"room_id": WORDS}]}}]})
     assert Config.model_validate(shown.model_dump(mode="json", by_alias=True, exclude_none=True)) == shown

@@ -334,3 +334,12 @@ def test_the_address_with_the_secret_is_a_file_for_alertmanager_alone() -> None:
     assert 'perms       = "0400"' in template
     assert "uid         = 65534" in template
     assert "http://alertmanager:{{ $secret }}@" in template
+
+
+def test_a_character_beyond_the_basic_plane_stays_one() -> None:
+    """JSON escapes it as two, which YAML and HCL would take for two halves."""
+    rendered = render(config(consul={"datacenter": "dc-\U0001f600"}, nomad={"datacenters": ["dc-\U0001f600"]}), NOWHERE)
+    files = rendered.files()
+    assert "dc-\U0001f600" in files["kv/obsctl/obs/config/prometheus.yml"]
+    assert "dc-\U0001f600" in files["jobs/obs-prometheus.nomad.hcl"]
+    assert not [name for name, text in files.items() if r"\ud83d" in text]
