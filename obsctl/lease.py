@@ -88,7 +88,7 @@ def holder(consul: ConsulApi, stack: str) -> Holder | None:
         return None
     try:
         return Holder(**json.loads(entry.value))
-    except (RecursionError, TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):  # others can write to Consul too
         return Holder(command="an unknown command", user="?", host="?", pid=0, since="?")
 
 

@@ -13,7 +13,7 @@ import click
 
 from obsctl import files, names
 from obsctl.cli.app import App
-from obsctl.cli.options import Group
+from obsctl.cli.options import Group, as_seconds
 from obsctl.errors import ObsctlError
 from obsctl.state import state_folder
 from obsctl.ui import printable
@@ -62,14 +62,18 @@ def _command(fault: str) -> click.Command:
                   help="Keep the fault for so long after the last delivery.")  # fmt: skip
     @click.option("--deadline", type=click.FloatRange(min=10), metavar="SECONDS",
                   help="After so long the warden puts things back anyway; default: from the forecast.")  # fmt: skip
+    @click.option("--wait", default="0s", metavar="DURATION", callback=as_seconds,
+                  help="Wait so long until all is steady, 2m for example; default: refuse at once.")  # fmt: skip
     @click.option("--dry-run", is_flag=True, help="Forecast and gate only; nothing is touched.")
     @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     @click.pass_obj
-    def command(app: App, service: str, hold: float, deadline: float | None, dry_run: bool, yes: bool) -> int:
+    def command(
+        app: App, service: str, hold: float, deadline: float | None, wait: float, dry_run: bool, yes: bool
+    ) -> int:
         from obsctl.drills.run.runner import Options
 
         options = Options(hold=hold, margin=app.loaded.config.drills.margin, deadline=deadline)
-        return _run(app, experiment.load(fault, service), options, dry_run=dry_run, yes=yes)
+        return _run(app, experiment.load(fault, service), options, wait=wait, dry_run=dry_run, yes=yes)
 
     return command
 
@@ -132,8 +136,9 @@ def report(app: App, drill_id: str) -> None:
     app.ui.result("drill", document, text, version=journal.FORMAT)
 
 
-def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, yes: bool) -> int:
+def _run(app: App, experiment: Experiment, options: Options, *, wait: float, dry_run: bool, yes: bool) -> int:
     from obsctl import lease
+    from obsctl.drills.plan import steady
     from obsctl.drills.plan.target import find
     from obsctl.drills.run.runner import Drill
     from obsctl.drills.tell import journal, report
@@ -141,6 +146,8 @@ def _run(app: App, experiment: Experiment, options: Options, *, dry_run: bool, y
 
     asked_to_stop: list[int] = []
     world = _world(app, lambda: bool(asked_to_stop))
+    if wait:
+        steady.wait(experiment, world, wait)
     target = find(experiment, world)
     app.ui.say(f"{experiment.title} ({target.job_id}). Forecast from the live configuration:")
     app.ui.say(report.forecast_table(target.forecasts()))

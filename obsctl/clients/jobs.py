@@ -51,6 +51,11 @@ def is_system(job: Json) -> bool:
     return job.get("Type") == "system"
 
 
+def job_of(allocation: Json) -> tuple[str, str]:
+    """Namespace and id of its job: two namespaces may each have a job with the same id."""
+    return str(allocation["Namespace"]), str(allocation["JobID"])
+
+
 def is_alive(allocation: Json) -> bool:
     return allocation["ClientStatus"] in ("pending", "running")
 

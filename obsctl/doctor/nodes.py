@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from obsctl.clients.jobs import groups, is_system, placement_failures, tasks
+from obsctl.clients.jobs import groups, is_system, job_of, placement_failures, tasks
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 
@@ -45,13 +45,13 @@ def _unfit(state: Json) -> str:
 
 def ports(site: Site) -> Iterator[Finding]:
     """Ports that other jobs hold. Jobs of this stack release theirs when they are updated."""
-    ours = {job["ID"] for job in site.jobs}
+    ours = _ours(site)
     for job in site.jobs:
         homes = {node["ID"] for node in site.homes(job)}
         for label, port in static_ports(job):
             taken = {node: holder for node in homes if (holder := _holder(site, node, port)) and holder not in ours}
             if taken and (is_system(job) or len(taken) == len(homes)):
-                by = ", ".join(sorted(set(taken.values())))
+                by = ", ".join(f"{job_id} (namespace {namespace})" for namespace, job_id in sorted(set(taken.values())))
                 what = f"port {port} ({label}) is held by the job {by} on {site.names(list(taken))}"
                 hint = f"choose another port for {site.component_of(job)} in obsctl.yaml, or stop that job"
                 yield Finding(Severity.ERROR, job["ID"], what, hint)
@@ -69,13 +69,18 @@ def holds(allocation: Json, port: int) -> bool:
     return any(entry["Value"] == port for entry in shared.get("Ports") or [])
 
 
-def _holder(site: Site, node_id: str, port: int) -> str:
-    return next((str(alloc["JobID"]) for alloc in site.allocations[node_id] if holds(alloc, port)), "")
+def _holder(site: Site, node_id: str, port: int) -> tuple[str, str] | None:
+    """Namespace and id of the job."""
+    return next((job_of(alloc) for alloc in site.allocations[node_id] if holds(alloc, port)), None)
+
+
+def _ours(site: Site) -> set[tuple[str, str]]:
+    return {(site.config.nomad.namespace, job["ID"]) for job in site.jobs}
 
 
 def room(site: Site) -> Iterator[Finding]:
     """Whether all jobs fit together. Whether each finds a node is for the scheduler to say."""
-    ours = {job["ID"] for job in site.jobs}
+    ours = _ours(site)
     for kind, unit, reserved, keys in (
         ("cpu", "MHz", "CPU", ("Cpu", "CpuShares")),
         ("memory", "MB", "MemoryMB", ("Memory", "MemoryMB")),
@@ -96,10 +101,10 @@ def _needed(site: Site, job: Json, key: str) -> int:
     )
 
 
-def _free(site: Site, node_id: str, ours: set[str], *keys: str) -> int:
+def _free(site: Site, node_id: str, ours: set[tuple[str, str]], *keys: str) -> int:
     """What the jobs of others leave of the node."""
     node = site.details[node_id]
-    others = [alloc for alloc in site.allocations[node_id] if alloc["JobID"] not in ours]
+    others = [alloc for alloc in site.allocations[node_id] if job_of(alloc) not in ours]
     tasks = [task for alloc in others for task in ((alloc.get("AllocatedResources") or {}).get("Tasks") or {}).values()]
     used = [node.get("ReservedResources") or {}, *tasks]
     return _amount(node.get("NodeResources") or {}, *keys) - sum(_amount(resources, *keys) for resources in used)

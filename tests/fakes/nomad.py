@@ -285,7 +285,7 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
         self._allocations[_uuid("a", index)] = {
             "ID": _uuid("a", index),
             "Name": f"{job['ID']}.{group['Name']}[{number}]",
-            "Namespace": "default",
+            "Namespace": job.get("Namespace", "default"),
             "JobID": job["ID"],
             "JobVersion": job["Version"],
             "TaskGroup": group["Name"],

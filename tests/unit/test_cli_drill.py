@@ -17,7 +17,7 @@ from obsctl.errors import Interrupted, ObsctlError
 from obsctl.lease import Locked
 from obsctl.names import lock_key
 from obsctl.ui import Ui
-from tests.drill_world import JOB_ID, SERVICE, STACK, DrillWorld
+from tests.drill_world import JOB, JOB_ID, SERVICE, STACK, DrillWorld
 
 
 class Terminal(Ui):
@@ -111,6 +111,43 @@ def test_a_dry_run_of_a_stack_that_is_not_steady_exits_with_20_and_says_why(stac
     result = stack.stop("--dry-run")
     assert result.return_value == 20
     assert "0 of 1 active Alertmanagers" in result.output
+    assert_untouched(stack)
+
+
+def test_it_waits_until_all_is_steady_if_it_is_told_to(stack):
+    world = stack.world
+    world.nomad.stop_job(JOB_ID)
+    world.clock.after(40, lambda: world.nomad.register_job(JOB))
+    result = stack.stop("--yes", "--wait", "2m")
+    assert result.return_value == 0
+    assert "not steady yet: target: there is no service response in Consul" in result.stdout
+    assert "PROVEN" in result.stdout
+
+
+def test_it_waits_for_the_lock_too(stack):
+    session = stack.world.consul.create_session("deploy", ttl=10)
+    stack.world.consul.acquire(lock_key(STACK), b"{}", session)
+    stack.world.clock.after(30, lambda: stack.world.consul.expire(session))
+    assert stack.stop("--yes", "--wait", "1m").return_value == 0
+
+
+def test_what_is_not_steady_when_it_has_waited_is_refused_as_ever(stack):
+    stack.world.sink.deliver = lambda *_: None
+    stack.world.prometheus.alertmanager_urls = []
+    began = stack.world.clock.now()
+    assert stack.stop("--yes", "--wait", "20s").return_value == 20
+    assert 20 <= stack.world.clock.now() - began < 25
+
+
+def test_a_wait_that_is_interrupted_leaves_nothing(stack):
+    def interrupt(step, name):
+        if name == "say.waiting.note":
+            raise KeyboardInterrupt
+
+    stack.world.on_step = interrupt
+    stack.world.prometheus.alertmanager_urls = []
+    result = stack.stop("--yes", "--wait", "2m")
+    assert result.exit_code != 0
     assert_untouched(stack)
 
 

@@ -316,7 +316,13 @@ class TestNodes:
 
     def test_a_port_that_another_job_holds(self, patient: Patient) -> None:
         self.hold(patient, 9090, "squatter")
-        words = "obs-prometheus: port 9090 (http) is held by the job squatter on node-1"
+        words = "obs-prometheus: port 9090 (http) is held by the job squatter (namespace default) on node-1"
+        assert patient.trouble() == (ERROR, words)
+
+    def test_a_job_of_our_name_in_another_namespace_is_not_ours(self, patient: Patient) -> None:
+        self.hold(patient, 9090, "obs-prometheus")
+        patient.world.nomad.report_allocations("obs-prometheus", Namespace="team")
+        words = "obs-prometheus: port 9090 (http) is held by the job obs-prometheus (namespace team) on node-1"
         assert patient.trouble() == (ERROR, words)
 
     def test_a_port_that_is_free_on_another_node(self, patient: Patient) -> None:

@@ -109,6 +109,15 @@ def told_by_others(world):
     world.rule["query"] = 'sum(nomad_nomad_job_summary_running{exported_job="demo-response"}) == 0'
 
 
+def two_jobs(world):
+    world.nomad.register_job({**JOB, "ID": "zz-green"})
+
+
+def test_what_obsctl_did_not_sign_keeps_no_drill_from_starting(world):
+    world.consul.forge(f"obsctl/{STACK}/drills/forged", b"[" * 100_000)
+    assert findings(world) == []
+
+
 def leftover(world):
     world.write(drill="earlier")
 
@@ -138,6 +147,10 @@ def nomad_away(world):
         (routed_elsewhere, "the alert ServiceDown goes to people, not to alert-sink"),
         (no_heartbeat, "no heartbeat"),
         (slow_clock, "nomad: its clock is off by -10 s"),
+        (
+            two_jobs,
+            "the job zz-green in namespace default registers it too: the fault in demo-response would leave that",
+        ),
         (leftover, "drill earlier: an earlier drill was not finished"),
         (nomad_away, "cluster: Nomad is away"),
     ],

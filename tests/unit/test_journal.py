@@ -42,10 +42,12 @@ def test_every_record_is_on_disk_before_append_returns(journal, monkeypatch):
     assert order == ["write", "fsync", "write", "fsync"]
 
 
-def test_only_its_owner_can_read_it(journal):
-    journal.append("intent", recipe={"job": {"Env": "secret"}})
+def test_only_its_owner_can_read_it(tmp_path):
+    journal = Journal.create(tmp_path / "state" / "obsctl" / "drills", "one")
+    journal.close()
     assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(journal.path.parent.stat().st_mode) == 0o700
+    for folder in ("state", "state/obsctl", "state/obsctl/drills"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
 
 
 def test_a_journal_is_never_written_over(journal):
@@ -176,6 +178,7 @@ def test_a_journal_of_a_drill_that_died_is_resumed_after_its_last_whole_record(j
 
 def test_ids_sort_by_time_and_are_unique():
     ids = [new_id("stop", "response-service") for _ in range(50)]
+    assert "/" not in new_id("stop", "../../x y")
     assert len(set(ids)) == 50
     assert all(drill[:9].startswith("20") and "-stop-response-service-" in drill for drill in ids)
 

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from obsctl.drills.plan.forecast import Settings
-from obsctl.errors import ObsctlError
-from tests.drill_world import ALERTMANAGER, JOB_ID, PROMETHEUS, SERVICE, DrillWorld
+from obsctl.errors import NotFound, ObsctlError
+from tests.drill_world import ALERTMANAGER, JOB, JOB_ID, PROMETHEUS, SERVICE, DrillWorld
 
 
 @pytest.fixture
@@ -42,6 +42,35 @@ def test_a_service_that_nomad_did_not_register_cannot_be_drilled(world):
     world.nomad.stop_job(JOB_ID)
     world.consul.register(SERVICE)
     with pytest.raises(ObsctlError, match="no Nomad job registered it"):
+        world.target()
+
+
+def test_a_service_of_another_namespace_is_no_target_though_ours_has_a_job_of_that_name(world):
+    """The fake has one namespace; all that is looked at is what the allocations say."""
+    world.nomad.report_allocations(JOB_ID, Namespace="team")
+    with pytest.raises(
+        ObsctlError, match=f"response is the job {JOB_ID} in namespace team, and a drill acts in default"
+    ):
+        world.target()
+
+
+def test_a_service_that_several_jobs_run_names_the_others(world):
+    world.nomad.register_job({**JOB, "ID": "zz-green"})
+    world.consul.register(SERVICE)
+    target = world.target()
+    assert target.job_id == JOB_ID
+    assert target.others == ("the job zz-green in namespace default", "something that is no Nomad job")
+
+
+def test_a_job_of_the_same_name_in_another_namespace_is_another_one(world):
+    world.nomad.register_job({**JOB, "ID": "zz-green"})
+    world.nomad.report_allocations("zz-green", Namespace="team", JobID=JOB_ID)
+    assert world.target().others == (f"the job {JOB_ID} in namespace team",)
+
+
+def test_an_allocation_that_nomad_does_not_show_is_said(world):
+    world.nomad.failures["allocation"] = NotFound("404", hint="")
+    with pytest.raises(ObsctlError, match="which Nomad does not know or does not show"):
         world.target()
 
 

@@ -49,6 +49,9 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
     if target.job.get("Stop") or not expected:
         yield _error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")
         return
+    for other in target.others:
+        what = f"{other} registers it too: the fault in {target.job_id} would leave that one"
+        yield _error(where, what, "give each job a service name of its own, or stop the other one first")
     healthy = passing(world, service)
     if healthy < expected:
         hint = f"nomad job status {target.job_id}"

@@ -18,7 +18,7 @@ from obsctl.drills.plan.forecast import Forecast, Settings, forecast
 from obsctl.drills.plan.routing import Route
 from obsctl.drills.plan.rulecheck import reads
 from obsctl.drills.world import World
-from obsctl.errors import ObsctlError
+from obsctl.errors import NotFound, ObsctlError
 from obsctl.model import Json
 
 _LABEL_OF_RESULT = re.compile(r"{{-?\s*(?:\$labels|\.Labels)\.(\w+)\s*-?}}")
@@ -46,12 +46,14 @@ class Target:
     """A service under test.
 
     job: as Nomad has it. alerts: by their names in the experiment. data: what the fault has to know for its revert.
+    others: who else registered instances of the service, in words.
     """
 
     experiment: Experiment
     job: Json
     alerts: dict[str, ExpectedAlert]
     data: Json
+    others: tuple[str, ...] = ()
 
     @property
     def job_id(self) -> str:
@@ -63,12 +65,13 @@ class Target:
 
 def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
-    job = world.nomad.job(_job_of(experiment.service, world))
+    job_id, others = _registrants(experiment.service, world)
+    job = world.nomad.job(job_id)
     live = _Live(experiment, world)
     alerts = {name: live.alert(pattern) for name, pattern in experiment.expect.items()}
     kept_job.require_room(job)
     data = faults.named(experiment.fault).prepare(world, experiment.service, job)
-    return Target(experiment, job, alerts, data)
+    return Target(experiment, job, alerts, data, others)
 
 
 class _Live:
@@ -154,16 +157,36 @@ def _resolved(templates: Labels, scraped: Labels, pattern: Labels) -> dict[str, 
     return labels
 
 
-def _job_of(service: str, world: World) -> str:
-    """The Nomad job behind a Consul service: Nomad writes the allocation's id into the service's id."""
+def _registrants(service: str, world: World) -> tuple[str, tuple[str, ...]]:
+    """The Nomad job behind a Consul service, and who else registered instances of it, in words.
+
+    Nomad writes the allocation's id into the instance's id, and Consul knows no namespaces of Nomad.
+    """
     instances = [each for each in world.consul.health(service) if not_of_others(each, world.stack)]
-    for allocation in filter(None, map(allocation_id, instances)):
-        return str(world.nomad.allocation(allocation)["JobID"])
+    allocations = [allocation_id(each) for each in instances]
+    owners = sorted({_job_behind(service, allocation, world) for allocation in set(filter(None, allocations))})
+    own = [job_id for namespace, job_id in owners if namespace == world.namespace]
+    if own:
+        words = tuple(f"the job {job_id} in namespace {namespace}" for namespace, job_id in owners)
+        others = tuple(word for word, job in zip(words, owners, strict=True) if job != (world.namespace, own[0]))
+        return own[0], others + ("something that is no Nomad job",) * (not all(allocations))
+    for namespace, job_id in owners:
+        what = f"{service} is the job {job_id} in namespace {namespace}, and a drill acts in {world.namespace} alone"
+        raise ObsctlError(what, hint=f"drill it with a stack whose obsctl.yaml has nomad.namespace: {namespace}")
     if instances:
         what, hint = f"{service} is in Consul, but no Nomad job registered it", "a drill needs a Nomad job"
         raise ObsctlError(what, hint=hint)
     hint = "deploy it; consul catalog services lists the names that there are"
     raise ObsctlError(f"there is no service {service} in Consul", hint=hint)
+
+
+def _job_behind(service: str, allocation: str, world: World) -> tuple[str, str]:
+    """Namespace and id."""
+    try:
+        return jobs.job_of(world.nomad.allocation(allocation))
+    except NotFound as error:
+        what = f"{service} is registered by the allocation {allocation}, which Nomad does not know or does not show"
+        raise NotFound(what, hint="it may just have been replaced: try again; or the token may not read it") from error
 
 
 def _scraped(service: str, world: World) -> Json:

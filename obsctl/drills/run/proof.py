@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from obsctl.drills import faults
-from obsctl.drills.plan import gate
+from obsctl.drills.plan import steady
 from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES
-from obsctl.drills.plan.target import Target, find
+from obsctl.drills.plan.target import Target
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run import watch
 from obsctl.drills.run.guard import Guard
 from obsctl.drills.run.watch import Sighting
 from obsctl.drills.tell.journal import Recorder
 from obsctl.drills.world import World
-from obsctl.errors import ApiError, ObsctlError
-from obsctl.model import Finding, Json, Severity
+from obsctl.errors import ApiError
+from obsctl.model import Finding, Json
 
 STEADY_TIMEOUT = 600.0
 """Seconds. Alerts on a ratio may stay active for as long as their window after the service is back."""
@@ -92,24 +92,16 @@ class Proof:
         findings: list[Finding] = []
         fired: list[Json] = []
 
-        def steady() -> bool:
+        def is_steady() -> bool:
             nonlocal findings, fired
             fired = watch.fired(self._world, seconds=self._world.clock.now() - self._since)
-            findings = self._findings()
+            findings = steady.findings(self._experiment, self._world)
             return not findings
 
-        guard.wait_for(steady, until=self._world.clock.now() + STEADY_TIMEOUT)
+        guard.wait_for(is_steady, until=self._world.clock.now() + STEADY_TIMEOUT)
         self._recorder.write("steady", findings=[asdict(finding) for finding in findings], fired=fired)
         if not findings:
             self._recorder.say("steady", "ok", "everything is as before")
-
-    def _findings(self) -> list[Finding]:
-        try:
-            return gate.check(find(self._experiment, self._world), self._world)
-        except ApiError:
-            raise
-        except ObsctlError as error:  # the service, its rule or its target is not there
-            return [Finding(Severity.ERROR, "target", error.message, error.hint)]
 
     def _latest(self, alert: str, stage: str, reference: float) -> float:
         return reference + self._target.alerts[alert].forecast.band(stage).maximum + self._margin

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,7 +66,7 @@ class Journal:
         """A new <folder>/<drill>.jsonl, readable by its owner alone."""
         path = folder / f"{drill}.jsonl"
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.private_folder(folder)
         except OSError as error:
             raise _unwritable(path, error) from error
         journal = Journal(path, os.O_CREAT | os.O_EXCL, [], clock)
@@ -160,9 +161,9 @@ def read(path: Path) -> list[Record]:
 
 
 def new_id(experiment: str, service: str) -> str:
-    """Sorts by time, says what it is about, and is unique."""
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{moment}-{experiment}-{service}-{secrets.token_hex(4)}"
+    """Sorts by time, says what it is about, is unique, and is the name of a file and the last part of a key."""
+    moment, plain = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), re.sub(r"[^\w.-]", "-", service, flags=re.ASCII)
+    return f"{moment}-{experiment}-{plain}-{secrets.token_hex(4)}"
 
 
 def find(folder: Path, drill: str) -> Path:
