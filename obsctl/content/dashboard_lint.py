@@ -20,6 +20,7 @@ from obsctl.model import Finding, Json, Severity
 SCHEMA_VERSIONS = range(39, 43)
 """Grafana migrates older ones at each load, and an older Grafana does not know newer ones."""
 MAX_ROWS = 1_000_000
+LONGEST = 300
 MIN_REFRESH = 10
 """Seconds. An open dashboard sends all its queries each time."""
 REPLACED = {
@@ -51,8 +52,14 @@ def lint(dashboards: Sequence[Dashboard]) -> list[Finding]:
     uids = {str(dashboard.document.get("uid")) for dashboard in dashboards}
     all_ = [*_twins(dashboards), *((each, problem) for each in dashboards for problem in problems(each, uids))]
     return [
-        replace(problem, where=f"{dashboard.path}: {problem.where}".removesuffix(": ")) for dashboard, problem in all_
+        replace(problem, where=f"{dashboard.path}: {_cut(problem.where)}".removesuffix(": "), what=_cut(problem.what))
+        for dashboard, problem in all_
     ]
+
+
+def _cut(text: str) -> str:
+    """For a line: what a file calls a thing may be as long as the file."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _twins(dashboards: Sequence[Dashboard]) -> Iterator[tuple[Dashboard, Finding]]:

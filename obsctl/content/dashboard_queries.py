@@ -10,7 +10,7 @@ from obsctl.content import promql
 from obsctl.content.dashboard_sources import VICTORIALOGS, source
 from obsctl.content.dashboard_variables import Use, is_of_grafana, texts, uses
 from obsctl.content.dashboards import Dashboard, objects, place_of, shown
-from obsctl.content.promql import COUNTS, STRING, metric_of, selectors
+from obsctl.content.promql import COUNTS, MAX_LENGTH, STRING, metric_of, selectors
 from obsctl.model import Finding, Json, Severity
 
 OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
@@ -19,11 +19,9 @@ ON_COUNTERS = {"rate", "irate", "increase", "resets", "absent", "absent_over_tim
 """Functions that make something of a counter, or look at no value."""
 LOG_QUERIES = ("instant", "stats", "statsRange", "hits")
 """What its plugin asks for: lines, numbers, numbers over time, counts of lines over time."""
-MAX_LENGTH = 10_000
-"""Characters of a query; of real ones the longest have 2,500."""
 WITH_LEGEND = {"bargauge", "piechart", "timeseries"}
 _COUNTER = re.compile(r"(?!nomad_).*_(total|bucket)")  # in Nomad's names _total is an amount, not a count
-_RANGE = re.compile(r"\[([^\]:]*)")
+_RANGE = re.compile(r"\[([^][:]*)")
 _STATS_PIPE = re.compile(r"\|\s*(?:stats\b|by\b|\w+\()")
 _LOOK = "look whether the panel shows data"
 
@@ -92,7 +90,7 @@ def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Findi
 
 def _check_windows(place: str, expr: str) -> Iterator[Finding]:
     for window in _RANGE.findall(STRING.sub('""', expr)):
-        if not window.startswith(("$", "[")):
+        if window and not window.startswith("$"):
             hint = "$__rate_interval fits the scrape interval and the zoom"
             yield _warning(place, f"has a fixed window, [{window}]", hint)
 

@@ -10,11 +10,13 @@ import promql_parser
 
 STRING = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
 COUNTS = ("count", "group")
+MAX_LENGTH = 10_000
+"""Characters; of real ones the longest have 2,500."""
 MAX_OPERATIONS = 500
 """The parser's time grows with the cube of the depth (1,000 brackets take 2 s), and far deeper ones crash it."""
 _GROUPED = re.compile(r"(?<![\w:.])\d+(?:_\d+)+")
 _NEWER = re.compile(
-    r"\[[^\]]*[-+*/^%(][^\]]*\]|\b(?:offset\s*\(|anchored|smoothed|fill|fill_left|fill_right)\b|unknown function"
+    r"\[[^][]*[-+*/^%(][^][]*\]|\b(?:offset\s*\(|anchored|smoothed|fill|fill_left|fill_right)\b|unknown function"
 )
 """Syntax of newer versions of Prometheus, and what the parser says of functions that it does not know."""
 _OPERATION = re.compile(r"[(+\-*/^%]|\b(?:and|or|unless)\b")
@@ -26,6 +28,8 @@ class Unclear(ValueError):
 
 def parse(expression: str) -> promql_parser.Expr:
     """The parsed expression. Raises ValueError, and of these Unclear for what Prometheus may understand."""
+    if len(expression) > MAX_LENGTH:
+        raise Unclear(f"it has more than {MAX_LENGTH} characters")
     bare = STRING.sub('""', expression)
     if len(_OPERATION.findall(bare)) > MAX_OPERATIONS:
         raise Unclear(f"it has more than {MAX_OPERATIONS} operators and brackets")

@@ -28,8 +28,8 @@ KEYS = [
     "__inputs",
 ]  # fmt: skip
 WORDS = some.sampled_from(
-    ["A", "prometheus", "${datasource}", "table", "timeseries", "bargauge", "row", "datasource", "custom", "organize",
-     "victorialogs", "__expr__", "sum(up", "$x[$x] offset $x", "byRegexp", "/d/x", "5s", "\ud800"]
+    ["A", "x" * 1000, "prometheus", "${datasource}", "table", "timeseries", "bargauge", "row", "datasource", "custom",
+     "organize", "victorialogs", "__expr__", "sum(up", "$x[$x] offset $x", "byRegexp", "/d/x", "5s", "\ud800"]
 )  # fmt: skip
 NUMBERS = some.one_of(
     some.integers(-5, 50), some.sampled_from([10**400, -(10**400), 1e308, 0.1]), some.floats(allow_nan=False)
@@ -51,7 +51,8 @@ def board(document: Json) -> Dashboard:
 @settings(max_examples=100, deadline=None)
 def test_values_of_every_type_in_every_place_end_in_findings(document: Json) -> None:
     for finding in lint([board(document)]):
-        assert finding.what
+        assert 0 < len(finding.what) < 400
+        assert len(finding.where) < 400
 
 
 @given(

@@ -13,7 +13,7 @@ from obsctl.content import promql
     ids=["brackets", "sum", "signs", "or"],
 )
 def test_too_many_operations_are_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="more than 500"):
+    with pytest.raises(ValueError, match="more than"):
         promql.parse(expression)
 
 
