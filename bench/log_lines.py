@@ -21,10 +21,12 @@ import yaml
 
 from obsctl.config.schema import Config
 from obsctl.local import binaries
+from obsctl.names import LOG_LANES
 from obsctl.stack.render import render
 from obsctl.wait import wait_until
 
 LINES = 200_000
+LANE = f"file_log/{LOG_LANES[0]}"
 PATTERNS = [r"password=\S+", r'"token": ?"[^"]*"', r"\b(?:\d{4}[ -]?){3}\d{4}\b"]
 KINDS = {
     "plain": "GET /cart/{number} 200 in 12 ms for user 4711 with three items in the basket, from 10.0.0.1",
@@ -57,16 +59,16 @@ def _agent(*patterns: str) -> dict[str, Any]:
     files = render(Config.model_validate({"logs": {"redact": patterns}}), Path("/nonexistent")).files()
     config: dict[str, Any] = yaml.safe_load(files["kv/obsctl/obs/config/otel-agent.yml"])
     logs = config["service"]["pipelines"]["logs"]
-    config["service"]["pipelines"] = {"logs": {**logs, "receivers": ["file_log"], "exporters": ["debug"]}}
+    config["service"]["pipelines"] = {"logs": {**logs, "receivers": [LANE], "exporters": ["debug"]}}
     config["service"]["telemetry"]["logs"] = {"level": "error"}
     config["exporters"] = {"debug": {}}
-    config["receivers"] = {"file_log": config["receivers"]["file_log"]}
+    config["receivers"] = {LANE: config["receivers"][LANE]}
     return config
 
 
 def _bare(config: dict[str, Any]) -> dict[str, Any]:
     """Each line an entry, and no more known of it than whose it is."""
-    reader = config["receivers"]["file_log"]
+    reader = config["receivers"][LANE]
     del reader["multiline"]
     names = next(number for number, each in enumerate(reader["operators"]) if each["type"] == "json_parser")
     reader["operators"] = reader["operators"][:names]
@@ -77,7 +79,7 @@ def _bare(config: dict[str, Any]) -> dict[str, Any]:
 def _rate(program: Path, line: str, config: dict[str, Any]) -> float:
     with tempfile.TemporaryDirectory(prefix="obsctl-bench-") as name:
         folder = Path(name)
-        logs = folder / "links" / "default" / "web" / "web" / "one"
+        logs = folder / "links" / LOG_LANES[0] / "default" / "web" / "web" / "one"
         logs.mkdir(parents=True)
         with (logs / "web.stdout.0").open("w") as log:
             log.writelines(line.format(number=number) + "\n" for number in range(LINES))

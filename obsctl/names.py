@@ -14,6 +14,8 @@ RETRY_MARK = f"{MARK_PREFIX}retry"
 # In the meta of a Nomad job or task: which of its output files are collected. In the meta of a node: its data folder.
 LOGS_META = "obsctl_logs"
 VOLUMES_META = "obsctl_volumes"
+LOG_LANES = [*(f"{number:02}" for number in range(16)), "busy"]
+"""Log files are read in lanes: one that is written without end holds up its lane alone. The last is for such files."""
 # Host volumes of a Nomad client that the log collector reads.
 ALLOC_VOLUME = "obsctl-nomad-alloc"
 ROOT_VOLUME = "obsctl-host-root"

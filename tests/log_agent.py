@@ -13,6 +13,7 @@ from typing import Any
 import requests
 
 from obsctl.model import Json
+from obsctl.names import LOG_LANES
 from obsctl.services.log_links import logs_of
 from obsctl.stack.render import render
 from tests.agents import answers, program, running, task, until_it_answers
@@ -34,7 +35,7 @@ class Agent:
     def logs(self, alloc: str, *, job: str = "web") -> Path:
         """The folder of the tree of log-links that has the allocation's logs; its path tells whose they are."""
         told = {"JobID": job, "Job": {"ID": job}, "Namespace": "default", "TaskGroup": "server", "ID": alloc}
-        folder = self.folder / "links" / logs_of(told).place
+        folder = self.folder / "links" / LOG_LANES[0] / logs_of(told).place
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -47,7 +47,8 @@ _KINDS = {
 class Logs:
     """The log files that an allocation can have.
 
-    place: in the tree of links. streams: those that are wanted. limits: task -> how many files of a stream Nomad keeps.
+    place: in its lane of the tree of links. streams: those that are wanted. limits: task -> how many files of a stream
+    Nomad keeps.
     """
 
     alloc_id: str
@@ -58,9 +59,9 @@ class Logs:
 
 @dataclass
 class Look:
-    """What one look at a log folder found. links: names of files. refusals: name -> one of REASONS. error: the last."""
+    """What one look at a log folder found. links: to its files. refusals: name -> one of REASONS. error: the last."""
 
-    links: set[str] = field(default_factory=set)
+    links: set[Path] = field(default_factory=set)
     refusals: dict[str, str] = field(default_factory=dict)
     error: OSError | None = None
 

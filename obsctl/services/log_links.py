@@ -70,22 +70,24 @@ class LogLinks(Turns):
     def turn(self) -> bool:
         """Make the tree what it should be. Raises OSError."""
         known = self._nomad.known
-        if known is not None and known is not self._seen:
-            self._learn(known)
-            self._seen = known  # only now, so that a turn that fails is taken again
-        self._tree.look(self._wanted, self._trees)
+        if known is not None:
+            self._follow(known)
         self._clock.sleep(LOOK)
         return known is not None
 
-    def _learn(self, known: list[Json]) -> None:
-        self._wanted = [logs for alloc in known if (logs := logs_of(alloc)).streams]
-        self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if LOG_LINKS in _tasks(alloc)]
-        for alloc in known:
-            if LOG_LINKS in _tasks(alloc) and not jobs.may_run(alloc):
-                # It would keep on the disk what Nomad has removed.
-                shutil.rmtree(tree_of(self._allocations, alloc["ID"]), ignore_errors=True)
-        self._tree.keep_only(self._wanted)
-        self._count.set(len(self._wanted))
+    def _follow(self, known: list[Json]) -> None:
+        if known is not self._seen:
+            self._wanted = [logs for alloc in known if (logs := logs_of(alloc)).streams]
+            self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if LOG_LINKS in _tasks(alloc)]
+            self._tree.keep_only(self._wanted)
+            self._count.set(len(self._wanted))
+        self._tree.look(self._wanted, self._trees, self._clock.monotonic())
+        if known is not self._seen:
+            for alloc in known:
+                if LOG_LINKS in _tasks(alloc) and not jobs.may_run(alloc):
+                    # It would keep on the disk what Nomad has removed.
+                    shutil.rmtree(tree_of(self._allocations, alloc["ID"]), ignore_errors=True)
+            self._seen = known  # only now, so that a turn that fails is taken again
 
 
 def logs_of(alloc: Json) -> Logs:

@@ -19,7 +19,7 @@ from obsctl.cli.serve import serve
 from obsctl.errors import Unreachable
 from obsctl.services import log_files, log_links
 from obsctl.services.log_links import LOOK, Allocations, LogLinks, logs_of
-from obsctl.services.log_tree import tree_of
+from obsctl.services.log_tree import SOON, tree_of
 from tests.fakes import FakeClock, FakeNomad
 from tests.fakes.nomad import NODE_ID
 
@@ -67,8 +67,16 @@ class Node:
 
     @property
     def tree(self) -> set[str]:
+        """Paths of links below their lanes."""
         root = tree_of(self.allocations, OWN)
-        return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+        return {"/".join(path.relative_to(root).parts[1:]) for path in root.rglob("*") if not path.is_dir()}
+
+    def link(self, job: str, name: str) -> Path:
+        [link] = tree_of(self.allocations, OWN).glob(f"*/*/{job}/*/*/{name}")
+        return link
+
+    def lane(self, job: str, name: str) -> str:
+        return self.link(job, name).relative_to(tree_of(self.allocations, OWN)).parts[0]
 
     def refused(self) -> dict[str, float]:
         counts = {reason: self.registry.get_sample_value("log_links_refused_total", {"reason": reason}) or 0.0
@@ -97,8 +105,7 @@ def test_each_log_file_has_a_link_whose_path_names_it(node: Node) -> None:
     node.take()
     place = f"default/shop/web/{node.alloc('shop')}"
     assert node.tree == {f"{place}/server.stdout.0", f"{place}/server.stderr.0"}
-    link = tree_of(node.allocations, OWN) / place / "server.stdout.0"
-    assert link.samefile(node.logs("shop") / "server.stdout.0")
+    assert node.link("shop", "server.stdout.0").samefile(node.logs("shop") / "server.stdout.0")
 
 
 def test_a_file_that_nomad_begins_is_linked_and_one_that_it_removes_goes(node: Node) -> None:
@@ -117,8 +124,7 @@ def test_a_name_that_is_another_file_now_is_linked_anew(node: Node) -> None:
     (log.parent / "new").write_text("anew\n")
     (log.parent / "new").rename(log)
     node.take()
-    links = tree_of(node.allocations, OWN) / "default" / "shop" / "web" / node.alloc("shop")
-    assert (links / "server.stdout.0").read_text() == "anew\n"
+    assert node.link("shop", "server.stdout.0").read_text() == "anew\n"
 
 
 def test_one_that_ended_keeps_them_until_nomad_forgets_it(node: Node) -> None:
@@ -142,7 +148,7 @@ def test_a_second_turn_changes_nothing(node: Node) -> None:
 
 def test_a_program_that_takes_over_finds_the_tree_as_it_is(node: Node) -> None:
     """After a restart there may be links that are no longer true."""
-    stale = tree_of(node.allocations, OWN) / "default" / "gone" / "web" / "some-id"
+    stale = tree_of(node.allocations, OWN) / "03" / "default" / "gone" / "web" / "some-id"
     stale.mkdir(parents=True)
     (stale / "server.stdout.0").write_text("")
     node.run("shop")
@@ -324,9 +330,9 @@ def test_a_file_swapped_for_a_link_all_the_time_never_brings_what_it_leads_to(no
         seen = set()
         for _ in range(2000):
             node.take()
-            for path in node.tree:
+            for path in tree_of(node.allocations, OWN).rglob("*.*.*"):
                 with suppress(FileNotFoundError):
-                    seen.add((tree_of(node.allocations, OWN) / path).read_text())
+                    seen.add(path.read_text())
     finally:
         stop.set()
         thread.join()
@@ -340,12 +346,41 @@ def test_two_stacks_on_a_node_each_have_their_links(node: Node) -> None:
     node.nomad.register_job(log_links_job("other"))
     other = node.alloc("other")
     node.run("shop")
-    place = tree_of(node.allocations, other) / "default" / "shop" / "web" / node.alloc("shop")
+    place = tree_of(node.allocations, other) / "busy" / "default" / "shop" / "web" / node.alloc("shop")
     place.mkdir(parents=True)
     (place / "server.stdout.0").hardlink_to(node.logs("shop") / "server.stdout.0")
     node.take()
     assert {Path(path).name for path in node.tree} == {"server.stdout.0", "server.stderr.0"}
     assert node.refused() == {}
+    assert node.lane("shop", "server.stdout.0") == "busy"  # where it was read so far, if that agent is over
+
+
+def test_each_allocation_stays_in_a_lane_and_they_are_many(node: Node) -> None:
+    for number in range(40):
+        node.run(f"shop-{number}")
+    node.take()
+    lanes = {f"shop-{number}": node.lane(f"shop-{number}", "server.stdout.0") for number in range(40)}
+    assert len(set(lanes.values())) > 8
+    assert "busy" not in lanes.values()
+    node.start()
+    node.take()
+    assert lanes == {job: node.lane(job, "server.stdout.0") for job in lanes}
+
+
+def test_a_log_that_is_begun_anew_soon_goes_on_in_the_lane_of_busy_ones(node: Node) -> None:
+    """What was in another lane stays there, or it would be read twice."""
+    node.run("shop")
+    node.take()
+    node.write("shop", "server.stdout.1", "server.stdout.2")
+    node.take()
+    node.start()
+    node.take()
+    names = ("server.stdout.0", "server.stderr.0", "server.stdout.1", "server.stdout.2")
+    assert [node.lane("shop", name) == "busy" for name in names] == [False, False, True, True]
+    node.clock.sleep(SOON)
+    node.write("shop", "server.stdout.3")
+    node.take()
+    assert node.lane("shop", "server.stdout.3") != "busy"
 
 
 def test_the_tree_of_an_agent_that_ended_is_removed(node: Node) -> None:
