@@ -25,6 +25,8 @@ from obsctl.stack.checkers import run_tool
 
 FILE = "alertmanager.yml"
 """What is checked."""
+MOST = 30
+"""Of so many parts the key is looked for; the others are told as a whole, because each takes amtool a moment."""
 CHECK = ("amtool", "check-config")
 _ANSWER = re.compile(
     r"^Checking '(?P<file>[^']*)'  (?:SUCCESS|FAILED: (?P<words>.*?))\n(?=\n|Found:|Checking |\Z)",
@@ -61,14 +63,13 @@ def findings(
 
     parts = list(_parts(alerting))
     finds = zip(parts, amtool([part.text(part.settings) for part in parts]), strict=True)
-    keyed = [
-        (*located, place(located[0]))
-        for part, of_part in finds
-        if of_part
-        for located in _located(part, of_part, amtool)
-    ]
-    keyed.sort(key=lambda each: each[2].order)
-    return [Finding(Severity.ERROR, where.of(key), f"amtool refuses it: {words}") for key, words, where in keyed]
+    refused = [(part, of_part) for part, of_part in finds if of_part]
+    keyed = [located for part, of_part in refused[:MOST] for located in _located(part, of_part, amtool)]
+    keyed += [(part.key(()), words) for part, of_part in refused[MOST:] for words in sorted(of_part)]
+    placed = sorted(
+        ((place(key), key, _LIKE_A_TOKEN.sub("…", words)) for key, words in keyed), key=lambda each: each[0].order
+    )
+    return [Finding(Severity.ERROR, where.of(key), f"amtool refuses it: {words}") for where, key, words in placed]
 
 
 def _ask(program: Path, texts: Sequence[str]) -> list[frozenset[str]]:
@@ -92,7 +93,7 @@ def _located(part: Part, finds: frozenset[str], amtool: Amtool) -> Iterator[tupl
         gone = _deepest([path for path in left if words not in left[path]])
         clean = [path for path in gone if left[path] < finds]
         path = _common(clean or gone)
-        yield part.key(path), _LIKE_A_TOKEN.sub("…", words)
+        yield part.key(path), words
         if path in left and not clean:
             yield from _behind(part, path, left[path] - finds, amtool)
 
@@ -106,7 +107,7 @@ def _behind(part: Part, path: KeyPath, finds: frozenset[str], amtool: Amtool) ->
     for words in sorted(finds):
         clean = _deepest([other for other in left if words not in left[other] and left[other] < finds])
         if clean:
-            yield part.key(_common(clean)), _LIKE_A_TOKEN.sub("…", words)
+            yield part.key(_common(clean)), words
 
 
 def _left(part: Part, amtool: Amtool) -> dict[KeyPath, frozenset[str]]:
