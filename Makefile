@@ -27,7 +27,7 @@ TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-
   $(if $(filter 0,$(shell id -u)),dockerd:docker.io)
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit real timing images push licences generated bench clean
+.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit campaign real timing images push licences generated bench clean
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
@@ -35,6 +35,7 @@ help:
 	@echo "make test       every check and test (real servers included)"
 	@echo "make test-with NOMAD=/path CONSUL=/path   the same with servers of your own"
 	@echo "make lint | types | unit | real | timing   one part of it"
+	@echo "make campaign   10,000 broken files of every kind that obsctl reads: none may end as a bug"
 	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
 	@echo "make push REGISTRY=registry.example.org/team   and push it there"
 	@echo "make bench      start-up, plan, deploy, log lines and drill timing, measured"
@@ -89,6 +90,10 @@ types: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(BIN)/pytest tests/unit tests/golden -n $(WORKERS) -q
+
+# Broken files of every kind, others each time; `make unit` tries some hundred, the same each time.
+campaign: $(INSTALLED)
+	CAMPAIGN=$(or $(INPUTS),10000) $(BIN)/pytest tests/unit/test_campaign.py -n $(WORKERS) -q -rP $(PYTEST_ARGS)
 
 real: $(INSTALLED) servers
 	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed" -n $(WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)

@@ -24,7 +24,7 @@ _WORDS = re.compile(r"[\w |#.-]+")
 
 
 def check_look(panel: Json, *, needs_query: bool) -> Iterator[Finding]:
-    place, kind = place_of(panel), panel.get("type")
+    place, kind = place_of(panel), str(panel.get("type"))
     if not panel.get("description"):
         yield _warning(place, "has no description", "say what it means, and what to do when it looks bad")
     if not needs_query:

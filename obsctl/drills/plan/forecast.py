@@ -77,7 +77,7 @@ class Forecast:
     bands: tuple[Band, ...]
 
     def band(self, stage: str) -> Band:
-        return next(band for band in self.bands if band.stage == stage)
+        return {band.stage: band for band in self.bands}[stage]
 
     def to_dict(self) -> Json:
         return asdict(self)

@@ -52,7 +52,7 @@ def again(path: Path) -> tuple[Json, str]:
     records = read(path)
     try:
         return document(records), text(records)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         message = f"the journal {path} holds facts that obsctl does not write ({type(error).__name__})"
         raise ObsctlError(message, hint="it was changed after it was written") from error
 
