@@ -111,17 +111,21 @@ def alert_sink(
     )  # fmt: skip
 
 
+of_stack = click.option("--stack", help="Call only what this stack runs.", metavar="NAME")
+
+
 @serve.command(names.HELLO_SERVICE)
 @listens(5050)
 @reads_consul
-def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None) -> None:
+@of_stack
+def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None, stack: str | None) -> None:
     """The demo's front: GET /hello asks response-service for a phrase.
 
     Example: obsctl serve hello-service --consul http://127.0.0.1:8500
     """
     from obsctl.demo import hello
 
-    hello.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file))
+    hello.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), stack=stack)
 
 
 @serve.command(names.RESPONSE_SERVICE)
@@ -141,16 +145,19 @@ def response_service(bind: str, port: int, consul_address: str, consul_ca_file: 
 @serve.command("traffic")
 @listens(5051)
 @reads_consul
+@of_stack
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True, max=100), default=4.0, show_default=True,
               envvar="OBSCTL_RATE", metavar="PER_SECOND", help="Requests a second.")  # fmt: skip
-def traffic(bind: str, port: int, consul_address: str, consul_ca_file: str | None, rate: float) -> None:
+def traffic(
+    bind: str, port: int, consul_address: str, consul_ca_file: str | None, stack: str | None, rate: float
+) -> None:
     """Call hello-service steadily.
 
     Example: obsctl serve traffic --rate 10
     """
     from obsctl.demo import traffic as program
 
-    program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), rate=rate)
+    program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), stack=stack, rate=rate)
 
 
 def _nomad(address: str, namespace: str = "default") -> NomadApi:

@@ -11,7 +11,7 @@ import requests
 
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.endpoint import Endpoint
-from obsctl.clients.instances import passes, url
+from obsctl.clients.instances import not_of_others, passes, url
 from obsctl.clients.protocols import ConsulApi
 from obsctl.errors import ApiError, ServerFailed, TimedOut, Unreachable
 from obsctl.wait import SYSTEM_CLOCK, Clock
@@ -60,8 +60,10 @@ class Discovery:
     When Consul does not answer, it uses the last instances that Consul named.
     """
 
-    def __init__(self, consul: ConsulApi, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, consul: ConsulApi, clock: Clock = SYSTEM_CLOCK, *, stack: str | None = None) -> None:
+        """stack: what another stack runs does not count; None: everything counts."""
         self._consul = consul
+        self._stack = stack
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
@@ -91,7 +93,8 @@ class Discovery:
 
     def _ask(self, service: str, known: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(url(instance) for instance in self._consul.health(service) if passes(instance))
+            instances = filter(passes, self._consul.health(service))
+            return tuple(url(each) for each in instances if self._stack is None or not_of_others(each, self._stack))
         except (Unreachable, TimedOut, ServerFailed) as error:
             _log.warning("%s; the last known instances of %s are used", error.message, service)
             return known

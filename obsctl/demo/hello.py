@@ -54,8 +54,8 @@ def ask_for_phrase(discovery: Discovery, seconds: float) -> str:
     raise ServerFailed(f"{url} answered {answer.status_code}: {reason}", hint="look at response-service's log")
 
 
-def run(*, bind: str, port: int, consul: ConsulApi) -> None:
+def run(*, bind: str, port: int, consul: ConsulApi, stack: str | None) -> None:
     """Serve until SIGTERM or SIGINT."""
     with telemetry.running(names.HELLO_SERVICE, VERSION):
-        app = create_app(Discovery(consul), CollectorRegistry())
+        app = create_app(Discovery(consul, stack=stack), CollectorRegistry())
         WebServer(app, bind=bind, port=port).run_until_signalled()

@@ -92,10 +92,10 @@ def sending(traffic: Traffic, rate: float, clock: Clock = SYSTEM_CLOCK) -> Itera
             thread.join(max(0.0, deadline - clock.monotonic()))
 
 
-def run(*, bind: str, port: int, consul: ConsulApi, rate: float) -> None:
+def run(*, bind: str, port: int, consul: ConsulApi, stack: str | None, rate: float) -> None:
     """Send `rate` requests a second, and serve metrics, until SIGTERM or SIGINT."""
     registry = CollectorRegistry()
     with telemetry.running(names.TRAFFIC, VERSION):
         server = WebServer(create_app(registry), bind=bind, port=port)
-        with sending(Traffic(Discovery(consul), registry), rate):
+        with sending(Traffic(Discovery(consul, stack=stack), registry), rate):
             server.run_until_signalled()

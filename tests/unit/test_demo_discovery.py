@@ -25,6 +25,13 @@ def discovery(consul, clock):
     return Discovery(consul, clock)
 
 
+def test_what_another_stack_runs_does_not_count(consul, clock):
+    consul.register(SERVICE, instance="a", port=1, meta={"obsctl_stack": "other"})
+    assert not Discovery(consul, clock, stack="obs").has(SERVICE)
+    assert Discovery(consul, clock, stack="other").has(SERVICE)
+    assert Discovery(consul, clock).has(SERVICE)
+
+
 def test_calls_of_consul_have_short_timeouts_and_the_token_stands_in_a_header():
     with responses.RequestsMock() as http:
         http.get("http://127.0.0.1:8500/v1/status/leader", json="127.0.0.1:8300")

@@ -76,6 +76,7 @@ job "obs-hello-service" {
           "--bind=${NOMAD_IP_http}",
           "--port=${NOMAD_PORT_http}",
           "--consul=http://127.0.0.1:8500",
+          "--stack=obs",
         ]
       }
 
