@@ -49,8 +49,13 @@ class Alarm:
 
     def run(self, stop: threading.Event) -> None:
         """Take turns until told to stop."""
-        while not stop.wait(self.turn()):
-            pass
+        pause = 0.0
+        while not stop.wait(pause):
+            try:
+                pause = self.turn()
+            except Exception:
+                _log.exception("the heartbeat could not be looked at because of a bug")
+                pause = LONGEST_PAUSE
 
     def turn(self) -> float:
         """Tell what is to be told. Returns the seconds until the next turn."""

@@ -184,12 +184,14 @@ class NotificationLog:
         return sorted(matching, key=lambda each: each.received_at)
 
     def line(self, notification: Notification) -> bytes | None:
-        """Its JSON; None when it was given up meanwhile."""
+        """Its JSON; None when it was given up meanwhile, or somebody changed the file."""
         with self._lock:
             if notification.file < self._number - 1:
                 return None
             file = self._current if notification.file == self._number else self._older
-            return os.pread(file.fileno(), notification.size, notification.offset)
+            line = os.pread(file.fileno(), notification.size, notification.offset)
+        is_whole = len(line) == notification.size and line.startswith(b"{") and line.endswith(b"}")
+        return line if is_whole and b"\n" not in line else None
 
     def close(self) -> None:
         self._older.close()

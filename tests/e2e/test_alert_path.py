@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import requests
 
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
@@ -58,6 +61,30 @@ def test_the_heartbeat_arrives_and_alert_sink_notices_when_it_stops(stack: Stack
         wait_until(lambda: silent() == ["1"], timeout=60, failure="no sign of the metric that says so", hint="")
     finally:
         stack.run("deploy", "--yes")
+
+
+def test_nobody_but_alertmanager_delivers_and_its_secret_shows_nowhere(stack: Stack) -> None:
+    nomad, sink = stack.clients.nomad, stack.programs.sink.address
+    forged = {"status": "firing", "alerts": [{"status": "firing", "labels": {"alertname": "Forged"}}]}
+    page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+    for more, status in ((None, 401), (page, 403), ({"Host": "evil.example"}, 403)):
+        assert requests.post(f"{sink}/webhook", json=forged, headers=more, timeout=10).status_code == status
+    assert requests.get(f"{sink}/api/notifications", headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    assert stack.programs.sink.notifications(since=0.0, alertname="Forged") == []
+
+    held = [nomad.variable(f"nomad/jobs/obs-{name}") for name in ("alert-sink", "alertmanager")]
+    [secret] = {variable.items["delivery_key"] for variable in held if variable}
+    alertmanager = stack.programs.alertmanager.each()[0].address
+    shown = [requests.get(f"{alertmanager}{path}", timeout=10).text for path in ("/metrics", "/api/v2/status")]
+    shown += [json.dumps(nomad.job(f"obs-{name}")) for name in ("alert-sink", "alertmanager")]
+    shown += [pair.value.decode(errors="replace") for pair in stack.clients.consul.entries("obsctl/")]
+    folder = stack.cluster.folder.path
+    shown += [log.read_text(errors="replace") for log in folder.glob("alloc/*/alloc/logs/alert*")]
+    assert not [text for text in shown if secret in text]
+
+    files = [*folder.glob("volumes/obs-alert-sink/notifications*"), *folder.glob("alloc/*/alertmanager/secrets/*.url")]
+    assert len(files) >= 3
+    assert {file.stat().st_mode & 0o077 for file in (*files, folder / "volumes" / "obs-alert-sink")} == {0}
 
 
 def test_failing_requests_of_the_demo_are_counted_at_the_caller(stack: Stack) -> None:

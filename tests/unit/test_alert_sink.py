@@ -384,8 +384,12 @@ def test_a_text_reads_in_the_order_in_which_it_is_written(sink):
 
 def test_a_line_that_is_gone_from_disk_is_said_to_be_so(sink, tmp_path):
     sink.post(webhook("Gone"))
-    (tmp_path / "notifications.jsonl").write_bytes(b"")
+    sink.post(webhook("There"))
+    file = tmp_path / "notifications.jsonl"
+    first, second = file.read_bytes().splitlines()
+    file.write_bytes(b"x" * len(first) + b"\n" + second + b"\n")
     assert "a delivery that cannot be read any more" in sink.page()
+    assert len(sink.http.get("/api/notifications").json["notifications"]) == 1
 
 
 def test_a_page_is_made_from_a_bounded_part_of_what_is_stored(sink):
