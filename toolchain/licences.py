@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from obsctl import children
 
 TOOLCHAIN = Path(__file__).parent
 TABLES = TOOLCHAIN / "licences"
@@ -157,7 +158,7 @@ def _packages(project: Path, packages: Iterable[str]) -> Iterator[dict[str, obje
         answer = subprocess.run(
             ["go", "list", "-mod=mod", f"-modfile={scratch}/go.mod", "-deps", fields, *packages],
             cwd=project,
-            env={**os.environ, "GOWORK": "off"},
+            env={**children.environment(children.GO), "GOWORK": "off"},
             capture_output=True,
             text=True,
             check=False,

@@ -14,7 +14,6 @@ import click
 from obsctl import children
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
-from obsctl.ui import printable
 
 if TYPE_CHECKING:
     from obsctl.stack.addresses import Address
@@ -66,8 +65,7 @@ def _browse(url: str, environ: Mapping[str, str]) -> bool:
 def _page(pages: list[Address], name: str) -> Address:
     page = next((page for page in pages if page.name == name), None)
     if page is None:
-        names = printable(", ".join(sorted({page.name for page in pages})))  # click prints it, and Consul has them
-        raise click.UsageError(f"no component {name}; there are {names}")
+        raise click.UsageError(f"no component {name}; there are {', '.join(sorted({page.name for page in pages}))}")
     if not page.url:
         raise ObsctlError(f"{name} does not run: Consul knows no instance of this stack", hint=page.note)
     return page

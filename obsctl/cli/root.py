@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from obsctl.cli.app import App
 from obsctl.cli.options import Group
 from obsctl.errors import Bug, Interrupted, ObsctlError
 from obsctl.state import state_folder
-from obsctl.ui import Ui
+from obsctl.ui import Ui, printable
 
 # Name: (module, attribute, line of help). The help is here so that `obsctl --help` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -141,7 +142,9 @@ def _fail_usage(ui: Ui, error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "obsctl"
     _document(ui, error.format_message(), f"{path} --help", error.exit_code)
-    error.show()
+    words = io.StringIO()
+    error.show(file=words)
+    click.echo(printable(words.getvalue()), err=True, nl=False)  # it may list names that Consul has
     return error.exit_code
 
 

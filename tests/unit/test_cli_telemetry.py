@@ -9,6 +9,7 @@ import pytest
 
 from obsctl.cli import open as pages
 from obsctl.errors import Unreachable
+from obsctl.stack.addresses import Address
 from obsctl.telemetry.lines import SECOND
 from obsctl.wait import SYSTEM_CLOCK
 from tests.command import Obsctl, Terminal
@@ -82,6 +83,15 @@ class TestOpen:
         assert (ran.code, ran.out) == (1, "")
         assert "Error: alert-sink does not run" in ran.err
         assert "obsctl deploy alert-sink brings it up" in ran.err
+
+    def test_a_name_in_consul_does_not_steer_the_terminal_either_where_click_prints_it(
+        self, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hostile = Address("web\x1b]0;owned\x07\u202e", "", "", "")
+        monkeypatch.setattr("obsctl.stack.addresses.addresses", lambda *_: [hostile])
+        ran = obsctl("open", "grafana")
+        assert ran.code == 2
+        assert ran.err.endswith("Error: no component grafana; there are web\n")
 
     def test_one_that_is_not_known(self, obsctl: Obsctl) -> None:
         ran = obsctl("open", "grafana")
