@@ -68,7 +68,7 @@ def logs(
     clients = wire.clients(config)
     job_id = _job_id(config, clients, component) if component else ""
     start = int((SYSTEM_CLOCK.now() - since) * SECOND)
-    view = _view(config, clients, Query(job_id, grep, trace_id, start, limit, where), source)
+    view = _view(config, clients, Query(job_id, grep, trace_id, start, limit, where, config.nomad.namespace), source)
     app.ui.aside(f"from {TITLES[view.source]} at {view.address}{f': {view.reason}' if view.reason else ''}")
     origins = Origins()
     document = {"source": view.source, "reason": view.reason, "lines": [_document(line) for line in view.lines]}

@@ -53,6 +53,7 @@ class Line:
 class Query:
     """Which lines: those of a Nomad job ("" is all) and a trace, which contain the text `grep` in any case and have the
     fields and values of `where`. since: Unix nanoseconds. limit: at most so many of the lines that are there already.
+    namespace: that of the job; lines that say none count too, as a program may send what it likes.
     """
 
     job_id: str = ""
@@ -61,6 +62,7 @@ class Query:
     since: int = 0
     limit: int = 100
     where: tuple[tuple[str, str], ...] = ()
+    namespace: str = ""
 
 
 class Tail(Protocol):

@@ -108,6 +108,8 @@ def logsql(query: Query) -> str:
     parts = []
     if query.job_id:
         parts.append(f'{{"nomad.job"={_quoted(query.job_id)}}}')
+    if query.job_id and query.namespace:
+        parts.append(f'"nomad.namespace":in({_quoted(query.namespace)}, "")')
     if query.trace_id:
         parts.append(f'"trace_id":={_quoted(query.trace_id)}')
     if query.grep:

@@ -97,6 +97,16 @@ def test_a_line_has_all_that_is_known_of_it(subject: Subject) -> None:
     assert lines_of(found) == [Line("no phrase", at, "error", subject.job, "web", "a1", "stderr", TRACE, SPAN)]
 
 
+def test_a_job_of_the_same_name_in_another_namespace_has_lines_of_its_own(subject: Subject) -> None:
+    """A line that says no namespace may be anybody's, and is shown."""
+    for back, namespace in ((3, "default"), (2, "team")):
+        subject.send(namespace, back=back, nomad_namespace=namespace)
+    subject.send("none", back=1)
+    subject.until_there_are(3)
+    assert subject.lines(Query(subject.job, namespace="default")) == ["default", "none"]
+    assert subject.lines(Query(subject.job, namespace="team")) == ["team", "none"]
+
+
 def test_a_line_of_many_lines_is_one(subject: Subject) -> None:
     text = f"{HOSTILE}\r\n  at x\n\n  at y"
     subject.send(text)

@@ -15,7 +15,7 @@ from tests.fakes.breakable import Breakable
 
 _SECOND = 1_000_000_000
 _TEXT = r'"(?:[^"\\]|\\.)*"'
-_FILTER = re.compile(rf"\{{({_TEXT})=({_TEXT})\}}|({_TEXT}):=({_TEXT})|_msg:~({_TEXT})")
+_FILTER = re.compile(rf"\{{({_TEXT})=({_TEXT})\}}|({_TEXT}):=({_TEXT})|_msg:~({_TEXT})|({_TEXT}):in\(({_TEXT}), \"\"\)")
 _NAMES = rf"\(({_TEXT}(?:, {_TEXT})*)\)"
 _HAVING = re.compile(
     rf" \| unpack_json fields {_NAMES} keep_original_fields \| unpack_logfmt fields {_NAMES} keep_original_fields"
@@ -126,7 +126,11 @@ def _filter(logsql: str) -> Callable[[dict[str, str]], bool] | None:
     return lambda fields: all(test(fields) for test in tests)
 
 
-def _test(label: str, its: str, field: str, value: str, pattern: str) -> Callable[[dict[str, str]], object]:
+def _test(
+    label: str, its: str, field: str, value: str, pattern: str, maybe: str, maybe_value: str
+) -> Callable[[dict[str, str]], object]:
+    if maybe:
+        return lambda fields: fields.get(maybe, "") in (maybe_value, "")
     if pattern:
         return lambda fields: re.search(pattern, fields["_msg"])
     return lambda fields: fields.get(label or field, "") == (its or value)

@@ -126,6 +126,7 @@ class TestHowALineLooks:
     [
         (Query(), "*"),
         (Query("obs-web"), '{"nomad.job"="obs-web"}'),
+        (Query("w", namespace="team"), '{"nomad.job"="w"} "nomad.namespace":in("team", "")'),
         (Query(trace_id="ab"), '"trace_id":="ab"'),
         (Query("w", grep='a "b.c"'), r'{"nomad.job"="w"} _msg:~"(?i)a\\ \"b\\.c\""'),
         (Query(trace_id="\ud800"), '"trace_id":="\ufffd"'),
