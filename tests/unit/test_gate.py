@@ -295,6 +295,14 @@ def test_a_silence_of_the_rules_own_labels_covers_the_alert(world):
     assert len(findings(world)) == 1
 
 
+def test_an_active_alert_that_inhibits_an_expected_one_is_named(world):
+    rule = {"source_matchers": ['alertname="DatacenterDown"'], "target_matchers": ['severity="critical"']}
+    world.alertmanager.config = yaml.safe_dump({**ALERTMANAGER, "inhibit_rules": [rule]})
+    assert findings(world) == []
+    world.alertmanager.active_alerts = [{"labels": {"alertname": "DatacenterDown"}}]
+    assert findings(world) == ["alertmanager: DatacenterDown is active and inhibits ServiceDown"]
+
+
 def test_a_route_to_alert_sink_that_is_silent_now_is_named(world):
     """Only a template of one's own gives it time intervals: obsctl's receivers have routes of their own."""
     intervals = [{"name": "always", "time_intervals": [{}]}, {"name": "never", "time_intervals": [{"years": ["1999"]}]}]

@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.plan.routing import Route, receives_webhook, routes
+from obsctl.drills.plan.routing import Route, inhibited_by, receives_webhook, routes
 
 
 def receivers(config, **labels):
@@ -108,3 +108,28 @@ def test_only_a_webhook_that_sends_ends_too_can_prove_a_drill(receiver, expected
 
 def test_a_receiver_that_is_not_there_proves_nothing():
     assert not receives_webhook({"receivers": []}, "sink")
+
+
+RULE = {
+    "source_matchers": ['severity="critical"'],
+    "target_matchers": ['severity=~"warning|critical"'],
+    "equal": ["zone"],
+}
+CRITICAL, WARNING = {"severity": "critical", "zone": "a"}, {"severity": "warning", "zone": "a"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "source", "target", "inhibits"),
+    [
+        (RULE, CRITICAL, WARNING, True),
+        (RULE, WARNING, WARNING, False),
+        (RULE, CRITICAL, {**WARNING, "zone": "b"}, False),
+        (RULE, CRITICAL, CRITICAL, False),
+        ({**RULE, "equal": []}, CRITICAL, {"severity": "warning"}, True),
+        ({"source_match": {"severity": "critical"}, "target_match": {"severity": "warning"}}, WARNING, WARNING, False),
+    ],
+    ids=["inhibits", "source", "equal", "both sides", "no equal", "former keys"],
+)
+def test_an_active_alert_inhibits_as_alertmanager_has_it(rule, source, target, inhibits):
+    found = inhibited_by({"inhibit_rules": [rule]}, target, [{"alertname": "Other", **source}])
+    assert found == (["Other"] if inhibits else [])

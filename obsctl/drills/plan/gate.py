@@ -111,6 +111,9 @@ def _path(target: Target, world: World) -> Iterator[Finding]:
             what = f"the alert {alert.rule['name']} goes to {receivers}, not to alert-sink: nobody would see a delivery"
             hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
             yield _error("alertmanager", what, hint)
+        if alert.inhibited_by:
+            what = f"{', '.join(alert.inhibited_by)} is active and inhibits {alert.rule['name']}"
+            yield _error("alertmanager", what, "wait until it has cleared")
         if alert.silent_by:
             what = f"the route of {alert.rule['name']} to alert-sink is silent now, by {', '.join(alert.silent_by)}"
             yield _error("alertmanager", what, "wait for the end of these times: alerting.time_intervals has them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from obsctl.config.durations import parse_duration
@@ -28,6 +28,23 @@ def routes(config: Json, labels: Mapping[str, str]) -> list[Route]:
     """All routes that an alert with these labels takes. config: the parsed configuration as Alertmanager itself
     shows it, in which every matcher is a string of its own."""
     return list(_walk(config["route"], labels, Route(receiver=config["route"]["receiver"])))
+
+
+def inhibited_by(config: Json, labels: Mapping[str, str], active: Iterable[Mapping[str, str]]) -> list[str]:
+    """Names of those active alerts that keep Alertmanager from notifying one with these labels. Of two that are both on
+    both sides of a rule, neither keeps the other back."""
+    rules = config.get("inhibit_rules") or []
+    return sorted({other["alertname"] for other in active if any(_inhibits(rule, other, labels) for rule in rules)})
+
+
+def _inhibits(rule: Json, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
+    def fits(side: str, labels: Mapping[str, str]) -> bool:
+        matchers = rule.get(f"{side}_matchers") or []
+        return bool(matchers) and _matches(matchers, labels)
+
+    if not (fits("source", source) and fits("target", target)) or (fits("source", target) and fits("target", source)):
+        return False
+    return all(source.get(name, "") == target.get(name, "") for name in rule.get("equal") or [])
 
 
 def receives_webhook(config: Json, receiver: str) -> bool:

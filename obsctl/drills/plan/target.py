@@ -30,7 +30,7 @@ class ExpectedAlert:
 
     rule: of /api/v1/rules. labels: those that the alert will have. routes: all that Alertmanager takes for it;
     route: the one that ends at alert-sink, None when there is none. silent_by: the time intervals for which that one
-    notifies nobody now.
+    notifies nobody now. inhibited_by: the active alerts that would keep this one from being notified.
     """
 
     rule: Json
@@ -39,6 +39,7 @@ class ExpectedAlert:
     route: Route | None
     forecast: Forecast
     silent_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class _Live:
         self._groups = prometheus.rule_groups()
         self._prometheus: Json = yaml.safe_load(prometheus.config_yaml())
         self._alertmanager: Json = yaml.safe_load(alertmanager.status()["config"]["original"])
+        self._active = [alert["labels"] for alert in alertmanager.alerts()]
         self._scraped = _scraped(experiment.service, world)
         self._prometheus_job = world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))
         self._alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
@@ -97,7 +99,8 @@ class _Live:
         scrape = faults.named(self._experiment.fault).SCRAPE
         expected = forecast(self._settings(group, rule, route), scrape)
         silent_by = mute_times.silent_by(self._alertmanager, route, self._at) if route else ()
-        return ExpectedAlert(rule, labels, routes, route, expected, silent_by)
+        inhibited_by = tuple(routing.inhibited_by(self._alertmanager, labels, self._active))
+        return ExpectedAlert(rule, labels, routes, route, expected, silent_by, inhibited_by)
 
     def _rule(self, pattern: Labels) -> tuple[Json, Json, dict[str, str]]:
         """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern.
