@@ -62,6 +62,11 @@ def unix_time(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
+def host_and_port(host: str, port: int) -> str:
+    """As it stands in a URL: an IPv6 address between brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def server_address(value: str) -> str:
     """The address of a server's API, without a slash at its end. Raises ValueError, whose words never repeat it: a
     user's password may be in it."""

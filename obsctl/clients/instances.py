@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from obsctl import names
-from obsctl.model import Json
+from obsctl.model import Json, host_and_port
 
 _OF_NOMAD = re.compile(r"_nomad-task-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-")
 """The id that Nomad gives to what it registers in Consul begins so."""
@@ -16,7 +16,7 @@ def url(instance: Json) -> str:
     """Where it listens; an instance without an address of its own has its node's."""
     service, node = instance["Service"], instance["Node"]
     host = service["Address"] or node["Address"]
-    return f"http://{f'[{host}]' if ':' in host else host}:{service['Port']}"
+    return f"http://{host_and_port(host, service['Port'])}"
 
 
 def passes(instance: Json) -> bool:

@@ -35,8 +35,8 @@ def address_of(host: str, mirror: str | None) -> str:
         return "https://registry-1.docker.io"
     if mirror and "://" in mirror and parts_of(mirror)[0] == host:
         return f"{mirror.partition('://')[0]}://{host}"
-    name = host.partition(":")[0]
-    return f"http://{host}" if name == "localhost" or name.startswith("127.") else f"https://{host}"
+    is_here = host.startswith(("127.", "[::1]")) or host.partition(":")[0] == "localhost"
+    return f"{'http' if is_here else 'https'}://{host}"
 
 
 def parts_of(mirror: str) -> tuple[str, str]:

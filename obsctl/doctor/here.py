@@ -11,7 +11,7 @@ from pathlib import Path
 from obsctl.clients.jobs import tasks
 from obsctl.doctor.nodes import holds, static_ports
 from obsctl.doctor.site import Site
-from obsctl.model import Finding, Json, Severity
+from obsctl.model import Finding, Json, Severity, host_and_port
 
 _PATIENCE = 0.5
 
@@ -43,7 +43,8 @@ def listeners(site: Site) -> Iterator[Finding]:
             for label, port in static_ports(job) if site.is_here(node["ID"]) else ():
                 known = any(holds(alloc, port) for alloc in site.allocations[node["ID"]])
                 if not known and _answers(str(node["Address"]), port):
-                    what = f"a program that Nomad did not start listens on {node['Address']}:{port} ({label})"
+                    address = host_and_port(node["Address"], port)
+                    what = f"a program that Nomad did not start listens on {address} ({label})"
                     hint = f"end it, or choose another port for {site.component_of(job)} in obsctl.yaml"
                     yield Finding(Severity.ERROR, job["ID"], what, hint)
 

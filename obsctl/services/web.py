@@ -16,6 +16,7 @@ from waitress import create_server, wasyncore
 from werkzeug.exceptions import HTTPException
 
 from obsctl.errors import ObsctlError, ServerFailed, TimedOut, Unreachable
+from obsctl.model import host_and_port
 from obsctl.services.connections import MAX_CONNECTIONS, Connections
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
@@ -95,11 +96,11 @@ class WebServer:
             self._listener = create_server(app, map=self._sockets, host=bind, port=port, ident=None, **LIMITS)
         except (OSError, ValueError) as error:
             raise ObsctlError(
-                f"cannot listen on {bind}:{port}: {error}",
+                f"cannot listen on {host_and_port(bind, port)}: {error}",
                 hint="choose a free --port, and a --bind address that this machine has",
             ) from error
         self.port = int(self._listener.effective_port)
-        _log.info("listens on http://%s:%d", bind, self.port)
+        _log.info("listens on http://%s", host_and_port(bind, self.port))
 
     def run_until_signalled(self) -> None:
         """`run`, until SIGTERM or SIGINT. For the main thread of a program that ends with it: a second signal, however

@@ -21,7 +21,7 @@ from obsctl.content.dashboards import Dashboard
 from obsctl.content.rule_files import RuleFile
 from obsctl.content.rules import Rules
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding
+from obsctl.model import Finding, host_and_port
 from obsctl.stack import templates
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
@@ -221,7 +221,7 @@ def _address(server: NomadServer | ConsulServer) -> dict[str, object]:
     """The server's settings for templates, with the parts of its address and the certificates of its authority."""
     url = urlsplit(server.address)
     port = url.port or (443 if url.scheme == "https" else 80)
-    parts = {"scheme": url.scheme, "host_and_port": f"{url.hostname}:{port}", "port": port}
+    parts = {"scheme": url.scheme, "host_and_port": host_and_port(url.hostname or "", port), "port": port}
     parts["authority"] = _authority(server.tls.ca_file) if url.scheme == "https" else ""
     return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
 

@@ -343,3 +343,9 @@ def test_a_character_beyond_the_basic_plane_stays_one() -> None:
     assert "dc-\U0001f600" in files["kv/obsctl/obs/config/prometheus.yml"]
     assert "dc-\U0001f600" in files["jobs/obs-prometheus.nomad.hcl"]
     assert not [name for name, text in files.items() if r"\ud83d" in text]
+
+
+def test_an_ipv6_address_stays_between_brackets() -> None:
+    files = render(config(consul={"address": "http://[::1]:8500"}), NOWHERE).files()
+    prometheus = yaml.safe_load(files["kv/obsctl/obs/config/prometheus.yml"])
+    assert prometheus["scrape_configs"][0]["consul_sd_configs"][0]["server"] == "[::1]:8500"

@@ -80,7 +80,7 @@ job "platform-alertmanager" {
         data        = <<-EOT
         {{- with nomadVar "nomad/jobs/platform-alertmanager" }}{{ $secret := .delivery_key }}
         {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" -}}
-        http://alertmanager:{{ $secret }}@{{ .Address }}:{{ .Port }}/webhook{{ break }}
+        http://alertmanager:{{ $secret }}@{{ printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}/webhook{{ break }}
         {{- end }}{{ end }}{{ end }}
         EOT
       }

@@ -201,7 +201,7 @@ job "platform-otel-agent" {
         change_signal = "SIGHUP"
         data          = <<-EOT
         exporters:
-          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
+          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT
       }
 

@@ -89,6 +89,7 @@ job "platform-victorialogs" {
         work_dir     = "/"
         args = [
           "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-enableTCP6",
           "-http.disableCORS",
           "-storageDataPath=/victoria-logs-data",
           "-retentionPeriod=168h",

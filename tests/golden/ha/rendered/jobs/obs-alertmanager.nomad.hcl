@@ -102,7 +102,7 @@ job "obs-alertmanager" {
         data        = <<-EOT
         {{- with nomadVar "nomad/jobs/obs-alertmanager" }}{{ $secret := .delivery_key }}
         {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" -}}
-        http://alertmanager:{{ $secret }}@{{ .Address }}:{{ .Port }}/webhook{{ break }}
+        http://alertmanager:{{ $secret }}@{{ printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}/webhook{{ break }}
         {{- end }}{{ end }}{{ end }}
         EOT
       }
@@ -115,7 +115,7 @@ job "obs-alertmanager" {
         data        = <<-EOT
         {{- $registered := false }}
         {{- range service "alertmanager-cluster" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}
-        {{- $peer := printf "%s:%d" .Address .Port }}
+        {{- $peer := printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}
         {{- if eq $peer (env "NOMAD_ADDR_cluster") }}{{ $registered = true }}{{ else }}
         --cluster.peer={{ $peer }}
         {{- end }}{{ end }}{{ end }}

@@ -164,7 +164,7 @@ job "obs-otel-agent" {
         change_signal = "SIGHUP"
         data          = <<-EOT
         exporters:
-          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ with index (service "otel-gateway" | byMeta "obsctl_stack") "obs" }}{{ $turn := env "node.unique.id" | sprig_adler32sum | parseInt | modulo (len .) }}{{ with index . $turn }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
+          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ with index (service "otel-gateway" | byMeta "obsctl_stack") "obs" }}{{ $turn := env "node.unique.id" | sprig_adler32sum | parseInt | modulo (len .) }}{{ with index . $turn }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT
       }
 

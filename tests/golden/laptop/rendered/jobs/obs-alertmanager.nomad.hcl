@@ -73,7 +73,7 @@ job "obs-alertmanager" {
         data        = <<-EOT
         {{- with nomadVar "nomad/jobs/obs-alertmanager" }}{{ $secret := .delivery_key }}
         {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" -}}
-        http://alertmanager:{{ $secret }}@{{ .Address }}:{{ .Port }}/webhook{{ break }}
+        http://alertmanager:{{ $secret }}@{{ printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}/webhook{{ break }}
         {{- end }}{{ end }}{{ end }}
         EOT
       }

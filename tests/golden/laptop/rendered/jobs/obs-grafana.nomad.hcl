@@ -91,10 +91,10 @@ job "obs-grafana" {
         env         = true
         change_mode = "restart"
         data        = <<-EOT
-        PROMETHEUS_URL=http://{{ $at := "127.0.0.1:9090" }}{{ range service "prometheus" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}
-        ALERTMANAGER_URL=http://{{ $at := "127.0.0.1:9093" }}{{ range service "alertmanager" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}
-        JAEGER_URL=http://{{ $at := "127.0.0.1:16686" }}{{ range service "jaeger" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}
-        VICTORIALOGS_URL=http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}
+        PROMETHEUS_URL=http://{{ $at := "127.0.0.1:9090" }}{{ range service "prometheus" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}
+        ALERTMANAGER_URL=http://{{ $at := "127.0.0.1:9093" }}{{ range service "alertmanager" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}
+        JAEGER_URL=http://{{ $at := "127.0.0.1:16686" }}{{ range service "jaeger" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}
+        VICTORIALOGS_URL=http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}
         EOT
 
         wait {

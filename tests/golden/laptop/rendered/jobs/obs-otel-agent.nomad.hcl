@@ -132,7 +132,7 @@ job "obs-otel-agent" {
         change_signal = "SIGHUP"
         data          = <<-EOT
         exporters:
-          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
+          otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT
       }
 

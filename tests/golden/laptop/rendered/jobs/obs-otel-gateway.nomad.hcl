@@ -105,8 +105,8 @@ job "obs-otel-gateway" {
         change_signal = "SIGHUP"
         data          = <<-EOT
         exporters:
-          otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}"}
-          otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}
+          otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
+          otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}
         EOT
       }
 

@@ -61,8 +61,15 @@ job "obs-traffic" {
     task "traffic" {
       kill_timeout = "15s" # requests, traffic's senders, and at last what there is still to send
 
+      template {
+        destination = "local/otlp.env"
+        env         = true
+        data        = <<-EOT
+        OTEL_EXPORTER_OTLP_ENDPOINT=http://{{ env "NOMAD_IP_http" | regexReplaceAll "^(.*:.*)$" "[$1]" }}:4318
+        EOT
+      }
+
       env {
-        OTEL_EXPORTER_OTLP_ENDPOINT = "http://${NOMAD_IP_http}:4318"
         OTEL_RESOURCE_ATTRIBUTES    = "nomad.namespace=${NOMAD_NAMESPACE},nomad.job=${NOMAD_JOB_ID},nomad.group=${NOMAD_GROUP_NAME},nomad.task=${NOMAD_TASK_NAME},nomad.alloc.id=${NOMAD_ALLOC_ID},service.instance.id=${NOMAD_ALLOC_ID}"
       }
 

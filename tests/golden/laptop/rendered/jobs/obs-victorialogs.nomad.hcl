@@ -75,6 +75,7 @@ job "obs-victorialogs" {
         command = "victoria-logs"
         args = [
           "-httpListenAddr=${NOMAD_ADDR_http}",
+          "-enableTCP6",
           "-http.disableCORS",
           "-storageDataPath=${meta.obsctl_volumes}/obs-victorialogs",
           "-retentionPeriod=168h",
