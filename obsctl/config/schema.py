@@ -117,8 +117,8 @@ class Config(Strict):
         examples=[{"nomad": "/usr/local/bin/nomad"}],
         json_schema_extra={"propertyNames": {"enum": list(PROGRAMS)}},
     )
-    """Programs for `obsctl dev` and for checks, by name: nomad, consul, prometheus, promtool, alertmanager, amtool,
-    jaeger, victoria-logs, otelcol. Default: found on PATH, or downloaded."""
+    """Programs for `obsctl dev`, and where OBSCTL_TRUST names this folder for checks, by name: nomad, consul,
+    prometheus, promtool, alertmanager, amtool, jaeger, victoria-logs, otelcol. Default: found on PATH, or got."""
 
     def all_components(self) -> Iterator[Component]:
         """Every component, in the order of a plan."""

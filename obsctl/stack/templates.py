@@ -27,10 +27,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def is_safe_callable(self, obj: Any) -> bool:
         owner = getattr(obj, "__self__", None)
-        is_jinjas = any(type(part).__module__.startswith("jinja2.") for part in (obj, owner))
-        is_of_names = getattr(obj, "__module__", None) == names.__name__
-        is_given = is_of_names or any(obj == value for value in self.globals.values() if callable(value))
-        return (is_given or is_jinjas or isinstance(owner, _PLAIN)) and super().is_safe_callable(obj)
+        return super().is_safe_callable(obj) and (
+            isinstance(owner, _PLAIN)
+            or any(type(part).__module__.startswith("jinja2.") for part in (obj, owner))
+            or getattr(obj, "__module__", None) == names.__name__
+            or any(obj == value for value in self.globals.values() if callable(value))
+        )
 
 
 def _loader(folders: Sequence[Path]) -> FunctionLoader:
