@@ -51,12 +51,19 @@ class Access:
         """Refuse what Alertmanager did not send."""
         if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
             raise Refusal("origin", 403, "a web page cannot deliver notifications; Alertmanager does")
-        secret = self._secret_file.read_text(encoding="utf-8").strip()
+        secret = self._secret()
         password = (request.authorization.password if request.authorization else None) or ""
         if not secret or not hmac.compare_digest(password.encode(), secret.encode()):
             raise Refusal("secret", 401, "a delivery carries the secret that Alertmanager has in its url_file")
         if request.mimetype != "application/json":
             raise Refusal("content_type", 415, "a delivery is application/json")
+
+    def _secret(self) -> str:
+        try:
+            return self._secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            words = f"the secret of deliveries cannot be read ({type(error).__name__}): try again"
+            raise Refusal("secret", 503, words) from error
 
     def _is_ours(self, host: str) -> bool:
         parts = _HOST.fullmatch(host)

@@ -272,6 +272,13 @@ def test_an_empty_secret_lets_nobody_deliver(sink):
     assert sink.post(webhook(), auth=("alertmanager", "")).status_code == 401
 
 
+def test_a_secret_that_cannot_be_read_is_answered_503_so_that_alertmanager_tries_again(sink):
+    sink.secret_file.unlink()
+    answer = sink.post(webhook())
+    assert answer.status_code == 503
+    assert "cannot be read" in answer.json["error"]
+
+
 def test_a_new_secret_counts_at_once(sink):
     sink.secret_file.write_text("new\n")
     assert sink.post(webhook()).status_code == 401
