@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from obsctl.config.secrets import SecretRef
+from obsctl.config.secrets import KeyRef, SecretRef
 from obsctl.config.shapes import KeyPath, Misfit
 
 Settings = Mapping[str, object]
@@ -44,6 +44,8 @@ OF_HTTP = (
 """The same below `http_config`, for every type that has it."""
 _OTHERS_WITH_FILE = {"telegram.chat_id", "incidentio.url"}
 _USER_WITH_FILE = "http_config.basic_auth.username"
+_KEYS = ("key", "client_certificate_key")
+"""Keys in PEM format."""
 _WITHOUT_FILE = {
     "proxy_connect_header": "use a proxy that asks for no header",
     "secret_key": "give the nodes of Alertmanager an AWS role, or name a profile",
@@ -73,7 +75,7 @@ def with_files(kind: str, settings: Settings, file_of: FileOf, above: KeyPath = 
             before = settings.get("files")
             written["files"] = [*(before if isinstance(before, list | tuple) else ()), *refs]
         elif _has_file(kind, path) and (_is_secret(kind, path) or _is_reference(value)):
-            written[f"{key}_file"] = file_of(path, SecretRef.parse(value))
+            written[f"{key}_file"] = file_of(path, (KeyRef if key in _KEYS else SecretRef).parse(value))
         else:
             written.setdefault(key, value)
     return written

@@ -20,6 +20,7 @@ from obsctl import files
 from obsctl.errors import ObsctlError
 
 _PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:~?/[^\r\n]+|nomad-var:[^\s#]+#[^\s#]+"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST = 65_536  # bytes; a Nomad Variable holds no more either
 
 ReadVariable = Callable[[str], Mapping[str, str] | None]
@@ -62,6 +63,12 @@ class SecretRef(str):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": f"^({_PATTERN})$"}
+
+
+class KeyRef(SecretRef):
+    """A reference to a key in PEM format: it has lines, and is written to a file alone."""
+
+    __slots__ = ()
 
 
 class Secret:
@@ -168,7 +175,8 @@ def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
         raise _error(ref, key, "is empty", "put the secret there")
     if len(value) > _LARGEST:
         raise _error(ref, key, "is longer than 64 KiB", "is this the right place?")
-    if value != value.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+    lines = value.strip("\n").split("\n") if isinstance(ref, KeyRef) else [value]
+    if any(line != line.strip() or _CONTROL.search(line) for line in lines):
         raise _error(ref, key, "has a line break, or white space at its beginning or end", "take it out of the secret")
 
 

@@ -19,7 +19,7 @@ from obsctl.stack.drift import differences, spec_of
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems
 from obsctl.stack.storage import Volume
 
-Resolve = Callable[[str, str], Secret]
+Resolve = Callable[[SecretRef, str], Secret]
 Given = TypeVar("Given")
 Got = TypeVar("Got")
 
@@ -95,7 +95,7 @@ def resolver(nomad: NomadApi) -> Resolve:
         variable = nomad.variable(path)
         return variable.items if variable else None
 
-    return lambda reference, key: resolve(SecretRef(reference), key=key, read_variable=read_variable)
+    return lambda reference, key: resolve(reference, key=key, read_variable=read_variable)
 
 
 def desire(rendered: Rendered, nomad: NomadApi, resolve: Resolve) -> Desired:

@@ -227,7 +227,7 @@ class TestDeploy:
         ends = [obsctl("-v", "deploy", "--yes"), obsctl("-v", "plan", "--json"), obsctl("render")]
         assert [ran.code for ran in ends] == [1, 0, 0]
         assert SECRET not in str(ends)
-        assert world.nomad.variable("nomad/jobs/obs-alertmanager").items == {"chat_webhook_url": SECRET}  # type: ignore[union-attr]
+        assert world.nomad.variable("nomad/jobs/obs-alertmanager").items["chat_webhook_url"] == SECRET  # type: ignore[union-attr]
 
 
 class TestLosses:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obsctl.config.secrets import Secret, SecretRef, resolve
+from obsctl.config.secrets import KeyRef, Secret, SecretRef, resolve
 from obsctl.errors import ObsctlError
 
 VALUE = "xoxb-5ecre7"
@@ -155,6 +155,15 @@ def test_an_empty_or_broken_value_from_elsewhere() -> None:
     assert "is empty" in fault("env:TOKEN", environ={"TOKEN": ""}).message
     assert "line break" in fault("env:TOKEN", environ={"TOKEN": f"{VALUE}\nX-Evil: 1"}).message
     assert "is empty" in fault("nomad-var:a#b", variables={"a": {"b": ""}}).message
+
+
+def test_a_key_has_lines(tmp_path: Path) -> None:
+    key = "-----BEGIN SOME KEY-----\nMIIB\n-----END SOME KEY-----"
+    file = secret_file(tmp_path, key.encode() + b"\n")
+    assert resolve(KeyRef(file), key="k", environ={}, read_variable=lambda _: None).reveal() == key
+    assert "has a line break" in fault(file).message, "nowhere else"
+    with pytest.raises(ObsctlError, match="white space"):
+        resolve(KeyRef("env:A"), key="k", environ={"A": "a\n b"}, read_variable=lambda _: None)
 
 
 # A secret never shows
