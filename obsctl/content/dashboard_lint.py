@@ -49,7 +49,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def lint(dashboards: Sequence[Dashboard]) -> list[Finding]:
     """All problems of these dashboards, which are all that Grafana gets."""
-    uids = {str(dashboard.document.get("uid")) for dashboard in dashboards}
+    uids = {dashboard.link for dashboard in dashboards}
     all_ = [*_twins(dashboards), *((each, problem) for each in dashboards for problem in problems(each, uids))]
     return [
         replace(problem, where=f"{dashboard.path}: {_cut(problem.where)}".removesuffix(": "), what=_cut(problem.what))
@@ -66,9 +66,9 @@ def _twins(dashboards: Sequence[Dashboard]) -> Iterator[tuple[Dashboard, Finding
     """Of such Grafana writes none, and of all the others no change (its duplicateValidator)."""
     first: dict[tuple[str, ...], Dashboard] = {}
     for dashboard in dashboards:
-        uid, title = dashboard.document.get("uid"), dashboard.title
+        uid, title = dashboard.link, dashboard.title
         for key, name in ((("uid", uid), uid), (("title", dashboard.folder, title), title)):
-            other = first.setdefault(tuple(map(str, key)), dashboard) if name else dashboard
+            other = first.setdefault(key, dashboard) if name else dashboard
             if other is not dashboard:
                 what = f"is {shown(name)}, as in {other.path}: Grafana then takes no change of any dashboard"
                 yield dashboard, _error(key[0], what, "give each its own")
@@ -139,7 +139,7 @@ def _check_habits(document: Json) -> Iterator[Finding]:
 
 def _check_uid(dashboard: Dashboard) -> Iterator[Finding]:
     uid = dashboard.document.get("uid")
-    if isinstance(uid, str) and uid and not _UID.fullmatch(uid):
+    if dashboard.link and not _UID.fullmatch(dashboard.link):
         yield _error("uid", f"is {shown(uid)}", "Grafana takes up to 40 letters, digits, - and _")
     elif uid != dashboard.uid:
         hint = f"make it {dashboard.uid!r}, as the file is named, so that obsctl and Grafana mean the same by it"

@@ -16,14 +16,15 @@ from obsctl.model import Json
 
 MAX_BYTES = 512 * 1024
 """Consul's limit for one KV value (its kv_max_value_size)."""
-LARGEST_FILE = 16_000_000
-"""Bytes that are read to say how much too large it is."""
+LARGEST_FILE = 4_000_000
+"""Bytes, with the spaces between its values."""
 COLUMNS = 24
 """Of the grid in which panels lie."""
 MAX_DEPTH = 100
 """Of objects and lists in each other. Real ones have some ten."""
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\"\\]|[$%{]\{")
 """What a name cannot have, because the job of Grafana says it in HCL and in a template of Nomad."""
+_STRING_OR_SPACE = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")|\s+')
 _TOO_DEEP = f"it is deeper than {MAX_DEPTH} objects and lists in each other"
 _LONGEST = 80
 _SHORT = reprlib.Repr()
@@ -34,7 +35,7 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST
 class Dashboard:
     """One dashboard as it lies on disk.
 
-    folder: Grafana's folder; "" is the top level. text: the JSON. path: the file, for messages.
+    uid: the file's name. folder: Grafana's folder; "" is the top level. text: the JSON. path: the file, for messages.
     """
 
     uid: str
@@ -46,6 +47,12 @@ class Dashboard:
     def document(self) -> Json:
         """The parsed JSON. It was an object when the file was read."""
         return dict(json.loads(self.text))
+
+    @property
+    def link(self) -> str:
+        """The uid that Grafana gives it; "" when it has to make one up."""
+        uid = self.document.get("uid")
+        return uid if isinstance(uid, str) else ""
 
     @property
     def place(self) -> str:
@@ -126,17 +133,9 @@ def _in(base: Path) -> dict[str, Dashboard]:
 
 def _read(path: Path, base: Path) -> Dashboard:
     files.refuse_foreign(path, within=base.parent)
-    folders = path.relative_to(base).parent.parts
-    if len(folders) > 1:
-        raise ObsctlError(
-            f"{path} is too deep: a folder of dashboards has no folders in it",
-            hint=f"move it to {base / folders[0] / path.name}",
-        )
-    if _NO_NAME.search(str(path.relative_to(base))):
-        hint = "rename it: no quotes, no backslashes, no control characters, and no ${, %{ or {{"
-        raise ObsctlError(f"the name of {path} cannot be that of a file of Grafana's job", hint=hint)
+    folder = _folder(path, base)
     try:
-        text = _text(path)
+        text = files.read(path, most=LARGEST_FILE).decode()
         document: object = json.loads(text, parse_constant=_refuse)
         json.dumps(document, ensure_ascii=False).encode()  # raises for half of a character
     except (OSError, ValueError) as error:
@@ -147,15 +146,32 @@ def _read(path: Path, base: Path) -> Dashboard:
         raise _no_dashboard(path, "it holds no JSON object")
     if _is_deep(document):
         raise _no_dashboard(path, _TOO_DEEP)
-    return Dashboard(uid=path.stem, folder="".join(folders), text=text, path=path)
+    return Dashboard(uid=path.stem, folder=folder, text=_fitting(text, path), path=path)
 
 
-def _text(path: Path) -> str:
-    """Raises ObsctlError for one that is too large."""
-    content = files.read(path, most=LARGEST_FILE)
-    if len(content) > MAX_BYTES:
-        raise ObsctlError(f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value", hint="split it")
-    return content.decode()
+def _folder(path: Path, base: Path) -> str:
+    """Grafana's folder. Raises ObsctlError for a place or a name that a dashboard cannot have."""
+    folders = path.relative_to(base).parent.parts
+    if len(folders) > 1:
+        raise ObsctlError(
+            f"{path} is too deep: a folder of dashboards has no folders in it",
+            hint=f"move it to {base / folders[0] / path.name}",
+        )
+    if _NO_NAME.search(str(path.relative_to(base))):
+        hint = "rename it: no quotes, no backslashes, no control characters, and no ${, %{ or {{"
+        raise ObsctlError(f"the name of {path} cannot be that of a file of Grafana's job", hint=hint)
+    return "".join(folders)
+
+
+def _fitting(text: str, path: Path) -> str:
+    """The JSON as it stands; without the spaces between its values where it would be too large for Consul."""
+    if len(text.encode()) <= MAX_BYTES:
+        return text
+    dense = _STRING_OR_SPACE.sub(lambda part: part["string"] or "", text)
+    if len(dense.encode()) > MAX_BYTES:
+        what = f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value, even without its spaces"
+        raise ObsctlError(what, hint="split it")
+    return dense
 
 
 def _refuse(constant: str) -> None:

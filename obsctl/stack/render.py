@@ -109,7 +109,7 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     jobs = templates.environment(values, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
     files = templates.environment(values, assets.search_path("templates", root), compiled)
-    groups = rules.load(config, assets.shipped() / "alert-rules", root, {board.uid for board in boards})
+    groups = rules.load(config, assets.shipped() / "alert-rules", root, {board.link for board in boards})
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
     return Rendered(
         stack=config.stack,

@@ -89,7 +89,8 @@ def test_in_the_checkout_nothing_comes_twice() -> None:
     [
         ("{", "Expecting property name"),
         ("[]", "no JSON object"),
-        (json.dumps({"x": "y" * 2**19}), "larger than"),
+        (json.dumps({"x": "y" * 2**19}), "even without its spaces"),
+        ("{}" + " " * 4_000_000, "larger than 4 MB"),
         ('{"x": NaN}', "NaN is no JSON"),
         ('{"x": ' + "9" * 5000 + "}", "Exceeds the limit"),
         (r'{"title": "\ud800"}', "surrogates not allowed"),
@@ -113,6 +114,17 @@ def test_folders_in_folders_are_refused(tmp_path: Path) -> None:
     assert caught.value.hint == f"move it to {tmp_path / 'dashboards/Shop/checkout.json'}"
 
 
+def test_one_that_is_large_by_its_spaces_alone_loses_them(tmp_path: Path) -> None:
+    """As public ones are, of which the exporter of hosts has the best known."""
+    document = {"title": 'a  b \\" c', "n": [1e999, 1.0, "x  y"] * 20_000}
+    write(tmp_path, "large.json", json.dumps(document, indent=8).replace("Infinity", "1e999"))
+    [large] = [board for board in dashboards.load(tmp_path) if board.uid == "large"]
+    assert large.document == document
+    assert len(large.text) < dashboards.MAX_BYTES
+    assert '"a  b \\\\\\" c"' in large.text
+    assert "1e999" in large.text, "numbers stay as they are written"
+
+
 @pytest.mark.parametrize("name", ['a"b', "c${x}", "d%{x}", "e{{x}}", "f\ng", "h\\i", "\x1b[2J"])
 def test_a_name_that_would_be_code_in_the_job_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, f"{name}.json")
@@ -124,6 +136,12 @@ def test_other_odd_names_are_taken(tmp_path: Path) -> None:
     for name in ("ü 😀", "-x", "..", "50% (new) $1"):
         write(tmp_path, f"{name}.json")
     assert {"ü 😀", "-x", "..", "50% (new) $1"} <= {board.uid for board in dashboards.load(tmp_path)}
+
+
+@pytest.mark.parametrize(("uid", "link"), [("till", "till"), ("", ""), (None, ""), (7, "")])
+def test_a_link_names_the_uid_that_grafana_knows(tmp_path: Path, uid: object, link: str) -> None:
+    write(tmp_path, "shop.json", json.dumps({"title": "Mine", "uid": uid}))
+    assert [board.link for board in dashboards.load(tmp_path) if board.uid == "shop"] == [link]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
