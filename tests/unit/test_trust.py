@@ -96,7 +96,7 @@ def test_an_overlay_of_another_user(project: Path, obsctl: Obsctl, monkeypatch: 
     (project / "obsctl.prod.yaml").write_text("timing: fast")
     assert obsctl("--env", "prod", "config", "show").code == 0
     give_away(project / "obsctl.prod.yaml", monkeypatch)
-    assert "obsctl.prod.yaml belongs to" in obsctl("--env", "prod", "config", "show").err
+    assert "belongs to" in obsctl("--env", "prod", "config", "show").err
 
 
 class TestCachedPrograms:
