@@ -58,7 +58,7 @@ def _agent(*patterns: str) -> dict[str, Any]:
     """The agent's configuration, which sends nothing."""
     files = render(Config.model_validate({"logs": {"redact": patterns}}), Path("/nonexistent")).files()
     config: dict[str, Any] = yaml.safe_load(files["kv/obsctl/obs/config/otel-agent.yml"])
-    logs = config["service"]["pipelines"]["logs"]
+    logs = config["service"]["pipelines"]["logs/files"]
     config["service"]["pipelines"] = {"logs": {**logs, "receivers": [LANE], "exporters": ["debug"]}}
     config["service"]["telemetry"]["logs"] = {"level": "error"}
     config["exporters"] = {"debug": {}}

@@ -16,6 +16,8 @@ LOGS_META = "obsctl_logs"
 VOLUMES_META = "obsctl_volumes"
 LOG_LANES = [*(f"{number:02}" for number in range(16)), "busy"]
 """Log files are read in lanes: one that is written without end holds up its lane alone. The last is for such files."""
+SOURCE_FIELD = "obsctl.source"
+"""A field that agents alone set: "file" if Nomad wrote the line for a task, "otlp" if a program sent it."""
 # Host volumes of a Nomad client that the log collector reads.
 ALLOC_VOLUME = "obsctl-nomad-alloc"
 ROOT_VOLUME = "obsctl-host-root"

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,6 +22,7 @@ from obsctl.wait import wait_until
 from tests.deployed import Stack, write_config
 from tests.deployed_telemetry import Telemetry
 from tests.local_cluster import running_cluster
+from tests.otlp import records, send_logs
 from tests.world import ALERT_PATH
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("hostile-logs")]
@@ -78,9 +80,9 @@ def group(name: str, script: str) -> Json:
 
 def register(stack: Stack, name: str, **scripts: str) -> None:
     groups = [group(each, script) for each, script in scripts.items()]
-    stack.clients.nomad.register_job({
-        "ID": name, "Name": name, "Type": "service", "Datacenters": ["*"], "TaskGroups": groups
-    })  # fmt: skip
+    nomad = stack.clients.nomad
+    nomad.register_job({"ID": name, "Name": name, "Type": "service", "Datacenters": ["*"], "TaskGroups": groups})
+    wait_until(lambda: len(nomad.job_allocations(name)) == len(scripts), timeout=30, failure="no sign of all", hint="")
 
 
 def lane(allocation: Json) -> int:
@@ -143,14 +145,42 @@ def test_hostile_jobs_bring_nothing_in_and_stop_nobody(stack: Stack, tmp_path: P
     assert worst_lateness(telemetry, apart(stack, "quiet"), 20) < USUAL
     assert telemetry.lines(f'"{SECRET}"', time.time() - 300) == []
     assert telemetry.lines('"of nobody"', time.time() - 300) == []
-    counts = refused(stack)
-    assert {reason for reason, count in counts.items() if count} >= {
-        "symlink", "folder", "fifo", "device", "socket", "hard_link", "many", "task"
-    }  # fmt: skip
+    wanted = {"symlink", "folder", "fifo", "device", "socket", "hard_link", "many", "task"}
+    wait_until(lambda: {reason for reason, count in refused(stack).items() if count} >= wanted, timeout=60,
+               failure=f"no sign of each of {wanted}", hint="")  # fmt: skip
     agent = stack.clients.nomad.job_allocations("obs-otel-agent")[0]["ID"]
     log = stack.clients.nomad.read_log(agent, "log-links.stderr.0", offset=0).decode()
     for reason in ("symbolic link", "FIFO", "device", "socket"):
         assert 1 <= log.count(f"it is a {reason}") <= 2, reason  # once of each of the two allocations that have one
+
+
+def test_what_comes_by_otlp_does_not_pass_for_what_nomad_wrote(stack: Stack) -> None:
+    """Whatever it says of itself, a line tells that a program sent it."""
+    telemetry = Telemetry(stack)
+    said = {"key": "obsctl.source", "value": {"stringValue": "file"}}
+    nested = {
+        "key": "obsctl",
+        "value": {"kvlistValue": {"values": [{"key": "source", "value": {"stringValue": "file"}}]}},
+    }
+    message = {"key": "_msg", "value": {"stringValue": "forged body"}}
+    more = {"attributes": [said, nested]}
+    lines: list[tuple[int, str, dict[str, Any]]] = [
+        (time.time_ns(), "forged line", more),
+        (time.time_ns(), "", {"body": {"kvlistValue": {"values": [message, said, nested]}}, **more}),
+    ]
+    resource = records({"service.name": "quiet", "nomad.job": "quiet", "nomad.node.name": "another"}, *lines)
+    resource["resource"]["attributes"] += [said, nested]
+    resource["scopeLogs"][0]["scope"]["attributes"] = [said, nested]
+    since = time.time() - 60
+    send_logs(telemetry.address("otel-agent"), [resource])
+    wait_until(lambda: len(telemetry.lines('"nomad.job":=quiet forged', since)) == 2, timeout=30,
+               failure="no sign of the forged lines", hint="")  # fmt: skip
+    assert telemetry.lines('forged "obsctl.source":=file', since) == []
+    forged = telemetry.lines("forged", since)
+    assert {line["obsctl.source"] for line in forged} == {"otlp"}
+    assert "another" not in {line["nomad.node.name"] for line in forged}
+    genuine = telemetry.lines('{"nomad.job"="quiet"} NOT forged', since)
+    assert {line["obsctl.source"] for line in genuine} == {"file"}
 
 
 def test_the_agent_ends_when_it_is_told_to(stack: Stack) -> None:

@@ -272,30 +272,60 @@ def test_what_is_to_be_redacted_does_not_leave_the_node(agent: Agent) -> None:
     ]
 
 
+SECRET_BYTES = "cGFzc3dvcmQ9aHVudGVyMg=="
+
+
 def test_what_comes_by_otlp_is_redacted_wherever_it_stands(agent: Agent) -> None:
     said = "password=hunter2"
     inner = {"kvlistValue": {"values": [{"key": "deep", "value": {"stringValue": said}}]}}
     listed = {"arrayValue": {"values": [{"stringValue": said}, inner]}}
     number = {"kvlistValue": {"values": [{"key": said, "value": {"intValue": "4111111111111111"}}]}}
-    bodies: list[Json] = [{"stringValue": said}, inner, listed, number, {"bytesValue": "cGFzc3dvcmQ9aHVudGVyMg=="}]
+    bodies: list[Json] = [{"stringValue": said}, inner, listed, number, {"bytesValue": SECRET_BYTES}]
+    bodies.append({"arrayValue": {"values": [{"bytesValue": SECRET_BYTES}, inner]}})
+    bodies.append({"kvlistValue": {"values": [{"key": "deep", "value": {"bytesValue": SECRET_BYTES}}]}})
     attributes = [
         {"key": "a", "value": {"stringValue": said}},
         {"key": "b", "value": inner},
         {"key": "c", "value": listed},
         {"key": said, "value": number},
         {"key": "d", "value": {"doubleValue": 4111111111111111}},
+        {"key": "bytes", "value": {"bytesValue": SECRET_BYTES}},
+        {"key": "list", "value": {"arrayValue": {"values": [{"bytesValue": SECRET_BYTES}]}}},
         {"key": "e", "value": {"arrayValue": {"values": [{"intValue": "4111111111111111"}]}}},
     ]
     more = {"attributes": attributes, "severityText": said, "eventName": said}
     lines = [(time.time_ns(), "", {"body": body, **more}) for body in bodies]
     resource = records({"service.name": "otlp", "nomad.job": "otlp", "args": said, said: said}, *lines)
     resource["scopeLogs"][0]["scope"] = {"name": said, "version": said, "attributes": attributes}
+    resource["resource"]["attributes"].append({"key": "bytes", "value": {"bytesValue": SECRET_BYTES}})
     send_logs(agent.otlp, [resource])
     read(agent, "otlp", len(bodies))
     sent = b"".join(asked.body for asked in agent.gateway.asked)
     assert b"hunter2" not in sent
     assert b"4111" not in sent
     assert b"cGFzc3dvcmQ9aHVudGVyMg" not in sent
+    assert b"70617373776f72643d68756e74657232" not in sent  # the same in hexadecimal
+
+
+def test_what_is_not_to_be_redacted_stays_as_it_is(agent: Agent) -> None:
+    """Numbers and truth values are texts afterwards."""
+    values: dict[str, Json] = {
+        "text": {"stringValue": "text:aGVsbG8="}, "empty": {"stringValue": ""}, "int": {"intValue": "-7"},
+        "double": {"doubleValue": 1.5e300}, "bool": {"boolValue": True}, "word": {"stringValue": "hello"},
+        "list": {"arrayValue": {"values": [{"stringValue": "$1"}, {"intValue": "2"}]}},
+    }  # fmt: skip
+    attributes = [{"key": key, "value": value} for key, value in values.items()]
+    bodies: list[Json] = [{"intValue": "5"}, {"stringValue": "plain"}]
+    lines = [(time.time_ns(), "", {"body": body, "attributes": attributes}) for body in bodies]
+    send_logs(agent.otlp, [records({"service.name": "kept", "nomad.job": "kept"}, *lines)])
+    found = read(agent, "kept", 2)
+    assert {text(record) for record in found} == {"5", "plain"}
+    for record in found:
+        said = {each["key"]: each["value"]["stringValue"] for each in record["attributes"]}
+        assert said == {
+            "text": "text:aGVsbG8=", "empty": "", "int": "-7", "double": "1.5e+300", "bool": "true", "word": "hello",
+            "list.0": "$1", "list.1": "2", "obsctl.source": "otlp",
+        }  # fmt: skip
 
 
 def test_times_that_cannot_be_are_not_believed(tmp_path: Path) -> None:
