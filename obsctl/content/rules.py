@@ -96,9 +96,8 @@ def _service_alerts(config: Config) -> Iterator[Json]:
         severity = config.services[service].severity if service in config.services else "critical"
         summary = f"No instance of {service} answers: it is gone, down or unreachable."
         yield _alert(config, names.SERVICE_DOWN, service, _absent(service), summary, severity)
-        yield _alert(
-            config, names.JOB_NOT_RUNNING, service, _stopped(job), f"Nomad runs no allocation of job {job.id}."
-        )
+        summary = f"Nomad runs no allocation of job {_literal(job.id)}."
+        yield _alert(config, names.JOB_NOT_RUNNING, service, _stopped(job), summary)
 
 
 def _component_alerts(config: Config) -> Iterator[Json]:
@@ -118,6 +117,11 @@ def _stopped(job: NomadJob) -> str:
     """Nomad counts each run of a periodic or dispatched job as a job of its own, with the job as its parent."""
     running, home = "nomad_nomad_job_summary_running", f'namespace="{job.namespace}"'
     return f'sum({running}{{exported_job="{job.id}", {home}}} or {running}{{parent_id="{job.id}", {home}}}) == 0'
+
+
+def _literal(text: str) -> str:
+    """In an annotation, of which Prometheus evaluates what stands in double braces."""
+    return text.replace("{{", '{{ "{{" }}')
 
 
 def _absent(service: str) -> str:

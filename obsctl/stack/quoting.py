@@ -8,9 +8,15 @@ import re
 _UNUSUAL = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
+# What a Nomad client puts into a running task. Nomad's parser leaves it alone; all else in `${` it would evaluate.
+_OPENING = re.compile(r"\$\{(?!(?:NOMAD_\w+|(?:meta|node|attr)\.[\w.-]+)\})|%\{")
+_NOT_IN_HCL = re.compile(r"\\(?:\\|b|f)")  # in pairs: a backslash of the text is no escape
+
+
 def hcl(value: object) -> str:
-    """As HCL; `${` stays, in which Nomad puts its own variables."""
-    return _json(value)
+    """As HCL, and no part of it is evaluated: `${` and `%{` are doubled but for the variables of a running task."""
+    text = _NOT_IN_HCL.sub(lambda pair: {"\\b": "\\u0008", "\\f": "\\u000c"}.get(pair[0], pair[0]), _json(value))
+    return _OPENING.sub(lambda opening: opening[0][0] + opening[0], text)
 
 
 def yaml(value: object) -> str:

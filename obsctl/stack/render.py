@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment
 
-from obsctl import assets, files, names
+from obsctl import assets, names
 from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.components import Component
 from obsctl.config.schema import Config
@@ -20,15 +20,14 @@ from obsctl.content import dashboards, rules
 from obsctl.content.dashboards import Dashboard
 from obsctl.content.rule_files import RuleFile
 from obsctl.content.rules import Rules
-from obsctl.errors import ObsctlError
 from obsctl.model import Finding, host_and_port
 from obsctl.stack import templates
+from obsctl.stack.authority import certificates
 from obsctl.stack.images import Pins, read_lock
 from obsctl.stack.storage import Volume, volumes
 
 RESEND_DELAY = 60.0
 """Prometheus' own default, seconds."""
-_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 DEMO_PHRASES = (
     "Bello!", "Poopaye!", "Tulaliloo ti amo!", "Bananaaaa!", "Me want banana!", "Para tú", "Tank yu!", "Po ka?",
 )  # fmt: skip
@@ -205,8 +204,8 @@ def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
             for each in config.alerting.receivers
         ],
         "time_intervals": config.alerting.intervals(),
-        "nomad": _address(config.nomad),
-        "consul": _address(config.consul),
+        "nomad": _address(config.nomad, "nomad"),
+        "consul": _address(config.consul, "consul"),
         "driver": config.driver_of,
         "count": config.count,
         "shares_node": config.shares_node,
@@ -217,29 +216,14 @@ def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
     }
 
 
-def _address(server: NomadServer | ConsulServer) -> dict[str, object]:
+def _address(server: NomadServer | ConsulServer, name: str) -> dict[str, object]:
     """The server's settings for templates, with the parts of its address and the certificates of its authority."""
     url = urlsplit(server.address)
     port = url.port or (443 if url.scheme == "https" else 80)
     parts = {"scheme": url.scheme, "host_and_port": host_and_port(url.hostname or "", port), "port": port}
-    parts["authority"] = _authority(server.tls.ca_file) if url.scheme == "https" else ""
+    file = server.tls.ca_file if url.scheme == "https" else None
+    parts["authority"] = certificates(file, f"{name}.tls.ca_file") if file else ""
     return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
-
-
-def _authority(file: str | None) -> str:
-    """The certificates in this file, which are no secret; "" when the system's are used. Raises ObsctlError."""
-    if file is None:
-        return ""
-    try:
-        text = files.read(Path(file)).decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ObsctlError(
-            f"cannot read ca_file {file}: {error}", hint="give tls.ca_file a file in PEM format"
-        ) from error
-    certificates = _CERTIFICATE.findall(text)  # and no key that may stand beside them
-    if not certificates:
-        raise ObsctlError(f"ca_file {file} has no certificate in PEM format", hint="correct tls.ca_file in obsctl.yaml")
-    return "\n".join(certificates)
 
 
 def _resend_delay(config: Config) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,8 @@ def test_a_group_name_with_a_slash_is_still_one_key_below_rules(tmp_path: Path) 
 class TestAuthority:
     """What signed a server's certificate goes to the programs that ask that server."""
 
-    CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    CERTIFICATE = (Path(__file__).parents[1] / "golden" / "cluster" / "ca.pem").read_text().strip()
+    FIRST_LINE = CERTIFICATE.splitlines()[1]
 
     def rendered(self, folder: Path, text: str, **keys: Any) -> dict[str, str]:
         (folder / "ca.pem").write_text(text)
@@ -262,7 +264,7 @@ class TestAuthority:
         other = "-----BEGIN SOMETHING ELSE-----\nMHcC\n-----END SOMETHING ELSE-----"
         files = self.rendered(tmp_path, f"# ours\n{other}\n{self.CERTIFICATE}\n{self.CERTIFICATE}\n")
         warden = files["jobs/obs-warden.nomad.hcl"]
-        assert warden.count("MIIB") == 2
+        assert warden.count(self.FIRST_LINE) == 2
         assert "NOMAD_CACERT=" in warden
         assert "CONSUL_CACERT" not in warden
         assert "tls_config: {ca_file: nomad-ca.pem}" in files["kv/obsctl/obs/config/prometheus.yml"]
@@ -273,12 +275,34 @@ class TestAuthority:
         assert "ca.pem" not in "".join(files.values())
 
     def test_a_file_without_a_certificate(self, tmp_path: Path) -> None:
-        with pytest.raises(ObsctlError, match=r"ca_file .*/ca\.pem has no certificate in PEM format"):
+        with pytest.raises(ObsctlError, match=r"nomad\.tls\.ca_file: the file has no certificate in PEM format"):
             self.rendered(tmp_path, "nothing")
+
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            "MIIB", "EOT\n}\njob \"x\" {", "{{ key \"secret\" }}", "${file(\"/etc/shadow\")}", "TUlJQg==",
+            f"{''.join(CERTIFICATE.splitlines()[1:-1])[:-4]}AAAA", "",
+        ],
+    )  # fmt: skip
+    def test_what_only_looks_like_a_certificate_is_refused(self, tmp_path: Path, inside: str) -> None:
+        false = f"-----BEGIN CERTIFICATE-----\n{inside}\n-----END CERTIFICATE-----"
+        with pytest.raises(ObsctlError, match=r"nomad\.tls\.ca_file: certificate 2 of the file is none"):
+            self.rendered(tmp_path, f"{self.CERTIFICATE}\n{false}\n")
+
+    def test_what_follows_a_certificate_within_its_block_is_refused(self, tmp_path: Path) -> None:
+        content = ssl.PEM_cert_to_DER_cert(self.CERTIFICATE) + b'EOT\n}\njob "x" {'
+        with pytest.raises(ObsctlError, match="certificate 1 of the file is none"):
+            self.rendered(tmp_path, ssl.DER_cert_to_PEM_cert(content))
+
+    def test_it_is_written_anew(self, tmp_path: Path) -> None:
+        one_line = "".join(self.CERTIFICATE.splitlines()[1:-1])
+        text = f"-----BEGIN CERTIFICATE-----{one_line}-----END CERTIFICATE-----"
+        assert self.FIRST_LINE in self.rendered(tmp_path, text)["jobs/obs-warden.nomad.hcl"]
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": str(tmp_path / "none.pem")}}
-        with pytest.raises(ObsctlError, match=r"cannot read ca_file .*none\.pem: "):
+        with pytest.raises(ObsctlError, match=r"nomad\.tls\.ca_file: the file cannot be read: No such file"):
             render(config(nomad=nomad), NOWHERE)
 
 
