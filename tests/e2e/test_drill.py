@@ -94,7 +94,8 @@ def test_a_silence_over_the_alert_is_found_before_anything_is_touched(stack: Sta
 
 def test_a_full_disk_for_the_journal_stops_the_drill_before_it_touches_anything(stack: Stack, tmp_path: Path) -> None:
     version = stack.clients.nomad.job("obs-response-service")["Version"]
-    command = f"mount -t tmpfs -o size=4k tmpfs {tmp_path} && exec {OBSCTL} drill stop response-service --yes"
+    fill = f"mount -t tmpfs -o size=4k tmpfs {tmp_path} && head -c 4096 /dev/zero > {tmp_path}/full"
+    command = f"{fill} && exec {OBSCTL} drill stop response-service --yes"
 
     ended = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", command],
