@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
@@ -263,10 +264,19 @@ def test_a_stop_whose_recipe_is_signed_is_put_back(clean: Stack) -> None:
 
 
 def test_a_drill_waits_until_all_is_steady_when_it_is_told_to(clean: Stack) -> None:
-    """Right after the service was away, and with a signal while it waits."""
+    """Right after the service was away. Ctrl-C leaves nothing while it waits."""
     clean.clients.nomad.stop_job(JOB)
+    journals = clean.folder / "state/obsctl/drills/obs"
+    before = set(journals.glob("*"))
     waiting = clean.start("drill", "stop", "response-service", "--yes", "--wait", "2m")
-    SYSTEM_CLOCK.sleep(3)
+    SYSTEM_CLOCK.sleep(4)
+    waiting.send_signal(signal.SIGINT)
+    out, err = waiting.communicate(timeout=20)
+    assert (waiting.returncode, "not steady yet" in out) == (130, True), out + err
+    assert set(journals.glob("*")) == before
+    assert clean.clients.consul.get("obsctl/obs/lock") is None
+
+    waiting = clean.start("drill", "stop", "response-service", "--yes", "--wait", "2m")
     clean.run("deploy", "--yes")
     out, err = waiting.communicate(timeout=200)
     assert waiting.returncode in (0, 13), out + err

@@ -47,7 +47,8 @@ class Fault(Protocol):
     SCRAPE: Scrape
 
     def prepare(self, cluster: Cluster, service: str, job: Json) -> Json:
-        """The `data` of the recipe: all that a revert needs. job: that of the service, as Nomad has it.
+        """The `data` of the recipe: what a revert needs beside the job. It stands in Consul: no place for secrets.
+        job: that of the service, as Nomad has it.
 
         Changes nothing. Raises ObsctlError when the fault needs something of its target that is not so.
         """
