@@ -89,7 +89,10 @@ class Gathering:
             raise Interrupted("interrupted", hint="run the command again; it goes on from there")
 
     def _tell(self, event: Event) -> None:
-        """All that is at work shares one line of progress."""
+        """All that is at work shares one line of progress. After the end of the block nothing is said: a thread that
+        prints while Python ends makes it abort."""
+        if self._stopped.is_set():
+            return
         if event.state != "progress":
             self._progress.pop(event.subject, None)
             self._emit(event)
