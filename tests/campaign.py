@@ -124,7 +124,7 @@ _STEP = st.sampled_from(["web", "InstanceDown", "team", "0", "nomad", "a b", "X-
 
 def _at(path: tuple[str, ...]) -> st.SearchStrategy[Any]:
     """What the schema gives as an example of this key, or anything."""
-    return st.one_of(VALUES, VALUES.map(lambda value: [value]), *[st.sampled_from(_examples(path))] * 3)
+    return st.one_of(VALUES, VALUES.map(lambda value: [value]), *[st.sampled_from(_examples(path)).map(deepcopy)] * 3)
 
 
 def _examples(path: tuple[str, ...]) -> list[Any]:

@@ -40,7 +40,8 @@ def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
         if origin.type in ("prometheus", VICTORIALOGS) and not origin.is_of_grafana:
             query = f"{place}, query {target.get('refId')}"
             yield from _check_expr(dashboard, query, origin.type, target)
-            if panel.get("type") in WITH_LEGEND and not target.get("legendFormat") and target.get("format") != "table":
+            has_legend = str(panel.get("type")) in WITH_LEGEND and target.get("format") != "table"
+            if has_legend and not target.get("legendFormat"):
                 yield _warning(query, "its series have no names", "set legendFormat")
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.campaign import INPUTS, Input, inputs, outcome
 
@@ -26,12 +26,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.timeout(0 if CAMPAIGN else 300)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_no_input_is_a_bug(kind: str) -> None:
     codes: Counter[int] = Counter()
 
     @settings(max_examples=NUMBER // len(INPUTS), derandomize=not CAMPAIGN, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+              phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(inputs(kind))
     def each(given: Input) -> None:
         ended = outcome(given)
