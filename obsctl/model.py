@@ -82,6 +82,15 @@ def server_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def is_deeper(document: Json, depth: int) -> bool:
+    """Whether a JSON document has more than `depth` objects and lists in each other, itself included."""
+    level: list[Any] = [document]
+    for _ in range(depth):
+        values = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
+        level = [value for value in values if isinstance(value, dict | list)]
+    return bool(level)
+
+
 def digest(value: bytes) -> str:
     """A short hash, long enough to tell two versions apart."""
     return hashlib.sha256(value).hexdigest()[:16]

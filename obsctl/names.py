@@ -57,8 +57,11 @@ JAEGER_OTLP = "jaeger-otlp"
 GATEWAY_GRPC = "otel-gateway-grpc"
 GATEWAY_METRICS = "otlp-metrics"
 
+# Items of Nomad Variables.
 DELIVERY_KEY = "delivery_key"
-"""The item of a Nomad Variable with the secret by which alert-sink knows Alertmanager's deliveries."""
+"""The secret by which alert-sink knows Alertmanager's deliveries."""
+SILENCE_ITEM = "silence_webhook"
+OUTSIDE_ITEM = "heartbeat_outside_url"
 
 # Receivers of Alertmanager that are obsctl's own; the first is the program of that name.
 SINK_RECEIVER = ALERT_SINK

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from obsctl import names
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Strict
-
-OUTSIDE_ITEM = "heartbeat_outside_url"
-SILENCE_ITEM = "silence_webhook"
 
 
 class DeadMansSwitch(Strict):
@@ -23,8 +21,8 @@ class DeadMansSwitch(Strict):
 
     def sink_secrets(self) -> dict[str, SecretRef]:
         """Item of alert-sink's Nomad Variable -> reference."""
-        return {SILENCE_ITEM: self.silence_webhook} if self.silence_webhook else {}
+        return {names.SILENCE_ITEM: self.silence_webhook} if self.silence_webhook else {}
 
     def alertmanager_secrets(self) -> dict[str, SecretRef]:
         """Item of Alertmanager's Nomad Variable -> reference."""
-        return {OUTSIDE_ITEM: self.outside_url} if self.outside_url else {}
+        return {names.OUTSIDE_ITEM: self.outside_url} if self.outside_url else {}

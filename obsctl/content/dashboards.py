@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from obsctl import assets, files
+from obsctl import assets, files, names
 from obsctl.errors import ObsctlError
-from obsctl.model import Json
+from obsctl.model import Json, is_deeper
 
-MAX_BYTES = 512 * 1024
-"""Consul's limit for one KV value (its kv_max_value_size)."""
 LARGEST_FILE = 4_000_000
 """Bytes, with the spaces between its values."""
 COLUMNS = 24
@@ -144,7 +141,7 @@ def _read(path: Path, base: Path) -> Dashboard:
         raise _no_dashboard(path, _TOO_DEEP) from error
     if not isinstance(document, dict):
         raise _no_dashboard(path, "it holds no JSON object")
-    if _is_deep(document):
+    if is_deeper(document, MAX_DEPTH):
         raise _no_dashboard(path, _TOO_DEEP)
     return Dashboard(uid=path.stem, folder=folder, text=_fitting(text, path), path=path)
 
@@ -165,11 +162,12 @@ def _folder(path: Path, base: Path) -> str:
 
 def _fitting(text: str, path: Path) -> str:
     """The JSON as it stands; without the spaces between its values where it would be too large for Consul."""
-    if len(text.encode()) <= MAX_BYTES:
+    if len(text.encode()) <= names.CONSUL_VALUE_BYTES:
         return text
     dense = _STRING_OR_SPACE.sub(lambda part: part["string"] or "", text)
-    if len(dense.encode()) > MAX_BYTES:
-        what = f"{path} is larger than {MAX_BYTES} bytes, Consul's limit for a value, even without its spaces"
+    if len(dense.encode()) > names.CONSUL_VALUE_BYTES:
+        limit = f"{names.CONSUL_VALUE_BYTES} bytes, Consul's limit for a value"
+        what = f"{path} is larger than {limit}, even without its spaces"
         raise ObsctlError(what, hint="split it")
     return dense
 
@@ -177,17 +175,6 @@ def _fitting(text: str, path: Path) -> str:
 def _refuse(constant: str) -> None:
     """What Python reads, and Grafana does not."""
     raise ValueError(f"{constant} is no JSON")
-
-
-def _is_deep(document: Json) -> bool:
-    level: list[object] = [document]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
-    return bool(level)
-
-
-def _inside(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _no_dashboard(path: Path, reason: str) -> ObsctlError:

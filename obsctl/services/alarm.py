@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Never
 
 from prometheus_client import CollectorRegistry, Counter
 
 from obsctl import names
 from obsctl.clients import webhook
-from obsctl.model import Json
+from obsctl.model import Json, digest
 from obsctl.services.watchdog import Heartbeat, Watchdog
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
@@ -47,15 +46,15 @@ class Alarm:
         self._clock = clock
         self._post = post
 
-    def run(self, stop: threading.Event) -> None:
-        """Take turns until told to stop."""
-        pause = 0.0
-        while not stop.wait(pause):
+    def run(self) -> Never:
+        """Take turns for ever, whatever happens in one."""
+        while True:
+            pause = LONGEST_PAUSE
             try:
                 pause = self.turn()
             except Exception:
                 _log.exception("the heartbeat could not be looked at because of a bug")
-                pause = LONGEST_PAUSE
+            self._clock.sleep(pause)
 
     def turn(self) -> float:
         """Tell what is to be told. Returns the seconds until the next turn."""
@@ -111,7 +110,7 @@ class Alarm:
             "startsAt": _iso(heartbeat.last_seen or now),
             "endsAt": _iso(now) if status == "resolved" else "0001-01-01T00:00:00Z",
             "generatorURL": "",
-            "fingerprint": hashlib.sha256(f"{self._stack}/{ALERT}".encode()).hexdigest()[:16],
+            "fingerprint": digest(f"{self._stack}/{ALERT}".encode()),
         }
         return {
             "version": "4",

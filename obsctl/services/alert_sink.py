@@ -214,7 +214,7 @@ def run(
     server = WebServer(create_app(log, watchdog, access, registry), bind=bind, port=port)
     if silence_webhook:
         alarm = Alarm(stack, watchdog, silence_webhook, data_dir, registry)
-        threading.Thread(target=alarm.run, args=(threading.Event(),), name="alarm", daemon=True).start()
+        threading.Thread(target=alarm.run, name="alarm", daemon=True).start()
     server.run_until_signalled()
     log.close()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from obsctl.model import Json
+from obsctl.model import Json, is_deeper
 from obsctl.services.web import MAX_BODY_BYTES
 from obsctl.state import sync_folder
 
@@ -91,21 +91,9 @@ def check_webhook(payload: object) -> Json:
             raise BadWebhook("each alert must be an object with labels")
         if not isinstance(alert.get("annotations", {}), dict):
             raise BadWebhook("an alert's annotations must be an object")
-    if _is_deep(payload):
+    if is_deeper(payload, MAX_DEPTH):
         raise BadWebhook(f"the body is nested more than {MAX_DEPTH} deep")
     return payload
-
-
-def _is_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
-    return bool(level)
-
-
-def _inside(value: object) -> Iterator[object]:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (each for each in inner if isinstance(each, dict | list))
 
 
 def make_delivery(payload: Json, received_at: float) -> Delivery:

@@ -32,6 +32,8 @@ class World:
 
     def post(self, url, message):
         self.sent.append((url, message))
+        if isinstance(self.trouble, Exception):
+            raise self.trouble
         return self.trouble
 
     def wait(self, seconds):
@@ -135,3 +137,20 @@ def test_its_address_shows_in_no_log(world, caplog):
     assert "could not be told" in caplog.text
     assert "its address cannot be read" in caplog.text
     assert "a-token" not in caplog.text
+
+
+class Ended(BaseException):
+    """Ends what runs for ever."""
+
+
+def test_a_bug_in_one_turn_does_not_end_the_others(world, caplog):
+    def end():
+        raise Ended
+
+    world.trouble = RuntimeError("a bug")
+    world.clock.after(LONGEST_PAUSE, lambda: setattr(world, "trouble", ""))
+    world.clock.after(5 * LONGEST_PAUSE, end)
+    with pytest.raises(Ended):
+        world.alarm.run()
+    assert "because of a bug" in caplog.text
+    assert world.told == ["firing", "firing"]

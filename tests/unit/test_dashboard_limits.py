@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from obsctl import names
 from obsctl.content import dashboards
 from obsctl.content.dashboard_lint import lint
-from obsctl.content.dashboards import MAX_BYTES, Dashboard
+from obsctl.content.dashboards import Dashboard
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 from tests.dashboards import GOOD, changed, query
@@ -89,7 +90,7 @@ LARGE: dict[str, Json] = {
 @pytest.mark.parametrize("document", LARGE.values(), ids=LARGE)
 def test_a_large_one_is_looked_at_in_seconds(document: Json) -> None:
     large = board(document)
-    assert len(large.text) < 1.5 * MAX_BYTES, "such a file is refused before"
+    assert len(large.text) < 1.5 * names.CONSUL_VALUE_BYTES, "such a file is refused before"
     begun = time.process_time()
     lint([large])
     assert time.process_time() - begun < 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obsctl import assets
+from obsctl import assets, names
 from obsctl.content import dashboards
 from obsctl.errors import ObsctlError
 from tests.world import NOWHERE, grafana_datasources
@@ -120,7 +120,7 @@ def test_one_that_is_large_by_its_spaces_alone_loses_them(tmp_path: Path) -> Non
     write(tmp_path, "large.json", json.dumps(document, indent=8).replace("Infinity", "1e999"))
     [large] = [board for board in dashboards.load(tmp_path) if board.uid == "large"]
     assert large.document == document
-    assert len(large.text) < dashboards.MAX_BYTES
+    assert len(large.text) < names.CONSUL_VALUE_BYTES
     assert '"a  b \\\\\\" c"' in large.text
     assert "1e999" in large.text, "numbers stay as they are written"
 

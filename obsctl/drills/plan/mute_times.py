@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from obsctl.drills.plan.routing import Route
+from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
@@ -51,11 +52,12 @@ def _covers(interval: Json, at: float) -> bool:
 
 
 def _zone(name: str | None) -> tzinfo:
-    """A time zone that this machine does not know counts as UTC."""
+    """Raises ObsctlError when this machine does not know it: nobody could tell whether the route is silent now."""
     try:
         return ZoneInfo(name) if name else UTC
     except (ZoneInfoNotFoundError, ValueError):
-        return UTC
+        what = f"this machine does not know the time zone {name}, by which Alertmanager is silent at times"
+        raise ObsctlError(what, hint="install the package tzdata on this machine") from None
 
 
 def _in_spans(spans: Sequence[str] | None, value: int, number: Callable[[str], int]) -> bool:
