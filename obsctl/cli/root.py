@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from obsctl.errors import Bug, Interrupted, ObsctlError
 from obsctl.state import state_folder
 from obsctl.ui import Ui, printable
 
+_SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|KEY|AUTH|WEBHOOK|CREDENTIAL", re.IGNORECASE)
+SHORTEST_SECRET = 6
 # Name: (module, attribute, line of help). The help is here so that `obsctl --help` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("obsctl.cli.config", "init", "Write a commented obsctl.yaml."),
@@ -167,5 +170,14 @@ def _bug(error: Exception) -> ObsctlError:
     descriptor, log = tempfile.mkstemp(prefix="crash-", suffix=".log", dir=folder)
     head = f"obsctl {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(head + "".join(traceback.format_exception(error)))
-    return Bug(f"a bug in obsctl: {type(error).__name__}: {error}", hint=f"please report it with the log {log}")
+        file.write(head + _without_secrets("".join(traceback.format_exception(error))))
+    message = _without_secrets(f"a bug in obsctl: {type(error).__name__}: {error}")
+    return Bug(message, hint=f"please report it with the log {log}")
+
+
+def _without_secrets(text: str) -> str:
+    """An unexpected error may repeat a value of the environment; a variable with a secret is known by its name."""
+    values = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= SHORTEST_SECRET}
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
