@@ -103,7 +103,20 @@ def write(path: Path, text: str, *, mode: int = PRIVATE) -> None:
 
 def open_lock(path: Path) -> TextIO:
     """A file to lock, made if need be. Raises OSError for a link or anything else that is no regular file."""
-    return open(path, "a+", encoding="utf-8", opener=_own_regular)
+    return open(path, "a+", encoding="utf-8", opener=open_own)
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """The descriptor of a regular file of ours, by these flags of os.open; a new one is for its owner alone.
+
+    Raises OSError, also for a link that somebody put in its place.
+    """
+    try:
+        return _regular(str(path), flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    raise OSError(errno.ELOOP, "it is a link", str(path))
 
 
 def private_folder(path: Path) -> None:
@@ -123,15 +136,6 @@ def _regular(path: str, flags: int) -> int:
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, "it is a folder", path)
     raise OSError(errno.EINVAL, "it is no regular file", path)
-
-
-def _own_regular(path: str, flags: int) -> int:
-    try:
-        return _regular(path, flags | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-    raise OSError(errno.ELOOP, "it is a link", path)
 
 
 def _objection(path: Path, *, strict: bool = False) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from obsctl.config import keys
 from obsctl.config.growth import Overgrown, refuse_overgrown
+from obsctl.config.secrets import looks_like_a_token
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Severity
 
@@ -69,9 +70,8 @@ def dotted(path: KeyPath) -> str:
 
 
 def _shown(key: str) -> str:
-    """The key, unless it has the form of no key, or is as long and full of digits as tokens are."""
-    digits = sum(letter.isdigit() for letter in key)
-    return key if _KEY.fullmatch(key) and (len(key) < 12 or digits < 3) else "…"
+    """The key, unless it has the form of no key, or of a token."""
+    return key if _KEY.fullmatch(key) and not looks_like_a_token(key) else "…"
 
 
 def entries(located: Located, kind: object) -> dict[str, object]:

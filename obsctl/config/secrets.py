@@ -71,6 +71,11 @@ class KeyRef(SecretRef):
     __slots__ = ()
 
 
+def looks_like_a_token(word: str) -> bool:
+    """Whether it is as long and full of digits as tokens are: it may be a secret in the wrong place."""
+    return len(word) >= 12 and sum(letter.isdigit() for letter in word) >= 3
+
+
 class Secret:
     """A secret's value. It shows only on `reveal()`: not in text, logs, JSON or pickles."""
 
@@ -130,30 +135,26 @@ def _from_environment(ref: SecretRef, key: str, environ: Mapping[str, str]) -> s
 def _from_file(ref: SecretRef, key: str) -> str:
     """The file without the newline at its end."""
     path = Path(os.path.expanduser(ref.target))  # noqa: PTH111  Path.expanduser raises when there is no home
-    content, trouble = b"", ""
+    is_public, content, trouble = 0, b"", ""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            trouble = "is no regular file"
-        elif status.st_mode & stat.S_IROTH:
-            raise _error(
-                ref,
-                key,
-                "can be read by everybody on this machine",
-                f"chmod o-r {quote(str(path))}; for a mounted file that cannot be changed, pass it as env:NAME",
-            )
-        else:
-            content = files.read(path)
+        with files.opened(path) as file:
+            is_public = os.fstat(file.fileno()).st_mode & stat.S_IROTH
+            content = file.read(_LARGEST + len("\r\n") + 1)
     except OSError as error:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:
         raise _error(ref, key, trouble, f"check the path and its permissions: ls -l {quote(str(path))}")
+    if is_public:
+        hint = f"chmod o-r {quote(str(path))}; for a mounted file that cannot be changed, pass it as env:NAME"
+        raise _error(ref, key, "can be read by everybody on this machine", hint)
     return _text(content, ref, key)
 
 
 def _text(content: bytes, ref: SecretRef, key: str) -> str:
+    if len(content) > _LARGEST + len("\r\n"):
+        raise _too_long(ref, key)
     try:
-        return content[: _LARGEST + 1].decode().rstrip("\r\n")
+        return content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         pass  # raised outside: the exception holds the content
     raise _error(ref, key, "is not UTF-8 text", "write the secret into the file as plain text")
@@ -173,11 +174,15 @@ def _refuse_unusable(value: str, ref: SecretRef, key: str) -> None:
     """Refuse what no header or URL can carry: a library would repeat the value in its error message."""
     if not value:
         raise _error(ref, key, "is empty", "put the secret there")
-    if len(value) > _LARGEST:
-        raise _error(ref, key, "is longer than 64 KiB", "is this the right place?")
+    if len(value.encode(errors="surrogateescape")) > _LARGEST:
+        raise _too_long(ref, key)
     lines = value.strip("\n").split("\n") if isinstance(ref, KeyRef) else [value]
     if any(line != line.strip() or _CONTROL.search(line) for line in lines):
         raise _error(ref, key, "has a line break, or white space at its beginning or end", "take it out of the secret")
+
+
+def _too_long(ref: SecretRef, key: str) -> ObsctlError:
+    return _error(ref, key, "is longer than 64 KiB", "is this the right place?")
 
 
 def _error(ref: SecretRef, key: str, trouble: str, hint: str) -> ObsctlError:

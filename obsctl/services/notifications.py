@@ -5,10 +5,8 @@ Memory holds of each only when it came, which alerts it is about, and where its 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import sys
 import threading
 from collections import deque
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from obsctl import files
 from obsctl.model import Json, is_deeper
 from obsctl.services.web import MAX_BODY_BYTES
 from obsctl.state import sync_folder
@@ -141,7 +140,7 @@ class NotificationLog:
         self._kept: deque[Notification] = deque()
         self._weight = 0
         self._ends_amid_a_line = False
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.private_folder(folder)
         with suppress(PermissionError):  # a volume may belong to somebody else, and its files are private all the same
             folder.chmod(0o700)
         with ExitStack() as on_failure:
@@ -240,15 +239,10 @@ class NotificationLog:
 
 
 def _open(path: Path) -> BinaryIO:
-    """The file, for its owner alone. A link that somebody put there is not followed."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    file = os.fdopen(os.open(path, flags, 0o600), "a+b", buffering=0)
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, f"{path.name} is no regular file")
-    if status.st_mode & 0o077:
-        os.fchmod(file.fileno(), 0o600)
+    """The file, for its owner alone."""
+    file = os.fdopen(files.open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0)
+    if os.fstat(file.fileno()).st_mode & 0o077:
+        os.fchmod(file.fileno(), files.PRIVATE)
     return file
 
 

@@ -18,6 +18,7 @@ from obsctl.config import receiver_secrets
 from obsctl.config.alerting import Alerting
 from obsctl.config.located import Place
 from obsctl.config.receivers import Entry
+from obsctl.config.secrets import looks_like_a_token
 from obsctl.config.shapes import KeyPath
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import quoting
@@ -32,7 +33,7 @@ _ANSWER = re.compile(
     r"^Checking '(?P<file>[^']*)'  (?:SUCCESS|FAILED: (?P<words>.*?))\n(?=\n|Found:|Checking |\Z)",
     re.DOTALL | re.MULTILINE,
 )
-_LIKE_A_TOKEN = re.compile(r"(?=\S{12})(\S*?\d){3}\S*")
+_WORD = re.compile(r"\S+")
 _LINE = re.compile(r"^line \d+: ")
 
 Amtool = Callable[[Sequence[str]], list[frozenset[str]]]
@@ -67,9 +68,14 @@ def findings(
     keyed = [located for part, of_part in refused[:MOST] for located in _located(part, of_part, amtool)]
     keyed += [(part.key(()), words) for part, of_part in refused[MOST:] for words in sorted(of_part)]
     placed = sorted(
-        ((place(key), key, _LIKE_A_TOKEN.sub("…", words)) for key, words in keyed), key=lambda each: each[0].order
+        ((place(key), key, _WORD.sub(_shown, words)) for key, words in keyed), key=lambda each: each[0].order
     )
     return [Finding(Severity.ERROR, where.of(key), f"amtool refuses it: {words}") for where, key, words in placed]
+
+
+def _shown(word: re.Match[str]) -> str:
+    """amtool repeats what it was given."""
+    return "…" if looks_like_a_token(word[0]) else word[0]
 
 
 def _ask(program: Path, texts: Sequence[str]) -> list[frozenset[str]]:

@@ -111,7 +111,7 @@ def test_what_is_missing_is_named() -> None:
 
 def test_a_missing_file_or_a_folder(tmp_path: Path) -> None:
     assert "No such file" in fault(f"file:{tmp_path}/nope").message
-    assert "no regular file" in fault(f"file:{tmp_path}").message
+    assert "it is a folder" in fault(f"file:{tmp_path}").message
     assert "no regular file" in fault("file:/dev/zero").message
 
 
@@ -120,8 +120,13 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(10**12)
     path.chmod(0o600)
-    with pytest.raises(ObsctlError, match="it is larger than 1 MB"):
+    with pytest.raises(ObsctlError, match="is longer than 64 KiB"):
         resolved(f"file:{path}")
+
+
+def test_letters_of_two_bytes_are_not_cut(tmp_path: Path) -> None:
+    assert resolved(secret_file(tmp_path, "ä".encode() * 32_768)) == "ä" * 32_768
+    assert "is longer than 64 KiB" in fault(secret_file(tmp_path, "ä".encode() * 40_001)).message
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o666])

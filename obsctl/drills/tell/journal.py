@@ -57,7 +57,7 @@ class Journal:
         self._on_disk = len(records)
         self._size = sum(len(_encoded(record)) for record in records)
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o600)
+            self._file = files.open_own(path, os.O_WRONLY | os.O_APPEND | flags)
         except OSError as error:
             raise _unwritable(path, error) from error
 
