@@ -100,7 +100,7 @@ real: $(INSTALLED) servers
 
 # What compares times with a forecast runs when the machine has little else to do: these tests mostly wait.
 timing: $(INSTALLED) servers
-	$(BIN)/pytest tests/e2e -m timed -n 2 -q -rP $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration tests/e2e -m timed -n 2 -q -rP $(PYTEST_ARGS)
 
 # With Nomad and Consul of your own, newer ones than those that are built: then no test may be left out.
 test-with:

@@ -40,4 +40,6 @@ def test_no_input_is_a_bug(kind: str) -> None:
         assert not ended.is_a_bug, (given, ended)
 
     each()
+    assert codes[0], "none was good enough to be looked at whole"
+    assert codes[1]
     print(f"{kind}: {codes.total()} inputs, by exit code: {dict(sorted(codes.items()))}")
