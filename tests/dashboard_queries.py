@@ -14,7 +14,6 @@ import promql_parser
 import requests
 
 from obsctl.content.dashboard_sources import VICTORIALOGS, source
-from obsctl.content.dashboard_variables import interpolate
 from obsctl.content.dashboards import Dashboard, objects
 from obsctl.content.promql import metric_of, selectors
 from obsctl.model import Json
@@ -29,6 +28,7 @@ FORMATS: dict[str, Callable[[Sequence[str]], str]] = {
     "regex": lambda values: "|".join(re.escape(value) for value in values),
 }
 """How Grafana writes a variable that names a format."""
+PLAIN = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<braced>\w+)(?::\w+)?\})")
 FORMATTED = re.compile(rf"\$\{{(?P<name>\w+):(?P<format>{'|'.join(FORMATS)})\}}")
 LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", re.DOTALL)
 
@@ -84,6 +84,11 @@ def chosen(dashboard: Dashboard) -> dict[str, str]:
         value = variable.get("allValue") if variable.get("includeAll") else variable.get("current", {}).get("value")
         values[variable["name"]] = str(value if value is not None else "response-service")
     return values
+
+
+def interpolate(text: str, values: dict[str, str]) -> str:
+    """The text with its variables replaced, as Grafana does before a query; one without a value stays."""
+    return PLAIN.sub(lambda match: values.get(match["bare"] or match["braced"], match[0]), text)
 
 
 def filled(text: str, dashboard: Dashboard, values: dict[str, str], choice: Choice) -> str:

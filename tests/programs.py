@@ -9,8 +9,8 @@ import time
 
 import requests
 
-from obsctl.local import binaries
 from obsctl.wait import wait_until
+from tests.agents import program
 from tests.ports import free_port
 
 
@@ -76,7 +76,7 @@ class Consul:
         self.url = f"http://127.0.0.1:{self.port}"
         ports = [f"-{name}-port={free_port()}" for name in ("server", "serf-lan", "serf-wan")]
         closed = [f"-{name}-port=-1" for name in ("dns", "grpc", "grpc-tls")]
-        command = [binaries.find("consul"), "agent", "-dev", "-bind=127.0.0.1", f"-http-port={self.port}"]
+        command = [program("consul"), "agent", "-dev", "-bind=127.0.0.1", f"-http-port={self.port}"]
         with (folder / "consul.log").open("wb") as output:
             self.process = subprocess.Popen([*command, *ports, *closed], stdout=output, stderr=output, cwd=folder)
 

@@ -72,11 +72,11 @@ def load(
     """
     cwd = cwd or Path.cwd()
     file = _chosen(path, cwd)
-    files = [file, *([_overlay(file, env, cwd)] if env else [])] if file else []
+    paths = [file, *([_overlay(file, env, cwd)] if env else [])] if file else []
     if env and not file:
         raise _error("", f"--env {env} needs a {FILE_NAME}, and there is none", "`obsctl init` writes one")
     root = file.parent if file else cwd
-    document, findings = _documents(files, cwd)
+    document, findings = _documents(paths, cwd)
     document, more = environment.lay_over(document, environ)
     layers = [nested(path, Located(value, Place("this command"))) for path, value in settings.items()]
     document = reduce(merge, layers, document)
@@ -130,12 +130,12 @@ def _is_there(file: Path) -> bool:
     return True
 
 
-def _documents(files: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:
+def _documents(paths: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:
     """The files laid over each other, and what is wrong with their YAML. Raises ConfigError if one is not YAML."""
-    read = [_document(file, cwd) for file in files]
+    read = [_document(file, cwd) for file in paths]
     findings = [finding for _, findings_of in read for finding in findings_of]
     documents = [document for document, _ in read if document]
-    if len(documents) < len(files):
+    if len(documents) < len(paths):
         raise ConfigError(findings)
     return reduce(merge, documents) if documents else Located({}, Place("the defaults")), findings
 

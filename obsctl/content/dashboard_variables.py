@@ -6,7 +6,7 @@ How Grafana finds them: public/app/features/variables/utils.ts, variableRegex.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
@@ -56,11 +56,6 @@ def variable_of(text: str) -> str | None:
     """The variable that is the whole of the text; None when it is anything else."""
     match = _VARIABLE.fullmatch(text)
     return _name(match) if match else None
-
-
-def interpolate(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables replaced, as Grafana does before a query; one without a value stays."""
-    return _VARIABLE.sub(lambda match: values.get(_name(match), match[0]), text)
 
 
 def _name(match: re.Match[str]) -> str:

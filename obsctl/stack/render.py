@@ -107,13 +107,13 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     values = _values(config, boards)
     jobs = templates.environment(values, assets.search_path("jobs", root), compiled)
     jobs.filters["pinned"] = pins.name
-    files = templates.environment(values, assets.search_path("templates", root), compiled)
+    texts = templates.environment(values, assets.search_path("templates", root), compiled)
     groups = rules.load(config, assets.shipped() / "alert-rules", root, {board.link for board in boards})
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)
     return Rendered(
         stack=config.stack,
         jobs=rendered_jobs,
-        content=tuple(sorted(_content(config, files, boards, groups), key=lambda item: item.key)),
+        content=tuple(sorted(_content(config, texts, boards, groups), key=lambda item: item.key)),
         secrets=tuple(item for component in components if (item := secret_items(config, component)) is not None),
         images=tuple(sorted(pins.used)),
         unlocked=pins.unlocked(),

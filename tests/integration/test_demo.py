@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from obsctl.local import binaries
 from obsctl.wait import wait_until
+from tests.agents import program
 from tests.ports import free_port
 from tests.programs import freeze
 from tests.stub_server import Answer, stub_server
@@ -192,7 +192,7 @@ def collector(otlp, tmp_path):
         },
     }
     (tmp_path / "collector.yml").write_text(json.dumps(config))
-    command = [binaries.find("otelcol"), f"--config={tmp_path}/collector.yml"]
+    command = [program("otelcol"), f"--config={tmp_path}/collector.yml"]
     with (tmp_path / "collector.log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
