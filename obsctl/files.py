@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import secrets
 import shlex
 import stat
 from collections.abc import Iterator, Mapping
@@ -89,7 +88,7 @@ def opened(path: Path) -> BinaryIO:
 
 def write(path: Path, text: str, *, mode: int = PRIVATE) -> None:
     """Write the whole file or nothing, in the place of what is there: a link is replaced, not followed."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         with os.fdopen(os.open(fresh, flags, mode), "w", encoding="utf-8") as file:
