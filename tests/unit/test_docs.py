@@ -94,3 +94,22 @@ def test_nothing_of_one_machine_is_in_the_project() -> None:
             text = file.read_text(encoding="utf-8", errors="ignore")
             found += [(name, match[0]) for match in words.finditer(text)]
     assert found == []
+
+
+THREATS = [
+    [cell.strip() for cell in line.split("|")[1:-1]]
+    for line in (ROOT / "docs" / "security.md").read_text(encoding="utf-8").splitlines()
+    if re.match(r"\| \d+ \|", line)
+]
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: f"{threat[0]}-{threat[2][:40]}")
+def test_each_threat_has_what_holds_it_and_tests_that_are_there(threat: list[str]) -> None:
+    *_, holds, tests = threat
+    assert holds
+    files = re.findall(r"\]\(\.\./(tests/[\w/]+\.py)\)", tests)
+    assert files
+    code = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+    assert [
+        name for name in re.findall(r"`([^`]+)`", tests) if name.removesuffix("…").removeprefix("…") not in code
+    ] == []
