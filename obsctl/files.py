@@ -31,7 +31,7 @@ def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ, *, withi
     """Raises ObsctlError when somebody else may have written the file, or may put another one in its place.
 
     A file that is missing is nobody's: whoever reads it will say so.
-    within: the project's folder. Its author must not bring another file of this machine into it by a link.
+    within: the project's folder. Its author must not bring another file of this machine into it, by a link or a path.
     """
     if is_trusted(path, environ):
         return
@@ -41,22 +41,22 @@ def refuse_foreign(path: Path, environ: Mapping[str, str] = os.environ, *, withi
         if objection:
             folder = path if path.is_dir() else path.parent
             raise ObsctlError(f"{place} {objection}, so obsctl does not use it", hint=way_to_trust(folder, environ))
-    if within and path.is_relative_to(within.absolute()) and not path.resolve().is_relative_to(within.resolve()):
-        what = f"{path} is a link that leads out of {within}, to {path.resolve()}"
-        raise ObsctlError(what, hint=f"put the file itself there, or {way_to_trust(path.resolve().parent, environ)}")
+    if within and not _real(path).is_relative_to(_real(within)):
+        what = f"{path} is outside {within}: it is {_real(path)}"
+        raise ObsctlError(what, hint=f"put the file itself there, or {way_to_trust(_real(path).parent, environ)}")
 
 
 def is_trusted(path: Path, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether it lies in a folder that OBSCTL_TRUST names, or beside obsctl's own code, which runs already."""
     named = [Path(folder) for folder in environ.get(TRUST, "").split(os.pathsep) if folder.startswith("/")]
-    return any(path.resolve().is_relative_to(folder.resolve()) for folder in (*named, assets.shipped()))
+    return any(_real(path).is_relative_to(_real(folder)) for folder in (*named, assets.shipped()))
 
 
 def weakness(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Who else could change what is at this path, or replace a folder above it; "" when nobody can."""
     if is_trusted(path, environ):
         return ""
-    ways = (path.absolute(), path.resolve())  # with its links, and without
+    ways = (path.absolute(), _real(path))  # with its links, and without
     for place in dict.fromkeys(step for way in ways for step in (way, *way.parents)):
         objection = _objection(place, strict=True)
         if objection:
@@ -123,6 +123,11 @@ def private_folder(path: Path) -> None:
     for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(exist_ok=True)  # raises when it is a file
+
+
+def _real(path: Path) -> Path:
+    """Where links lead; a link to itself is not followed."""
+    return Path(os.path.realpath(path))
 
 
 def _regular(path: str, flags: int) -> int:

@@ -148,6 +148,7 @@ def _run(app: App, experiment: Experiment, options: Options, *, wait: float, dry
     world = _world(app, lambda: bool(asked_to_stop))
     if wait:
         steady.wait(experiment, world, wait)
+    world.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
     target = find(experiment, world)
     app.ui.say(f"{experiment.title} ({target.job_id}). Forecast from the live configuration:")
     app.ui.say(report.forecast_table(target.forecasts()))
@@ -194,7 +195,6 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
 
     config = app.loaded.config
     clients = wire.clients(config)
-    clients.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
     return World(
         **vars(_cluster(config, clients)), programs=clients.programs, heartbeat=config.timing.heartbeat,
         emit=app.ui.event, interrupted=interrupted,

@@ -60,9 +60,9 @@ def alert_of(rule: yaml.Node) -> str:
     return rule_text.text(rule_text.entries(rule).get("alert")) or ""
 
 
-def read(path: Path) -> RuleFile:
-    """Raises ObsctlError for a file of somebody else."""
-    files.refuse_foreign(path)
+def read(path: Path, root: Path) -> RuleFile:
+    """Raises ObsctlError for a file of somebody else, or outside the project's folder `root`."""
+    files.refuse_foreign(path, within=root)
     file = RuleFile(path)
     try:
         file = replace(file, text=files.read(path, most=MAX_BYTES).decode())
@@ -90,7 +90,8 @@ def _grouped(file: RuleFile, document: yaml.Node | None, more: bool) -> RuleFile
     if "apiVersion" in top and "kind" in top:
         return _of_kubernetes(file, rule_text.text(top["kind"]) or "")
     groups = rule_text.items(top.get("groups"))
-    if groups is None or (document and not isinstance(document, yaml.MappingNode)):
+    is_nothing = rule_text.text(document) == ""  # jsonnet writes null where there are no rules
+    if groups is None or not (is_nothing or isinstance(document, yaml.MappingNode)):
         return _wrong(file, str(file.path), "it has no list of groups")
     named = [Group(name, node, file.place(node)) for node in groups if (name := _name(node))]
     problems = [*_problems(file, groups), *([_more(file)] if more else [])]

@@ -51,7 +51,7 @@ def load(config: Config, shipped: Path, root: Path, dashboards: Collection[str])
 def _ours(config: Config, shipped: Path, dashboards: Collection[str]) -> list[Group]:
     owners = ["stack", *(component.row.name for component in config.enabled_components())]
     files = [file for name in owners if (file := shipped / f"{name}.yml").is_file()]
-    groups = [_timed(replace(group, place=""), config.timing) for file in files for group in read(file).groups]
+    groups = [_timed(replace(group, place=""), config.timing) for file in files for group in read(file, shipped).groups]
     text = yaml.safe_dump(availability_group(config), sort_keys=False, allow_unicode=True)
     groups.append(Group(AVAILABILITY, rule_text.compose(text)[0] or rule_text.listed([])))
     grafana = config.components.grafana
@@ -65,7 +65,7 @@ def _own_files(patterns: Iterable[str], root: Path) -> tuple[list[RuleFile], lis
     unmatched = []
     for pattern in patterns:
         matches = _matches(root, pattern)
-        files |= {file: read(file) for file in matches if file not in files}
+        files |= {file: read(file, root) for file in matches if file not in files}
         if not matches:
             what, hint = f"no file matches {pattern!r} below {root}", "correct the pattern, or take it out"
             unmatched.append(Finding(Severity.ERROR, "alerting.rule_files", what, hint))

@@ -58,13 +58,16 @@ def services(site: Site) -> Iterator[Finding]:
     """Watched services for which ServiceDown would fire though they run, or fires whenever their job has ended."""
     for name, job in site.config.watched_services().items():
         instances = [each for each in site.consul.health(name) if not_of_others(each, site.config.stack)]
-        if instances and not any(is_scraped(each, site.config.stack) for each in instances):
-            what = f"is not scraped, so {names.SERVICE_DOWN} fires for it"
-            yield Finding(Severity.WARNING, f"services.{name}", what, f"give it the Consul tag {names.SCRAPE_TAG}")
         if job.namespace == site.config.nomad.namespace and _ends(job.id, site):
             what = f"its job {job.id} is periodic or dispatched: {names.SERVICE_DOWN} fires between its runs"
             hint = "watch by an alert of your own what such a job leaves behind, and take it out of services"
             yield Finding(Severity.WARNING, f"services.{name}", what, hint)
+        elif name in site.config.services and not instances:
+            what = f"is not in Consul, so {names.SERVICE_DOWN} fires for it"
+            yield Finding(Severity.WARNING, f"services.{name}", what, "start its job, or correct its name")
+        if instances and not any(is_scraped(each, site.config.stack) for each in instances):
+            what = f"is not scraped, so {names.SERVICE_DOWN} fires for it"
+            yield Finding(Severity.WARNING, f"services.{name}", what, f"give it the Consul tag {names.SCRAPE_TAG}")
 
 
 def _ends(job_id: str, site: Site) -> bool:

@@ -33,6 +33,9 @@ FORMAT = 3
 """Which parts an entry has, and what they mean."""
 
 
+_UNSIGNED = "it is not signed: forged, or of an obsctl before signatures"
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """All that is needed to put a service back, without obsctl alive.
@@ -133,7 +136,7 @@ def _entry(cluster: Cluster, pair: KvPair) -> Entry:
         return Entry(pair, is_reserved=True)
     body = pair.value.partition(b"\n")[2]
     if not hmac.compare_digest(pair.value, _signed(cluster, pair.key, pair.create_index, body)):
-        return Entry(pair, trouble="obsctl did not write it: its signature does not fit")
+        return Entry(pair, trouble=_UNSIGNED)
     try:
         parts = json.loads(body)
         if parts["format"] != FORMAT:

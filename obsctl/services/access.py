@@ -53,7 +53,7 @@ class Access:
             raise Refusal("origin", 403, "a web page cannot deliver notifications; Alertmanager does")
         secret = self._secret()
         password = (request.authorization.password if request.authorization else None) or ""
-        if not secret or not hmac.compare_digest(password.encode(), secret.encode()):
+        if not secret or not hmac.compare_digest(password.encode(errors="replace"), secret.encode()):
             raise Refusal("secret", 401, "a delivery carries the secret that Alertmanager has in its url_file")
         if request.mimetype != "application/json":
             raise Refusal("content_type", 415, "a delivery is application/json")

@@ -85,18 +85,22 @@ def test_what_is_not_scraped_is_not_looked_at(cluster: Cluster) -> None:
     assert cluster.told(scraped.meta) == []
 
 
-def test_a_watched_service_without_the_tag_is_named(cluster: Cluster) -> None:
+def test_a_watched_service_that_is_not_there_or_lacks_the_tag_is_named(cluster: Cluster) -> None:
     cluster.world.consul.register("shop")
     cluster.world.consul.register("billing", tags=TAGS)
-    [told] = cluster.told(scraped.services, services={"shop": {}, "billing": {}, "not-yet": {}})
-    assert told == "services.shop: is not scraped, so ServiceDown fires for it"
+    told = cluster.told(scraped.services, services={"shop": {}, "billing": {}, "not-yet": {}})
+    assert sorted(told) == [
+        "services.not-yet: is not in Consul, so ServiceDown fires for it",
+        "services.shop: is not scraped, so ServiceDown fires for it",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["Periodic", "ParameterizedJob"])
 def test_a_watched_job_that_ends_by_itself_is_named(cluster: Cluster, kind: str) -> None:
     cluster.world.nomad.register_job({"ID": "nightly", "Name": "nightly", "Type": "batch", "TaskGroups": [], kind: {}})
     cluster.world.nomad.register_job({"ID": "web", "Name": "web", "TaskGroups": []})
-    assert cluster.told(scraped.services, services={"web": {}}) == []
+    [told] = cluster.told(scraped.services, services={"web": {}})
+    assert "periodic" not in told
     wanted = {"job": {kind: {"Enabled": True}}}
     cluster.world.nomad.register_job({"ID": "nightly", "Name": "nightly", "TaskGroups": [], kind: wanted})
     [told] = cluster.told(scraped.services, services={"reports": {"job": "nightly"}})

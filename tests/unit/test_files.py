@@ -80,11 +80,18 @@ class TestForeign:
         (project / "jobs").symlink_to(tmp_path)
         (project / "within").symlink_to("obsctl.yaml")
         files.refuse_foreign(project / "within", {}, within=project)
-        for path in (project / "link", project / "jobs" / "private"):
-            with pytest.raises(ObsctlError, match="is a link that leads out of") as caught:
+        for path in (project / "link", project / "jobs" / "private", tmp_path / "private"):
+            with pytest.raises(ObsctlError, match="is outside") as caught:
                 files.refuse_foreign(path, {}, within=project)
             assert f"export OBSCTL_TRUST={tmp_path}" in caught.value.hint
             files.refuse_foreign(path, {files.TRUST: str(tmp_path)}, within=project)
+
+    def test_a_link_to_itself_is_told_when_it_is_read(self, project: Path) -> None:
+        (project / "loop").symlink_to("loop")
+        files.refuse_foreign(project / "loop", {}, within=project)
+        assert files.weakness(project / "loop", {}) == ""
+        with pytest.raises(OSError, match="symbolic links"):
+            files.read(project / "loop")
 
     def test_for_root_the_files_of_whoever_called_sudo_count(
         self, project: Path, monkeypatch: pytest.MonkeyPatch

@@ -29,7 +29,7 @@ def stored(world):
 def assert_nobody_acts(world):
     entry = world.entry()
     assert (entry.recipe, entry.is_genuine) == (None, False)
-    assert entry.trouble == "obsctl did not write it: its signature does not fit"
+    assert entry.trouble == "it is not signed: forged, or of an obsctl before signatures"
 
 
 def test_a_recipe_is_read_as_it_was_written(world):

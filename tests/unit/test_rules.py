@@ -17,6 +17,7 @@ from obsctl.assets import shipped
 from obsctl.config.durations import format_duration, parse_duration
 from obsctl.config.schema import Config
 from obsctl.content import dashboards, rule_text, rules
+from obsctl.errors import ObsctlError
 from tests.world import NOWHERE, config
 
 SHIPPED = shipped() / "alert-rules"
@@ -167,10 +168,16 @@ class TestOwnFiles:
         [problem] = problems(config(alerting={"rule_files": [pattern]}), tmp_path)
         assert "no file matches" in problem
 
-    def test_an_absolute_one(self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_an_absolute_one_counts_where_its_folder_is_trusted(
+        self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         elsewhere = tmp_path_factory.mktemp("rules")
         (elsewhere / "own.yml").write_text("groups: [{name: own, rules: [{record: r, expr: up}]}]")
-        assert problems(config(alerting={"rule_files": [f"{elsewhere}/*.yml"]}), tmp_path) == []
+        absolute = config(alerting={"rule_files": [f"{elsewhere}/*.yml"]})
+        with pytest.raises(ObsctlError, match="is outside"):  # of a pull request it would print any file
+            problems(absolute, tmp_path)
+        monkeypatch.setenv("OBSCTL_TRUST", str(elsewhere))
+        assert problems(absolute, tmp_path) == []
 
     def test_a_file_that_two_patterns_match_is_one_file(self, tmp_path: Path) -> None:
         own_rules(tmp_path, "groups: [{name: own, rules: []}]")
@@ -186,7 +193,9 @@ class TestOwnFiles:
             "own.yml:4: the group name 'a' is taken: more.yml:2 has it too",
         ]
 
-    @pytest.mark.parametrize("text", ["", "# a comment", "groups:", "groups: []", "groups: [{name: a}]"])
+    @pytest.mark.parametrize(
+        "text", ["", "# a comment", "null", "--- ~", "groups:", "groups: []", "groups: [{name: a}]"]
+    )
     def test_what_has_no_rule_is_a_rule_file_too(self, tmp_path: Path, text: str) -> None:
         own = own_rules(tmp_path, text)
         assert (problems(own, tmp_path), list(groups(own, tmp_path))) == ([], ["stack"])

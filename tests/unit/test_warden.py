@@ -158,7 +158,7 @@ def test_an_entry_that_is_not_signed_is_named_once_counted_and_left(world, caplo
     assert metric(world, "warden_failures_total") == 0
     assert world.warden.why_not_ready() == ""
     assert [record.message for record in caplog.records if "0-forged" in record.message] == [
-        f"Consul's key {key!r} is left alone: obsctl did not write it: its signature does not fit"
+        f"Consul's key {key!r} is left alone: it is not signed: forged, or of an obsctl before signatures"
     ]
 
 

@@ -28,7 +28,8 @@ def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe, job: Jso
         recorder.write("armed", ack=ack)
     except BaseException as error:
         disarm(world, recorder, recipe)
-        recorder.note("not_armed", reason=error.message if isinstance(error, ObsctlError) else repr(error))
+        reason = f"{error.message}; {error.hint}" if isinstance(error, ObsctlError) else repr(error)
+        recorder.note("not_armed", reason=reason)
         if isinstance(error, DeadlineExceeded):
             return False
         raise
