@@ -113,7 +113,8 @@ def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
     found = doctor(stack, config, code=1)
 
     [node] = nomad.nodes()
-    assert f"obs-warden: port {port} (http) is held by the job squatter on {node['Name']}" in found["error"]
+    holder = f"the job squatter (namespace default) on {node['Name']}"
+    assert f"obs-warden: port {port} (http) is held by {holder}" in found["error"]
     assert f"raw_exec: {node['Name']} has no folder for data (the meta obsctl_volumes)" in found["error"]
     missing = f"obs-prometheus: the host volume obs-prometheus is missing on {node['Name']}"
     assert (missing in found["error"]) is (os.geteuid() == 0)

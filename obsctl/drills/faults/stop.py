@@ -101,7 +101,8 @@ def _is_our_stop(nomad: NomadApi, stopped: Json, recipe: Recipe) -> bool:
     """Whether the fault stopped the job: the version that the fault made says what the recipe's signature covers, and
     is the current one, or has only been scaled since, which Nomad allows while a job is stopped. A second stop by
     somebody leaves the groups as they are."""
-    since = [job for job in nomad.job_versions(stopped["ID"]) if job["Version"] > recipe.version]
+    versions = range(recipe.version + 1, stopped["Version"] + 1)  # another revert may have made a newer one meanwhile
+    since = [job for job in nomad.job_versions(stopped["ID"]) if job["Version"] in versions]
     made_by_us = since[-1]["Version"] == recipe.version + 1 and kept_job.digest_of(since[-1]) == recipe.digest
     scaled = all(newer["TaskGroups"] != older["TaskGroups"] for newer, older in pairwise(since))
     return made_by_us and scaled and all(job["Stop"] for job in since)
