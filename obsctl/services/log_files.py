@@ -110,6 +110,12 @@ def hold(folder: int, name: str, *, owner: int) -> Iterator[tuple[int, os.stat_r
         os.close(opened)
 
 
+def settle(folder: int) -> None:
+    """Wait until a name that somebody takes away is gone: its file has one link less a moment earlier."""
+    with os.scandir(folder) as entries:  # Linux reads no folder meanwhile
+        next(entries, None)
+
+
 def candidates(folder: int, logs: Logs) -> tuple[list[str], dict[str, str]]:
     """The names that log files of this allocation can have, and those that look alike, with one of REASONS each."""
     with os.scandir(folder) as entries:

@@ -8,7 +8,6 @@ that the collector reads: a new allocation needs no change of its configuration.
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -17,6 +16,7 @@ from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
 from obsctl.names import LOG_LINKS, LOGS_META
+from obsctl.services import log_tree
 from obsctl.services.log_files import Logs
 from obsctl.services.log_tree import LogTree, tree_of
 from obsctl.services.turns import Turns
@@ -78,15 +78,14 @@ class LogLinks(Turns):
     def _follow(self, known: list[Json]) -> None:
         if known is not self._seen:
             self._wanted = [logs for alloc in known if (logs := logs_of(alloc)).streams]
-            self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if LOG_LINKS in _tasks(alloc)]
+            self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if _has_tree(alloc)]
             self._tree.keep_only(self._wanted)
             self._count.set(len(self._wanted))
         self._tree.look(self._wanted, self._trees, self._clock.monotonic())
         if known is not self._seen:
             for alloc in known:
-                if LOG_LINKS in _tasks(alloc) and not jobs.may_run(alloc):
-                    # It would keep on the disk what Nomad has removed.
-                    shutil.rmtree(tree_of(self._allocations, alloc["ID"]), ignore_errors=True)
+                if _has_tree(alloc) and not jobs.may_run(alloc):
+                    self._tree.remove(tree_of(self._allocations, alloc["ID"]))
             self._seen = known  # only now, so that a turn that fails is taken again
 
 
@@ -104,6 +103,11 @@ def _tasks(alloc: Json) -> dict[str, int]:
     """Task -> how many files Nomad keeps of each of its streams."""
     group = next((group for group in jobs.groups(alloc["Job"]) if group["Name"] == alloc["TaskGroup"]), {})
     return {task["Name"]: (task.get("LogConfig") or {}).get("MaxFiles") or 10 for task in group.get("Tasks") or []}
+
+
+def _has_tree(alloc: Json) -> bool:
+    """Whether it may be an agent, of any stack. A task called like the tree has its own folder in that place."""
+    return LOG_LINKS in _tasks(alloc) and log_tree.NAME not in _tasks(alloc)
 
 
 def _as_folder(name: str) -> str:

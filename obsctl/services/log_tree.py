@@ -16,6 +16,7 @@ import itertools
 import logging
 import os
 import shutil
+import stat
 import zlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -27,15 +28,18 @@ from obsctl.names import LOG_LANES
 from obsctl.services import log_files
 from obsctl.services.log_files import REASONS, Logs, Look, Refused
 
+NAME = "links"
 *LANES, BUSY = LOG_LANES
 SOON = 30.0
 """Seconds: a log of which Nomad begins a new file (of 10 MB, by default) sooner is busy."""
+LOOKS = 5
+"""Linux finds a name, and counts the links of its file a moment later: a name that goes between could pass once."""
 _log = logging.getLogger("obsctl.log-links")
 
 
 def tree_of(allocations: Path, alloc_id: str) -> Path:
     """Beside the folders of the tasks, in one that is root's alone; Nomad removes it with the allocation."""
-    return allocations / alloc_id / "links"
+    return allocations / alloc_id / NAME
 
 
 class LogTree:
@@ -77,6 +81,11 @@ class LogTree:
         self._told = {each for each in self._told if each[0] in known}
         self._newest = {log: newest for log, newest in self._newest.items() if log[0] in known}
 
+    def remove(self, tree: Path) -> None:
+        """Of an agent that ended: it would keep on the disk what Nomad has removed."""
+        if _is_private(tree, self._owner):
+            shutil.rmtree(tree, ignore_errors=True)
+
     def _look(self, logs: Logs, trees: Collection[Path], now: float) -> Look:
         """Whatever is wrong with one allocation is no matter of the others."""
         look = Look()
@@ -116,7 +125,7 @@ class LogTree:
         """Where its link is: in one of these places of the tree, where a tree before had it, or now in the first."""
         with log_files.hold(folder, name, owner=self._owner) as (descriptor, status):
             for tree, place in itertools.product((self.root, *trees), places):
-                if _is(tree / place, status):
+                if self._has(tree, place, status):
                     link = self.root / place
                     break
             else:
@@ -124,14 +133,20 @@ class LogTree:
             if _is(link, status):
                 return link
             self._stage(descriptor)
-        now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        ours = 1 + sum(_is(tree / place, now) for tree in trees for place in places)
-        if not os.path.samestat(now, status) or now.st_nlink > 1 + ours:
-            self._staged.unlink()
-            raise Refused("hard_link")
+        for _ in range(LOOKS):
+            log_files.settle(folder)
+            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            ours = 1 + sum(self._has(tree, place, now) for tree in trees for place in places)
+            if not os.path.samestat(now, status) or now.st_nlink > 1 + ours:
+                self._staged.unlink()
+                raise Refused("hard_link")
         self._make_folder(link.parent)
         self._staged.replace(link)
         return link
+
+    def _has(self, tree: Path, place: Path, status: os.stat_result) -> bool:
+        """Whether this file is there. A tree in which anybody else could have made links has none."""
+        return _is(tree / place, status) and all(_is_private(tree / each, self._owner) for each in place.parents)
 
     def _stage(self, descriptor: int) -> None:
         """A link to what is held, beside the tree."""
@@ -198,5 +213,14 @@ def _log_of(name: str) -> str:
 def _is(path: Path, status: os.stat_result) -> bool:
     try:
         return os.path.samestat(path.lstat(), status)
-    except FileNotFoundError:
+    except OSError:
         return False
+
+
+def _is_private(path: Path, owner: int) -> bool:
+    """A folder to which nobody but its owner can write, and no link to one."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o022

@@ -85,6 +85,22 @@ def register(stack: Stack, name: str, **scripts: str) -> None:
     wait_until(lambda: len(nomad.job_allocations(name)) == len(scripts), timeout=30, failure="no sign of all", hint="")
 
 
+def pose(stack: Stack) -> None:
+    """A job whose tasks are called like an agent's and like its tree, and have files where that has folders."""
+    server = group("poser", "import time; time.sleep(1000)")["Tasks"][0]
+    files = [{"DestPath": name, "EmbeddedTmpl": "in the way"} for name in LOG_LANES]
+    tasks = [{**server, "Name": "log-links"}, {**server, "Name": "links", "Templates": files}]
+    job = {"ID": "poser", "Name": "poser", "Type": "service", "Datacenters": ["*"]}
+    nomad = stack.clients.nomad
+    nomad.register_job({**job, "TaskGroups": [{"Name": "poser", "Count": 1, "Tasks": tasks}]})
+
+    def in_the_way() -> bool:
+        ids = [alloc["ID"] for alloc in nomad.job_allocations("poser")]
+        return any(list(stack.cluster.folder.path.glob(f"**/{each}/links/{LOG_LANES[0]}")) for each in ids)
+
+    wait_until(in_the_way, timeout=30, failure="no sign of its files", hint="")
+
+
 def lane(allocation: Json) -> int:
     return zlib.crc32(allocation["ID"].encode()) % (len(LOG_LANES) - 1)
 
@@ -123,6 +139,7 @@ def test_hostile_jobs_bring_nothing_in_and_stop_nobody(stack: Stack, tmp_path: P
     secret.parent.mkdir(mode=0o700)
     secret.write_text(f"{SECRET}\n" * 100)
     secret.chmod(0o600)
+    pose(stack)  # whatever starts later is not read, if this counts as an agent
     register(stack, "quiet", **dict.fromkeys(QUIET, TALK))
     wait_until(lambda: lateness(telemetry) < USUAL, timeout=30, failure="no sign of a line", hint="")
     begin = f"SECRET = {str(secret)!r}\n{BEGIN}"

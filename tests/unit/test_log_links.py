@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from obsctl.cli.serve import serve
 from obsctl.errors import Unreachable
+from obsctl.names import LOG_LANES
 from obsctl.services import log_files, log_links
 from obsctl.services.log_links import LOOK, Allocations, LogLinks, logs_of
 from obsctl.services.log_tree import SOON, tree_of
@@ -393,6 +394,48 @@ def test_the_tree_of_an_agent_that_ended_is_removed(node: Node) -> None:
     node.nomad.stop_job("obs-otel-agent")
     node.take()
     assert not tree.exists()
+
+
+def poser(node: Node, *tasks: str) -> Path:
+    """The folder "links" of a job that has these tasks: Nomad makes their folders for everybody to write."""
+    job = log_links_job("poser")
+    job["TaskGroups"][0]["Tasks"] = [{"Name": name} for name in tasks]
+    node.nomad.register_job(job)
+    for name in ("log-links", "links"):
+        (node.allocations / node.alloc("poser") / name).mkdir(parents=True)
+        (node.allocations / node.alloc("poser") / name).chmod(0o777)
+    return node.allocations / node.alloc("poser") / "links"
+
+
+def test_a_task_that_is_called_like_the_tree_stops_nobody(node: Node) -> None:
+    """Its templates make files where others look for folders."""
+    links = poser(node, "log-links", "links")
+    for lane in LOG_LANES:
+        (links / lane).write_text("")
+    node.run("shop")
+    node.take()
+    assert {path.split("/")[1] for path in node.tree} == {"shop"}
+    assert node.refused() == {}
+    node.nomad.stop_job("poser")
+    node.take()
+    assert {path.name for path in links.iterdir()} == set(LOG_LANES), "its own files are Nomad's to remove"
+
+
+@pytest.mark.parametrize("why", ["task", "mode", "symlink"])
+def test_a_link_that_others_could_make_does_not_count_as_ours(why: str, node: Node, tmp_path: Path) -> None:
+    """Nomad made the folder for a task, everybody may write to it, or it leads elsewhere: a link would count twice."""
+    links = poser(node, "log-links", *(["links"] if why == "task" else []))
+    links.chmod(0o777 if why == "mode" else 0o755)
+    if why == "symlink":
+        links.rename(tmp_path / "elsewhere")
+        links.symlink_to(tmp_path / "elsewhere")
+    node.run("evil")
+    place = links / "busy" / "default" / "evil" / "web" / node.alloc("evil")
+    place.mkdir(parents=True)
+    (place / "server.stdout.0").hardlink_to(node.logs("evil") / "server.stdout.0")
+    node.take()
+    assert {Path(path).name for path in node.tree} == {"server.stderr.0"}
+    assert node.refused() == {"hard_link": 1.0}
 
 
 def log_links_job(name: str) -> dict[str, Any]:
