@@ -115,7 +115,7 @@ def _component_alerts(config: Config) -> Iterator[Json]:
 
 def _stopped(job: NomadJob) -> str:
     """Nomad counts each run of a periodic or dispatched job as a job of its own, with the job as its parent."""
-    running, home = "nomad_nomad_job_summary_running", f'namespace="{job.namespace}"'
+    running, home = "nomad_nomad_job_summary_running", f'job="nomad", namespace="{job.namespace}"'
     return f'sum({running}{{exported_job="{job.id}", {home}}} or {running}{{parent_id="{job.id}", {home}}}) == 0'
 
 

@@ -75,8 +75,8 @@ def test_each_watched_service_gets_two_independent_rules() -> None:
     assert down["labels"] == {"severity": "info", "service": "shop"}
     assert (stopped["alert"], stopped["labels"]) == ("JobNotRunning", {"severity": "warning", "service": "shop"})
     assert stopped["expr"] == (
-        'sum(nomad_nomad_job_summary_running{exported_job="shop-web", namespace="default"}'
-        ' or nomad_nomad_job_summary_running{parent_id="shop-web", namespace="default"}) == 0'
+        'sum(nomad_nomad_job_summary_running{exported_job="shop-web", job="nomad", namespace="default"}'
+        ' or nomad_nomad_job_summary_running{parent_id="shop-web", job="nomad", namespace="default"}) == 0'
     )
 
 
