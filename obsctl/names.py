@@ -26,6 +26,8 @@ ROOT_VOLUME = "obsctl-host-root"
 SCRAPE_TAG = "obsctl.scrape"
 STACK_META = "obsctl_stack"
 # In the meta of a service in Consul: where its metrics are, and the Nomad namespace of its job.
+PROOF_META = "obsctl_proof"
+"""By which Alertmanager knows that an instance of alert-sink is this stack's."""
 PATH_META = "metrics_path"
 SCHEME_META = "metrics_scheme"
 PORT_META = "metrics_port"

@@ -197,7 +197,8 @@ class DrillWorld:
         self.steps = []
         self.on_step = lambda number, name: None
         programs = FakePrograms(
-            self.watched("consul"), prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
+            self.watched("nomad"), self.watched("consul"),
+            prometheus=PrometheusReplicas(lambda: [self.watched("prometheus")]),
             alertmanager=AlertmanagerReplicas(self.alertmanager_replicas), sink=self.watched("sink"),
         )  # fmt: skip
         self.nomad.put_variable(WARDEN_VARIABLE, {"recipe_key": SECRET.reveal()})

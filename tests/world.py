@@ -85,6 +85,7 @@ class World:
         self.prometheus = StackPrometheus(self.nomad, self.consul, self.clock)
         self.sink.deliver(names.WATCHDOG)
         self.programs = FakePrograms(
+            self.nomad,
             self.consul,
             prometheus=PrometheusReplicas(lambda: [self.prometheus]),
             alertmanager=AlertmanagerReplicas(lambda: [self.alertmanager]),

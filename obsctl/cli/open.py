@@ -34,7 +34,8 @@ def open_(app: App, component: str | None, only_print: bool) -> None:
     from obsctl.stack.addresses import addresses
 
     config = app.loaded.config
-    pages = addresses(config, wire.clients(config).consul)
+    clients = wire.clients(config)
+    pages = addresses(config, clients.nomad, clients.consul)
     if component is None:
         rows = [[page.name, page.url or "-", page.state or "-", page.note or page.what] for page in pages]
         table = app.ui.table(["COMPONENT", "URL", "HEALTH", ""], rows)

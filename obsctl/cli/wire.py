@@ -27,7 +27,7 @@ _NOT_RUN = "only `obsctl dev` runs programs that obsctl.yaml names; here the one
 def clients(config: Config) -> Clients:
     nomad = connect.nomad(config.nomad, token=_token(config.nomad.token, "nomad.token"))
     consul = connect.consul(config.consul, token=_token(config.consul.token, "consul.token"))
-    return Clients(nomad, consul, Programs(config.stack, consul))
+    return Clients(nomad, consul, Programs(config.stack, nomad, consul))
 
 
 def log_store(config: Config, programs: Programs) -> LogsApi:

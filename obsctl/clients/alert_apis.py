@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from obsctl.clients.http import Client
+from obsctl.clients.http import Answer, Client, objects
 from obsctl.errors import Rejected
 from obsctl.model import Json
 
@@ -17,38 +17,37 @@ class PrometheusClient(Client):
         return self.session.server_time("/-/healthy")
 
     def query(self, promql: str) -> list[Json]:
-        answer = self._get("query", query=promql)
-        if answer["resultType"] != "vector":
-            raise Rejected(
-                f"{self.endpoint} answers {promql!r} with a {answer['resultType']}, not a vector",
-                hint="wrap a scalar in vector(), and a range in a function such as rate()",
-            )
-        return list(answer["result"])
+        def vector(data: Any) -> list[Json]:
+            if data["resultType"] != "vector":
+                raise Rejected(
+                    f"{self.endpoint} answers {promql!r} with a {data['resultType']}, not a vector",
+                    hint="wrap a scalar in vector(), and a range in a function such as rate()",
+                )
+            return objects(data["result"])
+
+        return self._data(vector, "query", query=promql)
 
     def targets(self) -> list[Json]:
-        return list(self._get("targets", state="active")["activeTargets"])
+        return self._data(lambda data: objects(data["activeTargets"]), "targets", state="active")
 
     def rule_groups(self) -> list[Json]:
-        return list(self._get("rules")["groups"])
+        return self._data(lambda data: objects(data["groups"]), "rules")
 
     def alerts(self) -> list[Json]:
-        return list(self._get("alerts")["alerts"])
+        return self._data(lambda data: objects(data["alerts"]), "alerts")
 
     def alertmanagers(self) -> list[str]:
-        return [str(entry["url"]) for entry in self._get("alertmanagers")["activeAlertmanagers"]]
+        return self._data(lambda data: [str(each["url"]) for each in data["activeAlertmanagers"]], "alertmanagers")
 
     def config_yaml(self) -> str:
-        return str(self._get("status/config")["yaml"])
+        return self._data(lambda data: str(data["yaml"]), "status/config")
 
     def format_query(self, promql: str) -> str:
-        return str(self._data("format_query", query=promql))
+        return self._data(str, "format_query", query=promql)
 
-    def _get(self, path: str, **params: str) -> Json:
-        return dict(self._data(path, **params))
-
-    def _data(self, path: str, **params: str) -> Any:
+    def _data(self, form: Callable[[Any], Answer], path: str, **params: str) -> Answer:
         """The `data` of an answer. An error of the API has status 4xx or 5xx, so the session raises it."""
-        return self.session.request("GET", f"/api/v1/{path}", params=params).json()["data"]
+        return self.read(lambda answer: form(answer["data"]), f"/api/v1/{path}", **params)
 
 
 class AlertmanagerClient(Client):
@@ -58,17 +57,17 @@ class AlertmanagerClient(Client):
         return self.session.server_time("/-/healthy")
 
     def status(self) -> Json:
-        return dict(self._get("status"))
+        return self.read(dict, "/api/v2/status")
 
     def alerts(self) -> list[Json]:
-        return list(self._get("alerts"))
+        return self.read(objects, "/api/v2/alerts")
 
     def silences(self) -> list[Json]:
         # The API also lists silences that have expired or not begun; only newer versions can filter.
-        return [silence for silence in self._get("silences") if silence["status"]["state"] == "active"]
-
-    def _get(self, path: str) -> Any:
-        return self.session.request("GET", f"/api/v2/{path}").json()
+        return self.read(
+            lambda answer: [silence for silence in objects(answer) if silence["status"]["state"] == "active"],
+            "/api/v2/silences",
+        )
 
 
 class SinkClient(Client):
@@ -78,6 +77,8 @@ class SinkClient(Client):
         return self.session.server_time("/health")
 
     def notifications(self, *, since: float, alertname: str | None = None) -> Sequence[Json]:
-        params = {"since": since, "alertname": alertname}
-        answer = self.session.request("GET", "/api/notifications", params=params).json()
-        return sorted(answer["notifications"], key=lambda notification: float(notification["received_at"]))
+        return self.read(_by_time, "/api/notifications", since=since, alertname=alertname)
+
+
+def _by_time(answer: Json) -> list[Json]:
+    return sorted(objects(answer["notifications"]), key=lambda notification: float(notification["received_at"]))

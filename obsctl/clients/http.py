@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -26,7 +26,10 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.failures import Call, is_dropped
 from obsctl.clients.paths import refuse_detours
 from obsctl.errors import ObsctlError, Rejected, ServerFailed
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK
+
+Answer = TypeVar("Answer")
 
 LONGEST_WAIT = 25.0
 """Seconds of a blocking query: newer Consul servers cut an answer that takes 30 s."""
@@ -143,6 +146,20 @@ class Client:
         self.endpoint = endpoint
         self.address = endpoint.address
         self.session = Session(endpoint)
+
+    def read(self, form: Callable[[Any], Answer], path: str, **params: str | float | None) -> Answer:
+        """What `form` makes of a JSON answer. Raises ServerFailed when it can make nothing of it."""
+        answer = self.session.request("GET", path, params=params)
+        try:
+            return form(answer.json())
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            what = f"{self.endpoint} answers otherwise than {self.endpoint.name} does"
+            raise ServerFailed(what, hint=self.endpoint.down) from None
+
+
+def objects(value: Iterable[Any]) -> list[Json]:
+    """JSON objects. Raises TypeError or ValueError when one is something else."""
+    return [dict(each) for each in value]
 
 
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:

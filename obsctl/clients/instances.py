@@ -24,9 +24,13 @@ def passes(instance: Json) -> bool:
     return all(check["Status"] == "passing" for check in instance["Checks"])
 
 
-def of_stack(instances: Iterable[Json], stack: str) -> list[Json]:
-    """Those that this stack runs, passing ones first. Another stack may run a service of the same name."""
-    return sorted((entry for entry in instances if owner(entry) == stack), key=passes, reverse=True)
+def of_job(instances: Iterable[Json], allocations: Iterable[Json]) -> list[Json]:
+    """Those that these allocations of one job registered, passing ones first.
+
+    Any job may register a service of any name with any meta; Nomad alone says which allocations are whose.
+    """
+    own = {allocation["ID"] for allocation in allocations}
+    return sorted((entry for entry in instances if allocation_id(entry) in own), key=passes, reverse=True)
 
 
 def owner(instance: Json) -> str:

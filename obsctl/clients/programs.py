@@ -1,4 +1,4 @@
-"""The stack's own programs, found through Consul, and the servers beside them."""
+"""The stack's own programs, found through Nomad and Consul, and the servers beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from obsctl import names
 from obsctl.clients.alert_apis import AlertmanagerClient, PrometheusClient, SinkClient
 from obsctl.clients.endpoint import Endpoint
-from obsctl.clients.instances import of_stack, passes, url
+from obsctl.clients.instances import of_job, passes, url
 from obsctl.clients.protocols import ConsulApi, GrafanaApi, JaegerApi, LogsApi, NomadApi, OtlpApi, SinkApi
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.clients.telemetry_apis import GrafanaClient, JaegerClient, LogsClient, OtlpClient
@@ -43,10 +43,11 @@ class Programs:
     """The programs of one stack.
 
     Each is found when it is first asked for; the replicated ones anew at each call. Raises Unreachable when Consul
-    knows no instance of this stack.
+    knows no instance that the stack's own job has registered.
     """
 
     stack: str
+    nomad: NomadApi
     consul: ConsulApi
 
     def require(self, *services: str) -> None:
@@ -103,7 +104,8 @@ class Programs:
 
     def _instances(self, service: str, hint: str = _DEPLOY) -> list[Json]:
         """At least one, those that pass their checks first."""
-        instances = of_stack(self.consul.health(service), self.stack)
+        allocations = self.nomad.job_allocations(names.job_id(self.stack, service))
+        instances = of_job(self.consul.health(service), allocations)
         if not instances:
             raise Unreachable(f"{service} of stack {self.stack} is not registered in Consul", hint=hint)
         return instances

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from obsctl.clients.http import Client
+from obsctl.clients.http import Client, objects
 from obsctl.clients.paths import quoted
 from obsctl.errors import NotFound, ServerFailed
 from obsctl.model import Json
@@ -49,7 +49,7 @@ class JaegerClient(Client):
     """
 
     def services(self) -> list[str]:
-        return sorted(self.session.request("GET", "/api/v3/services").json().get("services") or [])
+        return self.read(lambda answer: sorted(map(str, answer.get("services") or [])), "/api/v3/services")
 
     def trace(self, trace_id: str) -> list[Json]:
         return self._spans(f"/api/v3/traces/{quoted(trace_id)}", {})
@@ -69,10 +69,9 @@ class JaegerClient(Client):
 
     def _spans(self, path: str, params: dict[str, str]) -> list[Json]:
         try:
-            answer = self.session.request("GET", path, params=params).json()
+            return self.read(lambda answer: objects(answer["result"].get("resourceSpans") or []), path, **params)
         except NotFound:  # newer versions answer so when a search finds nothing
             return []
-        return list(answer["result"].get("resourceSpans") or [])
 
 
 def _rfc3339(time: datetime) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from obsctl import files, names
-from obsctl.clients.instances import of_stack, passes
+from obsctl.clients.instances import of_job, passes
 from obsctl.config.catalog import Grafana
 from obsctl.config.components import Driver
 from obsctl.doctor.site import Site
@@ -25,7 +25,7 @@ def log_plugin(site: Site) -> Iterator[Finding]:
     parts, job = site.config.components, names.job_id(site.config.stack, names.GRAFANA)
     if not (parts.grafana.enabled and parts.victorialogs.enabled):
         return
-    if any(map(passes, of_stack(site.consul.health(names.GRAFANA), site.config.stack))):
+    if any(map(passes, of_job(site.consul.health(names.GRAFANA), site.nomad.job_allocations(job)))):
         yield from _while_it_runs(site, job)
     else:
         yield from _before_it_runs(site, job, parts.grafana)

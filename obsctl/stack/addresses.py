@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from obsctl import names
-from obsctl.clients.instances import failing, is_scraped, of_stack, owner, url
-from obsctl.clients.protocols import ConsulApi
+from obsctl.clients.instances import failing, is_scraped, of_job, owner, url
+from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.components import Component
 from obsctl.config.schema import Config
 from obsctl.model import Json
@@ -27,20 +27,20 @@ class Address:
     note: str = ""
 
 
-def addresses(config: Config, consul: ConsulApi) -> list[Address]:
+def addresses(config: Config, nomad: NomadApi, consul: ConsulApi) -> list[Address]:
     """The components in the order of their start, then other services that are scraped, then Nomad and Consul."""
     components = config.enabled_components()
-    listed = [address for component in components for address in _component(config.stack, component, consul)]
+    listed = [address for component in components for address in _component(config.stack, component, nomad, consul)]
     scraped = {name for name, tags in consul.services().items() if names.SCRAPE_TAG in tags}
     for name in sorted(scraped - {component.row.name for component in components}):
         listed += _other(config, name, consul)
     return [*listed, *_servers(config)]
 
 
-def _component(stack: str, component: Component, consul: ConsulApi) -> Iterator[Address]:
+def _component(stack: str, component: Component, nomad: NomadApi, consul: ConsulApi) -> Iterator[Address]:
     row = component.row
     public_url = getattr(component, "root_url", None)
-    instances = of_stack(consul.health(row.name), stack)
+    instances = of_job(consul.health(row.name), nomad.job_allocations(names.job_id(stack, row.name)))
     for instance in instances:
         address = _address(row.name, row.shows, row.page, instance)
         yield replace(address, url=public_url) if public_url else address

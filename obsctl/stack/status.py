@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from obsctl import names
-from obsctl.clients.instances import failing, of_stack, url
+from obsctl.clients.instances import failing, of_job, url
 from obsctl.clients.jobs import expected_count, is_running, is_system
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.schema import Config
@@ -42,7 +42,7 @@ def _component(config: Config, name: str, nomad: NomadApi, consul: ConsulApi) ->
     allocations = nomad.job_allocations(job_name)
     expected, running = _expected(job, allocations), sum(map(is_running, allocations))
     version = (job.get("Meta") or {}).get(names.VERSION_MARK, "")
-    instances = of_stack(consul.health(name), config.stack)
+    instances = of_job(consul.health(name), allocations)
     address = url(instances[0]) if instances else ""
     note = "somebody stopped its job" if job.get("Stop") else _note(running, expected, instances)
     state = "stopped" if job.get("Stop") else "unhealthy" if note else "healthy"

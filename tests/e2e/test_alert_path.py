@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import requests
 
+from obsctl.clients.instances import passes
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+IMPOSTOR = """
+import http.server, os
+
+class Impostor(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"impostor": true}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        print(self.command, self.path, self.headers.get("Authorization"), flush=True)
+
+    do_POST = do_GET
+
+http.server.HTTPServer((os.environ["NOMAD_IP_http"], int(os.environ["NOMAD_PORT_http"])), Impostor).serve_forever()
+"""
+
+
+def impostor(meta: dict[str, str]) -> Json:
+    """A job that poses as alert-sink, four times: one of them is nearly always the first in Consul's list."""
+    check = {"Name": "answers", "Type": "http", "Path": "/health", "Interval": 10**9, "Timeout": 2 * 10**9}
+    service = {"Name": "alert-sink", "Provider": "consul", "PortLabel": "http", "Meta": meta, "Checks": [check]}
+    task = {"Name": "alert-sink", "Driver": "raw_exec", "Config": {"command": sys.executable, "args": ["-c", IMPOSTOR]}}
+    group = {
+        "Name": "alert-sink", "Count": 4, "Tasks": [task], "Services": [service],
+        "Networks": [{"Mode": "host", "DynamicPorts": [{"Label": "http"}]}],
+    }  # fmt: skip
+    return {"ID": "impostor", "Name": "impostor", "Type": "service", "Datacenters": ["*"], "TaskGroups": [group]}
 
 
 def notified(stack: Stack, alertname: str, status: str, since: float) -> bool:
@@ -85,6 +117,55 @@ def test_nobody_but_alertmanager_delivers_and_its_secret_shows_nowhere(stack: St
     files = [*folder.glob("volumes/obs-alert-sink/notifications*"), *folder.glob("alloc/*/alertmanager/secrets/*.url")]
     assert len(files) >= 3
     assert {file.stat().st_mode & 0o077 for file in (*files, folder / "volumes" / "obs-alert-sink")} == {0}
+
+
+def test_a_job_that_poses_as_alert_sink_gets_nothing(stack: Stack) -> None:
+    """It has the name, the meta, and the proof that it read in Consul."""
+    nomad, consul, genuine = stack.clients.nomad, stack.clients.consul, stack.programs.sink.address
+    [instance] = consul.health("alert-sink")
+    [url] = stack.cluster.folder.path.glob("alloc/*/alertmanager/secrets/alert-sink.url")
+    nomad.register_job(impostor(instance["Service"]["Meta"]))
+    try:
+        wait_until(
+            lambda: sum(map(passes, consul.health("alert-sink"))) == 5,
+            timeout=60, failure="no sign of the impostors", hint="",
+        )  # fmt: skip
+        since = SYSTEM_CLOCK.now()
+        sink = stack.programs.sink
+        assert sink.address == genuine
+        wait_until(
+            lambda: len(sink.notifications(since=since, alertname="Watchdog")) > 1,
+            timeout=60, failure="no sign of the heartbeat", hint="",
+        )  # fmt: skip
+        assert url.read_text().strip().endswith(f"@{genuine.removeprefix('http://')}/webhook")
+        assert genuine in stack.run("status").stdout
+        for allocation in nomad.job_allocations("impostor"):
+            asked = nomad.task_logs(allocation["ID"], "alert-sink", stream="stdout").splitlines()
+            assert {line for line in asked if not line.startswith("GET /health ")} == set()
+    finally:
+        nomad.stop_job("impostor")
+
+
+def test_a_new_secret_of_deliveries_is_taken_over(stack: Stack) -> None:
+    """alert-sink is started again with it, or it could not prove to Alertmanager that it has it."""
+    nomad, path = stack.clients.nomad, "nomad/jobs/obs-alert-sink"
+
+    def proofs() -> set[str]:
+        instances = filter(passes, stack.clients.consul.health("alert-sink"))
+        return {each["Service"]["Meta"]["obsctl_proof"] for each in instances}
+
+    held, before = nomad.variable(path), proofs()
+    assert held
+    nomad.put_variable(path, {**held.items, "delivery_key": "a-new-one"})
+    stack.run("deploy", "--yes")
+    wait_until(lambda: proofs() - before, timeout=60, failure="no sign of alert-sink with a new proof", hint="")
+    since = SYSTEM_CLOCK.now()
+    wait_until(
+        lambda: len(stack.programs.sink.notifications(since=since, alertname="Watchdog")) > 1,
+        timeout=60, failure="no sign of the heartbeat", hint="",
+    )  # fmt: skip
+    [url] = stack.cluster.folder.path.glob("alloc/*/alertmanager/secrets/alert-sink.url")
+    assert ":a-new-one@" in url.read_text()
 
 
 def test_failing_requests_of_the_demo_are_counted_at_the_caller(stack: Stack) -> None:

@@ -201,6 +201,12 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
             group["Count"] = count
         self._add_version(job)
 
+    def place(self, job_id: str) -> str:
+        """One more allocation of a job. Returns how the ids of what it registers in Consul begin."""
+        job = self._current(job_id) or self._add_version({"ID": job_id, "Stop": False})
+        self._allocate(job, {"Name": job_id}, 0, "", None)
+        return f"_nomad-task-{self.job_allocations(job_id)[0]['ID']}-"
+
     def report_allocations(self, job_id: str, **fields: Any) -> None:
         """The client reports this about all allocations of the job."""
         for alloc in self._allocations.values():

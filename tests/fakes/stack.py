@@ -161,10 +161,10 @@ def _names(payload: Json) -> set[str]:
 
 
 class FakePrograms(Programs):
-    """The programs that the test has put in; the real ones look for the others in Consul."""
+    """The programs that the test has put in; the real ones look for the others in Nomad and Consul."""
 
-    def __init__(self, consul: ConsulApi, **programs: object) -> None:
-        super().__init__("obs", consul)
+    def __init__(self, nomad: NomadApi, consul: ConsulApi, **programs: object) -> None:
+        super().__init__("obs", nomad, consul)
         self.put(**programs)
 
     def put(self, **programs: object) -> None:

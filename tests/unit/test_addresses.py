@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from obsctl.config.catalog import ROWS
 from obsctl.config.schema import Config
-from obsctl.stack.addresses import addresses
+from obsctl.stack.addresses import Address, addresses
 from tests.world import World, config
 
 
+def listed(world: World, wanted: Config | None = None) -> list[Address]:
+    return addresses(wanted or config(), world.nomad, world.consul)
+
+
 def test_everything_that_can_be_had_has_a_line_that_says_what_it_is() -> None:
-    found = addresses(Config.model_validate({"demo": {"enabled": True}}), World().consul)
+    found = listed(World(), Config.model_validate({"demo": {"enabled": True}}))
     assert [item.name for item in found] == [*ROWS, "nomad", "consul"]
     assert [item.name for item in found if not item.what] == []
 
 
 def test_each_instance_has_its_address_the_one_that_passes_first() -> None:
-    world, mine = World(), {"obsctl_stack": "obs"}
-    world.consul.register("prometheus", instance="one", port=1, meta=mine, status="critical")
-    world.consul.register("prometheus", instance="two", port=2, meta=mine)
-    found = [item for item in addresses(config(), world.consul) if item.name == "prometheus"]
+    world = World()
+    world.consul.register("prometheus", instance=world.nomad.place("obs-prometheus"), port=1, status="critical")
+    world.consul.register("prometheus", instance=world.nomad.place("obs-prometheus"), port=2)
+    world.consul.register("prometheus", instance=world.nomad.place("impostor"), port=3, meta={"obsctl_stack": "obs"})
+    found = [item for item in listed(world) if item.name == "prometheus"]
     assert [(item.url, item.state) for item in found] == [
         ("http://127.0.0.1:2/", "passing"),
         ("http://127.0.0.1:1/", "failing"),
@@ -27,10 +32,10 @@ def test_each_instance_has_its_address_the_one_that_passes_first() -> None:
 
 def test_grafana_is_where_people_find_it() -> None:
     world = World()
-    world.consul.register("grafana", instance="one", port=3000, meta={"obsctl_stack": "obs"})
+    world.consul.register("grafana", instance=world.nomad.place("obs-grafana"), port=3000)
     for grafana, url in (({}, "http://127.0.0.1:3000/"), ({"root_url": "https://g.example/"}, "https://g.example/")):
         wanted = config(components={"grafana": {"enabled": True, **grafana}})
-        assert next(item.url for item in addresses(wanted, world.consul) if item.name == "grafana") == url
+        assert next(item.url for item in listed(world, wanted) if item.name == "grafana") == url
 
 
 def test_only_what_this_stack_scrapes_is_said_to_be_scraped() -> None:
@@ -39,5 +44,5 @@ def test_only_what_this_stack_scrapes_is_said_to_be_scraped() -> None:
     world.consul.register("shop", tags=tags)
     world.consul.register("shop-sidecar-proxy", tags=tags, kind="connect-proxy")
     world.consul.register("hello-service", tags=tags, meta={"obsctl_stack": "other"})
-    found = [item.name for item in addresses(config(), world.consul) if item.what == "scraped by Prometheus"]
+    found = [item.name for item in listed(world) if item.what == "scraped by Prometheus"]
     assert found == ["shop"]

@@ -86,7 +86,7 @@ class TestTraffic:
     @pytest.fixture
     def http(self, world: World, folder: Path) -> Iterator[responses.RequestsMock]:
         """hello-service is registered in Consul; what it answers is up to the test."""
-        world.consul.register("hello-service", port=5050, meta={"obsctl_stack": "obs"})
+        world.consul.register("hello-service", instance=world.nomad.place("obs-hello-service"), port=5050)
         with responses.RequestsMock() as mock:
             yield mock
 

@@ -100,7 +100,7 @@ class Patient:
             root=NOWHERE,
             nomad=self.world.nomad,
             consul=self.world.consul,
-            programs=FakePrograms(self.world.consul, grafana=RunningGrafana(self.plugins)),
+            programs=FakePrograms(self.world.nomad, self.world.consul, grafana=RunningGrafana(self.plugins)),
             resolve=lambda reference, key: Secret(SECRET),
             agent=lambda address: self.agents.get(address, self.world.nomad),
             state=self.folder / "state",
@@ -555,7 +555,7 @@ class TestLogPlugin:
 
     @pytest.mark.parametrize("given", [{}, {"plugins_dir": "/opt/plugins"}])
     def test_a_running_grafana_says_what_it_has_loaded(self, patient: Patient, given: dict[str, str]) -> None:
-        patient.world.consul.register("grafana", port=3000, meta={"obsctl_stack": "obs"})
+        patient.world.consul.register("grafana", instance=patient.world.nomad.place("obs-grafana"), port=3000)
         patient.plugins = {self.ID: "0.30.1"}
         assert patient.troubles(self.wanted(**given)) == []
         patient.plugins = {"another": "1.0.0"}
@@ -563,7 +563,7 @@ class TestLogPlugin:
         assert patient.trouble(self.wanted(**given)) == said
 
     def test_a_running_grafana_that_does_not_answer_here_stops_no_deploy(self, patient: Patient) -> None:
-        patient.world.consul.register("grafana", port=3000, meta={"obsctl_stack": "obs"})
+        patient.world.consul.register("grafana", instance=patient.world.nomad.place("obs-grafana"), port=3000)
         assert patient.troubles(self.wanted()) == []
         said = "its plugins cannot be seen from here: Grafana cannot be reached"
         assert said in [finding.what for finding in patient.examine(self.wanted())]

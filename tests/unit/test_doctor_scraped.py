@@ -30,7 +30,7 @@ class Cluster:
             root=NOWHERE,
             nomad=self.world.nomad,
             consul=self.world.consul,
-            programs=FakePrograms(self.world.consul),
+            programs=FakePrograms(self.world.nomad, self.world.consul),
             resolve=lambda reference, key: Secret(""),
             agent=lambda address: self.world.nomad,
             state=Path("/nonexistent"),

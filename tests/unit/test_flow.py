@@ -25,8 +25,9 @@ class Road:
         enabled |= dict.fromkeys(("otel-agent", "otel-gateway"), True)
         wanted = config(components={name: {"enabled": on} for name, on in enabled.items()})
         consul = FakeConsul()
-        programs = FakePrograms(consul, otel_agent=self.agent, jaeger=self.jaeger, logs=self.store)
-        verify(wanted, programs, Tools(FakeNomad(), consul, self.events.append, timeout, clock=self.clock))
+        nomad = FakeNomad()
+        programs = FakePrograms(nomad, consul, otel_agent=self.agent, jaeger=self.jaeger, logs=self.store)
+        verify(wanted, programs, Tools(nomad, consul, self.events.append, timeout, clock=self.clock))
 
 
 @pytest.fixture

@@ -354,7 +354,7 @@ def test_what_is_no_hosts_name_is_refused(host: str) -> None:
 
 def test_the_address_with_the_secret_is_a_file_for_alertmanager_alone() -> None:
     text = hcl("alertmanager", driver="docker")
-    template = text[text.index('destination = "secrets/alert-sink.url"') :][:600]
+    template = text[text.index('destination = "secrets/alert-sink.url"') :][:900]
     assert 'perms       = "0400"' in template
     assert "uid         = 65534" in template
     assert "http://alertmanager:{{ $secret }}@" in template

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+import json
 
-from obsctl.clients.programs import Programs
+import pytest
+import requests
+
+from obsctl.clients.alert_apis import AlertmanagerClient, PrometheusClient, SinkClient
+from obsctl.clients.http import Session
+from obsctl.clients.programs import Programs, endpoint
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
-from obsctl.errors import Rejected, Unreachable
-from tests.fakes import FakeAlertmanager, FakeConsul, FakePrometheus
+from obsctl.errors import Rejected, ServerFailed, Unreachable
+from tests.fakes import FakeAlertmanager, FakeConsul, FakeNomad, FakePrometheus
 
 AWAY = Unreachable("no connection", hint="start it")
 
@@ -23,7 +29,7 @@ def active(name: str, since: str) -> dict[str, object]:
 
 def test_what_is_required_must_be_registered() -> None:
     with pytest.raises(Unreachable, match="alert-sink of stack obs is not registered"):
-        Programs("obs", FakeConsul()).require("alert-sink")
+        Programs("obs", FakeNomad(), FakeConsul()).require("alert-sink")
 
 
 def test_an_alert_is_there_while_any_has_it_and_the_first_to_see_it_comes_first(two: list[FakePrometheus]) -> None:
@@ -71,39 +77,77 @@ def test_alerts_are_those_of_every_alertmanager() -> None:
 # Where they are
 
 
+class Cluster:
+    """Nomad and Consul, with an instance of Alertmanager at port 9093."""
+
+    def __init__(self) -> None:
+        self.nomad, self.consul = FakeNomad(), FakeConsul()
+        self.programs = Programs("obs", self.nomad, self.consul)
+        self.first = self.register(9093)
+
+    def register(self, port: int, *, status: str = "passing", job: str = "obs-alertmanager", again: str = "") -> str:
+        """An allocation of this job, or the one that is registered already, has an instance here. Returns its id."""
+        instance = again or self.nomad.place(job)
+        meta = {"obsctl_stack": "obs"}
+        self.consul.register("alertmanager", instance=instance, port=port, status=status, meta=meta)
+        return instance
+
+    def ports(self) -> list[str]:
+        return [one.address.rpartition(":")[2] for one in self.programs.alertmanager.each()]
+
+
 @pytest.fixture
-def consul() -> FakeConsul:
-    made = FakeConsul()
-    for service, port in (("prometheus", 9090), ("alertmanager", 9093), ("alert-sink", 8099)):
-        register(made, service, f"{service}-0", port)
-    return made
+def cluster() -> Cluster:
+    return Cluster()
 
 
-def register(consul: FakeConsul, service: str, instance: str, port: int, status: str = "passing") -> None:
-    consul.register(service, instance=instance, port=port, status=status, meta={"obsctl_stack": "obs"})
+def test_those_that_pass_their_checks_are_asked(cluster: Cluster) -> None:
+    cluster.register(9193)
+    cluster.register(9293, status="critical")
+    assert cluster.ports() == ["9093", "9193"]
 
 
-def addresses(consul: FakeConsul) -> list[str]:
-    return [one.address for one in Programs("obs", consul).alertmanager.each()]
+def test_when_none_passes_all_are_asked_for_what_they_can_say(cluster: Cluster) -> None:
+    cluster.register(9093, status="critical", again=cluster.first)
+    assert cluster.ports() == ["9093"]
 
 
-def test_those_that_pass_their_checks_are_asked(consul: FakeConsul) -> None:
-    register(consul, "alertmanager", "alertmanager-1", 9193)
-    register(consul, "alertmanager", "alertmanager-2", 9293, status="critical")
-    assert [address.rpartition(":")[2] for address in addresses(consul)] == ["9093", "9193"]
-
-
-def test_when_none_passes_all_are_asked_for_what_they_can_say(consul: FakeConsul) -> None:
-    register(consul, "alertmanager", "alertmanager-0", 9093, status="critical")
-    assert len(addresses(consul)) == 1
-
-
-def test_one_that_has_moved_is_found_again(consul: FakeConsul) -> None:
-    found = Programs("obs", consul).alertmanager
-    register(consul, "alertmanager", "alertmanager-0", 9999)
+def test_one_that_has_moved_is_found_again(cluster: Cluster) -> None:
+    found = cluster.programs.alertmanager
+    cluster.register(9999, again=cluster.first)
     assert found.address.endswith(":9999")
 
 
-def test_without_an_instance_the_stack_is_not_there() -> None:
+def test_without_an_instance_the_stack_is_not_there(cluster: Cluster) -> None:
     with pytest.raises(Unreachable, match="of stack obs is not registered in Consul"):
-        Programs("obs", FakeConsul()).prometheus.alerts()
+        cluster.programs.prometheus.alerts()
+
+
+def test_what_another_job_registers_under_its_name_is_not_asked(cluster: Cluster) -> None:
+    """Whoever may register a job chooses its services' names and meta."""
+    cluster.register(6666, job="impostor")
+    assert cluster.ports() == ["9093"]
+    cluster.consul.deregister(cluster.first)
+    cluster.consul.register("alertmanager", instance="by-hand", port=6667, meta={"obsctl_stack": "obs"})
+    with pytest.raises(Unreachable, match="not registered in Consul"):
+        cluster.ports()
+
+
+def reply(answer: object) -> requests.Response:
+    made = requests.Response()
+    made.status_code, made.raw = 200, io.BytesIO(json.dumps(answer).encode())
+    return made
+
+
+@pytest.mark.parametrize("answer", [{"impostor": True}, [1], {"notifications": [{}]}, {"data": []}, 7])
+def test_a_program_that_answers_otherwise_is_named(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = endpoint("alert-sink", "http://127.0.0.1:1")
+    monkeypatch.setattr(Session, "request", lambda *args, **options: reply(answer))
+    prometheus, alertmanager = PrometheusClient(there), AlertmanagerClient(there)
+    for ask in (
+        lambda: SinkClient(there).notifications(since=0),
+        lambda: prometheus.query("up"), prometheus.targets, prometheus.rule_groups, prometheus.alerts,
+        prometheus.alertmanagers, prometheus.config_yaml, alertmanager.silences,
+    ):  # fmt: skip
+        with pytest.raises(ServerFailed, match="answers otherwise than"):
+            ask()

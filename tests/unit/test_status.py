@@ -8,7 +8,6 @@ from obsctl.stack.status import ComponentStatus, status
 from tests.world import OTHERS_OFF, World, config
 
 SMALL = config()
-OTHER = {"obsctl_stack": "other"}
 MINE = {"obsctl_stack": "obs"}
 OFF = {name: {"enabled": False} for name in ("alert-sink", "alertmanager", "warden")}
 ONE = config(components={**OTHERS_OFF, **OFF})
@@ -53,25 +52,32 @@ def one(world: World) -> ComponentStatus:
     return found
 
 
-def test_a_service_of_another_stack_is_not_ours(world: World) -> None:
+def test_a_service_of_another_job_is_not_ours(world: World) -> None:
     world.nomad.register_job(JOB)
-    world.consul.register("prometheus", instance="theirs", port=1, meta=OTHER)
+    world.consul.register("prometheus", instance=world.nomad.place("other-prometheus"), port=1, meta=MINE)
     assert (one(world).address, one(world).state, one(world).note) == ("", "unhealthy", "not registered in Consul")
-    world.consul.register("prometheus", instance="mine", port=2, meta=MINE)
+    world.consul.register("prometheus", instance=mine(world), port=2)
     assert (one(world).address, one(world).state) == ("http://127.0.0.1:2", "healthy")
 
 
-def test_what_fails_in_another_stack_does_not_make_ours_unhealthy(world: World) -> None:
+def test_what_fails_in_another_job_does_not_make_ours_unhealthy(world: World) -> None:
     world.nomad.register_job(JOB)
-    world.consul.register("prometheus", instance="mine", meta=MINE)
-    world.consul.register("prometheus", instance="theirs", meta=OTHER, status="critical")
+    own, theirs = mine(world), world.nomad.place("other-prometheus")
+    world.consul.register("prometheus", instance=own)
+    world.consul.register("prometheus", instance=theirs, status="critical")
     assert one(world).state == "healthy"
-    world.consul.register("prometheus", instance="mine", meta=MINE, status="critical")
-    assert (one(world).state, one(world).note) == ("unhealthy", "mine-check: critical")
+    world.consul.register("prometheus", instance=own, status="critical")
+    assert (one(world).state, one(world).note) == ("unhealthy", f"{own}-check: critical")
 
 
 def test_a_passing_instance_is_shown_before_a_failing_one(world: World) -> None:
-    world.nomad.register_job(JOB)
-    world.consul.register("prometheus", instance="first", port=1, meta=MINE, status="critical")
-    world.consul.register("prometheus", instance="second", port=2, meta=MINE)
+    world.nomad.register_job({**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Count": 2}]})
+    first, second = (f"_nomad-task-{each['ID']}-" for each in world.nomad.job_allocations(JOB["ID"]))
+    world.consul.register("prometheus", instance=first, port=1, status="critical")
+    world.consul.register("prometheus", instance=second, port=2)
     assert one(world).address == "http://127.0.0.1:2"
+
+
+def mine(world: World) -> str:
+    """How the id of what the job's allocation registers begins."""
+    return f"_nomad-task-{world.nomad.job_allocations(JOB['ID'])[0]['ID']}-"

@@ -40,13 +40,15 @@ class Wired:
         self.events: list[Event] = []
 
     def wait(self, timeout: float = 20, prometheus: int = 1, alertmanagers: int = 1) -> None:
+        nomad = FakeNomad()
         programs = FakePrograms(
+            nomad,
             self.consul,
             prometheus=PrometheusReplicas(lambda: [self.prometheus] * prometheus),
             alertmanager=AlertmanagerReplicas(lambda: [self.alertmanager] * alertmanagers),
             sink=self.sink,
         )
-        tools = Tools(FakeNomad(), self.consul, self.events.append, timeout, clock=self.clock)
+        tools = Tools(nomad, self.consul, self.events.append, timeout, clock=self.clock)
         verify(self.wanted, programs, tools)
 
 

@@ -35,27 +35,41 @@ job "obs-alert-sink" {
       }
     }
 
-    service {
-      name     = "alert-sink"
-      provider = "consul"
-      port     = "http"
-      tags     = ["obsctl.scrape"]
-
-      meta {
-        obsctl_stack    = "obs"
-        nomad_namespace = "default"
-      }
-
-      check {
-        type     = "http"
-        path     = "/health"
-        interval = "1s"
-        timeout  = "2s"
-      }
-    }
-
     task "alert-sink" {
       kill_timeout = "10s"
+
+      service {
+        name     = "alert-sink"
+        provider = "consul"
+        port     = "http"
+        tags     = ["obsctl.scrape"]
+
+        meta {
+          obsctl_stack    = "obs"
+          nomad_namespace = "default"
+          obsctl_proof    = "${obsctl_proof}"
+        }
+
+        check {
+          type     = "http"
+          path     = "/health"
+          interval = "1s"
+          timeout  = "2s"
+        }
+      }
+
+      # Any job may register a service of this name. The proof is of this allocation at this address, and only who has
+      # the secret can make it: Alertmanager sends to no other. It is a variable because meta can be made of nothing else.
+      template {
+        destination = "secrets/proof.env"
+        env         = true
+        perms       = "0400"
+        data        = <<-EOT
+        {{- with nomadVar "nomad/jobs/obs-alert-sink" -}}
+        obsctl_proof={{ printf "%s %s %s" (env "NOMAD_ALLOC_ID") (env "NOMAD_ADDR_http") .delivery_key | sha256Hex }}
+        {{- end }}
+        EOT
+      }
 
       template {
         destination = "secrets/delivery_key"

@@ -64,7 +64,8 @@ job "obs-alertmanager" {
         change_signal = "SIGHUP"
       }
 
-      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs. The secret by
+      # Alertmanager reads this file at every notification, so it follows alert-sink wherever that runs, and nobody who
+      # poses as alert-sink but cannot prove that it has the secret (see alert-sink's job). The secret by
       # which alert-sink knows it stands as a password: Go sends that as a header, and keeps it out of logs.
       template {
         destination = "secrets/alert-sink.url"
@@ -72,8 +73,11 @@ job "obs-alertmanager" {
         perms       = "0400"
         data        = <<-EOT
         {{- with nomadVar "nomad/jobs/obs-alertmanager" }}{{ $secret := .delivery_key }}
-        {{- range service "alert-sink" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" -}}
-        http://alertmanager:{{ $secret }}@{{ printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}/webhook{{ break }}
+        {{- range service "alert-sink" }}{{ $address := printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}
+        {{- $allocation := .ID | regexReplaceAll "^_nomad-task-(.{36})-.*$" "$1" }}
+        {{- $proof := printf "%s %s %s" $allocation $address $secret | sha256Hex }}
+        {{- if eq (index .ServiceMeta "obsctl_proof") $proof -}}
+        http://alertmanager:{{ $secret }}@{{ $address }}/webhook{{ break }}
         {{- end }}{{ end }}{{ end }}
         EOT
       }
