@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from obsctl import names
@@ -46,11 +47,9 @@ def _nomad_rights(site: Site) -> Iterator[Tried]:
 
 def _plan_one(site: Site) -> None:
     """The first job, without its secrets: they need other rights."""
-    try:
-        job = site.nomad.parse_job(site.rendered.jobs[0].hcl)
-    except Rejected:  # the check of the jobs says why
-        return
-    site.nomad.plan_job(job)
+    for job in site.rendered.jobs[:1]:
+        with suppress(Rejected):  # the check of the jobs says why
+            site.nomad.plan_job(site.nomad.parse_job(job.hcl))
 
 
 def _consul_rights(site: Site) -> Iterator[Tried]:
