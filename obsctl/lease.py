@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from obsctl import names
 from obsctl.clients.protocols import ConsulApi
 from obsctl.errors import ApiError, Conflict, DeadlineExceeded, NotFound, ObsctlError
+from obsctl.model import one_line
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
 TTL = 10
@@ -37,7 +38,7 @@ class Holder:
     since: str
 
     def __str__(self) -> str:
-        return f"{self.command} by {self.user} on {self.host} (pid {self.pid}), since {self.since}"
+        return one_line(f"{self.command} by {self.user} on {self.host} (pid {self.pid}), since {self.since}")
 
 
 class Locked(ObsctlError):

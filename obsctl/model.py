@@ -15,6 +15,11 @@ Json = dict[str, Any]
 """An object of JSON or YAML, as a server sent it or a file has it."""
 
 
+def one_line(name: str) -> str:
+    """A name that others chose, as it is, or quoted when it has line breaks or what cannot be seen."""
+    return name if name.isprintable() else repr(name)
+
+
 class Severity(StrEnum):
     """How much a finding matters: an error stops a deploy, a warning does not, info is good news."""
 

@@ -193,6 +193,7 @@ class DrillWorld:
         self.alertmanager.config = yaml.safe_dump(ALERTMANAGER)
         self.events = []
         self.interrupted = False
+        self.services = {}
         self.alertmanagers = [self.alertmanager]
         self.steps = []
         self.on_step = lambda number, name: None
@@ -254,7 +255,7 @@ class DrillWorld:
         self.clock.after(2, self._warden_turn)
 
     def target(self):
-        return target.find(self.experiment, self.world)
+        return target.find(self.experiment, replace(self.world, services=self.services))
 
     def drill(self, **options):
         """A drill with its journal, ready to run."""

@@ -160,7 +160,7 @@ def _plan_text(prepared: Prepared) -> str:
     changes = prepared.plan
     lines = [f"Stack {changes.stack}"]
     for change in changes.effective:
-        lines.append(f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.name}  ({change.reason})")
+        lines.append(f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.shown}  ({change.reason})")
         lines += [f"        {detail}" for detail in _details(change.details)]
     lines += [f"  ! {finding.where}: {finding.what}\n        {finding.hint}" for finding in prepared.losses]
     counts = changes.counts()

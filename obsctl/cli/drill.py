@@ -197,7 +197,7 @@ def _world(app: App, interrupted: Callable[[], bool]) -> World:
     clients = wire.clients(config)
     return World(
         **vars(_cluster(config, clients)), programs=clients.programs, heartbeat=config.timing.heartbeat,
-        emit=app.ui.event, interrupted=interrupted,
+        emit=app.ui.event, interrupted=interrupted, services=config.services,
     )  # fmt: skip
 
 

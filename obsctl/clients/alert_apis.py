@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from obsctl.clients.http import Answer, Client, objects
+from obsctl.clients.form import objects_of
+from obsctl.clients.http import Answer, Client
 from obsctl.errors import Rejected
 from obsctl.model import Json
 
@@ -23,18 +24,18 @@ class PrometheusClient(Client):
                     f"{self.endpoint} answers {promql!r} with a {data['resultType']}, not a vector",
                     hint="wrap a scalar in vector(), and a range in a function such as rate()",
                 )
-            return objects(data["result"])
+            return objects_of(data["result"])
 
         return self._data(vector, "query", query=promql)
 
     def targets(self) -> list[Json]:
-        return self._data(lambda data: objects(data["activeTargets"]), "targets", state="active")
+        return self._data(lambda data: objects_of(data["activeTargets"]), "targets", state="active")
 
     def rule_groups(self) -> list[Json]:
-        return self._data(lambda data: objects(data["groups"]), "rules")
+        return self._data(lambda data: objects_of(data["groups"]), "rules")
 
     def alerts(self) -> list[Json]:
-        return self._data(lambda data: objects(data["alerts"]), "alerts")
+        return self._data(lambda data: objects_of(data["alerts"]), "alerts")
 
     def alertmanagers(self) -> list[str]:
         return self._data(lambda data: [str(each["url"]) for each in data["activeAlertmanagers"]], "alertmanagers")
@@ -60,12 +61,12 @@ class AlertmanagerClient(Client):
         return self.read(dict, "/api/v2/status")
 
     def alerts(self) -> list[Json]:
-        return self.read(objects, "/api/v2/alerts")
+        return self.read(objects_of, "/api/v2/alerts")
 
     def silences(self) -> list[Json]:
         # The API also lists silences that have expired or not begun; only newer versions can filter.
         return self.read(
-            lambda answer: [silence for silence in objects(answer) if silence["status"]["state"] == "active"],
+            lambda answer: [silence for silence in objects_of(answer) if silence["status"]["state"] == "active"],
             "/api/v2/silences",
         )
 
@@ -81,4 +82,4 @@ class SinkClient(Client):
 
 
 def _by_time(answer: Json) -> list[Json]:
-    return sorted(objects(answer["notifications"]), key=lambda notification: float(notification["received_at"]))
+    return sorted(objects_of(answer["notifications"]), key=lambda notification: float(notification["received_at"]))

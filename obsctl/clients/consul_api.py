@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import consul
 
 from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.form import object_of, objects_of, text_of
 from obsctl.clients.http import Client
 from obsctl.clients.instances import passes, url
 from obsctl.clients.paths import checked, checked_prefix
@@ -17,11 +17,11 @@ from obsctl.clients.protocols import KvPair
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 
-Answer = TypeVar("Answer")
-
 
 class ConsulClient(Client):
     """ConsulApi over HTTP. The session adds token and datacenter to every call; py-consul quotes every path."""
+
+    misread = (*Client.misread, consul.ConsulException)
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -31,7 +31,7 @@ class ConsulClient(Client):
         self._consul.http.session = self.session
 
     def leader(self) -> str:
-        return str(self._consul.status.leader())
+        return text_of(self._consul.status.leader())
 
     def agent_version(self) -> str:
         return str(self._consul.agent.self()["Config"]["Version"])
@@ -51,13 +51,13 @@ class ConsulClient(Client):
 
     def get(self, key: str) -> KvPair | None:
         try:
-            return self._read(_pair, self._consul.kv.get, checked(key))
+            return _pair(self._consul.kv.get(checked(key))[1])
         except NotFound:
             return None
 
     def entries(self, prefix: str) -> list[KvPair]:
         try:
-            return self._read(_pairs, self._consul.kv.get, checked_prefix(prefix), recurse=True)
+            return _pairs(self._consul.kv.get(checked_prefix(prefix), recurse=True)[1])
         except NotFound:
             return []
 
@@ -66,15 +66,21 @@ class ConsulClient(Client):
         path = f"/v1/kv/{quote(checked_prefix(prefix))}"
         next_index, answer = self.session.watch(path, "X-Consul-Index", index, wait, accept={404}, recurse="")
         entries = answer.json() if answer.ok else []
-        return next_index, [_pair({**entry, "Value": b64decode(entry["Value"] or "")}) for entry in entries]
+        return next_index, _pairs(
+            [{**entry, "Value": b64decode(entry["Value"] or "")} for entry in objects_of(entries)]
+        )
 
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         if not self._consul.kv.put(checked(key), value, cas=cas):
             raise self._lost(key)
 
     def delete(self, key: str, *, cas: int | None = None) -> None:
-        if not self._consul.kv.delete(checked(key), cas=cas):
-            raise self._lost(key)
+        # By a transaction, in whose body each key can stand. Somebody made it by one, if no path can hold it.
+        check = {"Verb": "delete"} if cas is None else {"Verb": "delete-cas", "Index": cas}
+        try:
+            self.session.request("PUT", "/v1/txn", json=[{"KV": {**check, "Key": key}}])
+        except Conflict:
+            raise self._lost(key) from None
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
         return str(self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete"))
@@ -86,7 +92,7 @@ class ConsulClient(Client):
         self._consul.session.destroy(checked(session))
 
     def session_exists(self, session: str) -> bool:
-        return self._read(lambda info: info is not None, self._consul.session.info, checked(session))
+        return self._consul.session.info(checked(session))[1] is not None
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
         try:
@@ -97,35 +103,23 @@ class ConsulClient(Client):
             raise
 
     def services(self) -> dict[str, list[str]]:
-        return self._read(dict, self._consul.catalog.services)
+        return object_of(self._consul.catalog.services()[1])
 
     def health(self, service: str) -> list[Json]:
-        return self._read(_instances, self._consul.health.service, checked(service))
-
-    def _read(
-        self, form: Callable[[Any], Answer], call: Callable[..., tuple[str, Any]], *args: Any, **kwargs: Any
-    ) -> Answer:
-        """The data of a py-consul read, which returns (index, data). Raises ServerFailed when its form is another."""
-        try:
-            return form(call(*args, **kwargs)[1])
-        except consul.ConsulException:  # the session has raised all else; this is an answer without X-Consul-Index
-            raise self.session.no_index() from None
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            what = f"{self.endpoint} answers otherwise than Consul does"
-            raise ServerFailed(what, hint="check that its address is really Consul's") from None
+        return _instances(self._consul.health.service(checked(service))[1])
 
     def _lost(self, key: str) -> Conflict:
         what = f"{self.endpoint}: somebody else changed {key!r} meanwhile"
         return Conflict(what, hint="run the command again: it looks at the new value first")
 
 
-def _instances(entries: Iterable[Json]) -> list[Json]:
+def _instances(entries: Any) -> list[Json]:
     """The entries, if each has what an instance needs to be found and judged. Raises KeyError and the like."""
-    return [entry for entry in entries if (url(entry), passes(entry), entry["Service"]["ID"])]
+    return [entry for entry in objects_of(entries) if (url(entry), passes(entry), entry["Service"]["ID"])]
 
 
-def _pairs(entries: Iterable[Json]) -> list[KvPair]:
-    return [_pair(entry) for entry in entries]
+def _pairs(entries: Any) -> list[KvPair]:
+    return [_pair(entry) for entry in objects_of(entries)]
 
 
 def _pair(entry: Json) -> KvPair:

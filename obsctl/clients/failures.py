@@ -15,6 +15,8 @@ from obsctl.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, Ser
 
 NOT_FOUND = 404
 _QUOTED_CHARACTERS = 300
+_DENIED = "Permission denied"
+"""Consul answers a transaction that the token may not make with 409 and these words."""
 _BY_STATUS = {401: Forbidden, 403: Forbidden, NOT_FOUND: NotFound, 409: Conflict}
 _HINTS: dict[type[ApiError], str] = {
     NotFound: "check the name; `obsctl status` shows what there is",
@@ -51,6 +53,7 @@ class Call:
             raise self._error(Rejected, f"answered {status}, a redirect to {target}", self.endpoint.down)
         if not response.ok:
             kind = _BY_STATUS.get(status, Rejected if status < 500 else ServerFailed)
+            kind = Forbidden if kind is Conflict and _DENIED in response.text else kind
             raise self._error(kind, f"answered {status}{self._words(response)}")
         if text or not response.content:
             return

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Container, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
+from inspect import isfunction
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from obsctl import __version__
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.failures import Call, is_dropped
+from obsctl.clients.form import guarded
 from obsctl.clients.paths import refuse_detours
 from obsctl.errors import ObsctlError, Rejected, ServerFailed
 from obsctl.model import Json
@@ -140,7 +142,17 @@ class Session(requests.Session):
 
 
 class Client:
-    """What every client of a server has."""
+    """What every client of a server has. Its public methods say of an answer of another form that it is none.
+
+    misread: what comes of reading one.
+    """
+
+    misread: tuple[type[Exception], ...] = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+    def __init_subclass__(cls) -> None:
+        for name, method in list(vars(cls).items()):
+            if isfunction(method) and not name.startswith("_"):
+                setattr(cls, name, guarded(method))
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -148,18 +160,8 @@ class Client:
         self.session = Session(endpoint)
 
     def read(self, form: Callable[[Any], Answer], path: str, **params: str | float | None) -> Answer:
-        """What `form` makes of a JSON answer. Raises ServerFailed when it can make nothing of it."""
-        answer = self.session.request("GET", path, params=params)
-        try:
-            return form(answer.json())
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            what = f"{self.endpoint} answers otherwise than {self.endpoint.name} does"
-            raise ServerFailed(what, hint=self.endpoint.down) from None
-
-
-def objects(value: Iterable[Any]) -> list[Json]:
-    """JSON objects. Raises TypeError or ValueError when one is something else."""
-    return [dict(each) for each in value]
+        """What `form` makes of a JSON answer."""
+        return form(self.session.request("GET", path, params=params).json())
 
 
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:

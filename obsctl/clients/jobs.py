@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 
 from obsctl.model import Json, unix_time
 
 ENDED = ("successful", "failed", "cancelled")
 """The last states of a deployment."""
+_INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
 NO_NODE = "no node is eligible in the job's datacenters and node pool"
 _SERVER_FIELDS = frozenset(
     ("CreateIndex", "JobModifyIndex", "ModifyIndex", "NomadTokenID", "Stable", "Status", "StatusDescription", "Stop",
@@ -31,9 +34,13 @@ def tasks(job: Json) -> list[Json]:
 
 def service_names(group: Json) -> set[str]:
     """The names under which the group and its tasks are registered in Consul."""
-    owners = [group, *(group.get("Tasks") or [])]
-    services = [service for owner in owners for service in owner.get("Services") or []]
-    return {service["Name"] for service in services if service.get("Provider", "consul") == "consul"}
+    return {name for owner in (group, *(group.get("Tasks") or [])) for name in _own_service_names(owner)}
+
+
+def _own_service_names(owner: Json) -> list[str]:
+    """owner: a group, or a task."""
+    services = owner.get("Services") or []
+    return [service["Name"] for service in services if service.get("Provider", "consul") == "consul"]
 
 
 def expected_count(job: Json) -> int:
@@ -43,7 +50,47 @@ def expected_count(job: Json) -> int:
 
 def expected_instances(job: Json, service: str) -> int:
     """How many instances of the service it should have: those of the groups that register it."""
-    return sum(group.get("Count") or 0 for group in groups(job) if service in service_names(group))
+    return sum(group.get("Count") or 0 for group in groups(job) if _declares(job, group, service))
+
+
+def declares(job: Json, service: str) -> bool:
+    """Whether the job itself says that it registers a service of this name in Consul."""
+    return any(_declares(job, group, service) for group in groups(job))
+
+
+def _declares(job: Json, group: Json, service: str) -> bool:
+    for task in (None, *(group.get("Tasks") or [])):
+        known = _known(job, group, task)
+        if any(_may_become(name, known, service) for name in _own_service_names(task or group)):
+            return True
+    return False
+
+
+def _known(job: Json, group: Json, task: Json | None) -> dict[str, str]:
+    """What Nomad puts in the place of `${…}` in names of services, as far as the job alone tells it."""
+    levels = [job, group, task or {}]
+    meta = {key: str(value) for level in levels for key, value in (level.get("Meta") or {}).items()}
+    names = {
+        "NOMAD_JOB_ID": job.get("ID"), "NOMAD_JOB_NAME": job.get("Name"), "NOMAD_NAMESPACE": job.get("Namespace"),
+        "NOMAD_GROUP_NAME": group.get("Name"), "NOMAD_TASK_NAME": (task or {}).get("Name"),
+    }  # fmt: skip
+    keys = {f"NOMAD_META_{key}": value for key, value in meta.items()}
+    return {
+        **{name: str(value) for name, value in names.items() if value},
+        **keys,
+        **{key.upper(): value for key, value in keys.items()},
+    }
+
+
+def _may_become(name: str, known: Mapping[str, str], service: str) -> bool:
+    """Whether a name in a job can be this one on a node: what only the node tells may be any text."""
+    parts = _INTERPOLATION.split(name)
+    texts = [re.escape(part) for part in parts[::2]]
+    filled = [re.escape(known[part]) if part in known else ".+" for part in parts[1::2]]
+    return (
+        re.fullmatch("".join(text + more for text, more in zip_longest(texts, filled, fillvalue="")), service)
+        is not None
+    )
 
 
 def is_system(job: Json) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import nomad
 
 from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.form import object_of, objects_of, text_of
 from obsctl.clients.http import Client
 from obsctl.clients.paths import checked, quoted
 from obsctl.clients.protocols import Variable
@@ -29,7 +30,7 @@ class NomadClient(Client):
 
     def leader(self) -> str:
         try:
-            return str(self._nomad.status.leader.get_leader())
+            return text_of(self._nomad.status.leader.get_leader())
         except ServerFailed as error:
             if "No cluster leader" in error.message:
                 return ""
@@ -42,22 +43,24 @@ class NomadClient(Client):
         return self.session.server_time("/v1/status/peers")
 
     def parse_job(self, hcl: str) -> Json:
-        return _object(self._nomad.jobs.parse(hcl, canonicalize=True))
+        return object_of(self._nomad.jobs.parse(hcl, canonicalize=True), "ID", "TaskGroups")
 
     def plan_job(self, job: Json) -> Json:
-        return _object(self._nomad.job.plan_job(quoted(job["ID"]), {"Job": job}, diff=True))
+        return object_of(self._nomad.job.plan_job(quoted(job["ID"]), {"Job": job}, diff=True), "JobModifyIndex")
 
     def jobs(self) -> list[Json]:
-        return list(self._nomad.jobs.get_jobs(meta=True))
+        return objects_of(self._nomad.jobs.get_jobs(meta=True), "ID")
 
     def job(self, job_id: str) -> Json:
-        job = _object(self._nomad.job.get_job(quoted(job_id)))
-        if job.get("ID") != job_id:  # of a job called web/versions, Nomad gives the versions of web
+        job: Any = self._nomad.job.get_job(quoted(job_id))
+        if (
+            not isinstance(job, dict) or job.get("ID") != job_id
+        ):  # of a job called web/versions, Nomad gives the versions of web
             raise NotFound(f"{self.endpoint} gives no job {job_id!r}, but something else", hint="rename the job")
         return job
 
     def job_versions(self, job_id: str) -> list[Json]:
-        versions = list(self._nomad.job.get_versions(quoted(job_id))["Versions"])
+        versions = objects_of(self._nomad.job.get_versions(quoted(job_id))["Versions"])
         return sorted(versions, key=lambda job: int(job["Version"]), reverse=True)
 
     def register_job(self, job: Json, *, enforce_index: int | None = None) -> str:
@@ -79,7 +82,7 @@ class NomadClient(Client):
         return str(answer["EvalID"])
 
     def evaluation(self, eval_id: str) -> Json:
-        return _object(self._nomad.evaluation.get_evaluation(quoted(eval_id)))
+        return object_of(self._nomad.evaluation.get_evaluation(quoted(eval_id)), "Status")
 
     def job_evaluations(self, job_id: str) -> list[Json]:
         return _newest_first(self._nomad.job.get_evaluations(quoted(job_id)))
@@ -88,10 +91,11 @@ class NomadClient(Client):
         return _newest_first(self._nomad.job.get_allocations(quoted(job_id)))
 
     def job_deployment(self, job_id: str) -> Json | None:
-        return self._nomad.job.get_deployment(quoted(job_id)) or None
+        deployment = self._nomad.job.get_deployment(quoted(job_id))
+        return None if deployment is None else object_of(deployment, "Status")
 
     def allocation(self, alloc_id: str) -> Json:
-        return _object(self._nomad.allocation.get_allocation(quoted(alloc_id)))
+        return object_of(self._nomad.allocation.get_allocation(quoted(alloc_id)), "ID", "JobID", "Namespace")
 
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         params = {"task": checked(task), "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
@@ -107,7 +111,7 @@ class NomadClient(Client):
         except NotFound:
             return {}
         # Hidden files are the pipes through which the tasks write.
-        return {file["Name"]: int(file["Size"]) for file in files if not file["Name"].startswith(".")}
+        return {file["Name"]: int(file["Size"]) for file in objects_of(files) if not file["Name"].startswith(".")}
 
     def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
         # Not fs/readat: when the file is gone, it answers 200 with the text of an error.
@@ -123,23 +127,23 @@ class NomadClient(Client):
         return b"".join(b64decode(frame.get("Data") or "") for frame in _frames(answer.text))
 
     def nodes(self) -> list[Json]:
-        return list(self._nomad.nodes.get_nodes())
+        return objects_of(self._nomad.nodes.get_nodes(), "ID", "Name", "Status")
 
     def node(self, node_id: str) -> Json:
-        return _object(self._nomad.node.get_node(quoted(node_id)))
+        return object_of(self._nomad.node.get_node(quoted(node_id)), "ID", "Name")
 
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.
         path = f"/v1/node/{quoted(node_id)}/allocations"
         next_index, answer = self.session.watch(path, "X-Nomad-Index", index, wait)
-        return next_index, list(answer.json())
+        return next_index, objects_of(answer.json(), "ID", "ClientStatus")
 
     def metrics(self) -> str:
         return self.session.request("GET", "/v1/metrics", params={"format": "prometheus"}, text=True).text
 
     def volumes(self) -> list[Json]:
         answer = self.session.request("GET", "/v1/volumes", params={"type": "host"})
-        return list(answer.json()) if answer.text else []  # before 1.10 Nomad has none, and answers nothing
+        return objects_of(answer.json(), "ID") if answer.text else []  # before 1.10 Nomad has none, and answers nothing
 
     def create_volume(self, volume: Json) -> str:
         answer = self.session.request("PUT", "/v1/volume/host/create", json={"Volume": volume})
@@ -152,7 +156,7 @@ class NomadClient(Client):
             variable = self.session.request("GET", _variable(path), quote=False).json()
         except NotFound:
             return None
-        return Variable(variable["Path"], variable["Items"], variable["ModifyIndex"])
+        return Variable(variable["Path"], object_of(variable["Items"]), variable["ModifyIndex"])
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         body = {"Path": path, "Items": items}
@@ -166,11 +170,6 @@ def _variable(path: str) -> str:
     return f"/v1/var/{quoted(path)}"
 
 
-def _object(value: Any) -> Json:
-    """What an untyped library returned; {} for what is no object."""
-    return dict(value) if isinstance(value, dict) else {}
-
-
 def _frames(text: str) -> Iterator[Json]:
     """JSON objects, one directly after the other."""
     decoder, position = json.JSONDecoder(), 0
@@ -179,6 +178,6 @@ def _frames(text: str) -> Iterator[Json]:
         yield frame
 
 
-def _newest_first(objects: Iterable[Json]) -> list[Json]:
+def _newest_first(objects: Any) -> list[Json]:
     """Nomad sorts by id."""
-    return sorted(objects, key=lambda item: int(item["CreateIndex"]), reverse=True)
+    return sorted(objects_of(objects), key=lambda item: int(item["CreateIndex"]), reverse=True)

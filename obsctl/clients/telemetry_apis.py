@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from obsctl.clients.http import Client, objects
+from obsctl.clients.form import objects_of
+from obsctl.clients.http import Client
 from obsctl.clients.paths import quoted
 from obsctl.errors import NotFound, ServerFailed
 from obsctl.model import Json
@@ -69,7 +70,7 @@ class JaegerClient(Client):
 
     def _spans(self, path: str, params: dict[str, str]) -> list[Json]:
         try:
-            return self.read(lambda answer: objects(answer["result"].get("resourceSpans") or []), path, **params)
+            return self.read(lambda answer: objects_of(answer["result"].get("resourceSpans") or []), path, **params)
         except NotFound:  # newer versions answer so when a search finds nothing
             return []
 

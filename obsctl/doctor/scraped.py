@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from obsctl import names
 from obsctl.clients.instances import is_scraped, not_of_others
 from obsctl.doctor.site import Site
-from obsctl.errors import Forbidden, NotFound
-from obsctl.model import Finding, Json, Severity
+from obsctl.errors import Forbidden, NotFound, Rejected
+from obsctl.model import Finding, Json, Severity, one_line
 
 _PARAMETER = re.compile("[^&=%]+=[^&%]+")
 _KEYS = (names.PATH_META, names.SCHEME_META, names.PORT_META)
@@ -20,10 +20,14 @@ def meta(site: Site) -> Iterator[Finding]:
     """Meta keys that say how a service is scraped, and would be left out without a word."""
     tagged = sorted(name for name, tags in site.consul.services().items() if names.SCRAPE_TAG in tags)
     for name in tagged:
-        instances = [each for each in site.consul.health(name) if is_scraped(each, site.config.stack)]
+        try:
+            instances = [each for each in site.consul.health(name) if is_scraped(each, site.config.stack)]
+        except Rejected as error:  # others can give services whatever names
+            yield Finding(Severity.WARNING, f"service {one_line(name)}", error.message, "find who registers it")
+            continue
         sentences = dict.fromkeys(sentence for each in instances for sentence in _misread(each))
         for what, hint in sentences:
-            yield Finding(Severity.WARNING, f"service {name}", what, hint)
+            yield Finding(Severity.WARNING, f"service {one_line(name)}", what, hint)
 
 
 def _misread(instance: Json) -> Iterator[tuple[str, str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from obsctl.clients import jobs
 from obsctl.clients.instances import not_of_others, passes
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import ConsulApi, NomadApi
+from obsctl.config.schema import Service
 from obsctl.config.secrets import Secret
 from obsctl.errors import NotFound
 from obsctl.model import Emit
@@ -35,12 +36,14 @@ class World(Cluster):
     """The cluster, and the programs that an alert passes through.
 
     heartbeat: seconds between two deliveries of Watchdog. interrupted: whether somebody asked to stop.
+    services: what obsctl.yaml says of services, by their names.
     """
 
     programs: Programs
     heartbeat: float
     emit: Emit
     interrupted: Callable[[], bool] = lambda: False
+    services: Mapping[str, Service] = field(default_factory=dict)
 
 
 def is_healthy(cluster: Cluster, service: str, job_id: str) -> bool:

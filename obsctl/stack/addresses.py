@@ -10,6 +10,7 @@ from obsctl.clients.instances import failing, is_scraped, of_job, owner, url
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.config.components import Component
 from obsctl.config.schema import Config
+from obsctl.errors import Rejected
 from obsctl.model import Json
 
 
@@ -51,7 +52,12 @@ def _component(stack: str, component: Component, nomad: NomadApi, consul: Consul
 
 def _other(config: Config, name: str, consul: ConsulApi) -> Iterator[Address]:
     """Instances of no stack, and those of this stack that are no component; of the latter there are only metrics."""
-    for instance in consul.health(name):
+    try:
+        instances = consul.health(name)
+    except Rejected as error:  # others can give services whatever names
+        yield Address(name, "scraped by Prometheus", "", "not running", error.message)
+        return
+    for instance in instances:
         if is_scraped(instance, config.stack):
             yield _address(name, "scraped by Prometheus", "/metrics" if owner(instance) else "/", instance)
 

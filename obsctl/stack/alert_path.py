@@ -19,7 +19,7 @@ from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
 from obsctl.content import promql, rule_text
 from obsctl.errors import Rejected
-from obsctl.model import Json
+from obsctl.model import Json, one_line
 from obsctl.wait import Clock
 
 Instance = TypeVar("Instance", bound=StackProgram)
@@ -90,7 +90,9 @@ def _groups(entry: KvPair) -> dict[str, list[_Rule]]:
         return {_text(group["name"]): _written_rules(group) for group in groups}
     except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         hint = "obsctl deploy writes it again, or removes it when it does not belong there"
-        raise Rejected(f"the Consul key {entry.key} holds no rule group ({type(error).__name__})", hint=hint) from error
+        raise Rejected(
+            f"the Consul key {one_line(entry.key)} holds no rule group ({type(error).__name__})", hint=hint
+        ) from error
 
 
 def _rules(groups: dict[str, list[_Rule]], prometheus: PrometheusApi) -> Iterator[str]:

@@ -90,7 +90,7 @@ def _with_balance(message: str, plan: Plan, done: list[Change]) -> str:
 
 
 def _names(changes: list[Change]) -> str:
-    return ", ".join(change.name for change in changes) or "nothing"
+    return ", ".join(change.shown for change in changes) or "nothing"
 
 
 class _Work:
@@ -126,21 +126,21 @@ class _Work:
     def _change(self, change: Change) -> None:
         tools, started = self._tools, self._tools.clock.monotonic()
         self._check()
-        tools.emit(Event(change.name, "start", f"{change.action.value}: {change.reason}"))
+        tools.emit(Event(change.shown, "start", f"{change.action.value}: {change.reason}"))
         try:
             kinds = {"variable": self._variable, "content": self._content, "volume": self._volume, "job": self._job}
             kinds[change.kind](change)
         except Conflict as error:
-            tools.emit(Event(change.name, "failed", "somebody else changed it meanwhile"))
+            tools.emit(Event(change.shown, "failed", "somebody else changed it meanwhile"))
             raise ObsctlError(
-                f"{change.name} was changed by somebody else after the plan was made ({error.message})",
+                f"{change.shown} was changed by somebody else after the plan was made ({error.message})",
                 hint="run obsctl deploy again: it makes a new plan",
             ) from error
         except ObsctlError as error:
-            tools.emit(Event(change.name, "failed", error.message.splitlines()[0]))
+            tools.emit(Event(change.shown, "failed", error.message.splitlines()[0]))
             raise
         self.done.append(change)
-        tools.emit(Event(change.name, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s"))
+        tools.emit(Event(change.shown, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s"))
 
     def _variable(self, change: Change) -> None:
         items = {name: secret.reveal() for name, secret in self._variables[change.name].items()}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from obsctl import names
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
-from obsctl.model import Finding, Json, digest
+from obsctl.model import Finding, Json, digest, one_line
 from obsctl.stack import storage
 from obsctl.stack.drift import is_another
 from obsctl.stack.observe import Desired, DesiredJob, Observed, ObservedJob
@@ -54,6 +54,11 @@ class Change:
     digest: str = ""
     details: tuple[str, ...] = ()
     replaces: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The name for people: others can make keys in Consul."""
+        return one_line(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,15 @@ class TestTokens:
             assert hint in caught.value.hint
             assert WRONG not in caught.value.message
 
+    def test_a_token_that_may_read_a_key_may_not_delete_it(self, consul: GuardedConsul) -> None:
+        """Consul answers such a transaction with 409, as it does a lost check-and-set."""
+        reader = consul.client(consul.token_for('key_prefix "" { policy = "read" }'))
+        consul.client().put("kept", b"1")
+        for cas in (None, 1):
+            with pytest.raises(Forbidden, match="Permission denied"):
+                reader.delete("kept", cas=cas)
+        assert reader.get("kept") is not None
+
     def test_what_consul_hides_is_not_taken_for_nothing(self, consul: GuardedConsul) -> None:
         """Consul answers 200 and an empty list, or 404, for what a token may not see."""
         session = consul.client().create_session("hidden", ttl=60)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from obsctl.clients import connect
+from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.protocols import ConsulApi
 from obsctl.config.api_servers import ConsulServer
 from obsctl.errors import Conflict, NotFound, Rejected
@@ -101,6 +102,37 @@ class TestKeys:
         assert consul.get(key) is None
         consul.delete(key)
         consul.delete(key, cas=5)
+
+
+NO_PATH_HOLDS = ["..", "../../agent/leave", "a//b", "a b\nc", "\x01", "\u2028", "ends/"]
+
+
+class TestKeysOfTransactions:
+    """Others may make, by transactions, keys that no path can hold."""
+
+    @pytest.mark.parametrize("name", NO_PATH_HOLDS)
+    def test_each_is_listed_and_deleted_under_its_own_name(self, consul: ConsulApi, prefix: str, name: str) -> None:
+        key = f"{prefix}{name}"
+        forge(consul, key)
+        consul.put(f"{prefix}stays", b"")
+        [index] = [pair.modify_index for pair in consul.entries(prefix) if pair.key == key]
+        with pytest.raises(Conflict, match="somebody else changed"):
+            consul.delete(key, cas=index + 1000)
+        consul.delete(key, cas=index)
+        assert [pair.key for pair in consul.entries(prefix)] == [f"{prefix}stays"]
+        forge(consul, key)
+        consul.delete(key)
+        consul.delete(key)
+        assert [pair.key for pair in consul.entries(prefix)] == [f"{prefix}stays"]
+
+
+def forge(consul: ConsulApi, key: str) -> None:
+    """Somebody makes this key."""
+    if isinstance(consul, FakeConsul):
+        consul.forge(key, b"x")
+        return
+    assert isinstance(consul, ConsulClient)
+    consul.session.put("/v1/txn", json=[{"KV": {"Verb": "set", "Key": key, "Value": "eA=="}}])
 
 
 class TestWatch:

@@ -92,7 +92,7 @@ def calls(subject: Subject, name: str) -> list[Callable[[], object]]:
     """Every call that has the name in a path, or in the path of a file."""
     nomad, consul = subject.nomad, subject.consul
     return [
-        lambda: consul.get(name), lambda: consul.put(name, b""), lambda: consul.delete(name),
+        lambda: consul.get(name), lambda: consul.put(name, b""),
         lambda: consul.acquire(name, b"", "s"), lambda: consul.renew_session(name),
         lambda: consul.destroy_session(name), lambda: consul.session_exists(name), lambda: consul.health(name),
         lambda: nomad.job(name), lambda: nomad.job_versions(name), lambda: nomad.stop_job(name),

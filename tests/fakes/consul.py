@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from obsctl.clients.paths import checked
 from obsctl.clients.protocols import ConsulApi, KvPair
 from obsctl.errors import Conflict, NotFound
 from obsctl.model import Json
@@ -12,7 +13,7 @@ from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock
 
 
-class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service")):
+class FakeConsul(Breakable, api=ConsulApi, in_paths=("session", "service")):
     """ConsulApi. A watch never blocks; sessions end by `destroy_session` or `expire`; there is no lock delay."""
 
     address = "http://consul.fake:8500"
@@ -39,7 +40,7 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
         return "consul_raft_apply 1\n"
 
     def get(self, key: str) -> KvPair | None:
-        return self._pairs.get(key)
+        return self._pairs.get(checked(key))
 
     def entries(self, prefix: str) -> list[KvPair]:
         return [pair for key, pair in sorted(self._pairs.items()) if key.startswith(prefix)]
@@ -50,7 +51,7 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
     def put(self, key: str, value: bytes, *, cas: int | None = None) -> None:
         if cas is not None and cas != self._index_of(key):
             raise self._lost(key)
-        held = self._pairs.get(key)
+        held = self._pairs.get(checked(key))
         self._write(key, value, held.session if held else None)
 
     def delete(self, key: str, *, cas: int | None = None) -> None:
@@ -76,8 +77,8 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("key", "session", "service"
         return session in self._sessions
 
     def acquire(self, key: str, value: bytes, session: str) -> bool:
+        held = self._pairs.get(checked(key))
         self._require(session)
-        held = self._pairs.get(key)
         if held and held.session not in (None, session):
             return False
         self._write(key, value, session)

@@ -46,3 +46,11 @@ def test_only_what_this_stack_scrapes_is_said_to_be_scraped() -> None:
     world.consul.register("hello-service", tags=tags, meta={"obsctl_stack": "other"})
     found = [item.name for item in listed(world) if item.what == "scraped by Prometheus"]
     assert found == ["shop"]
+
+
+def test_a_service_whose_name_nobody_can_ask_for_hides_no_other() -> None:
+    world = World()
+    for name in ("..", "shop"):
+        world.consul.register(name, tags=("obsctl.scrape",))
+    found = {item.name: item.state for item in addresses(config(), world.consul)}
+    assert (found[".."], found["shop"]) == ("not running", "passing")

@@ -306,3 +306,20 @@ def test_validate_refuses_by_the_version_that_the_file_gives(folder: Path, obsct
     ran = obsctl("validate")
     assert ran.code == 1
     assert "components.prometheus.storage.kind: dynamic host volumes need Nomad 1.10 or newer" in ran.err
+
+
+@pytest.mark.parametrize("name", ["..", "a b\n  + create  job  obs-web", "a//b", "\x07"])
+def test_a_key_that_no_path_can_hold_is_deleted_and_named_on_one_line(
+    folder: Path, obsctl: Obsctl, world: World, name: str
+) -> None:
+    obsctl("deploy", "--yes")
+    for place in ("rules", "config", "dashboards"):
+        world.consul.forge(f"obsctl/obs/{place}/{name}", b"x")
+    planned = obsctl("plan")
+    stops = [line for line in planned.out.splitlines() if " content " in line]
+    assert len(stops) == 3
+    assert all(line.startswith("  - stop   content ") for line in stops)
+    assert not [line for line in planned.out.splitlines() if line.startswith("  + ")]
+    ran = obsctl("deploy", "--yes")
+    assert ran.code == 0, ran.err
+    assert not [pair.key for pair in world.consul.entries("obsctl/obs/") if pair.key.endswith(name)]

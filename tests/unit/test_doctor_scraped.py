@@ -77,6 +77,18 @@ def test_meta_that_works_is_not_named(cluster: Cluster, meta: dict[str, str]) ->
     assert cluster.told(scraped.meta) == []
 
 
+@pytest.mark.parametrize(("name", "shown"), [("..", ".."), ("", ""), ("a/../b\nc", r"'a/../b\nc'")])
+def test_a_service_that_nobody_can_ask_for_is_named_and_the_others_are_looked_at(
+    cluster: Cluster, name: str, shown: str
+) -> None:
+    cluster.world.consul.register(name, tags=TAGS)
+    cluster.world.consul.register("vault", tags=TAGS, meta={"metrics_pth": "/m"})
+    [unnamed, vault] = cluster.told(scraped.meta)
+    assert unnamed.startswith(f"service {shown}: ")
+    assert "cannot be a name" in unnamed
+    assert vault.startswith("service vault: ")
+
+
 def test_what_is_not_scraped_is_not_looked_at(cluster: Cluster) -> None:
     wrong = {"metrics_pth": "x"}
     cluster.world.consul.register("a", meta=wrong)

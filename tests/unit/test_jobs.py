@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from obsctl.clients.jobs import (
+    declares,
     expected_count,
     expected_instances,
     finished_at,
@@ -42,6 +43,30 @@ def test_a_service_counts_where_it_is_registered_in_consul() -> None:
     assert [service_names(group) for group in JOB["TaskGroups"]] == [{"api"}, {"api"}, set()]
     assert expected_instances(JOB, "api") == 5
     assert expected_instances(JOB, "inner") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "is_declared"),
+    [
+        ("shop-web", "shop-web", True),
+        ("shop-web", "shopXweb", False),
+        ("${NOMAD_JOB_NAME}-web", "shop-web", True),
+        ("${NOMAD_JOB_NAME}-web", "payments-web", False),
+        ("${NOMAD_JOB_ID}.${NOMAD_GROUP_NAME}", "team/shop.app", True),
+        ("${NOMAD_GROUP_NAME}-${NOMAD_TASK_NAME}", "app-main", True),
+        ("${NOMAD_GROUP_NAME}-${NOMAD_TASK_NAME}", "app-other", False),
+        ("${NOMAD_META_tier}-${NOMAD_META_TIER}", "gold-gold", True),
+        ("${NOMAD_META_tier}", "silver", False),
+        ("web-${attr.unique.hostname}", "web-node-1", True),
+        ("web-${attr.unique.hostname}", "payments", False),
+    ],
+)
+def test_a_job_declares_names_that_nomad_fills_in(name: str, service: str, is_declared: bool) -> None:
+    task = {"Name": "main", "Services": [{"Name": name}]}
+    group = {"Name": "app", "Count": 2, "Tasks": [{"Name": "side"}, task], "Meta": {"tier": "gold"}}
+    job = {"ID": "team/shop", "Name": "shop", "Meta": {"tier": "tin"}, "TaskGroups": [group]}
+    assert declares(job, service) == is_declared
+    assert expected_instances(job, service) == 2 * is_declared
 
 
 def test_a_job_without_groups_has_nothing() -> None:

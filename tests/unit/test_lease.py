@@ -180,3 +180,8 @@ def test_when_consul_cannot_be_asked_nothing_is_held(consul: FakeConsul) -> None
     consul.failures["create_session"] = UNREACHABLE
     with pytest.raises(ApiError):
         lease.hold(consul, "obs", "deploy").__enter__()
+
+
+def test_a_holder_cannot_add_lines_to_what_is_said() -> None:
+    holder = lease.Holder(command="deploy\nDeployed", user="u", host="h", pid=1, since="now")
+    assert len(str(holder).splitlines()) == 1

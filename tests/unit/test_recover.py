@@ -82,6 +82,7 @@ def test_a_job_that_nomad_forgot_is_registered_as_the_drill_had_found_it(world):
         ("0-forged", "consul kv delete KEY"),
         ("it is; reboot", "consul kv delete 'KEY'"),
         ("../../../agent/leave", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
+        ("a\nb", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY\\nb"}}]' CONSUL/v1/txn"""),
         ("", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
     ],
 )
@@ -89,8 +90,16 @@ def test_a_key_that_nobody_acts_on_is_named_with_a_command_that_removes_it_alone
     key = recipes.key(STACK, drill)
     world.consul.forge(key, b"{")
     (found,) = [entry for entry in recipes.read(world.cluster) if not entry.is_genuine]
-    expected = command.replace("KEY", key).replace("CONSUL", world.consul.address)
+    expected = command.replace("KEY", key.partition("\n")[0]).replace("CONSUL", world.consul.address)
     assert left(world.cluster, found).remove == expected
+
+
+def test_a_key_cannot_add_lines_to_what_is_said(world):
+    world.consul.forge(recipes.key(STACK, "x\n20260101T000000Z-stop-web: web is back"), b"{")
+    (found,) = [entry for entry in recipes.read(world.cluster) if not entry.is_genuine]
+    named, removal = str(left(world.cluster, found)).splitlines()
+    assert named.startswith(f"left: Consul's key 'obsctl/{STACK}/drills/x\\n2026")
+    assert removal.startswith("  to remove it: curl")
 
 
 def test_the_journal_of_the_dead_drill_is_ended(world, tmp_path):

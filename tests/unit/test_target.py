@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from obsctl.config.schema import Service
 from obsctl.drills.plan.forecast import Settings
 from obsctl.errors import NotFound, ObsctlError
 from tests.drill_world import ALERTMANAGER, JOB, JOB_ID, PROMETHEUS, SERVICE, DrillWorld
@@ -60,6 +61,55 @@ def test_a_service_that_several_jobs_run_names_the_others(world):
     target = world.target()
     assert target.job_id == JOB_ID
     assert target.others == ("the job zz-green in namespace default", "something that is no Nomad job")
+
+
+def test_a_job_that_declares_no_such_service_is_no_target(world):
+    """Somebody registered the service in Consul under the id of another job's allocation."""
+    world.nomad.stop_job(JOB_ID)
+    store = register_as_a_job_of(world, "obs-jaeger")
+    words = f"response is in Consul as a service of the job {store}, which declares no service of that name"
+    with pytest.raises(ObsctlError, match=words) as failure:
+        world.target()
+    assert "consul catalog nodes -service response" in failure.value.hint
+
+
+def test_next_to_the_job_that_declares_it_another_is_named(world):
+    register_as_a_job_of(world, "a-store")
+    target = world.target()
+    assert target.job_id == JOB_ID
+    assert target.others == ("the job a-store in namespace default",)
+
+
+def register_as_a_job_of(world, job_id):
+    world.nomad.register_job({**JOB, "ID": job_id, "Name": job_id, "TaskGroups": [
+        {"Name": "main", "Count": 1, "Services": [{"Name": "store"}], "Tasks": [{"Name": "main"}]}
+    ]})  # fmt: skip
+    [allocation] = world.nomad.job_allocations(job_id)
+    world.consul.register(SERVICE, instance=f"_nomad-task-{allocation['ID']}-group-x-{SERVICE}-http")
+    return job_id
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({}, "aa-blue"),
+        ({"severity": "page"}, "aa-blue"),
+        ({"job": JOB_ID}, JOB_ID),
+        ({"job": JOB_ID, "namespace": "default"}, JOB_ID),
+    ],
+)
+def test_of_several_jobs_the_one_of_obsctl_yaml_is_the_target(world, said, found):
+    world.nomad.register_job({**JOB, "ID": "aa-blue"})
+    world.services = {SERVICE: Service(**said)}
+    assert world.target().job_id == found
+
+
+@pytest.mark.parametrize("said", [{"job": "shop"}, {"job": JOB_ID, "namespace": "team"}, {"namespace": "default"}])
+def test_another_job_than_the_one_of_obsctl_yaml_is_no_target(world, said):
+    world.services = {SERVICE: Service(**said)}
+    with pytest.raises(ObsctlError, match=f"says obsctl.yaml, but {JOB_ID} registered it") as failure:
+        world.target()
+    assert "services.response" in failure.value.hint
 
 
 def test_a_job_of_the_same_name_in_another_namespace_is_another_one(world):

@@ -66,8 +66,7 @@ class Target:
 
 def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
-    job_id, others = _registrants(experiment.service, world)
-    job = world.nomad.job(job_id)
+    job, others = _registrants(experiment.service, world)
     live = _Live(experiment, world)
     alerts = {name: live.alert(pattern) for name, pattern in experiment.expect.items()}
     kept_job.require_room(job)
@@ -160,19 +159,21 @@ def _resolved(templates: Labels, scraped: Labels, pattern: Labels) -> dict[str, 
     return labels
 
 
-def _registrants(service: str, world: World) -> tuple[str, tuple[str, ...]]:
+def _registrants(service: str, world: World) -> tuple[Json, tuple[str, ...]]:
     """The Nomad job behind a Consul service, and who else registered instances of it, in words.
 
-    Nomad writes the allocation's id into the instance's id, and Consul knows no namespaces of Nomad.
+    Nomad writes the allocation's id into the instance's id, and Consul knows no namespaces of Nomad. Others can write
+    to Consul too, so the job itself must say that it registers the service.
     """
     instances = [each for each in world.consul.health(service) if not_of_others(each, world.stack)]
     allocations = [allocation_id(each) for each in instances]
     owners = sorted({_job_behind(service, allocation, world) for allocation in set(filter(None, allocations))})
-    own = [job_id for namespace, job_id in owners if namespace == world.namespace]
+    own = [world.nomad.job(job_id) for namespace, job_id in owners if namespace == world.namespace]
     if own:
+        job = _chosen(service, own, world)
         words = tuple(f"the job {job_id} in namespace {namespace}" for namespace, job_id in owners)
-        others = tuple(word for word, job in zip(words, owners, strict=True) if job != (world.namespace, own[0]))
-        return own[0], others + ("something that is no Nomad job",) * (not all(allocations))
+        others = tuple(word for word, each in zip(words, owners, strict=True) if each != (world.namespace, job["ID"]))
+        return job, others + ("something that is no Nomad job",) * (not all(allocations))
     for namespace, job_id in owners:
         what = f"{service} is the job {job_id} in namespace {namespace}, and a drill acts in {world.namespace} alone"
         raise ObsctlError(what, hint=f"drill it with a stack whose obsctl.yaml has nomad.namespace: {namespace}")
@@ -181,6 +182,28 @@ def _registrants(service: str, world: World) -> tuple[str, tuple[str, ...]]:
         raise ObsctlError(what, hint=hint)
     hint = "deploy it; consul catalog services lists the names that there are"
     raise ObsctlError(f"there is no service {service} in Consul", hint=hint)
+
+
+def _chosen(service: str, own: list[Json], world: World) -> Json:
+    """The one of these jobs that declares the service and is the one of obsctl.yaml, where that names one."""
+    ids = ", ".join(str(job["ID"]) for job in own)
+    declaring = [job for job in own if jobs.declares(job, service)]
+    if not declaring:
+        what = f"{service} is in Consul as a service of the job {ids}, which declares no service of that name"
+        raise ObsctlError(what, hint=f"somebody else registered it: consul catalog nodes -service {service} says where")
+    configured = world.services.get(service)
+    if configured is None or (configured.job is None and configured.namespace is None):
+        return declaring[0]
+    namespace, job_id = configured.namespace or world.namespace, configured.job or service
+    for job in declaring:
+        if (namespace, job_id) == (world.namespace, job["ID"]):
+            return job
+    what = (
+        f"{service} is the job {job_id} in namespace {namespace}, says obsctl.yaml, but {ids} registered it in Consul"
+    )
+    raise ObsctlError(
+        what, hint=f"correct services.{service} in obsctl.yaml, or give each job a service name of its own"
+    )
 
 
 def _job_behind(service: str, allocation: str, world: World) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from obsctl.drills.run.guard import insist
 from obsctl.drills.tell.journal import Journal, Recorder
 from obsctl.drills.world import Cluster, World
 from obsctl.errors import ObsctlError
+from obsctl.model import one_line
 from obsctl.wait import wait_until
 
 TIMEOUT = 180.0
@@ -110,10 +111,10 @@ class Left:
     remove: str
 
     def __str__(self) -> str:
-        return f"left: Consul's key {self.key}: {self.trouble}\n  to remove it: {self.remove}"
+        return f"left: Consul's key {one_line(self.key)}: {self.trouble}\n  to remove it: {self.remove}"
 
     def failures(self) -> list[ObsctlError]:
-        what = f"a drill is not finished: {self.key}: {self.trouble}"
+        what = f"a drill is not finished: {one_line(self.key)}: {self.trouble}"
         return [ObsctlError(what, hint=f"see that its service runs, then: {self.remove}")] * self.is_drill
 
 
@@ -123,8 +124,9 @@ def left(cluster: Cluster, entry: Entry) -> Left:
 
 
 def _removal(key: str, consul: str) -> str:
-    """The program consul puts a key into a path as it is, which dots and slashes would lead elsewhere."""
-    if all(part not in ("", ".", "..") for part in key.split("/")):
+    """The program consul puts a key into a path as it is, which dots and slashes would lead elsewhere, and Consul takes
+    none with line breaks or the like."""
+    if key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/")):
         return shlex.join(["consul", "kv", "delete", key])
     deletion = json.dumps([{"KV": {"Verb": "delete", "Key": key}}])
     return shlex.join(["curl", "-X", "PUT", "-d", deletion, f"{consul}/v1/txn"])
