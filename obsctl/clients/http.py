@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from inspect import isfunction
@@ -28,7 +28,6 @@ from obsctl.clients.failures import Call, is_dropped
 from obsctl.clients.form import guarded
 from obsctl.clients.paths import refuse_detours
 from obsctl.errors import ObsctlError, Rejected, ServerFailed
-from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK
 
 Answer = TypeVar("Answer")

@@ -52,5 +52,5 @@ def test_a_service_whose_name_nobody_can_ask_for_hides_no_other() -> None:
     world = World()
     for name in ("..", "shop"):
         world.consul.register(name, tags=("obsctl.scrape",))
-    found = {item.name: item.state for item in addresses(config(), world.consul)}
+    found = {item.name: item.state for item in listed(world)}
     assert (found[".."], found["shop"]) == ("not running", "passing")
