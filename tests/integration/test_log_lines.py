@@ -168,7 +168,7 @@ def test_real_logs_keep_their_times_levels_and_traces(name: str, agent: Agent) -
     assert said == EXPECTED[name]
     assert "".join(map(text, found)).replace("\n", "") == sample.replace("\n", "")
     for record in found:
-        assert {each["key"] for each in record["attributes"]} == {"log.iostream"}
+        assert {each["key"] for each in record["attributes"]} == {"log.iostream", "obsctl.source"}
 
 
 def test_times_without_a_year_are_of_the_last_twelve_months(agent: Agent) -> None:
