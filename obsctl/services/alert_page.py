@@ -19,7 +19,7 @@ MAX_LABELS = 40
 MAX_TEXT = 1000
 MAX_LABEL = 200
 """Characters of a text, and of a label's name and value."""
-MAX_READ = 2 * 1024 * 1024
+MAX_READ = 1024 * 1024
 """Bytes of stored notifications that one page is made from."""
 _TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

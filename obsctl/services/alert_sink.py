@@ -69,6 +69,7 @@ class AlertSink:
         self._clock = clock
         self._one_at_a_time = threading.Lock()  # a body of 1 MB takes many times that while it is read
         self._readers = threading.BoundedSemaphore(READERS)
+        self._one_page = threading.Lock()  # what one is made from takes many times its size, too
         self._logged_at: dict[str, float] = {}
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self._stored = counter("alert_sink_notifications", "Deliveries stored.", ["status"])
@@ -140,8 +141,9 @@ class AlertSink:
         received, now, heartbeat = self._log.find(), self._clock.now(), self._watchdog.heartbeat()
         self._take_turn()
         try:
-            view = page(received, self._log.line, heartbeat, now=now, with_heartbeats=heartbeats)
-            return render_template("alert_sink.html", page=view, refresh=refresh)
+            with self._one_page:
+                view = page(received, self._log.line, heartbeat, now=now, with_heartbeats=heartbeats)
+                return render_template("alert_sink.html", page=view, refresh=refresh)
         finally:
             self._readers.release()
 
