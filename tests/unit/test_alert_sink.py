@@ -401,7 +401,7 @@ def test_a_line_that_is_gone_from_disk_is_said_to_be_so(sink, tmp_path):
 
 def test_a_page_is_made_from_a_bounded_part_of_what_is_stored(sink):
     for number in range(5):
-        sink.post(webhook(f"Large{number}", annotations={"summary": "s" * 900_000}))
+        sink.post(webhook(f"Large{number}", annotations={"summary": "s" * 400_000}))
     page = sink.page()
     assert page.count("<article>") == 2
     assert "The newest 2 of 5" in page
