@@ -92,12 +92,17 @@ def _without_implied_constraints(diff: Json, own: set[_Constraint]) -> Json:
     return {**diff, "Objects": _without(diff.get("Objects") or [], own), "TaskGroups": groups}
 
 
+_OF_CONSUL = "${attr.consul.version}"
+
+
 def _without(objects: list[Json], own: set[_Constraint]) -> list[Json]:
     implied = {id(item) for item in objects if _is_new(item) and _values(item, "New") not in own}
     replaced = Counter(_values(item, "New")[:2] for item in objects if id(item) in implied)
     others = []
     for item in objects:
         subject = _values(item, "Old")[:2] if item["Name"] == "Constraint" and item["Type"] == "Deleted" else ()
+        if subject[:1] == (_OF_CONSUL,) and subject not in replaced and _values(item, "Old") not in own:
+            continue  # another server put it elsewhere: of a task's services the older one asks for it in the group
         if replaced[subject] > 0:  # what it demanded before; a further one is not the server's
             replaced[subject] -= 1
         elif id(item) not in implied:
