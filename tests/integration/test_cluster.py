@@ -335,3 +335,23 @@ def test_ctrl_c_during_up_names_what_runs(own: LocalCluster) -> None:
     assert f"interrupted; still running: consul (pid {pids(own)[CONSUL]})" in said
     assert "obsctl dev down" in said
     own.up()
+
+
+def test_a_cluster_of_a_test_ends_when_the_test_is_killed() -> None:
+    code = """
+import sys
+from tests.local_cluster import running_cluster
+with running_cluster() as cluster:
+    print(cluster.folder.path, flush=True)
+    sys.stdin.read()
+"""
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as test:
+        assert test.stdout
+        folder = Path(test.stdout.readline().decode().strip())
+        assert LocalCluster(folder).leftovers()
+        test.kill()
+    wait_until(lambda: not folder.exists(), timeout=60, failure="the folder did not go", hint="")
+    assert LocalCluster(folder).leftovers() == []
