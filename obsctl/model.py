@@ -37,6 +37,14 @@ class Finding:
     what: str
     hint: str = ""
 
+    @classmethod
+    def error(cls, where: str, what: str, hint: str) -> Finding:
+        return cls(Severity.ERROR, where, what, hint)
+
+    @classmethod
+    def warning(cls, where: str, what: str, hint: str) -> Finding:
+        return cls(Severity.WARNING, where, what, hint)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -85,6 +93,15 @@ def server_address(value: str) -> str:
     if not plain or url.scheme not in ("http", "https") or url.path.strip("/") or url.query or url.fragment:
         raise ValueError(words)
     return value.rstrip("/")
+
+
+def is_text(text: str) -> bool:
+    """Whether it is plain Unicode: half a pair of surrogates, which JSON and YAML may hold, is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_deeper(document: Json, depth: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 from obsctl.errors import Rejected
+from obsctl.model import is_text
 
 
 def quoted(name: str) -> str:
@@ -18,7 +19,7 @@ def quoted(name: str) -> str:
 
 def checked(name: str) -> str:
     """A name that somebody else quotes: a library, or the encoder of a query. Raises Rejected."""
-    if any(part in ("", ".", "..") for part in name.split("/")) or not _is_text(name):
+    if any(part in ("", ".", "..") for part in name.split("/")) or not is_text(name):
         what = f"{name!r} cannot be a name in the path of a call"
         raise Rejected(what, hint='a name is not empty, has no part that is empty, "." or "..", and is plain Unicode')
     return name
@@ -35,12 +36,3 @@ def refuse_detours(path: str) -> None:
     """Raises Rejected for a path of a URL that would become another one on its way."""
     if steps := unquote(path).removeprefix("/").removesuffix("/"):
         checked(steps)
-
-
-def _is_text(name: str) -> bool:
-    """Half a pair of surrogates, which JSON may hold, is none."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

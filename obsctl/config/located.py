@@ -12,14 +12,13 @@ from obsctl.config import keys
 from obsctl.config.growth import Overgrown, refuse_overgrown
 from obsctl.config.secrets import looks_like_a_token
 from obsctl.config.shapes import KeyPath
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding, Severity, is_text
 
 Scalar = str | int | float | bool | None
 _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _COMMENT = re.compile(r"\s*:\s+#\S")
 _TEXT = "tag:yaml.org,2002:str"
-_NO_TEXT = re.compile("[\ud800-\udfff]")
 _LONGEST_NUMBER = 100
 _KEY = re.compile(r"[A-Za-z_*][A-Za-z0-9_.* -]{0,62}")
 _PLAIN_WORDS = (
@@ -177,7 +176,7 @@ class _Loader(yaml.SafeLoader):
     def scan_flow_scalar(self, style: str) -> yaml.ScalarToken:
         """JSON escapes a character beyond the basic plane as two, which YAML alone takes for two halves."""
         token: yaml.ScalarToken = super().scan_flow_scalar(style)
-        if _NO_TEXT.search(token.value):
+        if not is_text(token.value):
             token.value = token.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         return token
 
@@ -218,7 +217,7 @@ class _Reading:
         if node.tag in _NUMBERS and ":" in node.value:
             return str(node.value)  # 22:30 is a time of the day to people, and 1350 to YAML 1.1
         words = "is not a number; put it in quotes if it is text"
-        if _NO_TEXT.search(node.value):
+        if not is_text(node.value):
             words = "has half a character (a surrogate), which is no text"
         elif node.tag == _TEXT or len(node.value) <= _LONGEST_NUMBER:
             with suppress(ValueError, LookupError):
@@ -232,7 +231,7 @@ class _Reading:
         self._loader.flatten_mapping(node)  # `<<: *anchor`: what is merged comes first, so that own keys win
         entries: dict[str, Located] = {}
         for key, value in node.value:
-            if key.tag != _TEXT or not isinstance(key, yaml.ScalarNode) or _NO_TEXT.search(key.value):
+            if key.tag != _TEXT or not isinstance(key, yaml.ScalarNode) or not is_text(key.value):
                 self._problem(self._of(key), path, "a key must be text; put it in quotes")
             else:
                 below = self._located(value, self._of(key), (*path, key.value))

@@ -15,7 +15,7 @@ from obsctl.content.dashboard_look import check_look
 from obsctl.content.dashboard_queries import check_queries
 from obsctl.content.dashboard_sources import check_sources
 from obsctl.content.dashboards import COLUMNS, Dashboard, objects, place_of, shown
-from obsctl.model import Finding, Json, Severity
+from obsctl.model import Finding, Json
 
 SCHEMA_VERSIONS = range(39, 43)
 """Grafana migrates older ones at each load, and an older Grafana does not know newer ones."""
@@ -71,7 +71,7 @@ def _twins(dashboards: Sequence[Dashboard]) -> Iterator[tuple[Dashboard, Finding
             other = first.setdefault(key, dashboard) if name else dashboard
             if other is not dashboard:
                 what = f"is {shown(name)}, as in {other.path}: Grafana then takes no change of any dashboard"
-                yield dashboard, _error(key[0], what, "give each its own")
+                yield dashboard, Finding.error(key[0], what, "give each its own")
 
 
 def problems(dashboard: Dashboard, uids: Collection[str]) -> Iterator[Finding]:
@@ -88,11 +88,11 @@ def problems(dashboard: Dashboard, uids: Collection[str]) -> Iterator[Finding]:
         yield from _check_panel(dashboard, panel)
     for place, count in Counter(place_of(panel) for panel in dashboard.panels if panel.get("title")).items():
         if count > 1:
-            yield _warning(place, f"{count} panels have this title", "say what tells them apart")
+            yield Finding.warning(place, f"{count} panels have this title", "say what tells them apart")
     links = {uid for uid, variable in _LINK.findall(dashboard.text) if not variable}
     for link in sorted(links - set(uids)):
         hint = "obsctl dashboards list shows all of them; one that somebody made in Grafana is not seen here"
-        yield _warning("", f"links to a dashboard {link}, which is none of these", hint)
+        yield Finding.warning("", f"links to a dashboard {link}, which is none of these", hint)
 
 
 def _check_wrapping(document: Json) -> Iterator[Finding]:
@@ -101,49 +101,49 @@ def _check_wrapping(document: Json) -> Iterator[Finding]:
     resource = isinstance(version, str) and isinstance(inner, dict)
     if "elements" in document or (isinstance(inner, dict) and "elements" in inner):
         what = "is in the v2 format, which Grafana 13 does not load from files"
-        yield _error("", what, "export it as classic JSON")
+        yield Finding.error("", what, "export it as classic JSON")
     elif resource:
         what = f"is a resource of Kubernetes ({version}), with the dashboard below spec"
-        yield _error("", what, "keep what is below spec alone: jq '.spec + {uid: .metadata.name}' FILE")
+        yield Finding.error("", what, "keep what is below spec alone: jq '.spec + {uid: .metadata.name}' FILE")
     elif isinstance(document.get("dashboard"), dict) and "panels" not in document:
         what = "is what Grafana's API sends and takes, with the dashboard below the key dashboard"
-        yield _error("", what, "keep what is below that key alone: jq .dashboard FILE")
+        yield Finding.error("", what, "keep what is below that key alone: jq .dashboard FILE")
 
 
 def _check_document(dashboard: Dashboard) -> Iterator[Finding]:
     document = dashboard.document
     yield from _check_uid(dashboard)
     if not dashboard.title:
-        yield _error("title", "is missing", "give it one")
+        yield Finding.error("title", "is missing", "give it one")
     for key in ("panels", "rows"):
         if not isinstance(document.get(key) or [], list):
-            yield _error(key, f"is {shown(document[key])}, not a list", "export it from Grafana as classic JSON")
+            yield Finding.error(key, f"is {shown(document[key])}, not a list", "export it from Grafana as classic JSON")
     if document.get("schemaVersion") not in SCHEMA_VERSIONS:
         what = f"is {shown(document.get('schemaVersion'))}, not {SCHEMA_VERSIONS[0]} to {SCHEMA_VERSIONS[-1]}"
         hint = "Grafana makes its own of an older one at each load, and may not know what is newer: look at it"
-        yield _warning("schemaVersion", what, hint)
+        yield Finding.warning("schemaVersion", what, hint)
     yield from _check_habits(document)
 
 
 def _check_habits(document: Json) -> Iterator[Finding]:
     if document.get("id") is not None:
-        yield _warning("id", "belongs to the Grafana that it was exported from", "remove it")
+        yield Finding.warning("id", "belongs to the Grafana that it was exported from", "remove it")
     if document.get("editable") is not False:
         hint = "set it to false: the next deploy overwrites what is changed in the browser"
-        yield _warning("editable", "is not false", hint)
+        yield Finding.warning("editable", "is not false", hint)
     if not document.get("tags"):
-        yield _warning("tags", "are missing", "name at least one, so that links by tag find it")
+        yield Finding.warning("tags", "are missing", "name at least one, so that links by tag find it")
     if not _is_calm(document.get("refresh", "")):
-        yield _warning("refresh", f"is {shown(document.get('refresh'))}", f"{MIN_REFRESH}s or more, or empty")
+        yield Finding.warning("refresh", f"is {shown(document.get('refresh'))}", f"{MIN_REFRESH}s or more, or empty")
 
 
 def _check_uid(dashboard: Dashboard) -> Iterator[Finding]:
     uid = dashboard.document.get("uid")
     if dashboard.link and not _UID.fullmatch(dashboard.link):
-        yield _error("uid", f"is {shown(uid)}", "Grafana takes up to 40 letters, digits, - and _")
+        yield Finding.error("uid", f"is {shown(uid)}", "Grafana takes up to 40 letters, digits, - and _")
     elif uid != dashboard.uid:
         hint = f"make it {dashboard.uid!r}, as the file is named, so that obsctl and Grafana mean the same by it"
-        yield _warning("uid", f"is {shown(uid)}", hint)
+        yield Finding.warning("uid", f"is {shown(uid)}", hint)
 
 
 def _is_calm(refresh: object) -> bool:
@@ -157,7 +157,7 @@ def _check_inputs(dashboard: Dashboard) -> Iterator[Finding]:
         if f"${{{name}}}" in dashboard.text and name not in dashboard.variable_names:
             what = f"{name} has a value only after an import by hand"
             hint = "export it without the switch for sharing, or declare a variable of that name (type datasource)"
-            yield _error("__inputs", what, hint)
+            yield Finding.error("__inputs", what, hint)
 
 
 def _check_layout(dashboard: Dashboard) -> Iterator[Finding]:
@@ -167,7 +167,7 @@ def _check_layout(dashboard: Dashboard) -> Iterator[Finding]:
     for panel_id, count in Counter(str(panel.get("id")) for panel in [*top, *below]).items():
         if count > 1 or not panel_id.isdecimal():
             what = f"the id {shown(panel_id)} is not the id of one panel"
-            yield _warning("panels", what, "number them; Grafana gives other ids, and links to a panel miss it")
+            yield Finding.warning("panels", what, "number them; Grafana gives other ids, and links to a panel miss it")
     for group in [top, *(objects(row, "panels") for row in top)]:
         yield from _check_group([panel for panel in group if panel.get("type") != "row"])
 
@@ -177,13 +177,13 @@ def _check_group(panels: Sequence[Json]) -> Iterator[Finding]:
     beside: list[Json] = []
     for panel in panels:
         if not _is_inside(panel):
-            yield _warning(place_of(panel), f"its gridPos leaves the {COLUMNS} columns", "give it x, y, w and h")
+            yield Finding.warning(place_of(panel), f"its gridPos leaves the {COLUMNS} columns", "give it x, y, w and h")
     for panel in sorted(filter(_is_inside, panels), key=lambda panel: float(panel["gridPos"]["y"])):
         top = panel["gridPos"]["y"]
         beside = [other for other in beside if other["gridPos"]["y"] + other["gridPos"]["h"] > top]
         under = next((other for other in beside if _share_columns(other["gridPos"], panel["gridPos"])), None)
         if under:
-            yield _warning(place_of(panel), f"lies over {place_of(under)}", "change the gridPos of one of them")
+            yield Finding.warning(place_of(panel), f"lies over {place_of(under)}", "change the gridPos of one of them")
         else:
             beside.append(panel)
 
@@ -202,21 +202,15 @@ def _share_columns(first: Json, second: Json) -> bool:
 def _check_panel(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
     place, kind = place_of(panel), str(panel.get("type"))
     if "libraryPanel" in panel:
-        yield _warning(place, "is a library panel", "what it shows lies in the Grafana in which it was made")
+        yield Finding.warning(place, "is a library panel", "what it shows lies in the Grafana in which it was made")
         return
     yield from check_look(panel, needs_query=kind not in WITHOUT_QUERY)
     if kind in REPLACED:
         what = f"is of the type {kind}, of which Grafana makes {REPLACED[kind]}"
-        yield _warning(place, what, "look how it looks then, and export it from there")
+        yield Finding.warning(place, what, "look how it looks then, and export it from there")
     elif kind not in WITH_QUERY | WITHOUT_QUERY:
-        yield _warning(place, f"is of the type {shown(kind)}, which a plugin brings", "without it the panel is empty")
+        yield Finding.warning(
+            place, f"is of the type {shown(kind)}, which a plugin brings", "without it the panel is empty"
+        )
     if kind in WITH_QUERY or kind in REPLACED or objects(panel, "targets"):
         yield from check_queries(dashboard, panel)
-
-
-def _error(place: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.ERROR, place, what, hint)
-
-
-def _warning(place: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.WARNING, place, what, hint)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from obsctl.content.dashboards import COLUMNS, objects, place_of
-from obsctl.model import Finding, Json, Severity
+from obsctl.model import Finding, Json
 
 SCREEN = 1600
 """Pixels across: a laptop's."""
@@ -26,16 +26,18 @@ _WORDS = re.compile(r"[\w |#.-]+")
 def check_look(panel: Json, *, needs_query: bool) -> Iterator[Finding]:
     place, kind = place_of(panel), str(panel.get("type"))
     if not panel.get("description"):
-        yield _warning(place, "has no description", "say what it means, and what to do when it looks bad")
+        yield Finding.warning(place, "has no description", "say what it means, and what to do when it looks bad")
     if not needs_query:
         return
     if not panel.get("title"):
-        yield _warning(place, "has no title", "say what it shows")
+        yield Finding.warning(place, "has no title", "say what it shows")
     if kind not in WITHOUT_UNIT and not _defaults(panel).get("unit"):
-        yield _warning(place, "has no unit", "set fieldConfig.defaults.unit; a bare number is short or none")
+        yield Finding.warning(place, "has no unit", "set fieldConfig.defaults.unit; a bare number is short or none")
     tables = [target for target in objects(panel, "targets") if target.get("format") == "table"]
     if kind in OF_SERIES and tables and not _object(panel, "options", "reduceOptions").get("values"):
-        yield _warning(place, "shows one number of a whole table", "set reduceOptions.values, or ask for time series")
+        yield Finding.warning(
+            place, "shows one number of a whole table", "set reduceOptions.values, or ask for time series"
+        )
     if kind == "table":
         yield from _check_table(panel, place, len(tables))
 
@@ -43,12 +45,12 @@ def check_look(panel: Json, *, needs_query: bool) -> Iterator[Finding]:
 def _check_table(panel: Json, place: str, queries: int) -> Iterator[Finding]:
     if queries > 1 and _defaults(panel).get("noValue"):
         what = "never shows its noValue: two table queries give columns even without rows"
-        yield _warning(place, what, "ask one query alone, joined in PromQL")
+        yield Finding.warning(place, what, "ask one query alone, joined in PromQL")
     widths = [_width(panel, name) for name in _names(panel)]
     room = _room(panel)
     if sum(widths) > room > 0:
         what = f"its columns take {sum(widths):.0f} pixels of the {room:.0f} that a screen of {SCREEN} has for it"
-        yield _warning(place, what, "give narrow ones a custom.width, or the panel more columns")
+        yield Finding.warning(place, what, "give narrow ones a custom.width, or the panel more columns")
 
 
 def _names(panel: Json) -> list[str]:
@@ -105,7 +107,3 @@ def _object(document: Json, *keys: str) -> Json:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
-
-
-def _warning(place: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.WARNING, place, what, hint)

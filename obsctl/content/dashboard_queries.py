@@ -11,7 +11,7 @@ from obsctl.content.dashboard_sources import VICTORIALOGS, source
 from obsctl.content.dashboard_variables import Use, is_of_grafana, texts, uses
 from obsctl.content.dashboards import Dashboard, objects, place_of, shown
 from obsctl.content.promql import COUNTS, MAX_LENGTH, STRING, metric_of, selectors
-from obsctl.model import Finding, Json, Severity
+from obsctl.model import Finding, Json
 
 OF_EVERY_JOB = {"up", "ALERTS", "ALERTS_FOR_STATE"}
 """Metrics that Prometheus makes itself, of every target."""
@@ -31,10 +31,10 @@ def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
     place = place_of(panel)
     targets = [target for target in objects(panel, "targets") if not target.get("hide")]
     if not targets:
-        yield _warning(place, "has no query, and shows no data", "give it a target")
+        yield Finding.warning(place, "has no query, and shows no data", "give it a target")
     for twin, count in Counter(str(target["refId"]) for target in targets if target.get("refId")).items():
         if count > 1:
-            yield _warning(place, f"two queries are {twin}, of which one is shown", "give each its own refId")
+            yield Finding.warning(place, f"two queries are {twin}, of which one is shown", "give each its own refId")
     for target in targets:
         origin = source(dashboard, target.get("datasource"), panel.get("datasource"))
         if origin.type in ("prometheus", VICTORIALOGS) and not origin.is_of_grafana:
@@ -42,15 +42,15 @@ def check_queries(dashboard: Dashboard, panel: Json) -> Iterator[Finding]:
             yield from _check_expr(dashboard, query, origin.type, target)
             has_legend = str(panel.get("type")) in WITH_LEGEND and target.get("format") != "table"
             if has_legend and not target.get("legendFormat"):
-                yield _warning(query, "its series have no names", "set legendFormat")
+                yield Finding.warning(query, "its series have no names", "set legendFormat")
 
 
 def _check_expr(dashboard: Dashboard, place: str, type_: str, target: Json) -> Iterator[Finding]:
     expr = target.get("expr")
     if not isinstance(expr, str) or not expr.strip():
-        yield _warning(place, "has an empty query, and shows no data", "set its expr")
+        yield Finding.warning(place, "has an empty query, and shows no data", "set its expr")
     elif len(expr) > MAX_LENGTH:
-        yield _warning(place, f"cannot be read here: it has more than {MAX_LENGTH} characters", _LOOK)
+        yield Finding.warning(place, f"cannot be read here: it has more than {MAX_LENGTH} characters", _LOOK)
     elif type_ == "prometheus":
         yield from _check_promql(place, expr, dashboard)
     else:
@@ -62,7 +62,7 @@ def _check_names(place: str, expr: str, dashboard: Dashboard) -> Iterator[Findin
     for name in dict.fromkeys(use.name for use in _unknown(expr, dashboard)):
         if not re.search(rf"\(\?P?<{name}>", expr):  # what a group of a regular expression has found
             what = f"${name} is no variable of this dashboard, and is taken as it stands"
-            yield _warning(place, what, "declare it under templating, unless that is meant")
+            yield Finding.warning(place, what, "declare it under templating, unless that is meant")
 
 
 def _unknown(expr: str, dashboard: Dashboard) -> list[Use]:
@@ -73,7 +73,7 @@ def _unknown(expr: str, dashboard: Dashboard) -> list[Use]:
 def _check_promql(place: str, expr: str, dashboard: Dashboard) -> Iterator[Finding]:
     bare = next((use.name for use in _unknown(expr, dashboard) if not use.quoted), None)
     if bare:
-        yield _error(place, f"there is no variable {bare}", "declare it under templating")
+        yield Finding.error(place, f"there is no variable {bare}", "declare it under templating")
         return
     yield from _check_names(place, expr, dashboard)
     yield from _check_windows(place, expr)
@@ -93,14 +93,14 @@ def _check_windows(place: str, expr: str) -> Iterator[Finding]:
     for window in _RANGE.findall(STRING.sub('""', expr)):
         if window and not window.startswith("$"):
             hint = "$__rate_interval fits the scrape interval and the zoom"
-            yield _warning(place, f"has a fixed window, [{window}]", hint)
+            yield Finding.warning(place, f"has a fixed window, [{window}]", hint)
 
 
 def _no_promql(place: str, expr: str, refusal: ValueError) -> Finding:
     """Only a text that no value of a variable changes, and no newer Prometheus understands, is surely wrong."""
     if isinstance(refusal, promql.Unclear) or not all(is_of_grafana(use.name) for use in uses(expr)):
-        return _warning(place, f"cannot be read here: {refusal}", _LOOK)
-    return _error(place, str(refusal), "correct its expr")
+        return Finding.warning(place, f"cannot be read here: {refusal}", _LOOK)
+    return Finding.error(place, str(refusal), "correct its expr")
 
 
 def _check_selectors(place: str, parsed: object, variables: Collection[str]) -> Iterator[Finding]:
@@ -110,26 +110,24 @@ def _check_selectors(place: str, parsed: object, variables: Collection[str]) -> 
         names = {matcher.name for matcher in selector.matchers.matchers}
         metric = metric_of(selector)
         if metric not in OF_EVERY_JOB and not names & {"job", "service_name"}:
-            yield _warning(place, f"{metric} is read from every job", 'add a matcher, like job="prometheus"')
+            yield Finding.warning(place, f"{metric} is read from every job", 'add a matcher, like job="prometheus"')
         if _COUNTER.fullmatch(metric) and function not in ON_COUNTERS:
-            yield _warning(place, f"{metric} is a counter and is shown as it grows", "put it into rate() or increase()")
+            yield Finding.warning(
+                place, f"{metric} is a counter and is shown as it grows", "put it into rate() or increase()"
+            )
 
 
 def _check_logsql(place: str, expr: str, kind: object) -> Iterator[Finding]:
     bare = STRING.sub('""', expr)
     if kind not in LOG_QUERIES:
         what = f"its queryType is {shown(kind)}, which the plugin takes for instant"
-        yield _warning(place, what, f"one of {', '.join(LOG_QUERIES)}")
+        yield Finding.warning(place, what, f"one of {', '.join(LOG_QUERIES)}")
     if kind in ("stats", "statsRange") and not _STATS_PIPE.search(bare):
-        say = _warning if any(not use.quoted for use in uses(expr)) else _error  # a variable may hold the pipe
+        say = (
+            Finding.warning if any(not use.quoted for use in uses(expr)) else Finding.error
+        )  # a variable may hold the pipe
         yield say(place, "counts nothing", "end it with a pipe like | stats count() lines, or make it instant")
     if "_time:" in bare:
-        yield _warning(place, "has a time range of its own", "leave _time out: the time range of the dashboard is used")
-
-
-def _error(place: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.ERROR, place, what, hint)
-
-
-def _warning(place: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.WARNING, place, what, hint)
+        yield Finding.warning(
+            place, "has a time range of its own", "leave _time out: the time range of the dashboard is used"
+        )

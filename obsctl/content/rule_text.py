@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import yaml
 
 from obsctl.config.growth import refuse_overgrown
+from obsctl.model import is_text
 
 MOST_VALUES = 1_000_000
 """Of a rule file; a program writes 20,000 alerts."""
-_HALF = re.compile("[\ud800-\udfff]")
 _TEXT, _NOTHING, _MERGE, _MAP, _LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge", "map", "seq"))
 _RESOLVERS = {
     first: ours
@@ -27,7 +26,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_scalar_node(self, anchor: dict[object, yaml.Node]) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
-        if _HALF.search(node.value):
+        if not is_text(node.value):
             raise yaml.MarkedYAMLError(problem="an escape that is half a character", problem_mark=node.start_mark)
         return node
 

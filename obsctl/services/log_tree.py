@@ -94,9 +94,7 @@ class LogTree:
                 names, look.refusals = log_files.candidates(folder, logs)
                 busy = self._busy(logs, names, now)
                 for name in names:
-                    lanes = (
-                        sorted(_lanes(logs), key=lambda lane: lane != BUSY) if _log_of(name) in busy else _lanes(logs)
-                    )
+                    lanes = reversed(_lanes(logs)) if _log_of(name) in busy else _lanes(logs)
                     self._try(look, folder, name, [Path(lane) / logs.place / name for lane in lanes], trees)
         except FileNotFoundError:
             pass  # it has none yet, or no longer

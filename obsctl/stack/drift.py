@@ -102,7 +102,7 @@ def _without(objects: list[Json], own: set[_Constraint]) -> list[Json]:
     for item in objects:
         subject = _values(item, "Old")[:2] if item["Name"] == "Constraint" and item["Type"] == "Deleted" else ()
         if subject[:1] == (_OF_CONSUL,) and subject not in replaced and _values(item, "Old") not in own:
-            continue  # another server put it elsewhere: of a task's services the older one asks for it in the group
+            continue  # of services at a task Nomad 1.6 asks for it in the group, and a newer one does not
         if replaced[subject] > 0:  # what it demanded before; a further one is not the server's
             replaced[subject] -= 1
         elif id(item) not in implied:

@@ -127,6 +127,18 @@ def test_a_constraint_that_somebody_added_or_removed_is_seen(level: str) -> None
     )
 
 
+def test_a_constraint_on_consul_that_the_newer_server_does_not_ask_for_is_no_change() -> None:
+    """Of a service that stands at its task Nomad 1.6.1 asks for it in the group, and 2.0.5 does not."""
+    nomad = RecordedNomad("2.0.5")
+    group = nomad.recorded["plan"]["Diff"]["TaskGroups"][0]
+    group["Objects"] = [item for item in group["Objects"] if (item["Name"], item["Type"]) != ("Constraint", "Added")]
+    deleted = [item for item in group["Objects"] if (item["Name"], item["Type"]) == ("Constraint", "Deleted")]
+    assert deleted
+    assert changes(nomad) == {}
+    deleted[0]["Fields"][0]["Old"] = "${attr.kernel.name}"
+    assert changes(nomad) == {JOB: "update: it was changed outside obsctl"}
+
+
 def test_a_constraint_that_somebody_put_beside_an_implied_one_is_seen() -> None:
     nomad = RecordedNomad("2.0.5")
     group = nomad.recorded["plan"]["Diff"]["TaskGroups"][0]

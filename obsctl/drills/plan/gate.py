@@ -14,7 +14,7 @@ from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
 from obsctl.errors import ApiError
-from obsctl.model import Finding, Json, Severity, unix_time
+from obsctl.model import Finding, Json, unix_time
 from obsctl.stack import alert_path
 
 MAX_CLOCK_OFFSET = 3.0
@@ -38,7 +38,7 @@ def _guarded(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
     except ApiError as error:
-        return [_error("cluster", error.message, error.hint)]
+        return [Finding.error("cluster", error.message, error.hint)]
 
 
 def _service(target: Target, world: World) -> Iterator[Finding]:
@@ -47,22 +47,22 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
     where = f"service {service}"
     expected = jobs.expected_instances(target.job, service) or jobs.expected_count(target.job)
     if target.job.get("Stop") or not expected:
-        yield _error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")
+        yield Finding.error(where, f"its job {target.job_id} is not running", f"nomad job start {target.job_id}")
         return
     for other in target.others:
         what = f"{other} registers it too: the fault in {target.job_id} would leave that one"
-        yield _error(where, what, "give each job a service name of its own, or stop the other one first")
+        yield Finding.error(where, what, "give each job a service name of its own, or stop the other one first")
     healthy = passing(world, service)
     if healthy < expected:
         hint = f"nomad job status {target.job_id}"
-        yield _error(where, f"{healthy} of {expected} instances pass their Consul checks", hint)
+        yield Finding.error(where, f"{healthy} of {expected} instances pass their Consul checks", hint)
     up = world.programs.prometheus.query(f'up{{job="{service}"}} == 1')
     if len(up) < expected:
         what = f"{len(up)} of {expected} instances are up in Prometheus"
-        yield _error(where, what, "its targets page says why")
+        yield Finding.error(where, what, "its targets page says why")
     deployment = world.nomad.job_deployment(target.job_id)
     if deployment and deployment["Status"] not in jobs.ENDED:
-        yield _error(where, f"a deployment is {deployment['Status']}", "wait for its end")
+        yield Finding.error(where, f"a deployment is {deployment['Status']}", "wait for its end")
 
 
 def _rules(target: Target, world: World) -> Iterator[Finding]:
@@ -72,16 +72,16 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
         rule, where = alert.rule, f"rule {alert.rule['name']}"
         if vanishes and not sees_vanished_target(rule["query"]):
             what = f"it can never fire: {rule['query']} needs the target, and this fault takes it out of Consul"
-            yield _error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
+            yield Finding.error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
         if not reads(rule["query"], target.experiment.service):
             what = f"there is no forecast for it: {rule['query']} does not read what {target.experiment.service} tells"
-            yield _error(where, what, "expect an alert on series of the service itself, and allow this one")
+            yield Finding.error(where, what, "expect an alert on series of the service itself, and allow this one")
         if rule["health"] != "ok":
-            yield _error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
+            yield Finding.error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])
         if age > 3 * alert.forecast.settings.evaluation_interval + MAX_CLOCK_OFFSET:
             what, hint = f"its last evaluation is {age:.0f} s ago", "see obsctl status: Prometheus may be overloaded"
-            yield _error(where, what, hint)
+            yield Finding.error(where, what, hint)
 
 
 def _quiet(target: Target, world: World) -> Iterator[Finding]:
@@ -92,11 +92,11 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
                for alert in world.programs.alertmanager.alerts()]  # fmt: skip
     for labels, what, hint in active:
         if _concerns(target.experiment, labels):
-            yield _error(f"alert {labels['alertname']}", what, hint)
+            yield Finding.error(f"alert {labels['alertname']}", what, hint)
     for silence in world.programs.alertmanager.silences():
         if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
             what = f"silence {silence['id']} covers the alert"
-            yield _error("alertmanager", what, "expire it: amtool silence expire")
+            yield Finding.error("alertmanager", what, "expire it: amtool silence expire")
 
 
 def _path(target: Target, world: World) -> Iterator[Finding]:
@@ -104,19 +104,23 @@ def _path(target: Target, world: World) -> Iterator[Finding]:
     settings = next(iter(target.alerts.values())).forecast.settings
     expected = alert_path.Expected(settings.prometheus, settings.alertmanagers, world.heartbeat)
     for sentence in alert_path.missing(expected, world.programs, world.clock):
-        yield _error("alert path", sentence, "obsctl status shows what runs, obsctl deploy brings up what does not")
+        yield Finding.error(
+            "alert path", sentence, "obsctl status shows what runs, obsctl deploy brings up what does not"
+        )
     for alert in target.alerts.values():
         if alert.route is None:
             receivers = ", ".join(route.receiver for route in alert.routes)
             what = f"the alert {alert.rule['name']} goes to {receivers}, not to alert-sink: nobody would see a delivery"
             hint = "set alerting.copy_to_sink: true in obsctl.yaml and run obsctl deploy"
-            yield _error("alertmanager", what, hint)
+            yield Finding.error("alertmanager", what, hint)
         if alert.inhibited_by:
             what = f"{', '.join(alert.inhibited_by)} is active and inhibits {alert.rule['name']}"
-            yield _error("alertmanager", what, "wait until it has cleared")
+            yield Finding.error("alertmanager", what, "wait until it has cleared")
         if alert.silent_by:
             what = f"the route of {alert.rule['name']} to alert-sink is silent now, by {', '.join(alert.silent_by)}"
-            yield _error("alertmanager", what, "wait for the end of these times: alerting.time_intervals has them")
+            yield Finding.error(
+                "alertmanager", what, "wait for the end of these times: alerting.time_intervals has them"
+            )
 
 
 def _clocks(world: World) -> Iterator[Finding]:
@@ -131,13 +135,13 @@ def _clocks(world: World) -> Iterator[Finding]:
     for name, server_time in clocks.items():
         offset = server_time() - world.clock.now()
         if abs(offset) > MAX_CLOCK_OFFSET:
-            yield _error(name, f"its clock is off by {offset:+.0f} s", "run a time service on both machines")
+            yield Finding.error(name, f"its clock is off by {offset:+.0f} s", "run a time service on both machines")
 
 
 def _leftovers(world: World) -> Iterator[Finding]:
     """What is not signed was never a drill, and must not keep one from starting."""
     for entry in filter(lambda entry: entry.is_genuine, recipes.read(world)):
-        yield _error(f"drill {entry.drill}", "an earlier drill was not finished", "obsctl drill recover")
+        yield Finding.error(f"drill {entry.drill}", "an earlier drill was not finished", "obsctl drill recover")
 
 
 def _concerns(experiment: Experiment, labels: Json) -> bool:
@@ -152,7 +156,3 @@ def _silences(silence: Json, labels: Labels) -> bool:
 
 def _fits(matcher: Json, value: str) -> bool:
     return fits(matcher["value"], value, is_regex=matcher["isRegex"], is_equal=bool(matcher.get("isEqual", True)))
-
-
-def _error(where: str, what: str, hint: str) -> Finding:
-    return Finding(Severity.ERROR, where, what, hint)
