@@ -23,11 +23,11 @@ bring = missing=; for need in $(1); do command -v $${need%%:*} >/dev/null || mis
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends $$missing; \
   else echo "This needs what Debian packages as$$missing: install that, or run it as root on Debian."; exit 1; fi
 # Only root can start a Docker daemon, and only then are its tests run.
-TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-registry node:nodejs npm:npm \
+TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-registry node:nodejs npm:npm nft:nftables ip:iproute2 \
   $(if $(filter 0,$(shell id -u)),dockerd:docker.io)
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit campaign real timing images push licences generated bench clean
+.PHONY: help install servers compiler demo demo-down test test-needs test-with lint types unit campaign real timing images push licences generated bench clean tofu
 
 help:
 	@echo "make demo       a cluster on 127.0.0.1 with the stack, and a drill that proves an alert"
@@ -35,7 +35,7 @@ help:
 	@echo "make test       every check and test (real servers included)"
 	@echo "make test-with NOMAD=/path CONSUL=/path   the same with servers of your own"
 	@echo "make lint | types | unit | real | timing   one part of it"
-	@echo "make campaign   10,000 broken files of every kind that obsctl reads: none may end as a bug"
+	@echo "make campaign   10,000 broken files of every kind that obsctl reads: none may end as a bug; and lost nodes"
 	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
 	@echo "make push REGISTRY=registry.example.org/team   and push it there"
 	@echo "make bench      start-up, plan, deploy, log lines and drill timing, measured"
@@ -91,12 +91,18 @@ types: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/pytest tests/unit tests/golden -n $(WORKERS) -q
 
-# Broken files of every kind, others each time; `make unit` tries some hundred, the same each time.
-campaign: $(INSTALLED)
+# Broken files of every kind, others each time; `make unit` tries some hundred, the same each time. And what is too slow
+# for every run.
+campaign: $(INSTALLED) servers
 	CAMPAIGN=$(or $(INPUTS),10000) $(BIN)/pytest tests/unit/test_campaign.py -n $(WORKERS) -q -rP $(PYTEST_ARGS)
+	$(BIN)/pytest tests/e2e -m campaign -q -rP $(PYTEST_ARGS)
 
-real: $(INSTALLED) servers
-	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed" -n $(WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
+# OpenTofu, for the tests of terraform/.
+tofu: $(INSTALLED) compiler
+	$(BIN)/python -m toolchain.tools
+
+real: $(INSTALLED) servers tofu
+	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed and not campaign" -n $(WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
 
 # What compares times with a forecast runs when the machine has little else to do: these tests mostly wait.
 timing: $(INSTALLED) servers

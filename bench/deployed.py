@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.catalog import Components
 from obsctl.config.demo import Demo
 from obsctl.errors import DeadlineExceeded
@@ -43,7 +41,11 @@ class Deployed:
 
     @property
     def environ(self) -> dict[str, str]:
-        own = {**self.cluster.addresses.exports(), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
+        own = {
+            **self.cluster.access.exports(self.cluster.addresses),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "NO_COLOR": "1",
+        }
         return {**{name: value for name, value in os.environ.items() if not name.startswith("OBSCTL_")}, **own}
 
     @property
@@ -110,14 +112,14 @@ def deployed() -> Iterator[Deployed]:
     folder = Path(tempfile.mkdtemp(prefix="obsctl-bench-", dir="/tmp"))  # short: Nomad's sockets lie below it
     cluster = LocalCluster(folder / "c")
     try:
-        addresses = cluster.up(auto_ports=True)
+        cluster.up(auto_ports=True)
         (folder / "obsctl.yaml").write_text(json.dumps(_config()))
         found = Deployed(
             folder,
             cluster,
             Binaries().provide("nomad").path,
-            connect.nomad(NomadServer(address=addresses.nomad)),
-            connect.consul(ConsulServer(address=addresses.consul)),
+            cluster.nomad,
+            cluster.consul,
         )
         found.run([OBSCTL, "deploy", "--yes"])
         yield found

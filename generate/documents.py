@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from generate import example, house, lists, messages, reference
+from generate import example, house, lists, messages, modules, policies, reference, rights
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
@@ -14,6 +14,8 @@ PARTS = {
     ("docs/alerts.md", "alerts"): lists.alerts,
     ("docs/architecture.md", "modules"): house.modules,
     ("docs/dashboards.md", "dashboards"): lists.dashboards,
+    ("docs/policies.md", "rights"): rights.rights,
+    ("docs/policies.md", "policies"): rights.texts,
 }
 """(document, name of the part) -> what writes it."""
 
@@ -22,11 +24,12 @@ def texts() -> dict[str, str]:
     """Path, from the project's folder -> the text that should be there."""
     parts = {place: part() for place, part in PARTS.items()}
     parts |= {("docs/configuration.md", name): text for name, text in reference.parts().items()}
+    parts |= modules.parts()
     documents = {document: (ROOT / document).read_text(encoding="utf-8") for document, _ in parts}
     for (document, name), text in parts.items():
         documents[document] = with_part(documents[document], name, text)
     files = {"obsctl/cli/help.txt": lists.help_text(), "obsctl/config/obsctl.example.yaml": example.text()}
-    return {**documents, **files, **messages.files()}
+    return {**documents, **files, **messages.files(), **policies.files()}
 
 
 def with_part(document: str, name: str, text: str) -> str:
@@ -39,7 +42,7 @@ def with_part(document: str, name: str, text: str) -> str:
 
 
 def write() -> None:
-    for old in (ROOT / messages.FOLDER).glob("*.txt"):
+    for old in [*(ROOT / messages.FOLDER).glob("*.txt"), *(ROOT / policies.FOLDER).glob("*.tftpl")]:
         old.unlink()
     for path, text in texts().items():
         (ROOT / path).parent.mkdir(exist_ok=True)

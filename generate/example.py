@@ -72,6 +72,8 @@ def _component(key: str, node: Json, path: str, indent: int) -> Iterator[str]:
             yield _line(f"storage: {{kind: host, source: obs-{name}}}", f"{path}.storage", indent + 2)
         elif own == "resources":
             yield _line(f"resources: {_flow(values[own])}", f"{path}.{own}", indent + 2)
+        elif own == "placement":
+            yield _line("placement: {node_pool: observability}", f"{path}.{own}", indent + 2)
         elif properties(each):
             yield _line(f"{own}:", f"{path}.{own}", indent + 2)
             yield from _below(each, f"{path}.{own}", indent + 4)

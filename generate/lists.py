@@ -45,13 +45,23 @@ def _rows_of(name: str) -> Iterator[tuple[str, str]]:
     if not isinstance(command, click.Group):
         yield f"`obsctl {_usage(name, command)}`", COMMANDS[name][2]
     elif name in _IN_ONE_ROW:
-        yield f"`obsctl {name}` {', '.join(f'`{below}`' for below in command.commands)}", COMMANDS[name][2]
+        below = ", ".join(f"`{words}`" for words in _words_below(command))
+        yield f"`obsctl {name}` {below}", COMMANDS[name][2]
     else:
         context = click.Context(command)
         for below in sorted(command.list_commands(context)):
             part = command.get_command(context, below)
             help_line = part.get_short_help_str(limit=120) if part else ""
             yield f"`obsctl {name} {_usage(below, part)}`", help_line
+
+
+def _words_below(group: click.Group) -> Iterator[str]:
+    """What stands behind the group's name in its commands, those of its groups as "node stop"."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from (f"{name} {words}" for words in _words_below(command))
+        else:
+            yield name
 
 
 def _usage(name: str, command: click.Command | None) -> str:
@@ -92,7 +102,7 @@ def _rules() -> Iterator[tuple[Json, str]]:
     files = (shipped() / "alert-rules").glob("*.yml")
     for file in sorted(files, key=lambda file: (file.stem != "stack", file.stem)):
         for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
-            yield from ((rule, f"`alert-rules/{file.name}`") for rule in group["rules"])
+            yield from ((rule, f"`alert-rules/{file.name}`") for rule in group["rules"] if "alert" in rule)
     made = rules.availability_group(Config.model_validate(_ANY))["rules"]
     yield from {rule["alert"]: _for_any(rule) for rule in made}.values()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +16,28 @@ Json = dict[str, Any]
 """An object of JSON or YAML, as a server sent it or a file has it."""
 
 
+def is_ip_address(host: str) -> bool:
+    """Whether it is an address, of version 4 or 6, of which nobody asks DNS."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def one_line(name: str) -> str:
     """A name that others chose, as it is, or quoted when it has line breaks or what cannot be seen."""
     return name if name.isprintable() else repr(name)
 
 
 class Severity(StrEnum):
-    """How much a finding matters: an error stops a deploy, a warning does not, info is good news."""
+    """How much a finding matters: an error stops a deploy, a warning does not, info is good news, what is unseen may be
+    good or not."""
 
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)

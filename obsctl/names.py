@@ -22,6 +22,9 @@ SOURCE_FIELD = "obsctl.source"
 ALLOC_VOLUME = "obsctl-nomad-alloc"
 ROOT_VOLUME = "obsctl-host-root"
 
+SIGNING_KEYS = "/.well-known/jwks.json"
+"""Where Nomad tells the public keys by which others check the identities of its workloads."""
+
 # In Consul: the tag by which a service is scraped, and the meta that says which stack runs it.
 SCRAPE_TAG = "obsctl.scrape"
 STACK_META = "obsctl_stack"
@@ -53,6 +56,26 @@ RESPONSE_SERVICE = "response-service"
 TRAFFIC = "traffic"
 VICTORIALOGS = "victorialogs"
 WARDEN = "warden"
+DEMO = (HELLO_SERVICE, RESPONSE_SERVICE, TRAFFIC)
+COMPONENTS = (
+    ALERT_SINK,
+    ALERTMANAGER,
+    GRAFANA,
+    JAEGER,
+    OTEL_AGENT,
+    OTEL_GATEWAY,
+    PROMETHEUS,
+    VICTORIALOGS,
+    WARDEN,
+    *DEMO,
+)
+"""Each has a job of its own."""
+DOCTOR_PROBE = "doctor-probe"
+"""The job by which `obsctl doctor --probe` looks from each node."""
+JOBS = (*COMPONENTS, DOCTOR_PROBE)
+"""All that a stack runs."""
+NOMAD_CLIENT = "nomad-client"
+"""Nomad's clients, as they are in Consul; the local cluster calls their agents the same."""
 # Further ports of components, each a service of its own in Consul.
 ALERTMANAGER_CLUSTER = "alertmanager-cluster"
 JAEGER_OTLP = "jaeger-otlp"
@@ -72,10 +95,14 @@ HEARTBEAT_RECEIVER = "heartbeat"
 RECIPE_KEY = "recipe_key"
 """The item of the warden's Nomad Variable that signs the recipes of drills."""
 
+TEST_LABEL = "obsctl_test"
+"""Of the alerts by which `obsctl verify` tests receivers: the receiver that alone gets it."""
+
 REPLICA_LABEL = "prometheus_replica"
 """Which of several Prometheus says it; they do not send it to Alertmanager."""
 
 # Alerts.
+TEST_ALERT = "ObsctlTest"
 WATCHDOG = "Watchdog"
 MISSED_HEARTBEATS = 3
 """After so many intervals without a Watchdog the alert path counts as silent."""
@@ -83,11 +110,18 @@ SERVICE_DOWN = "ServiceDown"
 JOB_NOT_RUNNING = "JobNotRunning"
 REPLICA_MISSING = "ReplicaMissing"
 COMPONENT_DOWN = "ComponentDown"
+NODE_DOWN = "NodeDown"
 
+SERVERS = ("consul", "nomad")
+"""The jobs in Prometheus of Nomad's and Consul's own agents, which no service's tag brings there."""
 CONSUL_VALUE_BYTES = 512 * 1024
 """Consul takes no longer value."""
 DEMO_PHRASES_KEY = "minion_phrases"
 """The Consul key that response-service reads."""
+DEMO_SONGS_KEY = "minion_songs"
+"""Which nobody has written: the bug of the tutorial is to ask for it."""
+NEVER_MADE = "/wait/"
+"""In a key of the stack that nobody makes: a template waits with it for what is no key."""
 
 
 def job_id(stack: str, component: str) -> str:

@@ -12,6 +12,12 @@ from typing import IO
 from obsctl import files
 from obsctl.errors import ObsctlError
 
+ACCESS_FILE = "access.yaml"
+"""In the local cluster's folder while it is up: its addresses and tokens, in the form of obsctl.yaml."""
+
+STACKS_FILE = "stacks.json"
+"""Beside the local cluster's tokens: the stacks for which they have rights."""
+
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """For journals, the local cluster and crash logs: $XDG_STATE_HOME/obsctl, by default ~/.local/state/obsctl.
@@ -19,6 +25,11 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     It need not exist.
     """
     return Path(environ.get("XDG_STATE_HOME") or files.expanded("~/.local/state")) / "obsctl"
+
+
+def local_cluster_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the local cluster keeps its state: $OBSCTL_DEV_STATE_DIR, by default `dev` in the state folder."""
+    return Path(environ.get("OBSCTL_DEV_STATE_DIR") or state_folder(environ) / "dev")
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:

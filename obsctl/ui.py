@@ -12,7 +12,8 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from obsctl.errors import ObsctlError
@@ -56,6 +57,16 @@ class Ui:
         """The next line of an answer that has no end."""
         print(self._painted(row), flush=True)
 
+    @contextmanager
+    def redrawn(self) -> Iterator[Callable[[str], None]]:
+        """Gives a function that draws a text in the place of the one before; the last one stays. For a terminal."""
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=Console(file=sys.stdout), auto_refresh=False) as live:
+            yield lambda text: live.update(Text(_shown(text, sys.stdout)), refresh=True)
+
     def aside(self, text: str) -> None:
         """A remark beside the answer, always on stderr."""
         if self.verbosity >= 0:
@@ -79,10 +90,10 @@ class Ui:
             self._line(line, _STYLES.get(event.state))
 
     def finding(self, finding: Finding) -> None:
-        state = {Severity.ERROR: "failed", Severity.WARNING: "note", Severity.INFO: "ok"}[finding.severity]
-        self._write(sys.stderr, f"{_MARKS[state]} {finding.where}: {finding.what}", _STYLES[state])
+        state = {Severity.ERROR: "failed", Severity.INFO: "ok"}.get(finding.severity, "note")
+        self._write(sys.stderr, _on_one_line(f"{_MARKS[state]} {finding.where}: {finding.what}"), _STYLES[state])
         if finding.hint:
-            self._write(sys.stderr, f"  → {finding.hint}", "dim")
+            self._write(sys.stderr, f"  → {_on_one_line(finding.hint)}", "dim")
 
     def error(self, error: ObsctlError) -> None:
         """On stderr, at any verbosity."""
@@ -101,6 +112,10 @@ class Ui:
     def width(self) -> int:
         """How many characters fit into a line of stdout."""
         return shutil.get_terminal_size((WIDTH, 0)).columns
+
+    def is_live(self) -> bool:
+        """Whether what is on stdout can be drawn again."""
+        return sys.stdout.isatty() and not self.as_json
 
     def is_interactive(self) -> bool:
         return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.local import agents, cluster
+from obsctl.local import agents, control
 from tests.docker_images import libraries
 
 
@@ -28,5 +28,5 @@ def chroots_with(programs: Mapping[Path, str]) -> Iterator[None]:
         return json.dumps(config)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cluster, "config_text", config_text)
+        patched.setattr(control, "config_text", config_text)
         yield

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,10 @@ DEMO = ("hello-service", "response-service", "traffic")
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack. `folder` holds its obsctl.yaml and its state (journals)."""
+    """A deployed stack. `folder` holds its obsctl.yaml and its state (journals).
+
+    cluster: None for servers that are no local cluster.
+    """
 
     cluster: LocalCluster
     folder: Path
@@ -47,11 +50,13 @@ class Stack:
     @property
     def environ(self) -> dict[str, str]:
         own = {"XDG_STATE_HOME": str(self.folder / "state"), "OBSCTL_CONFIG": str(self.folder / "obsctl.yaml")}
+        if self.cluster:
+            own["OBSCTL_DEV_STATE_DIR"] = str(self.cluster.folder.path)
         return {**plain_environ(), **own, "NO_COLOR": "1"}
 
     @property
     def loaded(self) -> Loaded:
-        return load(self.folder / "obsctl.yaml", environ={})
+        return load(self.folder / "obsctl.yaml", environ={}, access=self.cluster.access.overlay)
 
     @property
     def clients(self) -> Clients:
@@ -63,11 +68,11 @@ class Stack:
 
     @property
     def world(self) -> World:
-        clients = self.clients
+        clients, config = self.clients, self.loaded.config
         return World(
-            stack="obs", namespace="default", nomad=clients.nomad, consul=clients.consul, programs=clients.programs,
-            secret=recipes.secret(clients.nomad, "obs", "default"), heartbeat=self.loaded.config.timing.heartbeat,
-            emit=lambda _: None,
+            stack=config.stack, namespace="default", nomad=clients.nomad, consul=clients.consul,
+            programs=clients.programs, secret=recipes.secret(clients.nomad, config.stack),
+            heartbeat=config.timing.heartbeat, emit=lambda _: None,
         )  # fmt: skip
 
     def change(self, component: str, **keys: Any) -> None:
@@ -124,10 +129,22 @@ class Stack:
             records = []
         return [f"stage:{record.data['stage']}" if record.kind == "stage" else record.kind for record in records]
 
-    def json(self, *arguments: str, code: int | None = 0) -> dict[str, Any]:
+    def json(self, *arguments: str, code: int | None = 0, **more: str) -> dict[str, Any]:
         """The one JSON document that the command prints."""
-        document: dict[str, Any] = json.loads(self.run("--json", *arguments, code=code).stdout)
+        document: dict[str, Any] = json.loads(self.run("--json", *arguments, code=code, **more).stdout)
         return document
+
+    def told(
+        self, since: float, *, of: Sequence[str] = ("node",), but: Collection[str] = ("Watchdog",)
+    ) -> list[tuple[str, str, str]]:
+        """Name, status, and the first of the labels `of` of each alert in each notification, but for these names."""
+        found = self.programs.sink.notifications(since=since)
+        alerts = [(alert["labels"], alert["status"]) for each in found for alert in each["payload"]["alerts"]]
+        return [
+            (labels["alertname"], status, next((labels[name] for name in of if labels.get(name)), ""))
+            for labels, status in alerts
+            if labels["alertname"] not in but
+        ]
 
     def not_up(self) -> list[str]:
         """Targets whose last scrape failed, or that have not been scraped yet, and of which Prometheus."""

@@ -103,7 +103,7 @@ def build_grafana(docker: Docker, folder: Path) -> None:
 
 def build_own(docker: Docker, folder: Path) -> None:
     """obsctl's image, as `make images` makes it, on a base with this machine's Python."""
-    _build_base(docker, folder)
+    build_base(docker, folder)
     make(docker, "images", f"BASE={BASE}")
 
 
@@ -114,7 +114,7 @@ def make(docker: Docker, *arguments: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def _build_base(docker: Docker, folder: Path) -> None:
+def build_base(docker: Docker, folder: Path) -> None:
     """Python, pip, a shell and the few tools that Dockerfile uses: less than the official image of Python has."""
     context = folder / "base"
     stdlib = Path(sysconfig.get_path("stdlib"))

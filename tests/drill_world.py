@@ -123,7 +123,8 @@ class AlertPath:
         if promql == f'up{{job="{SERVICE}"}} == 1':
             return [sample] if self.up else []
         if promql.startswith("timestamp(up"):
-            return [sample] if self.up and self.scraped_at > float(promql.rpartition(">")[2]) else []
+            since = float(promql.partition("> ")[2].partition(" ")[0])
+            return [sample] if self.up and self.scraped_at > since else []
         assert promql.startswith("max_over_time(ALERTS"), promql
         fired = [labels for path in self.world.paths for labels in path.fired]
         return [{"metric": {"__name__": "ALERTS", "alertstate": "firing", **labels}} for labels in fired]

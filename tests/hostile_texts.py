@@ -26,6 +26,8 @@ HOSTILE = [
 ROUNDS = range(12)
 """In each round a key has another of these texts, and images or programs are what Nomad runs."""
 _MARKER = re.compile(r"plain\d+word")
+_ADDED = re.compile(r"^(http://|/|\$\{meta\.)|(?<=word)\}$")
+"""What `_around` puts around a text."""
 _STORE = {"endpoint": "https://logs.example.org/otlp"}
 # What a key needs beside it.
 _COMPANIONS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -66,7 +68,7 @@ def pair(number: int) -> tuple[Rendered, Rendered, dict[str, str]]:
         odd = _around(path, hostile + marker)
         if _is_taken(path, odd, driver):
             taken[path] = odd
-    expected = {_MARKER.findall(value)[0]: re.sub("^(http://|/)", "", value) for value in taken.values()}
+    expected = {_MARKER.findall(value)[0]: _ADDED.sub("", value) for value in taken.values()}
     return _rendered(plain, driver), _rendered(taken, driver), expected
 
 
@@ -81,8 +83,10 @@ def replaced(document: Any, expected: Mapping[str, str]) -> Any:
 
 def _around(path: tuple[str, ...], text: str) -> str:
     """An address has its scheme, and a folder its slash, before it."""
-    if path[-1] in ("address", "endpoint", "root_url"):
+    if path[-1] in ("address", "node_address", "endpoint", "root_url"):
         return f"http://{text}"
+    if path[-1] == "attribute":
+        return f"${{meta.{text}}}"
     return f"/{text}" if path[-1] == "plugins_dir" else text
 
 
@@ -102,12 +106,22 @@ def _document(values: Mapping[tuple[str, ...], str], driver: str) -> Any:
     """A configuration with these values, and what they need beside them."""
     whole: dict[str, Any] = {"driver": driver, "demo": {"enabled": True}}
     for path, value in values.items():
-        _merge(whole, _COMPANIONS.get(path, {}))
+        _merge(whole, _companions(path))
         below: Any = whole
         for step in path[:-1]:
             below = below.setdefault(step, {})
         below[path[-1]] = value
     return _with_lists(whole)
+
+
+def _companions(path: tuple[str, ...]) -> dict[str, Any]:
+    """What a key needs beside it. What a node must have is told by an attribute and its value."""
+    if "placement" not in path or path[-1] == "node_pool":
+        return _COMPANIONS.get(path, {})
+    pair: dict[str, Any] = {"attribute": "${meta.x}", "value": "x"}
+    for step in reversed(path[:-1]):
+        pair = {step: pair}
+    return pair
 
 
 def _merge(whole: dict[str, Any], more: Mapping[str, Any]) -> None:

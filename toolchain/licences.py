@@ -244,10 +244,10 @@ def _module(line: str) -> Module:
 
 
 def main() -> int:
-    from obsctl.config.catalog import PROGRAMS
+    from toolchain.tools import PROJECTS
 
     faults: list[str] = []
-    for project in {program.project.name: program.project for program in PROGRAMS.values()}.values():
+    for project in PROJECTS:
         modules = linked(TOOLCHAIN / project.name, project.packages.values())
         write_table(TOOLCHAIN / project.name, modules, TABLES / f"{project.name}.txt")
         faults += [f"{project.name}: {fault}" for module in modules if (fault := module.fault())]

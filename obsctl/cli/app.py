@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from obsctl.errors import ObsctlError
+from obsctl.state import ACCESS_FILE, local_cluster_folder
 from obsctl.ui import Ui
 
 if TYPE_CHECKING:
@@ -30,4 +34,21 @@ class App:
         """The validated configuration and where it came from; read on first use."""
         from obsctl.config.load import load
 
-        return load(self.config_path, env=self.env, settings=self.settings)
+        folder = local_cluster_folder()
+        access = folder / ACCESS_FILE
+        running = _running_servers(folder) if access.exists() else ()
+        return load(self.config_path, env=self.env, settings=self.settings, access=access, running=running)
+
+    def confirm(self, question: str, *, unasked: str, declined: str) -> None:
+        """Go on with a yes alone. Raises ObsctlError with `unasked` where nobody can be asked; `declined`: what a no
+        leaves behind."""
+        if not self.ui.is_interactive():
+            raise ObsctlError(unasked, hint="add --yes")
+        if not click.confirm(question, err=True):
+            raise ObsctlError(f"not confirmed; {declined}", hint="run it again and answer y, or add --yes")
+
+
+def _running_servers(folder: Path) -> Collection[str]:
+    from obsctl.local.folder import Folder
+
+    return Folder(folder).running_servers()

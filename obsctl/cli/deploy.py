@@ -1,4 +1,4 @@
-"""render, validate, plan, deploy: what should be on the cluster, what would change, and the change itself."""
+"""render, validate, plan, deploy, adopt: what should be on the cluster, what would change, and the change itself."""
 
 from __future__ import annotations
 
@@ -83,21 +83,54 @@ def deploy(app: App, components: tuple[str, ...], yes: bool, timeout: float) -> 
     """
     from obsctl.stack.deployment import carry_out
     from obsctl.stack.health import Tools
-    from obsctl.stack.verify import verify
+    from obsctl.stack.verify import verify, wait_components
 
     prepared, clients = _prepared(app, components)
     app.ui.say(_plan_text(prepared))
     tools = Tools(clients.nomad, clients.consul, app.ui.event, timeout)
     names = [change.name for change in prepared.plan.effective]
     if names:
+        _refuse_useless_proofs(app, prepared)
         _confirm(app, yes)
         _await_programs(app, prepared)
         carry_out(prepared, tools)
     if not components:
+        wait_components(app.loaded.config, clients, tools)
         verify(app.loaded.config, clients.programs, tools)
     text = f"Deployed: {len(names)} change{'s' * (len(names) > 1)} made." if names else ""
     losses = [asdict(finding) for finding in prepared.losses]
     app.ui.result("deploy", {"changes": names, "counts": prepared.plan.counts(), "losses": losses}, text)
+
+
+@click.command()
+@click.argument("job")
+@deploys
+@click.pass_obj
+def adopt(app: App, job: str, yes: bool, timeout: float) -> None:
+    """Take over a JOB that has the name of a component's job and was not made by obsctl: show what changes, and ask.
+
+    From then on obsctl deploy keeps it as obsctl.yaml says. A job of another stack is refused.
+
+    Example: obsctl adopt obs-prometheus
+    """
+    from obsctl.cli import wire
+    from obsctl.stack.adoption import component_of
+    from obsctl.stack.deployment import carry_out, prepare
+    from obsctl.stack.health import Tools
+
+    rendered = _rendered(app)
+    clients = wire.clients(app.loaded.config)
+    component = frozenset((component_of(job, rendered, clients.nomad),))
+    prepared = prepare(app.loaded.config, rendered, clients, component, app.ui.finding, adopt=job)
+    app.ui.say(_plan_text(prepared, most=1000))
+    _refuse_useless_proofs(app, prepared)
+    _confirm(app, yes)
+    _await_programs(app, prepared)
+    carry_out(prepared, Tools(clients.nomad, clients.consul, app.ui.event, timeout))
+    changes = [change.name for change in prepared.plan.effective]
+    losses = [asdict(finding) for finding in prepared.losses]
+    text = f"{job} belongs to stack {rendered.stack} now."
+    app.ui.result("adopt", {"job": job, "changes": changes, "losses": losses}, text)
 
 
 def _rendered(app: App) -> Rendered:
@@ -117,6 +150,20 @@ def _prepared(app: App, components: tuple[str, ...]) -> tuple[Prepared, Clients]
     return prepare(app.loaded.config, rendered, clients, frozenset(components), app.ui.finding), clients
 
 
+def _refuse_useless_proofs(app: App, prepared: Prepared) -> None:
+    """A program with a wrong token or certificate may pass its checks, and be blind: Prometheus keeps the targets that
+    it knew. So new ones are tried before programs get them."""
+    from obsctl.cli.doctor import site_of
+    from obsctl.doctor import certificates, programs
+    from obsctl.stack.deployment import refuse_errors
+
+    if any(change.kind == "variable" for change in prepared.plan.effective):
+        site = site_of(app)
+        findings = [*programs.tokens(site), *certificates.shown(site)]
+        title = "the stack's programs cannot prove who they are; nothing was changed"
+        refuse_errors(title, findings, lambda _: None, "obsctl doctor shows all that stands in the way")
+
+
 def _refuse_unknown(components: tuple[str, ...], known: set[str]) -> None:
     unknown = sorted(set(components) - known)
     if unknown:
@@ -124,12 +171,9 @@ def _refuse_unknown(components: tuple[str, ...], known: set[str]) -> None:
 
 
 def _confirm(app: App, yes: bool) -> None:
-    if yes:
-        return
-    if not app.ui.is_interactive():
-        raise ObsctlError("this would change the cluster, and nobody can be asked", hint="add --yes")
-    if not click.confirm("Apply this plan?", err=True):
-        raise ObsctlError("not confirmed; nothing was changed", hint="run it again and answer y, or add --yes")
+    if not yes:
+        unasked = "this would change the cluster, and nobody can be asked"
+        app.confirm("Apply this plan?", unasked=unasked, declined="nothing was changed")
 
 
 def _await_programs(app: App, prepared: Prepared) -> None:
@@ -156,12 +200,14 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 _MARKS = {"create": "+", "update": "~", "stop": "-", "none": "="}
 
 
-def _plan_text(prepared: Prepared) -> str:
+def _plan_text(prepared: Prepared, most: int = 6) -> str:
+    """most: how many details of one change are shown."""
     changes = prepared.plan
     lines = [f"Stack {changes.stack}"]
     for change in changes.effective:
         lines.append(f"  {_MARKS[change.action]} {change.action:6} {change.kind:8} {change.shown}  ({change.reason})")
-        lines += [f"        {detail}" for detail in _details(change.details)]
+        lines += [f"        {detail}" for detail in _details(change.details, most)]
+        lines += ["        what runs of it now is replaced"] * change.replaces
     lines += [f"  ! {finding.where}: {finding.what}\n        {finding.hint}" for finding in prepared.losses]
     counts = changes.counts()
     summary = "{create} to create, {update} to update, {stop} to stop, {none} unchanged".format(**counts)
@@ -169,6 +215,6 @@ def _plan_text(prepared: Prepared) -> str:
     return "\n".join(lines)
 
 
-def _details(details: tuple[str, ...]) -> list[str]:
-    shown = list(details[:6])
-    return [*shown, f"… and {len(details) - 6} more"] if len(details) > 6 else shown
+def _details(details: tuple[str, ...], most: int) -> list[str]:
+    shown = list(details[:most])
+    return [*shown, f"… and {len(details) - most} more"] if len(details) > most else shown

@@ -13,28 +13,50 @@ from obsctl.model import Finding, Severity
 if TYPE_CHECKING:
     from obsctl.doctor.site import Site
 
-_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "✓"}
+_VERDICTS = ("Nothing stands in the way of a deploy", "A deploy would not succeed")
+_UNPROVED = "Not proved that a deploy would succeed"
+_FROM_HERE = ", as far as can be seen without --probe"
+_PRODUCTION_VERDICTS = ("Fit for production, as far as can be seen", "Not fit for production")
+_MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "✓", Severity.UNSEEN: "?"}
 
 
 @click.command()
+@click.option("--production", is_flag=True, help="Look also for what a deploy does not mind, and people should.")
+@click.option(
+    "--probe", is_flag=True, help="Let each node read Consul and look for its programs, by a job that ends by itself."
+)
 @click.pass_obj
-def doctor(app: App) -> int:
+def doctor(app: App, production: bool, probe: bool) -> int:
     """Look for what would stop a deploy or leave it blind, and say how to fix it.
 
-    Exit 1 when a deploy would not succeed. What would only leave it partly blind is a warning.
+    Exit 1 when a deploy would not succeed. What would only leave it partly blind is a warning; so is what only the
+    nodes can show (with ACLs, before Nomad 1.10), and then the last line says that nothing is proved without --probe.
 
-    Changes nothing: rights are tried by calls that cannot take effect, and by a Consul session that is ended at once.
+    Changes nothing without --probe: rights are tried by calls that cannot take effect, and by a Consul session that is
+    ended at once. --probe registers the job STACK-doctor-probe with raw_exec and stops it: each node shows whether its
+    templates may read Consul, for which a key is there meanwhile, which programs it has, and whether Consul answers
+    where programs ask it. --production adds availability, receivers, TLS, ACLs, passwords, storage, retention against
+    disk, limits and images; then exit 1 also means that people should not rely on the cluster yet.
 
-    Example: obsctl doctor
+    Example: obsctl doctor --production
     """
-    from obsctl.doctor.checks import examine
+    from obsctl.doctor.checks import chosen, examine, proves
 
-    findings = examine(_site(app))
+    findings = examine(site_of(app), chosen(probe=probe, production=production))
     counts = {level.value: sum(finding.severity is level for finding in findings) for level in Severity}
     lines = [line for finding in findings for line in _lines(finding)]
-    verdict = "A deploy would not succeed" if counts["error"] else "Nothing stands in the way of a deploy"
-    lines.append(f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}.")
-    document = {"healthy": not counts["error"], "counts": counts, "findings": [asdict(finding) for finding in findings]}
+    good, bad = _PRODUCTION_VERDICTS if production else _VERDICTS
+    proved = proves(findings)
+    good = good + ("" if probe or production else _FROM_HERE) if proved else _UNPROVED
+    verdict = bad if counts["error"] else good
+    unseen = f", {counts['unseen']} not seen" if counts["unseen"] else ""
+    lines.append(f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}{unseen}.")
+    document = {
+        "healthy": not counts["error"],
+        "proved": proved,
+        "counts": counts,
+        "findings": [asdict(finding) for finding in findings],
+    }
     app.ui.result("doctor", document, "\n".join(lines))
     return 1 if counts["error"] else 0
 
@@ -48,7 +70,8 @@ def _lines(finding: Finding) -> list[str]:
     return [first, f"    {finding.hint}"] if finding.hint else [first]
 
 
-def _site(app: App) -> Site:
+def site_of(app: App) -> Site:
+    """What the checks look at."""
     from obsctl.cli import wire
     from obsctl.cli.drill import journal_folder
     from obsctl.clients import connect
@@ -65,6 +88,7 @@ def _site(app: App) -> Site:
         programs=clients.programs,
         resolve=resolver(clients.nomad),
         agent=lambda address: connect.nomad(config.nomad.model_copy(update={"address": address})),
+        logins=wire.logins(config),
         state=journal_folder(config),
         path=cluster.client_path() if cluster else None,
     )

@@ -104,7 +104,7 @@ def recover(app: App) -> None:
                 recipes.remove(cluster, entry.drill)
                 continue
             if entry.recipe is None:
-                others.append(left(cluster, entry))
+                others.append(left(entry, config.consul))
                 failed += others[-1].failures()
                 continue
             try:
@@ -184,9 +184,8 @@ def _cluster(config: Config, clients: Clients) -> Cluster:
     from obsctl.drills import recipes
     from obsctl.drills.world import Cluster
 
-    namespace = config.nomad.namespace
-    secret = recipes.secret(clients.nomad, config.stack, namespace)
-    return Cluster(config.stack, namespace, clients.nomad, clients.consul, secret)
+    secret = recipes.secret(clients.nomad, config.stack)
+    return Cluster(config.stack, config.nomad.namespace, clients.nomad, clients.consul, secret)
 
 
 def _world(app: App, interrupted: Callable[[], bool]) -> World:
@@ -209,7 +208,7 @@ def _signals(app: App, received: list[int]) -> Iterator[None]:
         text = (
             "still putting things back; this takes some seconds"
             if received
-            else "ending the drill; what was touched is put back"
+            else "ending the drill; if it has touched anything, that is put back"
         )
         received.append(number)
         with suppress(OSError, RuntimeError):  # the terminal is gone, or was being written to at this moment
@@ -225,12 +224,10 @@ def _signals(app: App, received: list[int]) -> Iterator[None]:
 
 
 def _confirm(app: App, question: str, seconds: float, yes: bool) -> None:
-    if yes:
-        return
-    if not app.ui.is_interactive():
-        raise ObsctlError(f"this needs an answer, and nobody can be asked: {question}", hint="add --yes")
-    if not click.confirm(printable(f"The fault lasts at most {seconds:.0f} s. {question}"), err=True):
-        raise ObsctlError("not confirmed; nothing was touched", hint="run it again and answer y, or add --yes")
+    if not yes:
+        text = printable(f"The fault lasts at most {seconds:.0f} s. {question}")
+        unasked = f"this needs an answer, and nobody can be asked: {question}"
+        app.confirm(text, unasked=unasked, declined="nothing was touched")
 
 
 def journal_folder(config: Config) -> Path:

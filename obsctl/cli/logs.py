@@ -52,7 +52,7 @@ def logs(
     trace_id: str,
     source: str,
 ) -> int:
-    """Show the recent lines of COMPONENT, a component of the stack or any Nomad job.
+    """Show the recent lines of COMPONENT, a component of the stack, a service of obsctl.yaml or any Nomad job.
 
     With --trace or --where and without COMPONENT: the lines of all services that fit.
 
@@ -66,9 +66,9 @@ def logs(
         raise click.UsageError("name a COMPONENT, a trace with --trace ID, or a field with --where FIELD=VALUE")
     config = app.loaded.config
     clients = wire.clients(config)
-    job_id = _job_id(config, clients, component) if component else ""
+    namespace, job_id = _job(config, clients, component) if component else (config.nomad.namespace, "")
     start = int((SYSTEM_CLOCK.now() - since) * SECOND)
-    view = _view(config, clients, Query(job_id, grep, trace_id, start, limit, where, config.nomad.namespace), source)
+    view = _view(config, clients, Query(job_id, grep, trace_id, start, limit, where, namespace), source)
     app.ui.aside(f"from {TITLES[view.source]} at {view.address}{f': {view.reason}' if view.reason else ''}")
     origins = Origins()
     document = {"source": view.source, "reason": view.reason, "lines": [_document(line) for line in view.lines]}
@@ -78,16 +78,22 @@ def logs(
     return _follow(app, view, origins) if follow else 0
 
 
-def _job_id(config: Config, clients: Clients, name: str) -> str:
-    """The Nomad job behind a name."""
+def _job(config: Config, clients: Clients, name: str) -> tuple[str, str]:
+    """Namespace and id of the Nomad job behind a name: a component's, that of a service of obsctl.yaml, or its own."""
     from obsctl.config.catalog import ROWS
 
+    own = config.nomad.namespace
     if name in ROWS:
-        return names.job_id(config.stack, name)
+        return own, names.job_id(config.stack, name)
+    service = config.services.get(name)
+    if service and (service.job or service.namespace):
+        return service.namespace or own, service.job or name
     try:
-        return str(clients.nomad.job(name)["ID"])
+        return own, str(clients.nomad.job(name)["ID"])
     except NotFound:
-        raise click.UsageError(f"no component and no Nomad job {name}; there are {', '.join(sorted(ROWS))}") from None
+        there = ", ".join(sorted([*ROWS, *config.services]))
+        what = f"no component, no service of obsctl.yaml and no Nomad job {name}; there are {there}"
+        raise click.UsageError(what) from None
 
 
 def _view(config: Config, clients: Clients, query: Query, source: str) -> LogView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -67,3 +68,12 @@ def as_trace_id(ctx: click.Context, param: click.Parameter, value: str | None) -
     if not re.fullmatch("[0-9a-fA-F]{1,32}", value):
         raise click.BadParameter(f"{value!r} is no trace id: it has up to 32 hexadecimal digits", ctx, param)
     return value.lower().rjust(32, "0")
+
+
+def state_dir_option(command: Command) -> Command:
+    return click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path),
+        envvar="OBSCTL_DEV_STATE_DIR",
+        help="Where the cluster keeps its state; default: ~/.local/state/obsctl/dev.",
+    )(command)

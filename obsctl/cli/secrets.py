@@ -52,5 +52,5 @@ def show(app: App, name: str) -> None:
     if name not in known:
         raise click.UsageError(f"this stack has no secret {name}; there are {', '.join(known) or 'none'}")
     secret = known[name]
-    value = reveal(secret, wire.clients(config).nomad, config.nomad.namespace).reveal()
+    value = reveal(secret, wire.clients(config).nomad).reveal()
     app.ui.result("secret", {**asdict(secret), "value": value}, value)

@@ -54,24 +54,33 @@ def listens(port: int) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-# Tokens come from the environment alone, never from argv.
+# Tokens come from the environment alone, never from argv; certificates as the programs nomad and consul take them.
 reads_consul = _together(
     click.option("--consul", "consul_address", default="http://127.0.0.1:8500", show_default=True, metavar="URL",
                  callback=as_server, envvar="CONSUL_HTTP_ADDR",
-                 help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN."),
-    click.option("--consul-ca-file", type=click.Path(exists=True, dir_okay=False), envvar="CONSUL_CACERT",
-                 help="What signed Consul's certificate."),
+                 help="Consul's HTTP API. A token is taken from CONSUL_HTTP_TOKEN, files for TLS from CONSUL_CACERT, "
+                      "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY."),
 )  # fmt: skip
-reads_nomad = click.option(
-    "--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, metavar="URL", envvar="NOMAD_ADDR",
-    callback=as_server, help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN.",
+reads_nomad = _together(
+    click.option("--nomad", "nomad_address", default="http://127.0.0.1:4646", show_default=True, metavar="URL",
+                 callback=as_server, envvar="NOMAD_ADDR",
+                 help="Nomad's HTTP API. A token is taken from NOMAD_TOKEN, files for TLS from NOMAD_CACERT, "
+                      "NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY."),
+    click.option("--nomad-socket", type=click.Path(path_type=Path), metavar="PATH",
+                 help="The socket of Nomad's Task API, which is used instead of --nomad where it is there."),
 )  # fmt: skip
 
 
-def _consul(address: str, ca_file: str | None) -> ConsulApi:
+def _consul(address: str) -> ConsulApi:
     from obsctl.demo.discovery import consul_at
 
-    return consul_at(address, token=os.environ.get("CONSUL_HTTP_TOKEN"), ca_file=ca_file)
+    return consul_at(address, token=os.environ.get("CONSUL_HTTP_TOKEN"), **_certificates("CONSUL"))
+
+
+def _certificates(prefix: str) -> dict[str, str | None]:
+    """The files that the environment names for TLS, by the variables of the nomad or consul program."""
+    variables = {"ca_file": "CACERT", "cert_file": "CLIENT_CERT", "key_file": "CLIENT_KEY"}
+    return {key: os.environ.get(f"{prefix}_{variable}") for key, variable in variables.items()}
 
 
 @serve.command(names.ALERT_SINK)
@@ -118,28 +127,28 @@ of_stack = click.option("--stack", help="Call only what this stack runs.", metav
 @listens(5050)
 @reads_consul
 @of_stack
-def hello_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None, stack: str | None) -> None:
+def hello_service(bind: str, port: int, consul_address: str, stack: str | None) -> None:
     """The demo's front: GET /hello asks response-service for a phrase.
 
     Example: obsctl serve hello-service --consul http://127.0.0.1:8500
     """
     from obsctl.demo import hello
 
-    hello.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), stack=stack)
+    hello.run(bind=bind, port=port, consul=_consul(consul_address), stack=stack)
 
 
 @serve.command(names.RESPONSE_SERVICE)
 @listens(6060)
 @reads_consul
 @click.option("--fixed", is_flag=True, help="Without the planted bug of docs/tutorial-find-the-bug.md.")
-def response_service(bind: str, port: int, consul_address: str, consul_ca_file: str | None, fixed: bool) -> None:
+def response_service(bind: str, port: int, consul_address: str, fixed: bool) -> None:
     """The demo's back: GET /phrase takes one from the Consul key minion_phrases.
 
     Example: obsctl serve response-service --consul http://127.0.0.1:8500 --fixed
     """
     from obsctl.demo import response
 
-    response.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), fixed=fixed)
+    response.run(bind=bind, port=port, consul=_consul(consul_address), fixed=fixed)
 
 
 @serve.command("traffic")
@@ -148,24 +157,26 @@ def response_service(bind: str, port: int, consul_address: str, consul_ca_file: 
 @of_stack
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True, max=100), default=4.0, show_default=True,
               envvar="OBSCTL_RATE", metavar="PER_SECOND", help="Requests a second.")  # fmt: skip
-def traffic(
-    bind: str, port: int, consul_address: str, consul_ca_file: str | None, stack: str | None, rate: float
-) -> None:
+def traffic(bind: str, port: int, consul_address: str, stack: str | None, rate: float) -> None:
     """Call hello-service steadily.
 
     Example: obsctl serve traffic --rate 10
     """
     from obsctl.demo import traffic as program
 
-    program.run(bind=bind, port=port, consul=_consul(consul_address, consul_ca_file), stack=stack, rate=rate)
+    program.run(bind=bind, port=port, consul=_consul(consul_address), stack=stack, rate=rate)
 
 
-def _nomad(address: str, namespace: str = "default") -> NomadApi:
+def _nomad(address: str, socket: Path | None, namespace: str = "default") -> NomadApi:
+    """By the Task API's socket, where Nomad made one: a path of more than 107 bytes is too long for it."""
     from obsctl.clients import connect
     from obsctl.config.api_servers import NomadServer, Tls
 
-    server = NomadServer(address=address, namespace=namespace, tls=Tls(ca_file=os.environ.get("NOMAD_CACERT")))
-    return connect.nomad(server, token=os.environ.get("NOMAD_TOKEN"))
+    if socket and socket.is_socket():
+        return connect.task_api(str(socket), namespace, token=os.environ.get("NOMAD_TOKEN"))
+    tls, region = Tls.model_validate(_certificates("NOMAD")), os.environ.get("NOMAD_REGION")
+    server = NomadServer(address=address, namespace=namespace, region=region, tls=tls)
+    return connect.nomad(server, token=os.environ.get("NOMAD_TOKEN"), origin="NOMAD_TOKEN")
 
 
 @serve.command(names.LOG_LINKS)
@@ -177,7 +188,15 @@ def _nomad(address: str, namespace: str = "default") -> NomadApi:
 )
 @click.option("--alloc-id", required=True, envvar="NOMAD_ALLOC_ID",
               help="The allocation it belongs to, in whose folder it puts its tree.")  # fmt: skip
-def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocations: Path, alloc_id: str) -> None:
+def log_links(
+    bind: str,
+    port: int,
+    nomad_address: str,
+    nomad_socket: Path | None,
+    node_id: str,
+    allocations: Path,
+    alloc_id: str,
+) -> None:
     """Name the log files of this node's allocations, for the collector that reads them.
 
     Example: obsctl serve log-links --node "$ID" --allocations /opt/nomad/data/alloc --alloc-id "$NOMAD_ALLOC_ID"
@@ -185,7 +204,7 @@ def log_links(bind: str, port: int, nomad_address: str, node_id: str, allocation
     from obsctl.services import log_links as service
 
     # A node's allocations are those of all namespaces, whichever is asked.
-    nomad, folder = _nomad(nomad_address), Path(os.path.normpath(allocations))
+    nomad, folder = _nomad(nomad_address, nomad_socket), Path(os.path.normpath(allocations))
     service.run(nomad, node_id, allocations=folder, alloc_id=alloc_id, bind=bind, port=port)
 
 
@@ -199,8 +218,8 @@ def warden(
     bind: str,
     port: int,
     consul_address: str,
-    consul_ca_file: str | None,
     nomad_address: str,
+    nomad_socket: Path | None,
     namespace: str,
     stack: str,
 ) -> None:
@@ -218,7 +237,7 @@ def warden(
     if not secret.reveal():
         what = "WARDEN_RECIPE_KEY is not set, and without it no recipe can be told from a forged one"
         raise ObsctlError(what, hint="the job of obsctl deploy sets it, from its Nomad Variable")
-    consul = ConsulServer(address=consul_address, tls=Tls(ca_file=consul_ca_file))
-    client = connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN"))
-    cluster = Cluster(stack, namespace, _nomad(nomad_address, namespace), client, secret)
+    consul = ConsulServer(address=consul_address, tls=Tls.model_validate(_certificates("CONSUL")))
+    client = connect.consul(consul, token=os.environ.get("CONSUL_HTTP_TOKEN"), origin="CONSUL_HTTP_TOKEN")
+    cluster = Cluster(stack, namespace, _nomad(nomad_address, nomad_socket, namespace), client, secret)
     service.run(cluster, bind=bind, port=port)

@@ -2,31 +2,182 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from obsctl.cli.app import App
+from obsctl.errors import ApiError, Interrupted, ObsctlError
+from obsctl.ui import Ui
+from obsctl.wait import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from obsctl.clients.programs import Clients
+    from obsctl.stack.status import ComponentStatus, Drift, StackStatus
+
+_COLUMNS = ("COMPONENT", "STATE", "RUNNING", "NODE", "CHECKS", "TARGETS", "VERSION", "DRIFT", "ADDRESS")
+_DISPENSABLE = ("VERSION", "CHECKS", "NODE", "TARGETS", "DRIFT", "ADDRESS")
+"""What a narrow terminal does without, in this order."""
+
+
+_EVERY = 2.0
+"""Seconds between two looks."""
+_DRIFT_EVERY = 30.0
+"""Seconds: for drift Nomad plans every job."""
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C; in a pipe one line for each change.")
 @click.pass_obj
-def status(app: App) -> int:
-    """Show each component's health and address. Exit 1 when one is not healthy.
+def status(app: App, watch: bool) -> int:
+    """Show what runs of each component, where, and what is wrong. Exit 1 when one is not healthy, or
+    nothing answers on a node.
 
-    Example: obsctl status
+    Example: obsctl status --watch
     """
+    if watch and app.ui.as_json:
+        raise click.UsageError("--watch has no end, so there is no JSON document of it")
+    look = _looker(app)
+    if watch:
+        return _watch(app, look)
+    state = look()
+    app.ui.result("status", _document(state), _text(app, state), version=2)
+    return 0 if state.healthy else 1
+
+
+def _looker(app: App) -> Callable[[], StackStatus]:
+    """Looks at the stack; at its drift now and then alone."""
     from obsctl.cli import wire
     from obsctl.stack.status import status as read_status
 
-    config = app.loaded.config
-    clients = wire.clients(config)
-    components = read_status(config, clients.nomad, clients.consul)
-    rows = [
-        [status.component, status.state, f"{status.running}/{status.wanted}", status.address or "-", status.note]
-        for status in components
-    ]
-    table = app.ui.table(["COMPONENT", "STATE", "RUNNING", "ADDRESS", ""], rows)
-    healthy = all(status.state == "healthy" for status in components)
-    app.ui.result("status", {"healthy": healthy, "components": [asdict(status) for status in components]}, table)
-    return 0 if healthy else 1
+    config, clients = app.loaded.config, wire.clients(app.loaded.config)
+    drifts: list[tuple[float, Drift]] = []
+
+    def look() -> StackStatus:
+        now = SYSTEM_CLOCK.monotonic()
+        if not drifts or now - drifts[-1][0] > _DRIFT_EVERY:
+            drifts[:] = [(now, _drift(app, clients))]
+        return read_status(config, clients, drift=drifts[-1][1])
+
+    return look
+
+
+def _drift(app: App, clients: Clients) -> Drift:
+    from obsctl.stack import deployment
+    from obsctl.stack.render import render
+    from obsctl.stack.status import Drift
+
+    try:
+        return Drift(deployment.drift(render(app.loaded.config, app.loaded.root), clients))
+    except ObsctlError as error:
+        return Drift({}, unknown=error.message)
+
+
+def _watch(app: App, look: Callable[[], StackStatus]) -> int:
+    """Ctrl-C ends it, as it should: returns the exit code of that."""
+    with suppress(KeyboardInterrupt):
+        if app.ui.is_live():
+            with app.ui.redrawn() as draw:
+                _repeat(look, lambda state: draw(_text(app, state)), draw)
+        _repeat(look, _Changes(app.ui), app.ui.aside)
+    return Interrupted.exit_code
+
+
+def _repeat(look: Callable[[], StackStatus], show: Callable[[StackStatus], None], warn: Callable[[str], None]) -> None:
+    """Has no end. A server that does not answer is waited for."""
+    while True:
+        try:
+            show(look())
+        except ApiError as error:
+            warn(f"{error.message}; waiting for it")
+        SYSTEM_CLOCK.sleep(_EVERY)
+
+
+class _Changes:
+    """Says of each component how it is, when that is not what was said before."""
+
+    def __init__(self, ui: Ui) -> None:
+        self._ui, self._before = ui, dict[str, str]()
+
+    def __call__(self, state: StackStatus) -> None:
+        time = datetime.fromtimestamp(SYSTEM_CLOCK.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for component in state.components:
+            words = f"{component.state} {component.running}/{component.wanted}"
+            words += f" on {nodes}" if (nodes := _nodes(component)) else ""
+            words = " ".join(f"{words}{': ' if component.note else ''}{component.note}".split())
+            if self._before.get(component.component) != words:
+                self._ui.line([(f"{time} {component.component}: {words}", None)])
+            self._before[component.component] = words
+
+
+def _document(state: StackStatus) -> dict[str, object]:
+    components = [{**asdict(each), "address": each.address} for each in state.components]
+    return {"healthy": state.healthy, **asdict(state), "components": components}
+
+
+def _text(app: App, state: StackStatus) -> str:
+    rows = [dict(zip(_COLUMNS, _cells(component), strict=True)) for component in state.components]
+    width, shown = app.ui.width(), list(_COLUMNS)
+    for column in ("", *_DISPENSABLE):
+        shown = [name for name in shown if name != column]
+        table = app.ui.table(shown, [[row[name] for name in shown] for row in rows])
+        if max(map(len, table.splitlines())) <= width:
+            break
+    head, *lines = table.splitlines()
+    for line, component in zip(lines, state.components, strict=True):
+        head += "\n" + "\n".join([line, *(_wrapped(remark, width) for remark in _remarks(component))])
+    return "\n".join([head, "", *(_wrapped(sentence, width, indent="") for sentence in _summary(state))])
+
+
+def _cells(component: ComponentStatus) -> Iterator[str]:
+    instances, scraping = component.instances, component.scraping
+    passing, checks = (sum(getattr(each, name) for each in instances) for name in ("checks_passing", "checks"))
+    yield component.component
+    yield component.state
+    yield f"{component.running}/{component.wanted}"
+    yield _nodes(component) or "-"
+    yield f"{passing}/{checks}"
+    yield f"{scraping.up}/{scraping.targets}" if scraping else "-"
+    yield component.version or "-"
+    yield "?" if component.drift is None else "yes" if component.drift else "-"
+    yield component.address or "-"
+
+
+def _nodes(component: ComponentStatus) -> str:
+    nodes = sorted({instance.node for instance in component.instances})
+    return f"{len(nodes)} nodes" if len(nodes) > 1 else "".join(nodes)
+
+
+def _remarks(component: ComponentStatus) -> Iterator[str]:
+    if component.note:
+        yield component.note
+    for each in component.replaced:
+        yield f"earlier: {each.allocation[:8]} on {each.node} ({each.state}): {each.note}"
+    for words in component.drift or ():
+        yield f"drift: {words}"
+
+
+def _summary(state: StackStatus) -> Iterator[str]:
+    if state.drift and state.drift.unknown:
+        yield f"Drift is not known: {state.drift.unknown}"
+    for words in (state.drift.of("") or ()) if state.drift else ():
+        yield f"drift: {words}"
+    if state.silence:
+        yield f"Prometheus does not say what it scrapes: {state.silence}"
+    if state.scraping and state.evaluation:
+        scraping, evaluation = state.scraping, state.evaluation
+        begun = "" if scraping.up or state.silent_nodes else ": it has scraped nothing yet"
+        failing = f", {evaluation.failing} of which cannot be evaluated" if evaluation.failing else ""
+        lost = "".join(f"; nothing answers on {node}, which has {count}" for node, count in state.silent_nodes.items())
+        up = f"{scraping.up} of {scraping.targets} targets are up"
+        yield f"Prometheus: {up}{begun}{lost}; {evaluation.rules} rules{failing}."
+
+
+def _wrapped(text: str, width: int, indent: str = "    ") -> str:
+    plain = " ".join(text.split())
+    return textwrap.fill(plain, max(width, 40), initial_indent=indent, subsequent_indent=indent)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from obsctl.clients.form import objects_of
 from obsctl.clients.http import Answer, Client
+from obsctl.clients.tally import Tallies, Tally
 from obsctl.errors import Rejected
 from obsctl.model import Json
+
+_COUNT = re.compile(r"^alertmanager_(notification(?:s|_requests)(?:_failed)?_total)\{([^}]*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class PrometheusClient(Client):
@@ -27,6 +33,13 @@ class PrometheusClient(Client):
             return objects_of(data["result"])
 
         return self._data(vector, "query", query=promql)
+
+    def count(self, promql: str) -> int:
+        def length(data: Any) -> int:
+            is_series = data["resultType"] in ("vector", "matrix")
+            return len(objects_of(data["result"])) if is_series else 1
+
+        return self._data(length, "query", query=promql)
 
     def targets(self) -> list[Json]:
         return self._data(lambda data: objects_of(data["activeTargets"]), "targets", state="active")
@@ -69,6 +82,26 @@ class AlertmanagerClient(Client):
             lambda answer: [silence for silence in objects_of(answer) if silence["status"]["state"] == "active"],
             "/api/v2/silences",
         )
+
+    def post(self, alerts: list[Json]) -> None:
+        self.session.request("POST", "/api/v2/alerts", json=alerts, text=True)
+
+    def tallies(self) -> Tallies:
+        text = self.session.request("GET", "/metrics", text=True).text
+        sums: dict[tuple[str, str], Counter[str]] = {}
+        for kind, labels, value in _COUNT.findall(text):
+            names = dict(_LABEL.findall(labels))
+            if "receiver_name" in names:
+                sums.setdefault((names["receiver_name"], names["integration"]), Counter())[kind] += int(float(value))
+        return {
+            place: Tally(
+                counts["notifications_total"],
+                counts["notifications_failed_total"],
+                counts["notification_requests_total"],
+                counts["notification_requests_failed_total"],
+            )
+            for place, counts in sums.items()
+        }
 
 
 class SinkClient(Client):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from obsctl.clients.acl import ConsulAcl, NomadAcl
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.nomad_api import NomadClient
@@ -13,16 +15,46 @@ from obsctl.clients.registry_api import DOCKER_HUB, RegistryClient, address_of, 
 if TYPE_CHECKING:
     from obsctl.config.api_servers import ConsulServer, Images, NomadServer
 
-
-def nomad(server: NomadServer, *, token: str | None = None) -> NomadApi:
-    """A client of this Nomad. token: the value that `server.token` refers to."""
-    params = {"namespace": server.namespace, "region": server.region}
-    return NomadClient(_configured("nomad", server, token, params))
+HEADER = "X-{}-Token"
 
 
-def consul(server: ConsulServer, *, token: str | None = None) -> ConsulApi:
-    """A client of this Consul. token: the value that `server.token` refers to."""
-    return ConsulClient(_configured("consul", server, token, {"dc": server.datacenter}))
+def nomad(server: NomadServer, *, token: str | None = None, origin: str = "") -> NomadApi:
+    """A client of this Nomad. token: the value that `server.token` refers to, or of what origin says."""
+    return NomadClient(replace(_nomad(server, token), origin=origin))
+
+
+def consul(server: ConsulServer, *, token: str | None = None, origin: str = "") -> ConsulApi:
+    """A client of this Consul. token, origin: as with Nomad."""
+    return ConsulClient(replace(_consul(server, token), origin=origin))
+
+
+def task_api(socket: str, namespace: str, *, token: str | None) -> NomadApi:
+    """Nomad as a task reaches it: by the socket in its folder of secrets, as itself. token: its workload identity."""
+    down = "the Nomad client of this node makes it anew when it starts: see that it runs"
+    return NomadClient(
+        Endpoint(
+            "Nomad's Task API", "http://localhost", down, token=token, token_header=HEADER.format("Nomad"),
+            socket=socket, params={"namespace": namespace},
+        )
+    )  # fmt: skip
+
+
+def nomad_acl(server: NomadServer, *, token: str | None, origin: str = "") -> NomadAcl:
+    """The ACLs of this Nomad. token: a management token. origin: whence it is, where not from obsctl.yaml."""
+    return NomadAcl(replace(_nomad(server, token), origin=origin))
+
+
+def consul_acl(server: ConsulServer, *, token: str | None, origin: str = "") -> ConsulAcl:
+    """The ACLs of this Consul. token, origin: as with Nomad."""
+    return ConsulAcl(replace(_consul(server, token), origin=origin))
+
+
+def _nomad(server: NomadServer, token: str | None) -> Endpoint:
+    return _configured("nomad", server, token, {"namespace": server.namespace, "region": server.region})
+
+
+def _consul(server: ConsulServer, token: str | None) -> Endpoint:
+    return _configured("consul", server, token, {"dc": server.datacenter})
 
 
 def _configured(
@@ -37,7 +69,7 @@ def _configured(
         key=key,
         timeout=server.timeout,
         token=token,
-        token_header=f"X-{name}-Token",
+        token_header=HEADER.format(name),
         ca_file=server.tls.ca_file,
         cert_file=server.tls.cert_file,
         key_file=server.tls.key_file,

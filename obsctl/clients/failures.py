@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError, ReadTimeoutError
 
+from obsctl import rights
+from obsctl.clients import misdirected
 from obsctl.clients.endpoint import Endpoint
+from obsctl.clients.misdirected import NOT_FOUND
 from obsctl.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, ServerFailed, TimedOut, Unreachable
 
-NOT_FOUND = 404
 _QUOTED_CHARACTERS = 300
 _DENIED = "Permission denied"
 """Consul answers a transaction that the token may not make with 409 and these words."""
@@ -24,6 +26,29 @@ _HINTS: dict[type[ApiError], str] = {
     Rejected: "the server's answer says what it does not accept",
     ServerFailed: "try again; if it fails again, the log of {name} says why",
 }
+_TLS = (
+    (
+        ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"),
+        "the client certificate and its key do not belong together",
+        "give in {key}.tls.key_file the key with which the certificate of {key}.tls.cert_file was made",
+    ),
+    (
+        ("PEM lib", "NO_START_LINE"),
+        "the client certificate or its key cannot be read as PEM",
+        "check that {key}.tls.cert_file is the certificate and {key}.tls.key_file its key, and not the other way round",
+    ),
+    (
+        ("CERTIFICATE_REQUIRED",),
+        "the server wants a client certificate",
+        "set {key}.tls.cert_file and {key}.tls.key_file in obsctl.yaml",
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "record layer failure", "RECORD_LAYER_FAILURE"),
+        "the server speaks no TLS on this port",
+        "write http:// in {key}.address in obsctl.yaml, or give its port with TLS",
+    ),
+)
+"""Words of OpenSSL -> what they mean, and what to do."""
 
 
 def is_dropped(error: OSError) -> bool:
@@ -44,6 +69,9 @@ class Call:
     def check(self, response: requests.Response, *, text: bool, accept: Container[int] = ()) -> None:
         """Raise unless this is a 2xx answer, or an accepted one, of the expected form."""
         status = response.status_code
+        if who := misdirected.stranger(response, self.endpoint, self.path):
+            what = f"what answers at {self.endpoint.address} is {who} ({self.method} {self.path})"
+            raise ServerFailed(what, hint=self._whereabouts())
         if _is_hidden(response, self.endpoint):
             raise self._error(Forbidden, "hides what was asked for, because of its ACLs")
         if status in accept:
@@ -54,7 +82,8 @@ class Call:
         if not response.ok:
             kind = _BY_STATUS.get(status, Rejected if status < 500 else ServerFailed)
             kind = Forbidden if kind is Conflict and _DENIED in response.text else kind
-            raise self._error(kind, f"answered {status}{self._words(response)}")
+            hint = misdirected.way(response, self.endpoint)
+            raise self._error(kind, f"answered {status}{self._words(response)}", hint)
         if text or not response.content:
             return
         try:
@@ -74,8 +103,8 @@ class Call:
             seconds = f"{self.endpoint.connect_timeout:g} s"
             return self._error(Unreachable, f"cannot be reached: no connection within {seconds}")
         if isinstance(error, requests.exceptions.SSLError):
-            text = f"cannot be reached: TLS failed: {_reason(cause)}"
-            return self._error(Unreachable, text, self._tls_hint())
+            reason, hint = self._tls(_reason(cause))
+            return self._error(Unreachable, f"cannot be reached: TLS failed: {reason}", hint)
         if isinstance(cause, ProtocolError | DecodeError):
             return self._error(ServerFailed, f"broke off its answer: {_reason(cause)}{self._doubt()}")
         return self._error(Unreachable, f"cannot be reached: {_reason(cause)}")
@@ -103,13 +132,38 @@ class Call:
         key, name = self.endpoint.key, self.endpoint.name
         if kind is Forbidden and key:
             if not self.endpoint.token:
-                return f"{name} wants a token: set {key}.token in obsctl.yaml"
-            return f"{key}.token is unknown to {name}, or its policies do not allow this"
+                more = " to a management token; obsctl setup takes one by --token, too" if self._is_of_acls() else ""
+                return f"{name} wants a token: set {key}.token in obsctl.yaml{more}"
+            token = self.endpoint.origin or f"{key}.token"
+            return f"{token} is unknown to {name}, or has expired, or its policies do not allow this{self._rules()}"
         if kind is TimedOut and key:
             return f"if {name} is only slow, raise {key}.timeout in obsctl.yaml"
         if kind in _HINTS:
             return _HINTS[kind].format(name=name)
         return self.endpoint.down
+
+    def _rules(self) -> str:
+        if self._is_of_acls():
+            return "; the call takes a management token"
+        namespace = self.endpoint.params.get("namespace") or "default"
+        rules = rights.needed(self.endpoint.key, self.method, self.path, namespace)
+        return f"; what the call takes: {', '.join(rules)} (see `obsctl policies`)" if rules else ""
+
+    def _is_of_acls(self) -> bool:
+        return self.path.startswith("/v1/acl/")
+
+    def _whereabouts(self) -> str:
+        return (
+            f"set {self.endpoint.key}.address in obsctl.yaml to the address of {self.endpoint.name}; see that "
+            "nomad.address and consul.address are not in each other's place"
+        )
+
+    def _tls(self, reason: str) -> tuple[str, str]:
+        """Why TLS failed, and what to do."""
+        for codes, words, way in _TLS:
+            if any(code in reason for code in codes):
+                return words, way.format(key=self.endpoint.key) if self.endpoint.key else self.endpoint.down
+        return reason, self._tls_hint()
 
     def _tls_hint(self) -> str:
         if not self.endpoint.key:

@@ -27,6 +27,7 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.failures import Call, is_dropped
 from obsctl.clients.form import guarded
 from obsctl.clients.paths import refuse_detours
+from obsctl.clients.unix_socket import SocketAdapter
 from obsctl.errors import ObsctlError, Rejected, ServerFailed
 from obsctl.wait import SYSTEM_CLOCK
 
@@ -39,6 +40,8 @@ LARGEST_ANSWER = 128_000_000
 LONGEST_ANSWER = 300.0
 """Seconds from an answer's first byte to its last: one that only trickles is never late between two of them."""
 _CHUNK = 65_536
+CONNECTIONS = 64
+"""Those beyond this number would be closed after each answer, with a warning."""
 _TOKEN_HEADERS = {"authorization", "x-nomad-token", "x-consul-token"}
 _Send = Callable[[], requests.Response]
 
@@ -53,13 +56,12 @@ class Session(requests.Session):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
         self.endpoint = endpoint
-        # Connections beyond this number would be closed after each answer, with a warning.
-        self.mount(endpoint.address, HTTPAdapter(pool_maxsize=64))
+        self.mount(endpoint.address, _adapter(endpoint.socket))
         self.trust_env = False  # no netrc and nothing else of the environment; proxies: see _enforced
         self.headers["User-Agent"] = f"obsctl/{__version__}"
         self._verify: bool | str = endpoint.verify and (endpoint.ca_file or _trust_store())
         if endpoint.token:
-            self.headers[endpoint.token_header] = _sendable(endpoint.token, endpoint.key)
+            self.headers[endpoint.token_header] = _sendable(endpoint.token, endpoint)
         if not endpoint.verify:
             urllib3.disable_warnings(InsecureRequestWarning)
 
@@ -163,6 +165,10 @@ class Client:
         return form(self.session.request("GET", path, params=params).json())
 
 
+def _adapter(path: str) -> HTTPAdapter:
+    return SocketAdapter(path, CONNECTIONS) if path else HTTPAdapter(pool_maxsize=CONNECTIONS)
+
+
 def _try(send: _Send, call: Call, *, retry: bool) -> requests.Response:
     try:
         return send()
@@ -188,11 +194,11 @@ def _whole(send: _Send, call: Call) -> requests.Response:
     return response
 
 
-def _sendable(token: str, key: str) -> str:
+def _sendable(token: str, endpoint: Endpoint) -> str:
     """The token, unless a header cannot hold it. Checked here because the error of requests would show the token."""
     if token.isascii() and token.isprintable():
         return token
-    name = f"{key}.token" if key else "the token"
+    name = endpoint.origin or (f"{endpoint.key}.token" if endpoint.key else "the token")
     what = f"{name} holds characters that no token has, such as a line break"
     raise ObsctlError(what, hint=f"look at where {name} comes from")
 

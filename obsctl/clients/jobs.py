@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from itertools import zip_longest
+from collections.abc import Container, Iterable, Mapping
+from functools import partial
+from itertools import pairwise, zip_longest
 
 from obsctl.model import Json, unix_time
 
@@ -32,9 +33,19 @@ def tasks(job: Json) -> list[Json]:
     return [task for group in groups(job) for task in group.get("Tasks") or []]
 
 
-def service_names(group: Json) -> set[str]:
-    """The names under which the group and its tasks are registered in Consul."""
-    return {name for owner in (group, *(group.get("Tasks") or [])) for name in _own_service_names(owner)}
+def service_names(job: Json, group: Json) -> set[str]:
+    """The names under which the group and its tasks are registered in Consul. Those that a node completes are left
+    out."""
+    names = {
+        _INTERPOLATION.sub(partial(_filled, _known(job, group, task)), name)
+        for task in (None, *(group.get("Tasks") or []))
+        for name in _own_service_names(task or group)
+    }
+    return {name for name in names if not _INTERPOLATION.search(name)}
+
+
+def _filled(known: Mapping[str, str], part: re.Match[str]) -> str:
+    return known.get(part[1], part[0])
 
 
 def _own_service_names(owner: Json) -> list[str]:
@@ -121,6 +132,28 @@ def of_version(allocations: Iterable[Json], job: Json) -> list[Json]:
     return [allocation for allocation in allocations if allocation.get("JobVersion") == job["Version"]]
 
 
+def is_lost(node: Json) -> bool:
+    """Whether Nomad has given the node up, and places elsewhere what ran there."""
+    return node["Status"] in ("down", "disconnected")
+
+
+def current(job: Json, allocations: Iterable[Json], lost: Container[str]) -> list[Json]:
+    """Those that count now, newest first: of each place in the job the newest, if it should run there. What Nomad has
+    replaced or lost with a node is left out. lost: ids of the nodes that it has given up.
+
+    The desired status alone does not tell: of an ended allocation it stays what it was.
+    """
+    newest: dict[tuple[str, ...], Json] = {}
+    for alloc in sorted(allocations, key=lambda each: int(each["CreateIndex"]), reverse=True):
+        newest.setdefault((alloc["Name"], alloc["NodeID"]) if is_system(job) else (alloc["Name"],), alloc)
+    return [alloc for alloc in newest.values() if _counts(alloc, lost)]
+
+
+def _counts(allocation: Json, lost: Container[str]) -> bool:
+    is_wanted = allocation["DesiredStatus"] == "run" and allocation["NodeID"] not in lost
+    return is_wanted and (may_run(allocation) or allocation["ClientStatus"] == "failed")
+
+
 def task_states(allocation: Json) -> dict[str, Json]:
     """Task -> its State, Events, StartedAt and so on; a task that never began has none."""
     return allocation.get("TaskStates") or {}
@@ -131,9 +164,61 @@ def task_state(allocation: Json, task: str) -> str:
     return str((task_states(allocation).get(task) or {}).get("State", ""))
 
 
+CALM = 60.0
+"""Seconds. A task that crashed in this time counts as failing, though it may run again at the moment."""
+
+
+def failing_task(job: Json, allocation: Json, now: float) -> str:
+    """What is wrong with the first task of this allocation that should run and does not, or keeps crashing; "" when all
+    is well. now: Unix seconds."""
+    for group in groups(job):
+        for task in group.get("Tasks") or [] if group["Name"] == allocation["TaskGroup"] else []:
+            lifecycle = task.get("Lifecycle") or {}
+            words = _failing(allocation, task["Name"], now)
+            if words and (not lifecycle or lifecycle.get("Sidecar")):
+                return f"task {task['Name']} {words}"
+    return ""
+
+
+def _failing(allocation: Json, task: str, now: float) -> str:
+    state = task_states(allocation).get(task) or {}
+    last = next((words for event in reversed(task_events(allocation, task)) if (words := _words(event))), "")
+    if state.get("State") != "running":
+        return f"does not run{f' ({last})' if last else ''}"
+    last_crash: Json = next(reversed(crashes(allocation, task)), {})
+    if now - int(last_crash.get("Time") or 0) / 1e9 < CALM:
+        return f"crashed less than a minute ago, {state.get('Restarts', 0)} restarts in all ({_words(last_crash)})"
+    return ""
+
+
+def crashes(allocation: Json, task: str) -> list[Json]:
+    """The events of its ends by itself with an error, the oldest first."""
+    events = task_events(allocation, task)
+    return [event for before, event in pairwise([{}, *events]) if _is_crash(before, event)]
+
+
+def _is_crash(before: Json, event: Json) -> bool:
+    """Whether the task ended by itself: nobody had asked for a restart."""
+    details = event.get("Details") or {}
+    failed = any(details.get(name, "0") != "0" for name in ("exit_code", "signal"))
+    asked_for = before.get("Type") in ("Restart Signaled", "Killing")
+    return event["Type"] == "Terminated" and failed and not asked_for
+
+
+def _words(event: Json) -> str:
+    return str(event.get("DisplayMessage") or "") if event["Type"] not in ("Started", "Received", "Task Setup") else ""
+
+
 def task_events(allocation: Json, task: str) -> list[Json]:
     """What happened to the task, the oldest event first. Nomad keeps the last ten."""
     return (task_states(allocation).get(task) or {}).get("Events") or []
+
+
+def ports(allocation: Json) -> list[int]:
+    """The ports of its node that Nomad gave it: the group's."""
+    resources: Json = allocation.get("AllocatedResources") or {}
+    shared = (resources.get("Shared") or {}).get("Ports") or []
+    return [int(port["Value"]) for port in shared]
 
 
 def finished_at(allocation: Json) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import nomad
 
+from obsctl import names
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.form import object_of, objects_of, text_of
 from obsctl.clients.http import Client
@@ -90,12 +91,22 @@ class NomadClient(Client):
     def job_allocations(self, job_id: str) -> list[Json]:
         return _newest_first(self._nomad.job.get_allocations(quoted(job_id)))
 
+    def allocations(self) -> list[Json]:
+        params = {"namespace": "*", "resources": "true"}
+        return objects_of(self.session.request("GET", "/v1/allocations", params=params).json(), "ID", "ClientStatus")
+
     def job_deployment(self, job_id: str) -> Json | None:
         deployment = self._nomad.job.get_deployment(quoted(job_id))
         return None if deployment is None else object_of(deployment, "Status")
 
     def allocation(self, alloc_id: str) -> Json:
-        return object_of(self._nomad.allocation.get_allocation(quoted(alloc_id)), "ID", "JobID", "Namespace")
+        try:
+            allocation = self._nomad.allocation.get_allocation(quoted(alloc_id))
+        except ServerFailed as error:
+            if "Unknown allocation" in error.message:  # with 500, where the token may not read its namespace
+                raise NotFound(error.message, hint="give the token read-job in its namespace") from error
+            raise
+        return object_of(allocation, "ID", "JobID", "Namespace")
 
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         params = {"task": checked(task), "type": stream, "origin": "end", "offset": tail_bytes, "plain": "true"}
@@ -125,6 +136,10 @@ class NomadClient(Client):
                 return b""
             raise
         return b"".join(b64decode(frame.get("Data") or "") for frame in _frames(answer.text))
+
+    def signing_keys(self) -> list[str]:
+        answer = self.session.request("GET", names.SIGNING_KEYS).json()
+        return sorted(str(key["kid"]) for key in objects_of(answer.get("keys")))
 
     def nodes(self) -> list[Json]:
         return objects_of(self._nomad.nodes.get_nodes(), "ID", "Name", "Status")
@@ -162,8 +177,8 @@ class NomadClient(Client):
         body = {"Path": path, "Items": items}
         self.session.request("PUT", _variable(path), params={"cas": cas}, json=body, quote=False)
 
-    def delete_variable(self, path: str) -> None:
-        self.session.request("DELETE", _variable(path), quote=False)
+    def delete_variable(self, path: str, *, cas: int | None = None) -> None:
+        self.session.request("DELETE", _variable(path), params={"cas": cas}, quote=False)
 
 
 def _variable(path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from obsctl.clients.tally import Tallies
 from obsctl.model import Json
 
 
@@ -85,6 +86,9 @@ class NomadApi(AgentApi, Protocol):
     def job_allocations(self, job_id: str) -> list[Json]:
         """Of earlier versions too, newest first."""
 
+    def allocations(self) -> list[Json]:
+        """Stubs of all allocations of every namespace that the token may read, with AllocatedResources."""
+
     def job_deployment(self, job_id: str) -> Json | None:
         """The latest deployment; None when the job never had one. Only its JobVersion tells whether it belongs to the
         current job: a stopped job still has its last deployment."""
@@ -99,6 +103,9 @@ class NomadApi(AgentApi, Protocol):
 
     def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
         """One of the log_files from `offset` to its end; b"" when it is gone."""
+
+    def signing_keys(self) -> list[str]:
+        """The ids of the public keys by which others check the identities of workloads; from Nomad 1.7 on."""
 
     def nodes(self) -> list[Json]: ...
     def node(self, node_id: str) -> Json: ...
@@ -117,7 +124,8 @@ class NomadApi(AgentApi, Protocol):
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
         """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
 
-    def delete_variable(self, path: str) -> None: ...
+    def delete_variable(self, path: str, *, cas: int | None = None) -> None:
+        """Raises Conflict unless the variable's ModifyIndex is `cas` (0: there is none)."""
 
 
 class ConsulApi(AgentApi, Protocol):
@@ -171,6 +179,9 @@ class PrometheusApi(StackProgram, Protocol):
     def query(self, promql: str) -> list[Json]:
         """The instant vector: [{"metric": {...}, "value": [unix, "1"]}]. Raises Rejected for what is no PromQL."""
 
+    def count(self, promql: str) -> int:
+        """How many series the answer has, of whatever type it is. Raises Rejected for what is no PromQL."""
+
     def targets(self) -> list[Json]:
         """Active targets, as /api/v1/targets gives them."""
 
@@ -191,6 +202,12 @@ class AlertmanagerApi(StackProgram, Protocol):
     def alerts(self) -> list[Json]: ...
     def silences(self) -> list[Json]:
         """The silences that are active now."""
+
+    def post(self, alerts: list[Json]) -> None:
+        """Let alerts begin, or end by their `endsAt`, as Prometheus does it."""
+
+    def tallies(self) -> Tallies:
+        """A version that does not count by receiver gives none."""
 
 
 class SinkApi(StackProgram, Protocol):
@@ -216,6 +233,9 @@ class GrafanaApi(Protocol):
     def plugins(self) -> dict[str, str]:
         """Id -> version of the plugins that it has loaded beside those that are part of it."""
 
+    def accepts(self, user: str, password: str) -> bool:
+        """Whether one can log in with these."""
+
 
 class OtlpApi(Protocol):
     """A collector that takes spans and log records. trace_id: 32 hex digits, span_id: 16; at: Unix seconds."""
@@ -224,6 +244,9 @@ class OtlpApi(Protocol):
 
     def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
         """A span without duration and without a parent."""
+
+    def send_gauge(self, service: str, name: str, value: float, *, at: float) -> None:
+        """One point of a metric."""
 
     def send_line(self, service: str, line: str, *, trace_id: str, span_id: str, at: float) -> None:
         """A log record of that span."""
@@ -257,6 +280,10 @@ class LogsApi(Protocol):
 
         logsql: filters alone. [{"_time": RFC 3339 to the nanosecond, "_msg": line, …}] with all fields of a line, each
         as text, unsorted. A line can be found about a second after it was stored."""
+
+    def results(self, logsql: str, kind: str, *, start: int, end: int) -> int:
+        """How many lines (at most one) or series a panel of Grafana would get. kind: "instant", "stats", "statsRange"
+        or "hits", as its plugin calls them."""
 
     def counts(self, logsql: str, *, start: int, end: int, step: int) -> dict[int, int]:
         """How many lines of start <= time < end (Unix nanoseconds) there are in each step of so many seconds: the

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, StackProgram
+from obsctl.clients.tally import Tallies
 from obsctl.errors import ApiError, TimedOut, Unreachable
 from obsctl.model import Json, unix_time
 
@@ -59,6 +60,13 @@ class PrometheusReplicas(Replicas[PrometheusApi]):
     def query(self, promql: str) -> list[Json]:
         return self._first(lambda instance: instance.query(promql))
 
+    def query_each(self, promql: str) -> list[Json]:
+        """Of every instance: one that started a moment ago knows nothing of what was before."""
+        return self._all(lambda instance: instance.query(promql))
+
+    def count(self, promql: str) -> int:
+        return self._first(lambda instance: instance.count(promql))
+
     def targets(self) -> list[Json]:
         return self._first(lambda instance: instance.targets())
 
@@ -94,3 +102,11 @@ class AlertmanagerReplicas(Replicas[AlertmanagerApi]):
 
     def silences(self) -> list[Json]:
         return self._first(lambda instance: instance.silences())
+
+    def post(self, alerts: list[Json]) -> None:
+        """To every instance, as Prometheus does it: they agree which of them sends it."""
+        list(self._answers(lambda instance: instance.post(alerts)))
+
+    def tallies_each(self) -> dict[str, Tallies]:
+        """Those of each instance that answers, by its address."""
+        return dict(self._answers(lambda instance: (instance.address, instance.tallies())))

@@ -18,6 +18,7 @@ BADGER_END = timedelta(microseconds=1)
 one byte ff (scanIndexKeys in its reader.go, 1.62), which leaves out ids from ff on in the end's own microsecond."""
 _INTERNAL_SPAN = 1
 _INFO = 9
+_SECOND = 1_000_000_000
 _PLUGIN = "grafana_plugin_build_info{"
 _PLUGIN_LABEL = re.compile(r'[{,](plugin_id|version)="([^"]*)"')
 
@@ -36,6 +37,11 @@ class OtlpClient(Client):
         ids = {"traceId": trace_id, "spanId": span_id}
         record = {"timeUnixNano": str(int(at * 1e9)), "body": {"stringValue": line}, **severity, **ids}
         self._send("/v1/logs", "resourceLogs", service, {"scopeLogs": [{"logRecords": [record]}]})
+
+    def send_gauge(self, service: str, name: str, value: float, *, at: float) -> None:
+        point = {"timeUnixNano": str(int(at * 1e9)), "asDouble": value}
+        metric = {"name": name, "gauge": {"dataPoints": [point]}}
+        self._send("/v1/metrics", "resourceMetrics", service, {"scopeMetrics": [{"metrics": [metric]}]})
 
     def _send(self, path: str, kind: str, service: str, content: Json) -> None:
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
@@ -94,6 +100,21 @@ class LogsClient(Client):
         except (ValueError, OverflowError):
             raise self._unexpected("times and numbers") from None
 
+    def results(self, logsql: str, kind: str, *, start: int, end: int) -> int:
+        if kind == "instant":
+            return len(self._query(query=logsql, start=start, end=end, limit=1))
+        step = f"{max(1, (end - start) // _SECOND // 100)}s"
+        if kind == "hits":
+            answer = self._form("hits", query=logsql, start=start, end=end, step=step)
+            return len(objects_of(answer["hits"]))
+        times = {"time": end} if kind == "stats" else {"start": start, "end": end, "step": step}
+        answer = self._form("stats_query" if kind == "stats" else "stats_query_range", query=logsql, **times)
+        return len(objects_of(answer["data"]["result"]))
+
+    def _form(self, path: str, **form: str | int) -> Json:
+        answer: Json = self.session.request("POST", f"/select/logsql/{path}", data=form).json()
+        return answer
+
     def _query(self, *needed: str, **form: str | int) -> list[Json]:
         """Each line an object of texts that has the fields `needed`."""
         answer = self.session.request("POST", "/select/logsql/query", data=form, text=True)
@@ -123,3 +144,6 @@ class GrafanaClient(Client):
         text = self.session.request("GET", "/metrics", text=True).text
         plugins = (dict(_PLUGIN_LABEL.findall(line)) for line in text.splitlines() if line.startswith(_PLUGIN))
         return {labels["plugin_id"]: labels.get("version", "") for labels in plugins if labels.get("plugin_id")}
+
+    def accepts(self, user: str, password: str) -> bool:
+        return self.session.request("GET", "/api/org", auth=(user, password), accept=(401, 403)).ok

@@ -43,12 +43,12 @@ class AlertSink(OwnProgram):
     """Where notifications are kept."""
 
 
-class Warden(OwnProgram):
+class Warden(OwnProgram, Replicated):
     """Puts back what a drill left behind, when obsctl cannot."""
 
     row: ClassVar[Row] = Row(
         name=names.WARDEN, shows="puts back what a drill left behind", page="/health", down_alert="",
-        reads_consul=True, asks_nomad=True, generates=(names.RECIPE_KEY,),
+        consul_program=names.WARDEN, asks_nomad=True, generates=(names.RECIPE_KEY,),
     )  # fmt: skip
     port: NodePort = 8098
 
@@ -58,7 +58,7 @@ class Prometheus(Replicated):
 
     row: ClassVar[Row] = Row(
         name=names.PROMETHEUS, uid=NOBODY, shows="metrics, targets and rules",
-        watches=True, down_alert="", on_alert_path=True, reads_consul=True,
+        watches=True, down_alert="", on_alert_path=True, consul_program=names.PROMETHEUS, scrapes_servers=True,
         check=("promtool", "check", "config", "--syntax-only"),
         project=Project(
             name="prometheus", publisher=releases.PROMETHEUS, release_version="3.14.0", built_version="3.16.0",
@@ -137,6 +137,9 @@ class VictoriaLogs(Component):
     storage: Storage = Storage()
     """Where log lines are kept."""
 
+    def disk(self) -> int:
+        return self.min_free_disk
+
 
 class Jaeger(Component):
     """Keeps traces: on disk (storage of kind host or dynamic), or in memory (ephemeral)."""
@@ -180,6 +183,8 @@ class OtelGateway(Replicated):
         secrets=lambda config: config.logs.secrets(),
         check=_COLLECTOR_CHECK, project=releases.COLLECTOR,
     )  # fmt: skip
+    replicas: ClassVar[int] = 3
+    """As many as a small cluster has nodes: what lies in the queue of a lost one is sent when its node is back."""
     image: Image = _COLLECTOR_IMAGE
     command: Command = "otelcol"
     port: NodePort = 14318
@@ -196,6 +201,9 @@ class OtelGateway(Replicated):
     """Which traces Jaeger gets; default: all of them."""
     storage: Storage = Storage()
     """Where queues are kept."""
+
+    def disk(self) -> int:
+        return 2 * self.queue  # one for Jaeger, one for the log store
 
 
 class OtelAgent(Component):
@@ -218,6 +226,9 @@ class OtelAgent(Component):
     """Whether an agent in a container sees the disks of its node, which takes the host volume obsctl-host-root."""
     storage: Storage = Storage()
     """Where queues are kept, and how far each log was read."""
+
+    def disk(self) -> int:
+        return 3 * self.queue  # for traces, logs and metrics
 
 
 class Grafana(Component):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from obsctl import names
+from obsctl.config.placement import Placement
 from obsctl.config.releases import Project
 from obsctl.config.secrets import SecretRef
 from obsctl.config.shapes import Clash, KeyPath, Misfit, PlainLine, Port, Strict, Word
@@ -81,7 +82,8 @@ class Row:
     down_alert: the alert that fires when no instance of it answers; "" for none, as for the alert path, which could not
     deliver it.
     on_alert_path: every notification passes through it.
-    reads_consul, asks_nomad: whether it gets the token of Consul or Nomad, if there is one.
+    consul_program: the key below consul.tokens whose token it gets. asks_nomad: whether it does, by its identity.
+    scrapes_servers: whether it scrapes the metrics of Nomad and Consul.
     secrets: the items of its Nomad Variable that the configuration refers to.
     generates: the items that obsctl makes up once and then keeps.
     copies: (component, item) of those that another component generates and this one has, too.
@@ -99,13 +101,18 @@ class Row:
     demo: bool = False
     down_alert: str = names.COMPONENT_DOWN
     on_alert_path: bool = False
-    reads_consul: bool = False
+    consul_program: str = ""
     asks_nomad: bool = False
+    scrapes_servers: bool = False
     secrets: Callable[[Config], dict[str, SecretRef]] = lambda _: {}
     generates: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
     check: tuple[str, ...] = ()
     project: Project | None = None
+
+    def calls(self, server: str) -> bool:
+        """Whether it talks to nomad or consul, and so needs a certificate where that server asks for one."""
+        return self.scrapes_servers or (self.asks_nomad if server == "nomad" else bool(self.consul_program))
 
 
 Image = Annotated[Word, Field(description="The container image (docker, podman).")]
@@ -133,6 +140,8 @@ class Component(Strict):
     command: Command
     port: NodePort
     resources: Resources
+    placement: Placement = Placement()
+    """Node pool, constraints and affinities of this component, beside those of `nomad.placement`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,6 +165,10 @@ class Component(Strict):
         """Where it keeps its data; None when it has none."""
         storage: Storage | None = getattr(self, "storage", None)
         return storage
+
+    def disk(self) -> int:
+        """MB that it may take of its node's disk while others are away, or wants to stay free, beside its data."""
+        return 0
 
 
 class Replicated(Component):

@@ -21,7 +21,7 @@ class ResponseService(OwnProgram):
         needs=(names.OTEL_AGENT,),
         demo=True,
         down_alert=names.SERVICE_DOWN,
-        reads_consul=True,
+        consul_program="demo",
     )
     port: NodePort = 6060
 
@@ -36,7 +36,7 @@ class HelloService(OwnProgram):
         needs=(names.RESPONSE_SERVICE,),
         demo=True,
         down_alert=names.SERVICE_DOWN,
-        reads_consul=True,
+        consul_program="demo",
     )
     port: NodePort = 5050
 
@@ -51,7 +51,7 @@ class Traffic(OwnProgram):
         needs=(names.HELLO_SERVICE,),
         demo=True,
         down_alert="",
-        reads_consul=True,
+        consul_program="demo",
     )
     port: NodePort = 5051
 

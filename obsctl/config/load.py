@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 from obsctl import files
 from obsctl.config import environment, problems
-from obsctl.config.located import Located, Place, entries, merge, nearest, nested, parse, sources
+from obsctl.config.located import Located, Place, at, entries, merge, nearest, nested, parse, sources
 from obsctl.config.schema import Config
 from obsctl.config.shapes import KeyPath
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
 
 FILE_NAME = "obsctl.yaml"
+SERVERS = ("nomad", "consul")
 
 
 class ConfigError(ObsctlError):
@@ -64,11 +65,15 @@ def load(
     environ: Mapping[str, str] = os.environ,
     settings: Mapping[KeyPath, bool] = {},
     cwd: Path | None = None,
+    access: Path | None = None,
+    running: Collection[str] = SERVERS,
 ) -> Loaded:
     """Read the configuration: `path`, or obsctl.yaml in `cwd` or the nearest folder above that has one.
 
     env: lay obsctl.<env>.yaml, which lies beside the file, over it. environ: the OBSCTL_ variables come over these.
-    settings: what the command itself says, over everything else. Raises ConfigError.
+    settings: what the command itself says, over everything else. access: how to reach the local cluster, a file in the
+    form of obsctl.yaml; it counts below all others, and only when they mean that cluster. running: its servers that run
+    now: to others it gives the address alone, for somebody else may listen there. Raises ConfigError.
     """
     cwd = cwd or Path.cwd()
     file = _chosen(path, cwd)
@@ -78,6 +83,7 @@ def load(
     root = file.parent if file else cwd
     document, findings = _documents(paths, cwd)
     document, more = environment.lay_over(document, environ)
+    document = _with_access(document, access, running, cwd)
     layers = [nested(path, Located(value, Place("this command"))) for path, value in settings.items()]
     document = reduce(merge, layers, document)
     result = problems.validate(entries(document, Config), root)
@@ -86,6 +92,41 @@ def load(
     if isinstance(result, Config) and not findings + more:
         return Loaded(result, file, root, document)
     raise ConfigError(findings + more)
+
+
+def _with_access(document: Located, access: Path | None, running: Collection[str], cwd: Path) -> Located:
+    """The document over the file of the local cluster's access, where both mean the same Nomad and Consul."""
+    if access is None or not access.exists():
+        return document
+    below, findings = _document(access, cwd)
+    if below is None or findings:
+        raise ConfigError(findings)
+    means_it = all(_is_same(server, document, below) for server in SERVERS)
+    return merge(_proven(below, running), document, keep=True) if means_it else document
+
+
+def _proven(access: Located, running: Collection[str]) -> Located:
+    """The access without what is not for whoever listens in the place of a server that does not run. The programs'
+    tokens go from one server to the other."""
+    hidden = set() if set(SERVERS) <= set(running) else {"tokens"}
+
+    def may_go(server: str, key: str) -> bool:
+        return key == "address" or (server in running and key not in hidden)
+
+    servers = access.value if isinstance(access.value, dict) else {}
+    return Located({name: _filtered(server, partial(may_go, name)) for name, server in servers.items()}, access.place)
+
+
+def _filtered(mapping: Located, keeps: Callable[[str], bool]) -> Located:
+    entries = mapping.value if isinstance(mapping.value, dict) else {}
+    return Located({key: value for key, value in entries.items() if keeps(key)}, mapping.place)
+
+
+def _is_same(server: str, document: Located, other: Located) -> bool:
+    """Whether the document has no address of this server, or the one that the other has."""
+    path = (server, "address")
+    own, others = at(document, path), at(other, path)
+    return own is None or own.value is None or (others is not None and str(own.value).rstrip("/") == others.value)
 
 
 def _chosen(path: Path | None, cwd: Path) -> Path | None:

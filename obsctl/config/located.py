@@ -100,13 +100,18 @@ def nested(path: KeyPath, located: Located) -> Located:
     return located
 
 
-def merge(base: Located, over: Located) -> Located:
-    """`over` laid over `base`: mappings are merged key by key, lists and single values replaced."""
+def merge(base: Located, over: Located, *, keep: bool = False) -> Located:
+    """`over` laid over `base`: mappings are merged key by key, lists and single values replaced.
+
+    keep: an empty value of `over` replaces nothing.
+    """
+    if keep and over.value is None:
+        return base
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
     merged = dict(base.value)
     for key, value in over.value.items():
-        merged[key] = merge(merged[key], value) if key in merged else value
+        merged[key] = merge(merged[key], value, keep=keep) if key in merged else value
     return Located(merged, base.place)
 
 

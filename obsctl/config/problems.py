@@ -142,10 +142,12 @@ def _unknown(path: KeyPath) -> str:
 
 
 def _suggestion(key: str, section: object) -> str | None:
-    """The only key of this name elsewhere, or the nearest one of the section."""
+    """The only section or the only key of this name elsewhere, or the nearest key of the section."""
     elsewhere = [path for path in keys.paths() if path[-1] == key]
-    if len(elsewhere) == 1:
-        return dotted(elsewhere[0])
+    sections = [path for path in elsewhere if keys.known(keys.kind_at(path))]
+    for paths in (sections, elsewhere):
+        if len(paths) == 1:
+            return dotted(paths[0])
     known = {name: name for name in keys.known(section)} | keys.python_names(section)
     close = get_close_matches(key.lower(), known, n=1, cutoff=0.65)
     return known[close[0]] if close else None

@@ -20,6 +20,7 @@ from obsctl.config.catalog import PROGRAMS, Components
 from obsctl.config.components import NOBODY, Availability, Component, Driver, Replicated
 from obsctl.config.demo import Demo
 from obsctl.config.durations import Duration
+from obsctl.config.placement import Placement
 from obsctl.config.shapes import (
     Clash,
     KeyPath,
@@ -94,8 +95,8 @@ class Config(Strict):
     """How Nomad runs the components: from images (docker, podman), or as programs of the nodes (exec: in a chroot;
     raw_exec)."""
     profile: Availability = Availability.SINGLE
-    """single: one of each component. ha: two Prometheus, three Alertmanagers and two gateways, each on a node of its
-    own. ha-one-node: the same on one node, with ports that Nomad chooses."""
+    """single: one of each component. ha: two Prometheus, three Alertmanagers, three gateways and two wardens, each on
+    a node of its own. ha-one-node: the same on one node, with ports that Nomad chooses."""
     timing: Timing = Field(default_factory=lambda: Timing.model_validate("standard"))
     """How quickly a fault becomes a notification. fast: seconds, for the demo and tests. standard: minutes. relaxed:
     fewer samples, later alerts. `timing: fast` is short for a mapping with the profile alone."""
@@ -154,6 +155,10 @@ class Config(Strict):
             return 1
         usual = 1 if self.profile is Availability.SINGLE else component.replicas
         return usual if component.count is None else component.count
+
+    def placement_of(self, component: Component) -> Placement:
+        """Which nodes the component may run on."""
+        return self.nomad.placement.with_own(component.placement)
 
     def shares_node(self, component: Component) -> bool:
         """Whether several instances run on one node, each with its own ports and data folder."""

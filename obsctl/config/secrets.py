@@ -71,6 +71,12 @@ class KeyRef(SecretRef):
     __slots__ = ()
 
 
+class CertificateRef(KeyRef):
+    """A reference to a certificate in PEM format: everybody may read it."""
+
+    __slots__ = ()
+
+
 def looks_like_a_token(word: str) -> bool:
     """Whether it is as long and full of digits as tokens are: it may be a secret in the wrong place."""
     return len(word) >= 12 and sum(letter.isdigit() for letter in word) >= 3
@@ -144,7 +150,7 @@ def _from_file(ref: SecretRef, key: str) -> str:
         trouble = f"cannot be read: {error.strerror}"
     if trouble:
         raise _error(ref, key, trouble, f"check the path and its permissions: ls -l {quote(str(path))}")
-    if is_public:
+    if is_public and not isinstance(ref, CertificateRef):
         hint = f"chmod o-r {quote(str(path))}; for a mounted file that cannot be changed, pass it as env:NAME"
         raise _error(ref, key, "can be read by everybody on this machine", hint)
     return _text(content, ref, key)

@@ -81,21 +81,23 @@ REJOIN_AGE = Need(
     "limits to how long a server may have been away (`server_rejoin_age_max`)",
     "there is no limit; where there is one, the local cluster sets it high, so that it starts after a long pause too",
 )
+IDENTITIES = Need(
+    "nomad",
+    (1, 7),
+    "Consul tokens of each task's own (workload identity)",
+    "leave `consul.workload_identity` out, and the Nomad clients' own token reads Consul for all tasks",
+    _identities,
+)
+DYNAMIC_VOLUMES = Need(
+    "nomad",
+    (1, 10),
+    "dynamic host volumes",
+    "declare a volume in the configuration of the Nomad clients, and say `storage.kind: host`",
+    _dynamic_volumes,
+)
 NEEDS = (
-    Need(
-        "nomad",
-        (1, 7),
-        "Consul tokens of each task's own (workload identity)",
-        "leave `consul.workload_identity` out, and the Nomad clients' own token reads Consul for all tasks",
-        _identities,
-    ),
-    Need(
-        "nomad",
-        (1, 10),
-        "dynamic host volumes",
-        "declare a volume in the configuration of the Nomad clients, and say `storage.kind: host`",
-        _dynamic_volumes,
-    ),
+    IDENTITIES,
+    DYNAMIC_VOLUMES,
     Need(
         "nomad",
         (1, 11),

@@ -33,6 +33,9 @@ class Group:
         """Those that all its rules have."""
         return rule_text.entries(rule_text.entries(self.node).get("labels"))
 
+    def renamed(self, name: str) -> Group:
+        return Group(name, rule_text.changed(self.node, {"name": name}), self.place)
+
     def with_rules(self, rules: list[yaml.Node]) -> Group:
         return Group(self.name, rule_text.changed(self.node, {"rules": rule_text.listed(rules)}), self.place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from obsctl.content.rule_files import Group, RuleFile, alert_of, read
 from obsctl.model import Finding, Json, Severity
 
 _STANDARD = Timing.model_validate("standard")
-_WINDOW = f"[{PROFILES['standard']['window']}]"
+_WINDOW, _PENDING = (f"[{PROFILES['standard'][key]}]" for key in ("window", "for"))
+_RANGE = re.compile(r"\[\w+\]")
 AVAILABILITY = "availability"
 """The group whose alerts fire when a watched service, or an instance of a component, does not answer."""
 
@@ -37,7 +39,7 @@ def load(config: Config, shipped: Path, root: Path, dashboards: Collection[str])
     """dashboards: the uids of those that Grafana has."""
     own, unmatched = _own_files(config.alerting.rule_files, root)
     theirs = [group for file in own for group in file.groups]
-    every = [*_ours(config, shipped, dashboards), *theirs]
+    every = list(_distinct([*_ours(config, shipped, dashboards), *theirs], root))
     findings = [*unmatched, *_twins(every)]
     if all(file.is_readable for file in own):  # else an alert may only not have been read
         findings += _unknown_overrides(config.alerting.rules, every)
@@ -86,7 +88,8 @@ def availability_group(config: Config) -> Json:
     times, and ComponentDown for the others that are not on the alert path: without that nobody would be told.
 
     `absent(up == 1)` also sees a target that vanished: a stopped Nomad job leaves Consul, so `up == 0` has
-    no series to fire on. JobNotRunning is the second, independent signal: Nomad's own job summary.
+    no series to fire on. `present_over_time(up[2m])` leaves out one that vanished while Prometheus was dead: its last
+    sample would hold for five minutes. JobNotRunning is the second, independent signal: Nomad's own job summary.
     """
     return {"name": AVAILABILITY, "rules": [*_service_alerts(config), *_component_alerts(config)]}
 
@@ -95,22 +98,22 @@ def _service_alerts(config: Config) -> Iterator[Json]:
     for service, job in sorted(config.watched_services().items()):
         severity = config.services[service].severity if service in config.services else "critical"
         summary = f"No instance of {service} answers: it is gone, down or unreachable."
-        yield _alert(config, names.SERVICE_DOWN, service, _absent(service), summary, severity)
+        yield _alert(config, names.SERVICE_DOWN, service, _absent(config, service), summary, severity)
         summary = f"Nomad runs no allocation of job {_literal(job.id)}."
-        yield _alert(config, names.JOB_NOT_RUNNING, service, _stopped(job), summary)
+        yield _alert(config, names.JOB_NOT_RUNNING, service, _unless_lost(_stopped(job), service), summary)
 
 
 def _component_alerts(config: Config) -> Iterator[Json]:
     counts = [(component.row, config.count(component)) for component in config.enabled_components()]
     for row, count in counts:
         if count > 1:  # it does not fire when none runs at all: before the first deploy that is no problem
-            expr = f'count(up{{job="{row.name}"}} == 1) < {count}'
+            expr = f"count({_answering(config, row.name)} or {_up(row.name)} and on (node) node:lost) < {count}"
             summary = f"{{{{ $value }}}} of {count} instances of {row.name} answer."
             yield _alert(config, names.REPLICA_MISSING, row.name, expr, summary)
     for row, _ in counts:
         if row.down_alert == names.COMPONENT_DOWN:
             summary = f"No {row.name} answers: what it keeps cannot be seen, and what should come to it waits."
-            yield _alert(config, names.COMPONENT_DOWN, row.name, _absent(row.name), summary)
+            yield _alert(config, names.COMPONENT_DOWN, row.name, _absent(config, row.name), summary)
 
 
 def _stopped(job: NomadJob) -> str:
@@ -124,8 +127,26 @@ def _literal(text: str) -> str:
     return text.replace("{{", '{{ "{{" }}')
 
 
-def _absent(service: str) -> str:
-    return f'absent(up{{job="{service}"}} == 1)'
+def _absent(config: Config, service: str) -> str:
+    return _unless_lost(f"absent({_answering(config, service)})", service)
+
+
+def _answering(config: Config, service: str) -> str:
+    return f"{_up(service)} == 1 and present_over_time({_up(service)}[{format_duration(_young(config.timing))}])"
+
+
+def _young(timing: Timing) -> float:
+    """How old a sample of `up` may be that a rule believes, in seconds; a few scrapes, however short `for` is."""
+    return max(timing.pending, 4 * timing.scrape_interval)
+
+
+def _up(service: str) -> str:
+    return f'up{{job="{service}"}}'
+
+
+def _unless_lost(expr: str, service: str) -> str:
+    """Not true of a service that was lost with its node: NodeDown names it."""
+    return f'{expr} unless on () job:lost_with_node{{job="{service}"}}'
 
 
 def _alert(config: Config, name: str, service: str, expr: str, summary: str, severity: str = "warning") -> Json:
@@ -145,7 +166,9 @@ def _timed(group: Group, timing: Timing) -> Group:
 
 def _timed_rule(rule: yaml.Node, timing: Timing) -> yaml.Node:
     values = {key: rule_text.text(value) or "" for key, value in rule_text.entries(rule).items()}
-    changes = {"expr": values["expr"].replace(_WINDOW, f"[{format_duration(timing.window)}]")}
+    seconds = {_WINDOW: timing.window, _PENDING: _young(timing)}
+    ranges = {text: f"[{format_duration(own)}]" for text, own in seconds.items()}
+    changes = {"expr": _RANGE.sub(lambda match: ranges.get(match[0], match[0]), values["expr"])}
     if "for" in values:
         changes["for"] = format_duration(parse_duration(values["for"]) * timing.pending / _STANDARD.pending)
     return rule_text.changed(rule, changes)
@@ -189,8 +212,18 @@ def _unknown_overrides(overrides: Collection[str], groups: Iterable[Group]) -> I
         yield Finding(Severity.ERROR, f"alerting.rules.{name}", "there is no alert of this name", hint)
 
 
+def _distinct(groups: Iterable[Group], root: Path) -> Iterator[Group]:
+    """A group whose name another file has too gets that of its own file behind it. To Prometheus a name belongs to its
+    file, and here all groups come into one."""
+    owner: dict[str, str] = {}
+    for group in groups:
+        file = _file(group)
+        is_first = owner.setdefault(group.name, file) == file
+        yield group if is_first else group.renamed(f"{group.name} ({file.removeprefix(f'{root}/')})")
+
+
 def _twins(groups: Iterable[Group]) -> Iterator[Finding]:
-    """Groups of two files that have one name; those of one file are that file's problem."""
+    """Groups of two files that have one name even so; those of one file are that file's problem."""
     first: dict[str, Group] = {}
     for group in groups:
         other = first.setdefault(group.name, group)

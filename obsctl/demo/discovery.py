@@ -26,7 +26,14 @@ _HEADER = "X-Consul-Token"
 _log = logging.getLogger("obsctl")
 
 
-def consul_at(address: str, *, token: str | None = None, ca_file: str | None = None) -> ConsulApi:
+def consul_at(
+    address: str,
+    *,
+    token: str | None = None,
+    ca_file: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+) -> ConsulApi:
     """Consul, with timeouts that suit a request which has to wait for its answer."""
     return ConsulClient(
         Endpoint(
@@ -38,6 +45,8 @@ def consul_at(address: str, *, token: str | None = None, ca_file: str | None = N
             token=token,
             token_header=_HEADER,
             ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
         )
     )
 

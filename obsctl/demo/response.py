@@ -23,8 +23,6 @@ from obsctl.services.web import WebServer
 from obsctl.services.web import create_app as create_web_app
 
 VERSION, FIXED_VERSION = "1.0.0", "1.0.1"
-# What the bug reads: nobody has written it.
-SONGS_KEY = "minion_songs"
 SONG_EVERY = 5
 _HINT = """consul kv put {key} '["Bello!", "Poopaye!"]'"""
 
@@ -46,7 +44,7 @@ class Phrases:
     def _song(self) -> str:
         """The planted bug: an error becomes an empty answer, which metrics count as success. Only the span shows it."""
         try:
-            return self._pick(SONGS_KEY)
+            return self._pick(names.DEMO_SONGS_KEY)
         except ObsctlError as error:
             span = trace.get_current_span()
             span.record_exception(error)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from obsctl.doctor import grafana, here, nodes, scraped, servers, tokens, volumes
+from obsctl.doctor import (
+    certificates,
+    grafana,
+    here,
+    identities,
+    nodes,
+    probe,
+    production,
+    programs,
+    scraped,
+    servers,
+    tokens,
+    volumes,
+)
 from obsctl.doctor.site import Site
 from obsctl.errors import ObsctlError
 from obsctl.model import Finding, Severity
@@ -27,12 +40,19 @@ CHECKS = (
     Check("consul", partial(servers.answers, "consul"), "answers and has a leader"),
     Check("nomad version", partial(servers.version, "nomad"), "is new enough for obsctl.yaml", ("nomad",)),
     Check("consul version", partial(servers.version, "consul"), "is new enough for obsctl.yaml", ("consul",)),
-    Check("clocks", servers.clocks, "the clocks of Nomad, Consul and this machine agree", ("nomad", "consul")),
     Check("jobs", nodes.readable, "Nomad can read every job, and every secret is there", ("nomad",)),
     Check("rules", scraped.rules, "alert rules can be read"),
     Check("nomad token", partial(tokens.rights, "nomad"), "may do what a deploy does", ("nomad version",)),
     Check("consul token", partial(tokens.rights, "consul"), "may do what a deploy does", ("consul",)),
-    Check("tasks", tokens.of_tasks, "tasks can read Consul", ("nomad",)),
+    Check(
+        "program tokens",
+        programs.tokens,
+        "each program that needs one has a token with its rights",
+        ("jobs", "nomad token", "consul token"),
+    ),
+    Check("nomad identities", identities.nomad, "get what the tasks ask of Nomad", ("nomad",)),
+    Check("consul identities", identities.consul, "get what the tasks ask of Consul, or are not used", ("consul",)),
+    Check(tokens.TASKS, tokens.of_tasks, "tasks can read Consul", ("nomad", "consul")),
     Check("drivers", nodes.drivers, "each driver runs on a node", ("jobs",)),
     Check("volumes", volumes.offered, "every component has a place for its data", ("drivers",)),
     Check(
@@ -45,25 +65,63 @@ CHECKS = (
     Check("listeners", here.listeners, "no other program on this machine holds one", ("drivers",)),
     Check("room", nodes.room, "the nodes have enough cpu and memory", ("drivers",)),
     Check("placement", nodes.placement, "Nomad finds a node for every job", ("drivers", "ports")),
+    Check(
+        "clocks", servers.clocks, "the clocks of Nomad, Consul, the nodes and this machine agree", ("drivers", "consul")
+    ),
+    Check("disk", nodes.disk, "the nodes have room for what components keep while others are away", ("drivers",)),
     Check("programs", here.programs, "none is missing, as far as can be seen from here", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
     Check("services", scraped.services, "what is watched is scraped", ("consul token", "nomad")),
     Check("metrics meta", scraped.meta, "Prometheus understands the meta of what it scrapes", ("consul token",)),
-    Check("certificates", servers.certificates, "the programs of the stack need no client certificate"),
+    Check(
+        "certificates",
+        certificates.shown,
+        "the stack's programs can talk to Nomad and Consul as obsctl does",
+        ("jobs", "consul"),
+    ),
     Check(
         "log plugin", grafana.log_plugin, "Grafana has the plugin that reads logs, or does not need it", ("drivers",)
     ),
     Check("dashboards", grafana.dashboards, "alerts lead to their dashboards"),
     Check("state folder", here.state_folder, "can be written"),
 )
+PROBE = (
+    Check(
+        "probe",
+        probe.look,
+        "the nodes read Consul, have every program, and know every host",
+        ("nomad token", "consul token", "drivers"),
+    ),
+)
+"""What nodes try: in the place of what can be seen of it from here."""
+_SEEN_FROM_HERE = (tokens.TASKS, "programs")
+PRODUCTION = (
+    Check("availability", production.availability, "what notifies people runs several times"),
+    Check("receivers", production.receivers, "people are notified, also of a dead alert path"),
+    Check("transport", production.transport, "Nomad and Consul are asked by TLS, or on this machine"),
+    Check("access", production.access, "nothing can be done without a token", ("nomad", "consul")),
+    Check("neighbours", production.neighbours, "no other jobs are in the stack's namespace", ("nomad token",)),
+    Check("passwords", production.passwords, "Grafana has a password of its own, as far as can be seen"),
+    Check("data", production.data, "no component keeps data"),
+    Check("retention", production.retention, "the disk holds what Prometheus is to keep", ("drivers",)),
+    Check("limits", production.limits, "every program has a limit of memory"),
+    Check("images", production.images, "what runs is the same tomorrow"),
+    Check("purpose", production.purpose, "neither demo nor its timing"),
+)
 
 
-def examine(site: Site) -> list[Finding]:
+def chosen(*, probe: bool, production: bool) -> tuple[Check, ...]:
+    """The checks for these options."""
+    own = [check for check in CHECKS if not (probe and check.name in _SEEN_FROM_HERE)]
+    return (*own, *(PROBE if probe else ()), *(PRODUCTION if production else ()))
+
+
+def examine(site: Site, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """The findings of every check, in the order of the table; for a check without findings that all is good."""
     results: list[Finding] = []
     failed: set[str] = set()
-    for check in CHECKS:
+    for check in checks:
         missing = [name for name in check.needs if name in failed]
         if missing:
             failed.add(check.name)
@@ -74,6 +132,11 @@ def examine(site: Site) -> list[Finding]:
             failed.add(check.name)
         results += findings or [Finding(Severity.INFO, check.name, check.good)]
     return results
+
+
+def proves(findings: Iterable[Finding]) -> bool:
+    """Whether a deploy succeeds where there is no error."""
+    return not any(each.where == tokens.TASKS and each.severity is Severity.WARNING for each in findings)
 
 
 def _run(check: Check, site: Site) -> list[Finding]:

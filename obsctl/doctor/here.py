@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from obsctl.clients.jobs import tasks
-from obsctl.doctor.nodes import holds, static_ports
+from obsctl.clients.jobs import ports, tasks
+from obsctl.doctor.nodes import static_ports
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity, host_and_port
 
@@ -17,18 +17,18 @@ _PATIENCE = 0.5
 
 
 def programs(site: Site) -> Iterator[Finding]:
-    """The programs that Nomad would start here. Those of other nodes, and of exec's chroot, cannot be seen."""
-    known = site.path is not None
+    """The programs that the local cluster would start. Those of other nodes, and of exec's chroot, cannot be seen."""
+    if site.path is None:
+        if any(commands(job) for job in site.jobs):
+            what = "obsctl cannot see from here which programs the nodes have"
+            yield Finding(Severity.UNSEEN, "programs", what, "obsctl doctor --probe lets each node look")
+        return
     for job in site.jobs:
-        if not any(site.is_here(node["ID"]) for node in site.homes(job)):
-            continue
         for command in sorted(commands(job)):
             if shutil.which(command, path=site.path) is None:
-                path = "the PATH of the Nomad client" if known else "the PATH here"
-                getter = "obsctl dev up" if known else "obsctl dev binaries"
-                hint = f"{getter} gets the servers; install others, or set command in obsctl.yaml"
-                severity = Severity.ERROR if known else Severity.WARNING
-                yield Finding(severity, job["ID"], f"its program {command} is not on {path}", hint)
+                what = f"its program {command} is not on the PATH of the Nomad client"
+                hint = "obsctl dev up gets the servers; install others, or set command in obsctl.yaml"
+                yield Finding.error(job["ID"], what, hint)
 
 
 def commands(job: Json) -> set[str]:
@@ -41,7 +41,7 @@ def listeners(site: Site) -> Iterator[Finding]:
     for job in site.jobs:
         for node in site.homes(job):
             for label, port in static_ports(job) if site.is_here(node["ID"]) else ():
-                known = any(holds(alloc, port) for alloc in site.allocations[node["ID"]])
+                known = any(port in ports(alloc) for alloc in site.allocations[node["ID"]])
                 if not known and _answers(str(node["Address"]), port):
                     address = host_and_port(node["Address"], port)
                     what = f"a program that Nomad did not start listens on {address} ({label})"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from obsctl.clients.constraints import constraints_of
 from obsctl.clients.jobs import groups, is_system, job_of, placement_failures, tasks
+from obsctl.clients.jobs import ports as ports_of
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity
 
@@ -14,6 +16,7 @@ _DRIVER_HINTS = {
     "podman": "install Podman and nomad-driver-podman on a node, or set driver in obsctl.yaml",
     "exec": "run the Nomad client as root on Linux, or set driver in obsctl.yaml",
 }
+_MEGABYTE = 1024 * 1024
 _NO_VOLUME = "missing compatible host volumes"  # the check of volumes has a better hint
 
 
@@ -24,15 +27,22 @@ def readable(site: Site) -> Iterator[Finding]:
 
 
 def drivers(site: Site) -> Iterator[Finding]:
-    using = {task["Driver"]: job for job in site.jobs for task in tasks(job) if "Driver" in task}
-    for driver, job in sorted(using.items()):
-        nodes = site.homes({**job, "TaskGroups": []})
-        if not nodes:
-            where = ", ".join(job.get("Datacenters") or ["*"])
-            what = f"no node is ready and eligible in {where}, node pool {job.get('NodePool') or 'default'}"
-            hint = "`nomad node status` shows them; nomad.datacenters in obsctl.yaml chooses among them"
-            yield Finding(Severity.ERROR, "nodes", what, hint)
-            return
+    """Each job's own, on the nodes that its datacenters, node pool and constraints leave; what is wrong for several is
+    said once."""
+    yield from dict.fromkeys(finding for job in site.jobs for finding in _drivers(site, job))
+
+
+def _drivers(site: Site, job: Json) -> Iterator[Finding]:
+    using = {task["Driver"] for task in tasks(job) if "Driver" in task}
+    nodes = site.homes({**job, "TaskGroups": []})
+    if using and not nodes:
+        where = ", ".join(job.get("Datacenters") or ["*"])
+        what = f"no node is ready and eligible in {where}, node pool {job.get('NodePool') or 'default'}"
+        what += " and meets the constraints" if any(constraints_of(job)) else ""
+        hint = "`nomad node status` shows them; nomad.datacenters and nomad.placement in obsctl.yaml choose"
+        yield Finding(Severity.ERROR, "nodes", what, hint)
+        return
+    for driver in sorted(using):
         states = {node["Name"]: (node.get("Drivers") or {}).get(driver, {}) for node in nodes}
         if not any(state.get("Healthy") for state in states.values()):
             reasons = "; ".join(f"{name}: {_unfit(state)}" for name, state in sorted(states.items()))
@@ -64,14 +74,9 @@ def static_ports(job: Json) -> Iterator[tuple[str, int]]:
             yield from ((port["Label"], port["Value"]) for port in network.get("ReservedPorts") or [])
 
 
-def holds(allocation: Json, port: int) -> bool:
-    shared = (allocation.get("AllocatedResources") or {}).get("Shared") or {}
-    return any(entry["Value"] == port for entry in shared.get("Ports") or [])
-
-
 def _holder(site: Site, node_id: str, port: int) -> tuple[str, str] | None:
     """Namespace and id of the job."""
-    return next((job_of(alloc) for alloc in site.allocations[node_id] if holds(alloc, port)), None)
+    return next((job_of(alloc) for alloc in site.allocations[node_id] if port in ports_of(alloc)), None)
 
 
 def _ours(site: Site) -> set[tuple[str, str]]:
@@ -121,3 +126,23 @@ def placement(site: Site) -> Iterator[Finding]:
             if _NO_VOLUME not in reason:
                 hint = "give a node what is missing, or change driver, resources or datacenters in obsctl.yaml"
                 yield Finding(Severity.ERROR, job["ID"], f"cannot be placed: {reason}", hint)
+
+
+def disk(site: Site) -> Iterator[Finding]:
+    """Whether each node has room for queues that fill while a backend is away, and for what VictoriaLogs wants free.
+
+    What grows with time has limits of its own: retention, max_disk_percent.
+    """
+    for node_id, node in site.details.items():
+        jobs = [job for job in site.jobs if any(home["ID"] == node_id for home in site.homes(job))]
+        needed = sum(site.config.component(site.component_of(job)).disk() for job in jobs)
+        free = free_bytes(node)
+        if free is not None and free < needed * _MEGABYTE:
+            what = f"has {free // _MEGABYTE} MB of disk free, and the components that may run there want {needed} MB"
+            yield Finding.warning(node["Name"], what, "free some of it, or lower components.*.queue in obsctl.yaml")
+
+
+def free_bytes(node: Json) -> int | None:
+    """What is free where the node's allocations lie; None when Nomad does not say it."""
+    value = (node.get("Attributes") or {}).get("unique.storage.bytesfree")
+    return int(value) if value else None

@@ -42,7 +42,10 @@ def _misread(instance: Json) -> Iterator[tuple[str, str]]:
         yield f"its meta {names.SCHEME_META} is neither http nor https, and http is used", "correct it"
     if not re.fullmatch(r"\d{1,5}", own.get(names.PORT_META, "1")):
         yield f"its meta {names.PORT_META} is no port, and the service's own is used", "write the number alone"
-    _, asks, query = own.get(names.PATH_META, "").partition("?")
+    path, asks, query = own.get(names.PATH_META, "").partition("?")
+    if "%" in path:
+        what = f"its meta {names.PATH_META} has a %, and Prometheus asks for %25 in its place"
+        yield what, "write the path as it is, unescaped: Prometheus escapes it"
     parameters = query.split("&") if asks else []
     if len(parameters) > names.PATH_PARAMETERS or not all(map(_PARAMETER.fullmatch, parameters)):
         what = (

@@ -1,9 +1,10 @@
-"""Whether Nomad and Consul answer, are new enough, agree about the time, publish metrics and can be reached by TLS."""
+"""Whether Nomad and Consul answer, are new enough, agree about the time, and publish metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from obsctl.clients.protocols import AgentApi
 from obsctl.config import versions
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError, Forbidden, Rejected
@@ -11,9 +12,6 @@ from obsctl.model import Finding, Severity
 
 SKEW = 2.0
 """Seconds that a server's clock may differ; the Date header has whole seconds."""
-
-
-_AGENT_RULES = {"nomad": 'agent { policy = "read" }', "consul": 'agent_prefix "" { policy = "read" }'}
 
 
 def answers(name: str, site: Site) -> Iterator[Finding]:
@@ -26,9 +24,8 @@ def version(name: str, site: Site) -> Iterator[Finding]:
     """What it cannot do and the configuration asks for."""
     try:
         reported = site.server(name).agent_version()
-    except Forbidden:
-        hint = f"the token needs {_AGENT_RULES[name]}"
-        yield Finding(Severity.WARNING, name, "its version cannot be read", hint)
+    except Forbidden as error:
+        yield Finding(Severity.WARNING, name, "its version cannot be read", error.hint)
         return
     number, configured = versions.parse(reported), site.oldest_version(name)
     if configured and number and number < versions.parse(configured):
@@ -39,14 +36,23 @@ def version(name: str, site: Site) -> Iterator[Finding]:
 
 
 def clocks(site: Site) -> Iterator[Finding]:
+    """Those of the servers, and of each node's agent."""
     for name in ("nomad", "consul"):
-        api = site.server(name)
-        before = site.clock.now()
-        theirs = api.server_time()
-        skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be nearly over
-        if skew > SKEW:
-            what = f"its clock differs from this machine's by {skew:.0f} s, so times in drills and dashboards are wrong"
-            yield Finding(Severity.WARNING, name, what, "synchronize both clocks by NTP")
+        yield from _skew(name, site, site.server(name))
+    for node in site.details.values():
+        try:
+            yield from _skew(node["Name"], site, site.agent_on(node))
+        except ApiError as error:
+            yield Finding(Severity.UNSEEN, node["Name"], f"its clock cannot be seen from here ({error.message})")
+
+
+def _skew(where: str, site: Site, api: AgentApi) -> Iterator[Finding]:
+    before = site.clock.now()
+    theirs = api.server_time()
+    skew = max(before - theirs - 1, theirs - site.clock.now(), 0.0)  # their second may be nearly over
+    if skew > SKEW:
+        what = f"its clock differs from this machine's by {skew:.0f} s, so times in drills and dashboards are wrong"
+        yield Finding.warning(where, what, "synchronize both clocks by NTP")
 
 
 def nomad_metrics(site: Site) -> Iterator[Finding]:
@@ -58,13 +64,12 @@ def nomad_metrics(site: Site) -> Iterator[Finding]:
         what = "publishes no metrics: JobNotRunning can never fire, and Nomad's dashboard stays empty"
         yield Finding(Severity.WARNING, "nomad", what, on)
     for node_id, node in site.details.items():
-        scheme = "https" if node.get("TLSEnabled") else "http"
         try:
-            text = site.agent(f"{scheme}://{node['HTTPAddr']}").metrics()
+            text = site.agent_on(node).metrics()
         except Rejected:
             yield Finding(Severity.WARNING, node["Name"], "its Nomad client publishes no metrics", on)
         except ApiError as error:
-            yield Finding(Severity.INFO, node["Name"], f"its metrics cannot be seen from here ({error.message})")
+            yield Finding(Severity.UNSEEN, node["Name"], f"its metrics cannot be seen from here ({error.message})")
         else:
             if site.allocations[node_id] and "nomad_client_allocs_memory_" not in text:
                 what = "its Nomad client publishes no metrics of allocations: their use of cpu and memory is not seen"
@@ -79,26 +84,5 @@ def consul_metrics(site: Site) -> Iterator[Finding]:
         what = "publishes no metrics: its dashboard stays empty"
         hint = 'telemetry { prometheus_retention_time = "60s" } in the agent\'s configuration'
         yield Finding(Severity.WARNING, "consul", what, hint)
-
-
-def certificates(site: Site) -> Iterator[Finding]:
-    """The stack's programs get the CA of a server, but never the key of a user."""
-    config = site.config
-    rows = [component.row for component in config.enabled_components()]
-    asks = {
-        "nomad": [row.name for row in rows if row.asks_nomad],
-        "consul": [row.name for row in rows if row.reads_consul],
-    }
-    for server, settings in (("nomad", config.nomad), ("consul", config.consul)):
-        who = ", ".join(asks[server])
-        if not who or not settings.address.startswith("https:"):
-            continue
-        if settings.tls.cert_file:
-            what = f"{server}.tls.cert_file is not brought to the nodes, so {server} gets no certificate from {who}"
-            hint = f"let {server} accept clients without a certificate from the nodes, or give an address where it does"
-            yield Finding(Severity.WARNING, "certificates", what, hint)
-        if not settings.tls.verify:
-            what = f"{server}.tls.verify: false holds for obsctl alone, and not for {who}"
-            yield Finding(
-                Severity.WARNING, "certificates", what, f"name the CA of its certificate in {server}.tls.ca_file"
-            )
+    except Forbidden:
+        pass  # the check of the token says so

@@ -9,24 +9,41 @@ from functools import cached_property
 from pathlib import Path
 
 from obsctl import names
+from obsctl.clients.acl import ConsulAcl, NomadAcl
 from obsctl.clients.jobs import is_alive
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AgentApi, ConsulApi, NomadApi
 from obsctl.config.schema import Config
+from obsctl.config.versions import Version, parse
+from obsctl.errors import Forbidden
 from obsctl.model import Json
 from obsctl.stack import storage
-from obsctl.stack.observe import Desired, Resolve, desire
+from obsctl.stack.observe import Desired, Resolve, desire, nodes_for
 from obsctl.stack.render import Rendered, render
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
 _HERE = ("127.", "[::1]", "localhost")
 
 
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """Clients of both servers. nomad, consul: by this token, or without one. The ACLs are asked by the operator's.
+
+    by_certificate: nomad or consul, without a token, by the client certificate and the key in these files.
+    """
+
+    nomad: Callable[[str | None], NomadApi]
+    consul: Callable[[str | None], ConsulApi]
+    nomad_acl: NomadAcl
+    consul_acl: ConsulAcl
+    by_certificate: Callable[[str, str, str], AgentApi]
+
+
 @dataclass(frozen=True)
 class Site:
     """A stack and its cluster. Reading them may raise ObsctlError.
 
-    agent: a client for the agent at this address, without a token.
+    agent: a client for the Nomad agent at this address, without a token. logins: by other tokens than the operator's.
     state: obsctl's state folder. path: the PATH of the Nomad client on this machine, None when that is not known.
     """
 
@@ -37,6 +54,7 @@ class Site:
     programs: Programs
     resolve: Resolve
     agent: Callable[[str], NomadApi]
+    logins: Logins
     state: Path
     path: str | None = None
     clock: Clock = SYSTEM_CLOCK
@@ -44,6 +62,14 @@ class Site:
     def server(self, name: str) -> AgentApi:
         """nomad or consul."""
         return self.nomad if name == "nomad" else self.consul
+
+    @cached_property
+    def nomad_version(self) -> Version | None:
+        """None where the token may not see it, of which the check of the version tells."""
+        try:
+            return parse(self.nomad.agent_version())
+        except Forbidden:
+            return None
 
     def oldest_version(self, name: str) -> str | None:
         """The oldest version of the server, as obsctl.yaml has it."""
@@ -64,7 +90,7 @@ class Site:
 
     @cached_property
     def nodes(self) -> list[Json]:
-        return self.nomad.nodes()
+        return nodes_for(self.jobs, self.nomad)
 
     @cached_property
     def details(self) -> dict[str, Json]:
@@ -77,6 +103,10 @@ class Site:
         """Id of a node -> the allocations on it that are alive."""
         by_node = {node_id: self.nomad.watch_node(node_id, index=0, wait=0)[1] for node_id in self.details}
         return {node: list(filter(is_alive, all_)) for node, all_ in by_node.items()}
+
+    def agent_on(self, node: Json) -> NomadApi:
+        """A client for the Nomad agent of the node itself, without a token."""
+        return self.agent(f"{'https' if node.get('TLSEnabled') else 'http'}://{node['HTTPAddr']}")
 
     def homes(self, job: Json) -> list[Json]:
         """The nodes that could take the job."""

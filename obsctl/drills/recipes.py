@@ -83,12 +83,12 @@ class Entry:
         return self.pair.key.rpartition("/")[2]
 
 
-def secret(nomad: NomadApi, stack: str, namespace: str) -> Secret:
+def secret(nomad: NomadApi, stack: str) -> Secret:
     """The key of the signatures, which the warden has too. Raises NotFound before the first deploy."""
     from obsctl.stack.secrets import StoredSecret, reveal
 
     variable = names.variable_path(names.job_id(stack, names.WARDEN))
-    return reveal(StoredSecret("warden-recipe-key", variable, names.RECIPE_KEY, "generated"), nomad, namespace)
+    return reveal(StoredSecret("warden-recipe-key", variable, names.RECIPE_KEY, "generated"), nomad)
 
 
 def folder(stack: str) -> str:

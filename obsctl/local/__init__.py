@@ -1,1 +1,1 @@
-"""The local one-node cluster, and the programs of the servers: found, downloaded or built."""
+"""The local cluster, of one machine or several, and the programs of the servers: found, downloaded or built."""

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
@@ -18,10 +18,11 @@ import psutil
 from obsctl import children, files
 from obsctl.errors import ObsctlError
 from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
+from obsctl.local.machines import CONSUL, HERE, SERVER, Layout, is_layout
 from obsctl.local.ports import Ports
-from obsctl.local.processes import StartedProcess
+from obsctl.local.processes import StartedProcess, find
 from obsctl.model import Emit, Event, Json
-from obsctl.state import state_folder, try_lock
+from obsctl.state import try_lock
 from obsctl.wait import wait_until
 
 # Nomad talks to its executors over sockets named FOLDER/tmp/plugin1234567890, and the path of a socket has room for
@@ -31,18 +32,13 @@ LOCK_TIMEOUT = 120.0
 LARGEST_PID = 2**31
 
 
-def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """$XDG_STATE_HOME/obsctl/dev, by default ~/.local/state/obsctl/dev."""
-    return state_folder(environ) / "dev"
-
-
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A state folder.
 
     bin: links to the programs, first on the client's PATH. volumes: the data of raw_exec jobs; host-volumes: that of
     others. tmp: TMPDIR of the agents and tasks. alloc and data: Nomad's and Consul's own. config, logs, run: a file
-    for each agent.
+    for each agent. Where the cluster has several machines, each has volumes, host-volumes, alloc and data of its own.
     """
 
     path: Path
@@ -80,8 +76,9 @@ class Folder:
         with self.locked(emit):
             if not self.is_ours():
                 _write_json(self._cluster_file, {"schema": SCHEMA, "ports": None})
-            for name in (BIN, "tmp", "config", "logs", "run", "volumes", "host-volumes"):
+            for name in (BIN, "tmp", "config", "logs", "run"):
                 (self.path / name).mkdir(exist_ok=True)
+            self.prepare("")
 
     def is_ours(self) -> bool:
         document = _read_json(self._cluster_file) or {}
@@ -95,13 +92,33 @@ class Folder:
     def keep_ports(self, ports: Ports) -> None:
         _write_json(self._cluster_file, {"schema": SCHEMA, "ports": asdict(ports)})
 
-    def host_volumes(self) -> list[Path]:
-        """The folders that the client offers to jobs."""
-        return sorted((self.path / "host-volumes").glob("*"))
+    def layout(self) -> Layout | None:
+        """The machines of the cluster, where it has several."""
+        match _read_json(self.path / "machines.json"):
+            case {"clients": int(clients), "network": str(network)} if is_layout(clients, network):
+                return Layout(clients, network)
+        return None
 
-    def keep_host_volume(self, name: str, owner: int) -> None:
+    def keep_layout(self, layout: Layout) -> None:
+        _write_json(self.path / "machines.json", asdict(layout))
+
+    def of_machine(self, machine: str) -> Path:
+        """Where a machine keeps what its agents and jobs write; "" is this machine itself."""
+        return self.path / machine
+
+    def prepare(self, machine: str) -> None:
+        """Make the folders of a machine."""
+        own = [self.of_machine(machine) / name for name in ("volumes", "host-volumes")]
+        for folder in (*own, *(self.path / name / machine for name in ("config", "logs", "run"))):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def host_volumes(self, machine: str = "") -> list[Path]:
+        """The folders that the client offers to jobs."""
+        return sorted((self.of_machine(machine) / "host-volumes").glob("*"))
+
+    def keep_host_volume(self, name: str, owner: int, machine: str = "") -> None:
         """Make it, and give it with all its files to the user who will write to it."""
-        volume = self.path / "host-volumes" / name
+        volume = self.of_machine(machine) / "host-volumes" / name
         volume.mkdir(exist_ok=True)
         if volume.stat().st_uid == owner:
             return
@@ -117,6 +134,14 @@ class Folder:
             case {"pid": int(pid), "started": int() | float() as started} if 0 < pid < LARGEST_PID:
                 return StartedProcess(pid, started)
         return None
+
+    def running_servers(self) -> set[str]:
+        """ "nomad" and "consul", as far as the agents run that listen at the cluster's addresses."""
+        layout = self.layout()
+        machine = layout.machines[0] if layout else HERE
+        servers = {CONSUL: "consul", SERVER: "nomad"}
+        started = {agent.kind: self.process(agent.name) for agent in machine.agents}
+        return {name for kind, name in servers.items() if (process := started[kind]) and find(process)}
 
     def keep_process(self, agent: str, process: StartedProcess) -> None:
         _write_json(self._process_file(agent), asdict(process))

@@ -57,13 +57,13 @@ class PortInUse:
         return f"port {self.port} ({self.use}) is taken by {self.holder}"
 
 
-def ports_in_use(ports: Ports, uses: Iterable[str] | None = None) -> list[PortInUse]:
+def ports_in_use(ports: Ports, uses: Iterable[str] | None = None, host: str = LOOPBACK) -> list[PortInUse]:
     """The ports of these uses (default: of all, as in `Ports.by_use`) that cannot be bound now."""
     by_use = ports.by_use()
     return [
         PortInUse(use, by_use[use], holder(by_use[use]))
         for use in (by_use if uses is None else uses)
-        if not _is_free(by_use[use], gossip=use.endswith("serf"))
+        if not is_free(by_use[use], host, gossip=use.endswith("serf"))
     ]
 
 
@@ -76,7 +76,7 @@ def free_block() -> Iterator[Ports]:
         ports = replace(agents, tasks_first=first + FIRST_FOR_TASKS, tasks_last=first + BLOCK - 1)
         of_tasks = range(ports.tasks_first, ports.tasks_last + 1)
         with socket.socket() as claim:
-            if _binds(claim, first + CLAIM) and not ports_in_use(ports) and all(map(_is_free, of_tasks)):
+            if _binds(claim, first + CLAIM) and not ports_in_use(ports) and all(map(is_free, of_tasks)):
                 yield ports
                 return
     raise ObsctlError(
@@ -99,22 +99,23 @@ def holder(port: int) -> str:
     return unknown
 
 
-def _is_free(port: int, *, gossip: bool = False) -> bool:
+def is_free(port: int, host: str = LOOPBACK, *, gossip: bool = False) -> bool:
+    """Whether a server could bind it now."""
     kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if gossip else (socket.SOCK_STREAM,)
-    return all(_can_bind(port, kind) for kind in kinds)
+    return all(_can_bind(port, host, kind) for kind in kinds)
 
 
-def _can_bind(port: int, kind: socket.SocketKind) -> bool:
+def _can_bind(port: int, host: str, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             # As servers do: connections of a stopped agent in TIME_WAIT do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return _binds(probe, port)
+        return _binds(probe, port, host)
 
 
-def _binds(probe: socket.socket, port: int) -> bool:
+def _binds(probe: socket.socket, port: int, host: str = LOOPBACK) -> bool:
     try:
-        probe.bind((LOOPBACK, port))
+        probe.bind((host, port))
     except OSError:
         return False
     return True

@@ -1,16 +1,19 @@
-"""Starts, finds and ends processes that outlive the command that started them."""
+"""Starts, finds and ends processes that outlive the command that started them, and runs those that do not."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from obsctl import children
 from obsctl.errors import DeadlineExceeded, ObsctlError
 from obsctl.wait import wait_until
 
@@ -49,6 +52,22 @@ def launch(argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> Started
             hint="check that the file exists, is executable and is made for this machine",
         ) from error
     return StartedProcess(pid, _start_time(pid))
+
+
+def run(
+    argv: Sequence[str], *, timeout: float, hint: str, needs: Iterable[str] = (), commands: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """What it answers. needs: as in children.environment. commands: its standard input.
+
+    Raises ObsctlError when it has not ended after so many seconds.
+    """
+    environ = children.environment(needs)
+    try:
+        return subprocess.run(
+            argv, input=commands, env=environ, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ObsctlError(f"{shlex.join(argv)} did not end within {timeout:g} s", hint=hint) from None
 
 
 def find(started: StartedProcess) -> psutil.Process | None:
@@ -97,6 +116,14 @@ def environment_of(process: psutil.Process) -> dict[str, str]:
     return {}
 
 
+def listening(process: psutil.Process) -> set[tuple[str, int]]:
+    """The addresses and ports where it listens; none when it has ended or may not be seen."""
+    with contextlib.suppress(psutil.Error):
+        everything = process.net_connections("tcp")
+        return {(each.laddr.ip, each.laddr.port) for each in everything if each.status == psutil.CONN_LISTEN}
+    return set()
+
+
 def describe(process: psutil.Process) -> str:
     """For people: "prometheus (pid 12)"."""
     with contextlib.suppress(psutil.Error):
@@ -104,11 +131,12 @@ def describe(process: psutil.Process) -> str:
     return f"pid {process.pid}"
 
 
-def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
-    """Send SIGTERM, wait at most `grace` seconds, then send SIGKILL. psutil compares pid and start time before each
-    signal. Raises ObsctlError that names what still runs."""
+def end(processes: Iterable[psutil.Process], *, grace: float | None) -> None:
+    """Send SIGTERM, wait at most `grace` seconds, then send SIGKILL; None: SIGKILL at once. psutil compares pid and
+    start time before each signal. Raises ObsctlError that names what still runs."""
     remaining = list(processes)
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_GRACE)):
+    steps = [] if grace is None else [(signal.SIGTERM, grace)]
+    for number, seconds in (*steps, (signal.SIGKILL, KILL_GRACE)):
         for process in remaining:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)

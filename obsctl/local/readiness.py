@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from obsctl.clients.jobs import placement_failures
+from obsctl.clients.jobs import placement_failures, takes_jobs
 from obsctl.clients.protocols import AgentApi, NomadApi
-from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
+from obsctl.errors import ApiError, Conflict, DeadlineExceeded, ObsctlError
 from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
 
+T = TypeVar("T")
 TIMEOUT = 60.0
 _PROBE_TASK: Json = {
     "Name": "probe",
@@ -29,8 +31,10 @@ PROBE_JOB: Json = {
 def wait_ready(
     name: str, missing: Callable[[], str], check_alive: Callable[[], None], *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Wait until nothing is missing; an API error counts as missing. Raises what `check_alive` raises, and after
-    TIMEOUT seconds ObsctlError with what was missing last."""
+    """Wait until nothing is missing. An API error counts as missing, but for a Conflict, which waiting does not end.
+
+    Raises what `check_alive` raises, and after TIMEOUT seconds ObsctlError with what was missing last.
+    """
     reason = ""
 
     def ready() -> bool:
@@ -38,6 +42,8 @@ def wait_ready(
         check_alive()
         try:
             reason = missing()
+        except Conflict:
+            raise
         except ApiError as error:
             reason = error.message
         return not reason
@@ -51,6 +57,18 @@ def wait_ready(
         ) from None
 
 
+def ask(name: str, call: Callable[[], T], check_alive: Callable[[], None], *, clock: Clock = SYSTEM_CLOCK) -> T:
+    """What `call` returns, as soon as the agent of this name answers it. Raises what `wait_ready` raises."""
+    answers: list[T] = []
+
+    def missing() -> str:
+        answers.append(call())
+        return ""
+
+    wait_ready(name, missing, check_alive, clock=clock)
+    return answers[0]
+
+
 def no_leader(api: AgentApi) -> str:
     return "" if api.leader() else "it has no leader"
 
@@ -60,15 +78,19 @@ def registrations(nomad: NomadApi) -> dict[str, int]:
     return {node["ID"]: node["ModifyIndex"] for node in nomad.nodes()}
 
 
-def not_placeable(nomad: NomadApi, before: Mapping[str, int]) -> str:
-    """Why a raw_exec job has no place yet.
+def not_placeable(nomad: NomadApi, before: Mapping[str, int], name: str = "") -> str:
+    """Why a raw_exec job has no place yet. name: of the node, where there are several: one that is drained or closed to
+    new work stays so, and is ready.
 
     before: the registrations when the client was started. Without them a node that was there before the server's
     restart would look ready although its client is not back.
     """
-    fresh = [node for node in nomad.nodes() if node["ModifyIndex"] > before.get(node["ID"], 0)]
+    nodes = [node for node in nomad.nodes() if not name or node["Name"] == name]
+    fresh = [node for node in nodes if node["ModifyIndex"] > before.get(node["ID"], 0)]
     if not fresh:
         return "its node has not registered"
+    if name and all(node["Status"] == "ready" and not takes_jobs(node) for node in fresh):
+        return ""
     not_ready = [_not_ready(node) for node in fresh]
     if all(not_ready):
         return "; ".join(not_ready)

@@ -8,13 +8,14 @@ gives itself away by that name, which stands in the request's Host.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from flask import Request
 from werkzeug.exceptions import HTTPException
+
+from obsctl.model import is_ip_address
 
 # Nobody can own a name below these in the public DNS: they are answered by one's own network alone.
 _PRIVATE_ZONES = (".consul", ".home.arpa", ".internal", ".local", ".localhost")
@@ -70,15 +71,7 @@ class Access:
         name = (parts["address"] or parts["name"]).lower().rstrip(".") if parts else ""
         return (
             name in self._hosts
-            or _is_address(name)
+            or is_ip_address(name)
             or name.endswith(_PRIVATE_ZONES)
             or bool(re.fullmatch(r"[a-z0-9_-]+", name))  # without a dot it is no name of the public DNS
         )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
-from obsctl.names import LOG_LINKS, LOGS_META
+from obsctl.names import LOG_LINKS, LOGS_META, STACK_MARK
 from obsctl.services import log_tree
 from obsctl.services.log_files import Logs
 from obsctl.services.log_tree import LogTree, tree_of
@@ -61,6 +61,7 @@ class LogLinks(Turns):
         super().__init__("log_links", registry, pause=PAUSE, stale=STALE, clock=clock)
         self._nomad = nomad
         self._allocations = allocations
+        self._alloc_id = alloc_id
         self._tree = LogTree(allocations, alloc_id, registry)
         self._seen: list[Json] | None = None
         self._wanted: list[Logs] = []
@@ -77,7 +78,8 @@ class LogLinks(Turns):
 
     def _follow(self, known: list[Json]) -> None:
         if known is not self._seen:
-            self._wanted = [logs for alloc in known if (logs := logs_of(alloc)).streams]
+            ours = [alloc for alloc in known if _stack(alloc) in ("", self._stack(known))]
+            self._wanted = [logs for alloc in ours if (logs := logs_of(alloc)).streams]
             self._trees = [tree_of(self._allocations, alloc["ID"]) for alloc in known if _has_tree(alloc)]
             self._tree.keep_only(self._wanted)
             self._count.set(len(self._wanted))
@@ -87,6 +89,14 @@ class LogLinks(Turns):
                 if _has_tree(alloc) and not jobs.may_run(alloc):
                     self._tree.remove(tree_of(self._allocations, alloc["ID"]))
             self._seen = known  # only now, so that a turn that fails is taken again
+
+    def _stack(self, known: list[Json]) -> str:
+        """Whose jobs it collects, beside those of no stack: another stack's agent is here for that stack's."""
+        return next((_stack(alloc) for alloc in known if alloc["ID"] == self._alloc_id), "")
+
+
+def _stack(alloc: Json) -> str:
+    return str((alloc["Job"].get("Meta") or {}).get(STACK_MARK, ""))
 
 
 def logs_of(alloc: Json) -> Logs:

@@ -17,6 +17,7 @@ from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AlertmanagerApi, KvPair, PrometheusApi, SinkApi, StackProgram
 from obsctl.clients.replicas import Replicas
 from obsctl.config.durations import parse_duration
+from obsctl.config.schema import Config
 from obsctl.content import promql, rule_text
 from obsctl.errors import Rejected
 from obsctl.model import Json, one_line
@@ -51,16 +52,47 @@ class Expected:
     alertmanagers: int
     heartbeat: float
 
+    @classmethod
+    def of(cls, config: Config) -> Expected:
+        parts, count = config.components, config.count
+        return cls(count(parts.prometheus), count(parts.alertmanager), config.timing.heartbeat)
+
 
 def missing(expected: Expected, programs: Programs, clock: Clock) -> Iterator[str]:
     """Everything that keeps an alert from being delivered."""
     groups = _expected_groups(programs)
+    yield from of_each(programs.prometheus, lambda instance: _rules(groups, instance))
+    yield from links(expected, programs)
+    yield from heartbeat(expected.heartbeat, programs.sink, clock)
+
+
+def links(expected: Expected, programs: Programs) -> Iterator[str]:
+    """What lacks between Prometheus and Alertmanager: an instance of them, or that one knows the others."""
     yield from _running("Prometheus", expected.prometheus, programs.prometheus)
     yield from _running("Alertmanagers", expected.alertmanagers, programs.alertmanager)
-    yield from of_each(programs.prometheus, lambda instance: _rules(groups, instance))
     yield from of_each(programs.prometheus, lambda instance: _alertmanagers(expected.alertmanagers, instance))
     yield from _gossip(expected.alertmanagers, programs.alertmanager)
-    yield from _heartbeat(expected.heartbeat, programs.sink, clock)
+
+
+def rule_faults(programs: Programs) -> Iterator[tuple[str, str]]:
+    """Each rule that the last deploy wrote, as group and name, with what is wrong with it in one of the Prometheus; ""
+    when all have loaded it as it was written, and can evaluate it."""
+    instances = [{group["name"]: group["rules"] for group in each.rule_groups()} for each in programs.prometheus.each()]
+    for name, rules in _expected_groups(programs).items():
+        for place, rule in enumerate(rules):
+            faults = [_fault(rule, loaded.get(name, []), place, programs.prometheus) for loaded in instances]
+            service = rule.labels.get("service")
+            label = f" of {service}" if service else ""
+            yield f"{name}: {rule.name}{label}", next(filter(None, faults), "")
+
+
+def _fault(written: _Rule, loaded: list[Json], place: int, prometheus: PrometheusApi) -> str:
+    if place >= len(loaded):
+        return "Prometheus has not loaded it"
+    if not _same([written], [_loaded(loaded[place])], prometheus):
+        return "Prometheus has another version of it"
+    is_broken = loaded[place].get("health") == "err"
+    return f"Prometheus cannot evaluate it: {loaded[place].get('lastError')}" if is_broken else ""
 
 
 def _running(name: str, count: int, replicas: Replicas[Instance]) -> Iterator[str]:
@@ -184,7 +216,8 @@ def _gossip(count: int, alertmanager: Replicas[AlertmanagerApi]) -> Iterator[str
             yield f"Alertmanager at {instance.address} is {cluster['status']} and sees {peers}"
 
 
-def _heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:
+def heartbeat(interval: float, sink: SinkApi, clock: Clock) -> Iterator[str]:
+    """Whether the Watchdog still arrives."""
     seconds = names.MISSED_HEARTBEATS * interval
     if not sink.notifications(since=clock.now() - seconds, alertname=names.WATCHDOG):
         yield f"alert-sink has received no heartbeat (the alert {names.WATCHDOG}) for {seconds:g} s"

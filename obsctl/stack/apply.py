@@ -5,6 +5,7 @@ A job is done when it is healthy and the jobs that it needs are done. So gates g
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,8 +20,8 @@ from obsctl.model import Event
 from obsctl.stack.health import Tools, wait_healthy
 from obsctl.stack.observe import Desired, DesiredJob, Observed, registered_as
 from obsctl.stack.plan import Action, Change, Plan
-from obsctl.stack.reload import readers_of, wait_reloaded
-from obsctl.wait import wait_until
+from obsctl.stack.reload import Readers, readers_of_items, readers_of_key, wait_reloaded
+from obsctl.wait import HICCUPS, wait_until
 
 _POLL = 0.2  # seconds
 _DONE = {Action.CREATE: "created", Action.UPDATE: "updated", Action.STOP: "stopped", Action.NONE: "left"}
@@ -137,14 +138,21 @@ class _Work:
                 hint="run obsctl deploy again: it makes a new plan",
             ) from error
         except ObsctlError as error:
-            tools.emit(Event(change.shown, "failed", error.message.splitlines()[0]))
+            text = re.sub(rf"^{re.escape(change.shown)}:? ", "", error.message.splitlines()[0])
+            tools.emit(Event(change.shown, "failed", text))
             raise
         self.done.append(change)
         tools.emit(Event(change.shown, "ok", f"{_DONE[change.action]} in {tools.clock.monotonic() - started:.1f} s"))
 
     def _variable(self, change: Change) -> None:
-        items = {name: secret.reveal() for name, secret in self._variables[change.name].items()}
-        self._tools.nomad.put_variable(change.name, items, cas=change.index)
+        nomad, path = self._tools.nomad, change.name
+        items = {name: secret.reveal() for name, secret in self._variables[path].items()}
+        job = next((job for job in self._stays if names.variable_path(job) == path), "")
+        before = nomad.variable(path) if job and change.action is Action.UPDATE else None
+        new = [name for name, value in items.items() if before and before.items.get(name) != value]
+        readers = readers_of_items(nomad, job, path, new) if new else None
+        nomad.put_variable(path, items, cas=change.index)
+        self._await(readers, change.shown, path)
 
     def _content(self, change: Change) -> None:
         tools, key = self._tools, change.name
@@ -153,12 +161,16 @@ class _Work:
             return
         content = self._content_of[key]
         job = names.job_id(self._stack, content.component)
-        readers = readers_of(tools.nomad, job, key) if change.action is Action.UPDATE and job in self._stays else None
+        is_read = change.action is Action.UPDATE and job in self._stays
+        readers = readers_of_key(tools.nomad, job, key) if is_read else None
         tools.consul.put(key, content.value.encode(), cas=change.index)
+        self._await(readers, key, key.removeprefix(f"{names.kv_prefix(self._stack)}/"))
+
+    def _await(self, readers: Readers | None, shown: str, file: str) -> None:
+        """Wait until those whom Nomad signals or restarts for the change run with it."""
         if readers and readers.tasks:
-            name = key.removeprefix(f"{names.kv_prefix(self._stack)}/")
-            tools.emit(Event(key, "progress", f"waiting until {job} uses it"))
-            wait_reloaded(tools, readers, name)
+            self._tools.emit(Event(shown, "progress", f"waiting until {readers.job['ID']} uses it"))
+            wait_reloaded(self._tools, readers, file)
 
     def _volume(self, change: Change) -> None:
         nomad = self._tools.nomad
@@ -175,6 +187,7 @@ class _Work:
             failure=f"the volume {change.name} was not ready",
             hint=f"nomad volume status -type host {created} shows its state",
             clock=self._tools.clock,
+            tolerate=HICCUPS,
         )
 
     def _job(self, change: Change) -> None:
@@ -237,6 +250,7 @@ class _Work:
             failure=f"the allocations of {job_id} did not end",
             hint=f"nomad job status {job_id} shows what still runs",
             clock=self._tools.clock,
+            tolerate=HICCUPS,
         )
 
     def _check(self) -> None:

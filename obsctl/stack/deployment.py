@@ -54,23 +54,24 @@ def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: 
     findings = check(rendered, programs, Approvals(private_cache("approved")), explain)
     findings += [finding for finding in of_dashboards if finding.severity is Severity.ERROR]
     hint = "correct what is named; nothing was sent"
-    _refuse_errors("the rendered configuration has errors", findings, report, hint)
+    refuse_errors("the rendered configuration has errors", findings, report, hint)
     return rendered
 
 
 def prepare(
-    config: Config, rendered: Rendered, clients: Clients, components: frozenset[str], report: Report
+    config: Config, rendered: Rendered, clients: Clients, components: frozenset[str], report: Report, adopt: str = ""
 ) -> Prepared:
-    """Compare with the cluster, and change nothing. With `components`, only theirs is planned.
+    """Compare with the cluster, and change nothing. With `components`, only theirs is planned. adopt: the job without
+    a mark that the stack takes over.
 
     Raises ObsctlError when the servers are too old for what the configuration asks for.
     """
     findings = versions.findings(config, _versions(clients))
     hint = "; ".join(dict.fromkeys(finding.hint for finding in findings if finding.severity is Severity.ERROR))
-    _refuse_errors("the cluster cannot do what obsctl.yaml asks for; nothing was changed", findings, report, hint)
+    refuse_errors("the cluster cannot do what obsctl.yaml asks for; nothing was changed", findings, report, hint)
     desired = desire(rendered, clients.nomad, resolver(clients.nomad))
     observed = observe(desired, clients.nomad, clients.consul)
-    changes = plan(desired, observed, only=components)
+    changes = plan(desired, observed, only=components, adopt=adopt)
     return Prepared(desired, observed, changes, tuple(losses(changes, config, desired, observed)))
 
 
@@ -78,6 +79,22 @@ def carry_out(prepared: Prepared, tools: Tools) -> None:
     """Make the changes while the stack is locked. Raises what `lease.hold` and `apply` raise."""
     with lease.hold(tools.consul, prepared.plan.stack, "deploy", clock=tools.clock) as held:
         apply(prepared.plan, prepared.desired, prepared.observed, replace(tools, check=held.check))
+
+
+def drift(rendered: Rendered, clients: Clients) -> dict[str, tuple[str, ...]]:
+    """Component -> how its job and its files differ from what a deploy would make; "" -> what it would take away.
+
+    Values of secrets and volumes are not compared: one who may look at a stack need not be able to read them.
+    """
+    desired = desire(replace(rendered, secrets=(), volumes=()), clients.nomad, resolver(clients.nomad))
+    changes = plan(desired, observe(desired, clients.nomad, clients.consul)).effective
+    owners = {job.job_id: job.component for job in desired.jobs}
+    owners |= {content.key: content.component for content in desired.content}
+    words: dict[str, tuple[str, ...]] = {}
+    for change in changes:
+        owner = owners.get(change.name, "")
+        words[owner] = (*words.get(owner, ()), f"{change.kind} {change.shown}: {change.reason}", *change.details)
+    return words
 
 
 def _versions(clients: Clients) -> dict[str, versions.Version]:
@@ -90,7 +107,7 @@ def _versions(clients: Clients) -> dict[str, versions.Version]:
     return known
 
 
-def _refuse_errors(title: str, findings: Sequence[Finding], report: Report, hint: str) -> None:
+def refuse_errors(title: str, findings: Sequence[Finding], report: Report, hint: str) -> None:
     """Report the warnings, and raise ObsctlError that lists the errors if there are any."""
     for finding in findings:
         if finding.severity is Severity.WARNING:

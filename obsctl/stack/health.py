@@ -10,8 +10,10 @@ from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, passes
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
-from obsctl.model import Emit, Json
-from obsctl.wait import SYSTEM_CLOCK, Clock, wait_until
+from obsctl.model import Emit, Event, Json
+from obsctl.stack.facts import Cause
+from obsctl.stack.why import Watch, log_end, unplaced, why
+from obsctl.wait import HICCUPS, SYSTEM_CLOCK, Clock, wait_until
 
 PLACEMENT_GRACE = 15.0
 """Seconds that a job may stay unplaced before that counts as a failure: a port may become free."""
@@ -19,7 +21,18 @@ LOG_LINES = 8
 
 
 class Unhealthy(ObsctlError):
-    """A job did not become healthy. The message has the reasons that Nomad and the task's log give."""
+    """A job did not become healthy. The message has the reasons that Nomad and the task's log give.
+
+    explained: whether the message is a cause already.
+    """
+
+    explained = False
+
+    @classmethod
+    def because(cls, cause: Cause) -> Unhealthy:
+        error = cls(cause.sentence, hint=cause.hint)
+        error.explained = True
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +51,72 @@ class Tools:
 def wait_healthy(tools: Tools, job_id: str, eval_id: str) -> None:
     """Wait until the job is deployed and its Consul checks pass; the timeout is for each of the two.
 
-    A check asks the program's own ready endpoint. Raises Unhealthy, and what `tools.check` raises.
+    A check asks the program's own ready endpoint. Raises Unhealthy, what `tools.check` raises, and the error of a
+    server that still fails at the deadline: Nomad goes on while it does not answer.
     """
     nomad, clock = tools.nomad, tools.clock
     job = nomad.job(job_id)
-    placed_by = clock.monotonic() + PLACEMENT_GRACE
+    placed_by, watch = clock.monotonic() + PLACEMENT_GRACE, Watch(nomad, tools.consul, job, clock)
+    progress = _Progress(tools.emit, job)
 
     def is_deployed() -> bool:
         tools.check()
         if _is_deployed(nomad, job, eval_id):
             return True
-        _refuse_failed(nomad, job)
+        allocations = _allocations(nomad, job)
+        progress.tell(allocations)
+        _refuse_certain(watch.cause(allocations))
         if clock.monotonic() > placed_by:
             _refuse_unplaced(nomad, job, eval_id)
         return False
 
     def passes() -> bool:
-        tools.check()
-        return is_passing(tools.consul, job, _allocations(nomad, job))
+        # The allocation of a system job may end meanwhile, and no other takes its place.
+        if not is_deployed():
+            return False
+        allocations = _allocations(nomad, job)
+        if is_passing(tools.consul, job, allocations):
+            return True
+        _refuse_certain(watch.cause(allocations))
+        return False
 
-    with explained(nomad, job):
+    with explained(tools, job):
         for probe, lack in ((is_deployed, "did not become healthy"), (passes, "did not pass its Consul checks")):
             failure = f"{job_id} {lack}"
-            wait_until(probe, timeout=tools.timeout, failure=failure, hint=_inspect(job_id), clock=clock)
+            hint, timeout = _inspect(job_id), tools.timeout
+            wait_until(probe, timeout=timeout, failure=failure, hint=hint, clock=clock, tolerate=HICCUPS)
+
+
+class _Progress:
+    """Tells how many of several are healthy, whenever that changes: Nomad may change one after the other."""
+
+    def __init__(self, emit: Emit, job: Json) -> None:
+        self._emit, self._job, self._told = emit, job, 0
+
+    def tell(self, allocations: list[Json]) -> None:
+        healthy = sum(bool((alloc.get("DeploymentStatus") or {}).get("Healthy")) for alloc in allocations)
+        if healthy > self._told:
+            self._told = healthy
+            self._emit(Event(self._job["ID"], "progress", f"{healthy} of {jobs.expected_count(self._job)} healthy"))
 
 
 @contextmanager
-def explained(nomad: NomadApi, job: Json) -> Iterator[None]:
-    """Turns the end of a wait into Unhealthy, with what happened to the job's newest allocation."""
+def explained(tools: Tools, job: Json) -> Iterator[None]:
+    """Turns the end of a wait into Unhealthy: the cause first, then what happened to the job's newest allocation."""
     try:
         yield
     except (Unhealthy, DeadlineExceeded) as error:
-        raise Unhealthy("\n    ".join([error.message, *_history(nomad, job)]), hint=error.hint) from error
+        lines, hint = [error.message, *_history(tools.nomad, job)], error.hint
+        cause = None if isinstance(error, Unhealthy) and error.explained else why(tools.nomad, tools.consul, job)
+        if cause:
+            lines, hint = [cause.sentence, *lines], cause.hint
+        raise Unhealthy("\n    ".join(lines), hint=hint) from error
 
 
 def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
     """Whether each of these allocations that is alive has an instance of every service of its group in Consul, and all
     checks of these pass. Other instances do not count: another stack may have a service of the same name."""
-    services = {group["Name"]: jobs.service_names(group) for group in jobs.groups(job)}
+    services = {group["Name"]: jobs.service_names(job, group) for group in jobs.groups(job)}
     health = {name: consul.health(name) for names in services.values() for name in names}
     alive = list(filter(jobs.is_alive, allocations))
     if health and not alive:
@@ -86,7 +127,10 @@ def is_passing(consul: ConsulApi, job: Json, allocations: list[Json]) -> bool:
 def _history(nomad: NomadApi, job: Json) -> list[str]:
     """What happened to the newest allocation of this version: task events, last log lines. One that failed comes before
     the one that Nomad has put in its place."""
-    allocations = _allocations(nomad, job)
+    try:
+        allocations = _allocations(nomad, job)
+    except ApiError as error:
+        return [f"its allocations cannot be read ({error.message})"]
     if not allocations:
         return [f"Nomad made no allocation of {job['ID']}"]
     allocation = max(allocations, key=lambda alloc: (alloc["ClientStatus"] == "failed", int(alloc["CreateIndex"])))
@@ -132,21 +176,15 @@ def _all_run(nomad: NomadApi, job: Json) -> bool:
     return not others or not others & {node["ID"] for node in nomad.nodes() if jobs.takes_jobs(node)}
 
 
-def _refuse_failed(nomad: NomadApi, job: Json) -> None:
-    """Do not wait longer for a task that has failed, although Nomad would try it elsewhere for minutes."""
-    for alloc in _allocations(nomad, job):
-        unhealthy = job["Type"] != "service" or (alloc.get("DeploymentStatus") or {}).get("Healthy") is False
-        if unhealthy and alloc["ClientStatus"] == "failed":
-            raise Unhealthy(f"{job['ID']}: its task failed", hint=_inspect(job["ID"]))
+def _refuse_certain(cause: Cause | None) -> None:
+    """Do not wait longer for what does not heal, although Nomad would try it elsewhere for minutes."""
+    if cause and cause.certain:
+        raise Unhealthy.because(cause)
 
 
 def _refuse_unplaced(nomad: NomadApi, job: Json, eval_id: str) -> None:
-    reasons = _unplaced(nomad, job, eval_id)
-    if reasons:
-        raise Unhealthy(
-            f"{job['ID']} cannot be placed: {'; '.join(reasons)}",
-            hint="give a node what is missing, or change driver, resources or datacenters in obsctl.yaml",
-        )
+    if reasons := _unplaced(nomad, job, eval_id):
+        raise Unhealthy.because(unplaced(nomad, job, reasons))
 
 
 def _unplaced(nomad: NomadApi, job: Json, eval_id: str) -> tuple[str, ...]:
@@ -171,7 +209,7 @@ def _task_events(allocation: Json, task: str) -> list[str]:
 
 def _last_lines(nomad: NomadApi, alloc_id: str, task: str) -> list[str]:
     try:
-        text = "".join(nomad.task_logs(alloc_id, task, stream=stream) for stream in ("stdout", "stderr"))
+        text = log_end(nomad, alloc_id, task)
     except ApiError as error:
         return [f"task {task}: its log cannot be read ({error.message})"]
     return [f"{task} | {line}" for line in text.splitlines()[-LOG_LINES:]]

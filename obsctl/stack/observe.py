@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -10,12 +10,14 @@ from itertools import chain
 from typing import TypeVar
 
 from obsctl import __version__, names
-from obsctl.clients.jobs import ENDED, placement_failures
+from obsctl.clients.constraints import constraints_of
+from obsctl.clients.jobs import ENDED, is_alive, placement_failures, takes_jobs, task_states
 from obsctl.clients.protocols import ConsulApi, KvPair, NomadApi
 from obsctl.config.secrets import Secret, SecretRef, generate, resolve
 from obsctl.errors import Forbidden, ObsctlError, Rejected
 from obsctl.model import Json
 from obsctl.stack.drift import differences, spec_of
+from obsctl.stack.facts import needs
 from obsctl.stack.render import Content, Rendered, RenderedJob, SecretItems
 from obsctl.stack.storage import Volume
 
@@ -50,7 +52,8 @@ class ObservedJob:
     """A job in Nomad, and what would change if the desired job were registered.
 
     index: JobModifyIndex. differences: short lines, empty when nothing differs.
-    failed: its newest deployment failed, or continues after a failure; unfinished: it has not ended.
+    failed: its newest deployment failed, or continues after a failure; unfinished: it has not ended. blocked: a task of
+    it waits in a template.
     replaces: whether a running allocation would be replaced.
     """
 
@@ -60,6 +63,7 @@ class ObservedJob:
     stopped: bool
     failed: bool = False
     unfinished: bool = False
+    blocked: bool = False
     differences: tuple[str, ...] = ()
     placement: tuple[str, ...] = ()
     replaces: bool = False
@@ -185,10 +189,15 @@ def _compared(current: ObservedJob, desired: DesiredJob | None, nomad: NomadApi)
         current,
         failed=deployment["Status"] == "failed" or (not ended and _has_failures(deployment)),
         unfinished=deployment["JobSpecModifyIndex"] == current.index and not ended,
+        blocked=not current.stopped and any(map(_waits, nomad.job_allocations(current.job_id))),
         differences=tuple(differences(answer.get("Diff") or {}, desired.job, nomad)),
         placement=placement_failures(answer),
         replaces=any(group.get("DestructiveUpdate") for group in updates.values()),
     )
+
+
+def _waits(allocation: Json) -> bool:
+    return is_alive(allocation) and any(needs(allocation, task) for task in task_states(allocation))
 
 
 def _has_failures(deployment: Json) -> bool:
@@ -196,9 +205,17 @@ def _has_failures(deployment: Json) -> bool:
     return any(group.get("UnhealthyAllocs") for group in (deployment.get("TaskGroups") or {}).values())
 
 
+def nodes_for(jobs: Iterable[Json], nomad: NomadApi) -> list[Json]:
+    """Stubs of the nodes; with all that Nomad knows of them, one call each, when a job has constraints."""
+    stubs = nomad.nodes()
+    if not any(True for job in jobs for _ in constraints_of(job)):
+        return stubs
+    return [{**nomad.node(stub["ID"]), **stub} if takes_jobs(stub) else stub for stub in stubs]
+
+
 def _nodes(desired: Desired, nomad: NomadApi) -> tuple[Json, ...]:
     try:
-        return tuple(nomad.nodes())
+        return tuple(nodes_for((job.job for job in desired.jobs), nomad))
     except Forbidden:
         if desired.volumes:
             raise
@@ -209,12 +226,13 @@ def registered_as(current: ObservedJob, desired: DesiredJob) -> Json:
     """The desired job as it is registered over the current one.
 
     A job whose spec is as desired keeps its marks: Nomad replaces allocations when a job's meta changes, and a new
-    obsctl alone must not restart anything. A failed one gets a new mark, so that Nomad tries it again.
+    obsctl alone must not restart anything. One that failed gets a new mark, so that Nomad tries it again; one whose
+    task waits in a template, too: it keeps the Consul token that it got at its start.
     """
     if current.spec != desired.spec:
         return desired.job
     stored = {name: current.meta[name] for name in (names.VERSION_MARK, names.RETRY_MARK) if name in current.meta}
-    retry = {names.RETRY_MARK: str(current.index)} if current.failed else {}
+    retry = {names.RETRY_MARK: str(current.index)} if current.failed or current.blocked else {}
     return {**desired.job, "Meta": {**desired.job["Meta"], **stored, **retry}}
 
 

@@ -83,13 +83,14 @@ class Plan:
         return digest(json.dumps(self.to_dict(), sort_keys=True).encode())
 
 
-def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset()) -> Plan:
+def plan(desired: Desired, observed: Observed, *, only: frozenset[str] = frozenset(), adopt: str = "") -> Plan:
     """Compare. With `only`, nothing of other components is changed, and nothing is stopped or deleted.
 
-    Raises ObsctlError when a job of that name exists and is not this stack's.
+    adopt: the job without a mark that this stack takes over. Raises ObsctlError when another one of that name exists
+    and is not this stack's.
     """
     scope = _of(only, desired) if only else desired
-    _refuse_foreign_jobs(scope, observed)
+    _refuse_foreign_jobs(scope, observed, adopt)
     changes = [
         *_variable_changes(scope, observed),
         *_content_changes(scope, observed),
@@ -131,16 +132,16 @@ def _of(components: frozenset[str], desired: Desired) -> Desired:
     )
 
 
-def _refuse_foreign_jobs(desired: Desired, observed: Observed) -> None:
-    foreign = [
-        f"{current.job_id} ({f'of stack {current.owner}' if current.owner else 'not made by obsctl'})"
-        for job in desired.jobs
-        if (current := observed.jobs.get(job.job_id)) and current.owner != desired.stack
-    ]
+def _refuse_foreign_jobs(desired: Desired, observed: Observed, adopt: str) -> None:
+    known = [observed.jobs[job.job_id] for job in desired.jobs if job.job_id in observed.jobs]
+    foreign = [job for job in known if job.owner != desired.stack and (job.owner or job.job_id != adopt)]
     if foreign:
+        listed = [f"{job.job_id} ({f'of stack {job.owner}' if job.owner else 'not made by obsctl'})" for job in foreign]
+        unmarked = next((job.job_id for job in foreign if not job.owner), None)
+        way = f", or take over what is yours, one job after the other: obsctl adopt {unmarked}" if unmarked else ""
         raise ObsctlError(
-            f"these jobs exist and do not belong to stack {desired.stack}: {', '.join(foreign)}",
-            hint="choose another name with stack: in obsctl.yaml, or stop them with nomad job stop -purge",
+            f"these jobs exist and do not belong to stack {desired.stack}: {', '.join(listed)}",
+            hint=f"choose another name with stack: in obsctl.yaml{way}",
         )
 
 
@@ -189,10 +190,12 @@ def _job_change(job: DesiredJob, current: ObservedJob | None) -> Change:
         return Change("job", job.job_id, Action.CREATE, "does not exist", Step.JOBS, 0, job.spec)
     drift = "it was changed outside obsctl" if current.spec == job.spec else "it is not as configured"
     reasons = (
+        (current.owner is None, "obsctl takes it over"),
         (current.stopped, "it was stopped"),
         (is_another(current.spec, job.spec), "the configuration changed"),
         (bool(current.differences), drift),
         (current.failed, "its last deployment failed"),
+        (current.blocked, "a task of it waits in a template"),
         (current.unfinished, "its last deployment has not ended"),
     )
     reason = next((words for applies, words in reasons if applies), None)

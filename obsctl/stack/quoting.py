@@ -9,7 +9,7 @@ _UNUSUAL = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 # What a Nomad client puts into a running task. Nomad's parser leaves it alone; all else in `${` it would evaluate.
-_OPENING = re.compile(r"\$\{(?!(?:NOMAD_\w+|(?:meta|node|attr)\.[\w.-]+)\})|%\{")
+_OPENING = re.compile(r"\$\{(?!(?:NOMAD_\w+|(?:meta|node|attr)(?:\.[A-Za-z_][\w-]*)+)\})|%\{")
 _NOT_IN_HCL = re.compile(r"\\(?:\\|b|f)")  # in pairs: a backslash of the text is no escape
 
 

@@ -1,19 +1,21 @@
-"""Waits until a job runs with a changed file from Consul KV, and passes its checks; or says why it does not.
+"""Waits until a job runs with a changed file from Consul KV or a Nomad Variable, and passes its checks; or says why it
+does not.
 
-Nomad writes the file some seconds after the key has changed, and then signals or restarts the task. It makes no
+Nomad writes the file some seconds after its source has changed, and then signals or restarts the task. It makes no
 deployment for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from obsctl.clients import jobs
 from obsctl.clients.protocols import NomadApi
 from obsctl.model import Json
 from obsctl.stack.health import Tools, Unhealthy, explained, is_passing
-from obsctl.wait import wait_until
+from obsctl.wait import HICCUPS, wait_until
 
 NOTICED = 60.0
 """Seconds in which Nomad must act. It waits up to ten for further changes (template wait and splay)."""
@@ -47,14 +49,24 @@ class Readers:
         ]
 
 
-def readers_of(nomad: NomadApi, job_id: str, key: str) -> Readers:
+def readers_of_key(nomad: NomadApi, job_id: str, key: str) -> Readers:
     """The tasks of the job that Nomad signals or restarts when this key of Consul KV changes."""
+    return _readers(nomad, job_id, lambda text: f'key "{key}"' in text)
+
+
+def readers_of_items(nomad: NomadApi, job_id: str, path: str, items: Iterable[str]) -> Readers:
+    """Those that it signals or restarts when one of these items of the Variable changes."""
+    item = re.compile(rf"[.\"]({'|'.join(map(re.escape, items))})\b")
+    return _readers(nomad, job_id, lambda text: f'nomadVar "{path}"' in text and bool(item.search(text)))
+
+
+def _readers(nomad: NomadApi, job_id: str, reads: Callable[[str], bool]) -> Readers:
     job = nomad.job(job_id)
     tasks = {
         task["Name"]: _EVENTS[template["ChangeMode"]]
         for task in jobs.tasks(job)
         for template in task.get("Templates") or []
-        if f'key "{key}"' in template["EmbeddedTmpl"] and template["ChangeMode"] in _EVENTS
+        if reads(template["EmbeddedTmpl"]) and template["ChangeMode"] in _EVENTS
     }
     allocations = nomad.job_allocations(job_id) if tasks else []
     newest = {
@@ -69,7 +81,7 @@ def readers_of(nomad: NomadApi, job_id: str, key: str) -> Readers:
 def wait_reloaded(tools: Tools, readers: Readers, file: str) -> None:
     """Wait until Nomad has signalled or restarted every reader, and all have passed their checks for a while since.
 
-    file: its name for messages. Raises Unhealthy, and what `tools.check` raises.
+    file: its name for messages. Raises as wait_healthy does.
     """
     job_id, clock = str(readers.job["ID"]), tools.clock
     patience, healthy_since = _patience(readers.job), float("inf")
@@ -95,11 +107,12 @@ def wait_reloaded(tools: Tools, readers: Readers, file: str) -> None:
         return clock.monotonic() - healthy_since >= patience
 
     hint, timeout = f"nomad job status {job_id} shows more", tools.timeout
-    with explained(tools.nomad, readers.job):
+    with explained(tools, readers.job):
         unread = f"{job_id} did not read the new {file}"
-        wait_until(have_read, timeout=min(NOTICED, timeout), failure=unread, hint=hint, clock=clock)
+        noticed = min(NOTICED, timeout)
+        wait_until(have_read, timeout=noticed, failure=unread, hint=hint, clock=clock, tolerate=HICCUPS)
         unhealthy = f"{job_id} did not pass its checks with the new {file}"
-        wait_until(are_healthy, timeout=timeout, failure=unhealthy, hint=hint, clock=clock)
+        wait_until(are_healthy, timeout=timeout, failure=unhealthy, hint=hint, clock=clock, tolerate=HICCUPS)
 
 
 def _all_run(readers: Readers, allocations: list[Json]) -> bool:

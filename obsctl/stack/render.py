@@ -128,10 +128,13 @@ def secret_items(config: Config, component: Component) -> SecretItems | None:
     """What the component's Nomad Variable is to hold; None when it needs none."""
     row = component.row
     items = row.secrets(config)
-    if config.consul.token and row.reads_consul:
-        items["consul_token"] = config.consul.token
-    if config.nomad.token and row.asks_nomad:
-        items["nomad_token"] = config.nomad.token
+    if row.consul_program and (token := getattr(config.consul.tokens, row.consul_program)):
+        items["consul_token"] = token
+    if row.name == names.WARDEN and config.nomad.tokens.warden:
+        items["nomad_token"] = config.nomad.tokens.warden
+    for name, server in (("nomad", config.nomad), ("consul", config.consul)):
+        if row.calls(name) and _shows_certificate(server):
+            items |= {f"{name}_{part}": ref for part, ref in server.tls.programs if ref}
     path = _variable_path(config, row.name)
     enabled = {each.row.name for each in config.enabled_components()}
     copies = {item: _variable_path(config, other) for other, item in row.copies if other in enabled}
@@ -146,7 +149,12 @@ def _variable_path(config: Config, component: str) -> str:
 def _job(config: Config, environment: Environment, component: Component) -> RenderedJob:
     row = component.row
     job = names.job_id(config.stack, row.name)
-    values = {"job": job, "owner": config.owner_of(component), "secrets": sorted(row.secrets(config))}
+    values = {
+        "job": job,
+        "owner": config.owner_of(component),
+        "secrets": sorted(row.secrets(config)),
+        "placed": config.placement_of(component),
+    }
     template = f"{'demo/' if row.demo else ''}{row.name}.nomad.hcl.j2"
     return RenderedJob(row.name, job, templates.text(environment, template, **values, generated=row.generates))
 
@@ -204,8 +212,8 @@ def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
             for each in config.alerting.receivers
         ],
         "time_intervals": config.alerting.intervals(),
-        "nomad": _address(config.nomad, "nomad"),
-        "consul": _address(config.consul, "consul"),
+        "nomad": _server(config.nomad, "nomad"),
+        "consul": _server(config.consul, "consul"),
         "driver": config.driver_of,
         "count": config.count,
         "shares_node": config.shares_node,
@@ -216,14 +224,35 @@ def _values(config: Config, boards: tuple[Dashboard, ...]) -> dict[str, object]:
     }
 
 
-def _address(server: NomadServer | ConsulServer, name: str) -> dict[str, object]:
-    """The server's settings for templates, with the parts of its address and the certificates of its authority."""
-    url = urlsplit(server.address)
+def _server(server: NomadServer | ConsulServer, name: str) -> dict[str, object]:
+    """The server's settings for templates, with the parts of its address and the certificates of its authority.
+
+    on_node: the address for the stack's own programs.
+    """
+    file = server.tls.ca_file if _has_tls(server) else None
+    return {
+        **{key: getattr(server, key) for key in type(server).model_fields},
+        **_parts(server.address),
+        "on_node": _parts(server.from_nodes),
+        "authority": certificates(file, f"{name}.tls.ca_file") if file else "",
+        "shows_certificate": _shows_certificate(server),
+    }
+
+
+def _has_tls(server: NomadServer | ConsulServer) -> bool:
+    return any(address.startswith("https:") for address in (server.address, server.from_nodes))
+
+
+def _shows_certificate(server: NomadServer | ConsulServer) -> bool:
+    """Whether the stack's programs have a client certificate for it."""
+    return _has_tls(server) and server.tls.programs.cert is not None
+
+
+def _parts(address: str) -> dict[str, object]:
+    url = urlsplit(address)
     port = url.port or (443 if url.scheme == "https" else 80)
-    parts = {"scheme": url.scheme, "host_and_port": host_and_port(url.hostname or "", port), "port": port}
-    file = server.tls.ca_file if url.scheme == "https" else None
-    parts["authority"] = certificates(file, f"{name}.tls.ca_file") if file else ""
-    return {**{name: getattr(server, name) for name in type(server).model_fields}, **parts}
+    where = host_and_port(url.hostname or "", port)
+    return {"address": address, "scheme": url.scheme, "host_and_port": where, "port": port}
 
 
 def _resend_delay(config: Config) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from obsctl.clients.protocols import NomadApi
 from obsctl.config.schema import Config
 from obsctl.config.secrets import Secret
-from obsctl.errors import Forbidden, NotFound
+from obsctl.errors import NotFound
 from obsctl.stack.render import secret_items
 
 
@@ -31,16 +31,9 @@ def stored(config: Config) -> tuple[StoredSecret, ...]:
     )
 
 
-def reveal(secret: StoredSecret, nomad: NomadApi, namespace: str) -> Secret:
+def reveal(secret: StoredSecret, nomad: NomadApi) -> Secret:
     """Its value as Nomad holds it. Raises NotFound before the first deploy, Forbidden for lack of rights."""
-    try:
-        variable = nomad.variable(secret.variable)
-    except Forbidden as error:
-        raise Forbidden(
-            f"{secret.name} cannot be read: {error.message}",
-            hint=f'use a token whose policy has, for namespace "{namespace}", '
-            f'variables {{ path "{secret.variable}" {{ capabilities = ["read"] }} }}',
-        ) from error
+    variable = nomad.variable(secret.variable)
     if variable is None or secret.item not in variable.items:
         raise NotFound(
             f"{secret.name} does not exist yet: the Nomad Variable {secret.variable} has no item {secret.item}",

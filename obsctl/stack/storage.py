@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from obsctl import names
+from obsctl.clients.constraints import constraints_of, meets
 from obsctl.clients.jobs import is_system, takes_jobs, tasks
 from obsctl.config.components import Component, Storage
 from obsctl.config.schema import Config
@@ -71,7 +72,9 @@ def node_count(config: Config, component: Component) -> int:
 
 
 def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
-    """The nodes that could take the job now: ready, eligible, in its datacenters and node pool, with its drivers."""
+    """The nodes that could take the job now: ready, eligible, in its datacenters and node pool, with its drivers, and
+    as its constraints want them."""
+    constraints = list(constraints_of(job))
     drivers = {task["Driver"] for task in tasks(job) if "Driver" in task}
     return [
         node
@@ -80,6 +83,7 @@ def homes(nodes: Sequence[Json], job: Json) -> list[Json]:
         and any(fnmatchcase(node["Datacenter"], pattern) for pattern in job.get("Datacenters") or ["*"])
         and (job.get("NodePool") or "default") in ("all", node["NodePool"])
         and all((node.get("Drivers") or {}).get(driver, {}).get("Healthy") for driver in drivers)
+        and all(meets(node, constraint) for constraint in constraints)
     ]
 
 
@@ -116,7 +120,7 @@ def place(volume: Volume, job: Json, nodes: Sequence[Json], dynamic: Sequence[Js
     if lacking > len(free):
         raise ObsctlError(
             f"no node can have the volume {volume.name} of {volume.component}: none is ready and eligible in"
-            f" {', '.join(job.get('Datacenters') or ['*'])} with the driver of the job",
+            f" {', '.join(job.get('Datacenters') or ['*'])} with the driver of the job, and as its constraints want it",
             hint="`obsctl doctor` shows what the nodes lack",
         )
     return sorted(free, key=lambda node: (busy.count(node["ID"]), str(node["Name"])))[:lacking]
@@ -154,4 +158,6 @@ def _loss(
         if len(able) > node_count(config, component):
             what = f"Nomad may place it on any of {len(able)} nodes, and on a new one its data is missing"
             other = "" if raw_exec else f", or set components.{name}.storage.kind: dynamic"
-            yield Finding(Severity.WARNING, name, f"{what} (storage: host)", f"narrow nomad.datacenters{other}")
+            yield Finding(
+                Severity.WARNING, name, f"{what} (storage: host)", f"narrow components.{name}.placement{other}"
+            )

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from obsctl import names
-from obsctl.clients.programs import Programs
-from obsctl.clients.protocols import LogsApi, PrometheusApi
+from obsctl.clients.programs import Clients, Programs
+from obsctl.clients.protocols import PrometheusApi
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import Event
 from obsctl.stack import alert_path
 from obsctl.stack.health import Tools
-from obsctl.telemetry.stored_logs import of_trace
+from obsctl.stack.status import status
+from obsctl.stack.telemetry_path import TelemetryPath
 from obsctl.wait import wait_until
 
-SERVICE = "obsctl"
-"""The service.name of what is sent: one span and one log line in each deploy."""
+_INCOMPLETE = "everything runs, but the %s path is not complete"
 _WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
+
+
+def wait_components(config: Config, clients: Clients, tools: Tools) -> None:
+    """Wait until every component is healthy, as `obsctl status` has it; what did not change, too."""
+
+    def missing() -> Iterator[str]:
+        for each in status(config, clients, tools.clock).components:
+            if each.state != "healthy":
+                yield f"{each.job_id} is {each.state}: {each.note}"
+
+    _wait_complete("every component", "until it is healthy", missing, tools, "not every component is healthy")
 
 
 def verify(config: Config, programs: Programs, tools: Tools) -> None:
@@ -32,18 +42,13 @@ def verify(config: Config, programs: Programs, tools: Tools) -> None:
 
 def _wait_wired(config: Config, programs: Programs, tools: Tools) -> None:
     """Wait until the alert path works, and every component is scraped."""
-    parts = config.components
-    expected = alert_path.Expected(
-        prometheus=config.count(parts.prometheus),
-        alertmanagers=config.count(parts.alertmanager),
-        heartbeat=config.timing.heartbeat,
-    )
+    expected = alert_path.Expected.of(config)
 
     def missing() -> Iterator[str]:
         yield from alert_path.missing(expected, programs, tools.clock)
         yield from alert_path.of_each(programs.prometheus, lambda instance: _components(config, instance))
 
-    _wait_complete("alert path", "until rules, targets and heartbeat are there", missing, tools)
+    _wait_complete("alert path", "until rules, targets and heartbeat are there", missing, tools, _INCOMPLETE % "alert")
 
 
 def _components(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
@@ -61,39 +66,17 @@ def _components(config: Config, prometheus: PrometheusApi) -> Iterator[str]:
 
 
 def _wait_flowing(config: Config, programs: Programs, tools: Tools) -> None:
-    """Send a span and a log line to an agent, and wait until the backends of this stack have them.
-
-    An agent that reloads its configuration accepts nothing for a moment, so what it refuses is sent again.
-    """
-    agent, sent_at = programs.otel_agent, tools.clock.now()
-    jaeger = programs.jaeger if config.components.jaeger.enabled else None
-    logs = programs.logs if config.components.victorialogs.enabled else None
-    ids = {"trace_id": secrets.token_hex(16), "span_id": secrets.token_hex(8)}
-    unsent: list[Callable[[], None]] = []
-    if jaeger:
-        unsent.append(lambda: agent.send_span(SERVICE, "verify", **ids, at=sent_at))
-    if logs:
-        unsent.append(lambda: agent.send_line(SERVICE, "telemetry flows", **ids, at=sent_at))
+    """Wait until the backends of this stack have a span and a log line that an agent gets now."""
+    path = TelemetryPath(config, programs, tools.clock)
 
     def missing() -> Iterator[str]:
-        while unsent:
-            unsent[0]()
-            del unsent[0]
-        if jaeger and not jaeger.trace(ids["trace_id"]):
-            yield f"Jaeger does not have the trace {ids['trace_id']}, which was sent to {agent.address}"
-        if logs and not _has_line(logs, ids["trace_id"], sent_at):
-            yield f"VictoriaLogs does not have the line of trace {ids['trace_id']}, which was sent to {agent.address}"
+        yield from (sentence for _, sentence in path.missing())
 
-    _wait_complete("telemetry path", "for a span and a log line of our own", missing, tools)
+    _wait_complete("telemetry path", "for a span and a log line of our own", missing, tools, _INCOMPLETE % "telemetry")
 
 
-def _has_line(logs: LogsApi, trace_id: str, sent_at: float) -> bool:
-    at = int(sent_at * 1e9)
-    return bool(of_trace(logs, trace_id, at, at, limit=1))
-
-
-def _wait_complete(path: str, what: str, look: Callable[[], Iterator[str]], tools: Tools) -> None:
-    """Wait until `look` finds nothing missing on this path."""
+def _wait_complete(subject: str, what: str, look: Callable[[], Iterator[str]], tools: Tools, failure: str) -> None:
+    """Wait until `look` finds nothing missing there; `failure` says that something is."""
     missing: list[str] = []
 
     def complete() -> bool:
@@ -103,14 +86,14 @@ def _wait_complete(path: str, what: str, look: Callable[[], Iterator[str]], tool
             missing[:] = [error.message]
         return not missing
 
-    tools.emit(Event(path, "start", f"waiting {what}"))
+    tools.emit(Event(subject, "start", f"waiting {what}"))
     started = tools.clock.monotonic()
     try:
         wait_until(complete, timeout=tools.timeout, failure="", hint="", interval=0.5, clock=tools.clock)
     except DeadlineExceeded:
         lines = "\n  ".join(missing)
         raise ObsctlError(
-            f"everything runs, but the {path} is not complete after {tools.timeout:g} s:\n  {lines}",
+            f"{failure} after {tools.timeout:g} s:\n  {lines}",
             hint="look at the page of the program that is named, and at obsctl status",
         ) from None
-    tools.emit(Event(path, "ok", f"works after {tools.clock.monotonic() - started:.1f} s"))
+    tools.emit(Event(subject, "ok", f"works after {tools.clock.monotonic() - started:.1f} s"))

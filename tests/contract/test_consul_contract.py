@@ -8,10 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.protocols import ConsulApi
-from obsctl.config.api_servers import ConsulServer
 from obsctl.errors import Conflict, NotFound, Rejected
 from obsctl.wait import wait_until
 from tests.fakes import FakeConsul
@@ -22,7 +20,7 @@ def consul(request: pytest.FixtureRequest) -> ConsulApi:
     if request.param == "fake":
         return FakeConsul()
     cluster = request.getfixturevalue("cluster")
-    return connect.consul(ConsulServer(address=cluster.addresses.consul))
+    return cluster.consul
 
 
 @pytest.fixture
@@ -236,7 +234,7 @@ class TestRealOnly:
     @pytest.fixture
     def consul(self, request: pytest.FixtureRequest) -> ConsulApi:
         cluster = request.getfixturevalue("cluster")
-        return connect.consul(ConsulServer(address=cluster.addresses.consul))
+        return cluster.consul
 
     def test_a_watch_wakes_up(self, consul: ConsulApi, prefix: str) -> None:
         index, _ = consul.watch(prefix, index=0, wait=20)

@@ -210,6 +210,26 @@ def test_a_job_without_lines(subject: Subject) -> None:
     assert subject.lines() == []
 
 
+def test_a_panel_of_each_kind_is_answered(server: LogsApi) -> None:
+    subject = Subject(server, _sent(server))
+    at = subject.send("for a panel")
+    subject.until_there_are(1)
+    start, end = at - 3600 * SECOND, at + 3600 * SECOND
+    queries = {
+        "instant": '"for a panel"',
+        "hits": '"for a panel"',
+        "stats": '"for a panel" | stats count() lines',
+        "statsRange": '"for a panel" | stats count() lines',
+    }
+    assert {kind: server.results(text, kind, start=start, end=end) for kind, text in queries.items()} == dict.fromkeys(
+        queries, 1
+    )
+    assert server.results("nowhere", "instant", start=start, end=end) == 0
+    for kind in queries:
+        with pytest.raises(Rejected):
+            server.results("{", kind, start=start, end=end)
+
+
 def test_a_query_that_is_none(subject: Subject) -> None:
     with pytest.raises(Rejected, match="cannot parse"):
         subject.store.lines("{", start=0, end=1, limit=1)

@@ -11,9 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import NotFound, Rejected
 from obsctl.model import Json
 from tests.fakes import FakeConsul, FakeNomad
@@ -34,10 +32,8 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "fake":
         consul = FakeConsul()
         return Subject(FakeNomad(consul=consul), consul)
-    addresses = request.getfixturevalue("cluster").addresses
-    return Subject(
-        connect.nomad(NomadServer(address=addresses.nomad)), connect.consul(ConsulServer(address=addresses.consul))
-    )
+    cluster = request.getfixturevalue("cluster")
+    return Subject(cluster.nomad, cluster.consul)
 
 
 @pytest.fixture

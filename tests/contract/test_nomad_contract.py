@@ -10,9 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
+from obsctl.clients.jobs import ports
 from obsctl.clients.protocols import ConsulApi, NomadApi
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 from obsctl.stack.storage import Volume
@@ -121,10 +120,8 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         fake = FakeNomad(consul=consul)
         yield Subject(fake, consul, fake)
         return
-    addresses = request.getfixturevalue("cluster").addresses
-    subject = Subject(
-        connect.nomad(NomadServer(address=addresses.nomad)), connect.consul(ConsulServer(address=addresses.consul))
-    )
+    cluster = request.getfixturevalue("cluster")
+    subject = Subject(cluster.nomad, cluster.consul)
     yield subject
     for stub in subject.nomad.jobs():
         if stub["ID"] in subject.names and not stub["Stop"]:
@@ -233,6 +230,12 @@ class TestRegister:
         assert after["Version"] == 1
         assert after["JobModifyIndex"] > before["JobModifyIndex"]
         assert [alloc["JobVersion"] for alloc in nomad.job_allocations(job["ID"])] == [1, 0]
+
+    def test_the_allocations_of_all_jobs_with_what_they_were_given(self, subject: Subject) -> None:
+        job = subject.started()
+        [own] = [alloc for alloc in subject.nomad.allocations() if alloc["JobID"] == job["ID"]]
+        assert own["ClientStatus"] == "running"
+        assert ports(own) == ports(subject.nomad.allocation(own["ID"]))
 
     def test_a_job_whose_task_exits_fails_its_deployment_and_leaves_its_log(self, subject: Subject) -> None:
         job = subject.job(EXIT)

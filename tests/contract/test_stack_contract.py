@@ -66,6 +66,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "alertmanager": [
             program("alertmanager"), "--config.file=alertmanager.yml", "--storage.path=alertmanager",
             f"--web.listen-address={at['alertmanager']}", "--cluster.listen-address=",
+            "--enable-feature=receiver-name-in-metrics",
         ],
         "prometheus": [
             program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus",
@@ -109,6 +110,12 @@ class TestPrometheus:
     def test_a_query_that_gives_no_vector(self, stack: Stack, promql: str, words: str) -> None:
         with pytest.raises(Rejected, match=words):
             stack.prometheus.query(promql)
+
+    def test_how_much_an_answer_of_any_type_has(self, stack: Stack) -> None:
+        counts = {"vector(1)": 1, "no_such_metric": 0, "no_such_metric[5m]": 0, "1": 1, '"a"': 1}
+        assert {promql: stack.prometheus.count(promql) for promql in counts} == counts
+        with pytest.raises(Rejected, match="parse error"):
+            stack.prometheus.count("sum(")
 
     def test_it_writes_an_expression_in_one_way(self, stack: Stack) -> None:
         ways = (r"sum by(b)(a{c=~`^\d+$`} > 1_000)", 'sum  by (b)  (a{c=~"^\\\\d+$"}>1e3) # many')
@@ -162,6 +169,25 @@ def test_the_secret_of_deliveries_shows_nowhere(stack: Stack) -> None:
 
 
 class TestAlertmanager:
+    def test_an_alert_that_is_posted_is_counted_and_ends(self, stack: Stack) -> None:
+        labels, ends = {"alertname": "Posted"}, datetime.now(UTC) + timedelta(minutes=1)
+        before = stack.alertmanager.tallies()["sink", "webhook"]
+        stack.alertmanager.post([{"labels": labels, "endsAt": ends.isoformat()}])
+        wait_until(
+            lambda: stack.sink.notifications(since=0.0, alertname="Posted"),
+            timeout=20,
+            failure="no sign of a delivery",
+            hint="",
+        )
+
+        def is_counted() -> bool:  # when the receiver has answered
+            counted = stack.alertmanager.tallies()["sink", "webhook"] - before
+            return min(counted.delivered, counted.notifications) >= 1
+
+        wait_until(is_counted, timeout=5, failure="it is not counted", hint="")
+        stack.alertmanager.post([{"labels": labels, "endsAt": datetime.now(UTC).isoformat()}])
+        assert [alert for alert in stack.alertmanager.alerts() if alert["labels"] == labels] == []
+
     def test_its_status(self, stack: Stack) -> None:
         status = stack.alertmanager.status()
         assert "receiver: sink" in status["config"]["original"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -43,6 +44,13 @@ def impostor(meta: dict[str, str]) -> Json:
         "Networks": [{"Mode": "host", "DynamicPorts": [{"Label": "http"}]}],
     }  # fmt: skip
     return {"ID": "impostor", "Name": "impostor", "Type": "service", "Datacenters": ["*"], "TaskGroups": [group]}
+
+
+def url_of_alert_sink(stack: Stack) -> Path:
+    """Where Alertmanager reads it: of allocations before the running one the folders stay a while."""
+    allocations = stack.clients.nomad.job_allocations("obs-alertmanager")
+    [running] = [each["ID"] for each in allocations if each["ClientStatus"] == "running"]
+    return stack.cluster.folder.path / "alloc" / running / "alertmanager/secrets/alert-sink.url"
 
 
 def notified(stack: Stack, alertname: str, status: str, since: float) -> bool:
@@ -123,8 +131,7 @@ def test_a_job_that_poses_as_alert_sink_gets_nothing(stack: Stack) -> None:
     """It has the name, the meta, and the proof that it read in Consul."""
     nomad, consul, genuine = stack.clients.nomad, stack.clients.consul, stack.programs.sink.address
     [instance] = consul.health("alert-sink")
-    urls = stack.cluster.folder.path.glob("alloc/*/alertmanager/secrets/alert-sink.url")
-    url = max(urls, key=lambda path: path.stat().st_mtime)  # of an allocation before it the folder stays a while
+    url = url_of_alert_sink(stack)
     nomad.register_job(impostor(instance["Service"]["Meta"]))
     try:
         wait_until(
@@ -165,8 +172,7 @@ def test_a_new_secret_of_deliveries_is_taken_over(stack: Stack) -> None:
         lambda: len(stack.programs.sink.notifications(since=since, alertname="Watchdog")) > 1,
         timeout=60, failure="no sign of the heartbeat", hint="",
     )  # fmt: skip
-    [url] = stack.cluster.folder.path.glob("alloc/*/alertmanager/secrets/alert-sink.url")
-    assert ":a-new-one@" in url.read_text()
+    assert ":a-new-one@" in url_of_alert_sink(stack).read_text()
 
 
 def test_failing_requests_of_the_demo_are_counted_at_the_caller(stack: Stack) -> None:

@@ -119,15 +119,27 @@ def test_what_is_no_longer_wanted_is_stopped_and_comes_back_when_it_is(
     assert stack.clients.nomad.job("obs-traffic")["Stop"] is True
 
 
-def test_a_task_that_cannot_start_is_explained_with_its_last_words(
+def test_a_program_that_no_node_of_a_local_cluster_has_is_named_before_anything_changes(
     stack: Stack, changed: Callable[[dict[str, Any]], None]
 ) -> None:
     demo = json.loads((stack.folder / "obsctl.yaml").read_text())["demo"]
-    changed({"demo": {**demo, "traffic": {**demo["traffic"], "command": "no-such-program"}}})
+    changed({"demo": {**demo, "traffic": {**demo["traffic"], "command": "/usr/bin/no-such-program"}}})
+    version = stack.clients.nomad.job("obs-traffic")["Version"]
 
     ended = stack.run("deploy", "--yes", "--timeout", "60", code=1)
 
     assert "no-such-program" in ended.stderr
+    assert "Hint:" in ended.stderr
+    assert stack.clients.nomad.job("obs-traffic")["Version"] == version
+
+
+def test_a_task_that_cannot_start_is_explained(stack: Stack, changed: Callable[[dict[str, Any]], None]) -> None:
+    demo = json.loads((stack.folder / "obsctl.yaml").read_text())["demo"]
+    changed({"demo": {**demo, "traffic": {**demo["traffic"], "command": "/bin/false"}}})
+
+    ended = stack.run("deploy", "--yes", "--timeout", "60", code=1)
+
+    assert "ended with exit code 1" in ended.stderr
     assert "not changed, or not confirmed: obs-traffic" in ended.stderr
     assert "Hint:" in ended.stderr
 
@@ -213,6 +225,4 @@ def is_up(stack: Stack, job: str) -> bool:
 
 
 def consul_agent(stack: Stack, method: str, path: str, body: Json | None) -> None:
-    import requests
-
-    requests.request(method, stack.clients.consul.address + path, json=body, timeout=5).raise_for_status()
+    stack.cluster.consul.session.request(method, path, json=body)

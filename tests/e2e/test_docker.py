@@ -18,7 +18,7 @@ import pytest
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.config.schema import Config
-from obsctl.local.agents import CLIENT
+from obsctl.local.machines import CLIENT
 from obsctl.stack import storage
 from obsctl.stack.render import render
 from obsctl.wait import SYSTEM_CLOCK, wait_until

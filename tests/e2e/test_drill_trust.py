@@ -6,7 +6,6 @@ All on real servers, where anybody may write to Consul KV.
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 import subprocess
 from base64 import b64encode
@@ -23,6 +22,7 @@ from obsctl.drills.faults import stop
 from obsctl.drills.recipes import Recipe
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
+from tests.local_cluster import as_manager
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -74,7 +74,7 @@ def forge(stack: Stack, key: str, value: bytes | str) -> None:
     """As a transaction, which takes any key."""
     text = value if isinstance(value, str) else value.decode()
     body = [{"KV": {"Verb": "set", "Key": key, "Value": b64encode(text.encode()).decode()}}]
-    requests.put(f"{stack.clients.consul.address}/v1/txn", json=body, timeout=10).raise_for_status()
+    stack.cluster.consul.session.put("/v1/txn", json=body)
 
 
 def warden(stack: Stack) -> dict[str, float]:
@@ -90,7 +90,7 @@ def warden(stack: Stack) -> dict[str, float]:
 def clean(stack: Stack) -> Iterator[Stack]:
     """What a test forges is gone after it."""
     yield stack
-    requests.delete(f"{stack.clients.consul.address}/v1/kv/{FOLDER}", params={"recurse": "true"}, timeout=10)
+    stack.cluster.consul.session.delete(f"/v1/kv/{FOLDER}", params={"recurse": "true"})
     stack.clients.nomad.delete_variable("nomad/jobs/obs-warden/drill")
     stack.run("deploy", "--yes")
 
@@ -133,8 +133,11 @@ def test_forged_entries_start_nothing_leave_consul_alone_and_are_named(clean: St
     clean.run("deploy", "--yes")
     clean.wait_steady()  # they keep no drill from starting
     for item in recovered["left"]:
-        command = [*shlex.split(item["remove"])]
-        environ = {"CONSUL_HTTP_ADDR": consul.address, "PATH": f"{clean.cluster.folder.bin}:/usr/bin:/bin"}
+        command = ["sh", "-c", item["remove"]]
+        environ = {
+            **clean.cluster.access.exports(clean.cluster.addresses),
+            "PATH": f"{clean.cluster.folder.bin}:/usr/bin:/bin",
+        }
         subprocess.run(command, env=environ, check=True, capture_output=True)
     assert consul.entries(FOLDER) == []
     assert consul.leader()
@@ -166,7 +169,7 @@ def test_a_job_that_is_purged_during_a_drill_comes_back_as_the_drill_had_found_i
     process = clean.start_drill("injected", "--hold", "60")
     process.kill()
     process.communicate(timeout=10)
-    requests.delete(f"{nomad.address}/v1/job/{JOB}", params={"purge": "true"}, timeout=10).raise_for_status()
+    clean.cluster.nomad.session.delete(f"/v1/job/{JOB}", params={"purge": "true"})
 
     def back() -> bool:
         jobs = {job["ID"]: job for job in nomad.jobs()}
@@ -195,12 +198,18 @@ def test_no_part_of_a_job_is_in_consul_or_in_the_journal_of_a_drill(clean: Stack
 def register(stack: Stack, job: str, service: str, namespace: str = "default") -> None:
     hcl = SERVER % {"job": job, "service": service, "namespace": namespace, "consul": stack.clients.consul.address}
     parsed = stack.clients.nomad.parse_job(hcl)
-    requests.put(f"{stack.clients.nomad.address}/v1/jobs", json={"Job": parsed}, timeout=10).raise_for_status()
+    requests.put(
+        f"{stack.cluster.addresses.nomad}/v1/jobs",
+        json={"Job": parsed},
+        headers=as_manager(stack.cluster),
+        timeout=10,
+    ).raise_for_status()
 
 
 def purge(stack: Stack, job: str, namespace: str = "default") -> None:
     params = {"namespace": namespace}
-    requests.delete(f"{stack.clients.nomad.address}/v1/job/{job}", params=params, timeout=10).raise_for_status()
+    url = f"{stack.cluster.addresses.nomad}/v1/job/{job}"
+    requests.delete(url, params=params, headers=as_manager(stack.cluster), timeout=10).raise_for_status()
 
 
 @contextmanager
@@ -222,14 +231,18 @@ def watched(stack: Stack, service: str, job: str) -> Iterator[None]:
 
 def test_a_service_of_another_namespace_is_refused_and_the_job_of_that_name_in_ours_runs_on(clean: Stack) -> None:
     nomad = clean.clients.nomad
-    requests.put(f"{nomad.address}/v1/namespace", json={"Name": "team"}, timeout=10).raise_for_status()
+    clean.cluster.nomad.session.put("/v1/namespace", json={"Name": "team"})
     register(clean, "api", "billing")
     register(clean, "api", "checkout", "team")
     try:
         wait_until(lambda: clean.clients.consul.health("checkout"), timeout=30, failure="no sign of it", hint="")
         with watched(clean, "checkout", "api"):
             refused = clean.run("drill", "stop", "checkout", "--yes", code=1)
-        assert "checkout is the job api in namespace team, and a drill acts in default alone" in refused.stderr
+            all_seen = {"OBSCTL_NOMAD__TOKEN": "env:ALL", "ALL": clean.cluster.access.nomad_management()}
+            told = clean.run("drill", "stop", "checkout", "--yes", code=1, **all_seen)
+        assert "which Nomad does not know or does not show" in refused.stderr
+        assert "in another namespace than default, which the token may not read" in refused.stderr
+        assert "checkout is the job api in namespace team, and a drill acts in default alone" in told.stderr
         assert nomad.job("api")["Version"] == 0
     finally:
         purge(clean, "api")

@@ -160,7 +160,7 @@ def test_the_password_is_shown_to_those_who_ask_and_nowhere_else(stack: Stack) -
     nomad = stack.clients.nomad
     [alloc] = [alloc for alloc in nomad.job_allocations("obs-grafana") if alloc["ClientStatus"] == "running"]
     logs = [nomad.task_logs(alloc["ID"], "grafana", stream=stream) for stream in ("stdout", "stderr")]
-    kept = [nomad.job("obs-grafana"), nomad.allocation(alloc["ID"]), stack.clients.consul.entries("")]
+    kept = [nomad.job("obs-grafana"), nomad.allocation(alloc["ID"]), stack.cluster.consul.entries("")]
     assert "has started" in logs[0]
     assert password(stack) not in str([logs, kept, stack.run("-v", "plan").stdout])
 
@@ -187,7 +187,7 @@ def test_a_changed_dashboard_restarts_nothing(stack: Stack) -> None:
 
 
 def test_a_backend_that_moves_is_followed_and_one_that_is_away_for_a_moment_restarts_nothing(stack: Stack) -> None:
-    before, nomad, consul = seen(stack), stack.clients.nomad, stack.cluster.addresses.consul
+    before, nomad, session = seen(stack), stack.clients.nomad, stack.cluster.consul.session
     nomad.stop_job("obs-alertmanager")
     wait_until(
         lambda: not stack.clients.consul.health("alertmanager"), timeout=60, failure="no sign of its end", hint=""
@@ -200,13 +200,13 @@ def test_a_backend_that_moves_is_followed_and_one_that_is_away_for_a_moment_rest
     )
     elsewhere = {"ID": "elsewhere", "Name": "alertmanager", "Address": "127.0.0.2", "Port": 9999,
                  "Meta": {"obsctl_stack": "obs"}}  # fmt: skip
-    requests.put(f"{consul}/v1/agent/service/register", json=elsewhere, timeout=10).raise_for_status()
+    session.put("/v1/agent/service/register", json=elsewhere)
     try:
         wait_until(
             lambda: moved(stack, "http://127.0.0.2:9999"), timeout=120, failure="no sign of the new address", hint=""
         )
     finally:
-        requests.put(f"{consul}/v1/agent/service/deregister/elsewhere", timeout=10).raise_for_status()
+        session.put("/v1/agent/service/deregister/elsewhere")
     stack.run("deploy", "--yes")
     wait_until(
         lambda: moved(stack, before["urls"]["ALERTMANAGER_URL"]),

@@ -77,6 +77,15 @@ def test_instances_keep_their_data_apart(deployed: Stack) -> None:
         assert sorted(folder.name for folder in (volumes / job).iterdir()) == [str(number) for number in range(count)]
 
 
+def test_verify_looks_at_each_and_notifies_once(deployed: Stack) -> None:
+    document = deployed.json("verify", "--wait", "60s")
+    names = [check["name"] for check in document["checks"] if check["suite"] == "targets"]
+    for one in deployed.programs.prometheus.each():
+        assert sum(name.endswith(f"({one.address})") for name in names) > 5
+    received = deployed.programs.sink.notifications(since=0.0, alertname="ObsctlTest")
+    assert [each["payload"]["status"] for each in received].count("firing") == 1
+
+
 def test_a_drill_is_notified_once(deployed: Stack) -> None:
     deployed.wait_steady()
     since = SYSTEM_CLOCK.now()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from obsctl.clients.instances import url
-from obsctl.local import agents, cluster
+from obsctl.local import agents, control
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import TELEMETRY, Stack, write_config
 from tests.deployed_telemetry import SERVICES, Telemetry
@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         return json.dumps(config)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cluster, "config_text", config_text)
+        patched.setattr(control, "config_text", config_text)
         with running_cluster() as running:
             stack = Stack(running, tmp_path_factory.mktemp("stack"))
             write_config(stack.folder, running, components=(*ALERT_PATH, *TELEMETRY))

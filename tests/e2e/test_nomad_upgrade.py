@@ -30,7 +30,9 @@ def test_an_upgrade_of_nomad_alone_is_no_reason_to_update_a_job(
     assert built.version != newer.version
     monkeypatch.setenv(SETTING, str(built.path))
     with running_cluster() as cluster:
-        write_config(tmp_path, cluster, demo=())
+        # Without this its jobs would change: the newer Nomad gives tasks an identity.
+        consul = {"address": cluster.addresses.consul, "workload_identity": False}
+        write_config(tmp_path, cluster, demo=(), consul=consul)
         stack = Stack(cluster, tmp_path)
         stack.run("deploy", "--yes")
         assert stack.clients.nomad.agent_version() == built.version

@@ -129,7 +129,7 @@ def test_all_faults_are_told_at_once_with_the_users_file_and_line(
     broken = "groups:\n- name: a\n  rules:\n  - {alert: A, expr: sum(up}\n  - {record: b, expr: 'up['}\n"
     unknown = "groups:\n- name: b\n  rules: [{alert: A, expr: up, fro: 5m}]\n"
     operator = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec: {groups: []}\n"
-    folder = with_rules(broken, unknown, operator, TYPES, TYPES)
+    folder = with_rules(broken, unknown, operator, TYPES, TYPES + TYPES.removeprefix("\ngroups:\n"))
 
     ended = stack.run("validate", code=1)
 
@@ -137,5 +137,5 @@ def test_all_faults_are_told_at_once_with_the_users_file_and_line(
     assert f'{folder}/0.yml:5: promtool refuses it: group "a", rule 2, "b": could not parse' in ended.stderr
     assert f"{folder}/1.yml:3: promtool refuses it: field fro not found" in ended.stderr
     assert f"{folder}/2.yml: is a Kubernetes object, a PrometheusRule of the Prometheus Operator" in ended.stderr
-    assert f"{folder}/4.yml:3: the group name 'types' is taken: {folder}/3.yml:3 has it too" in ended.stderr
+    assert f'{folder}/4.yml: promtool refuses it: groupname: "types" is repeated in the same file' in ended.stderr
     assert "obsctl-check-" not in ended.stderr

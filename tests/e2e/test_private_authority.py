@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -22,10 +23,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_cluster() as cluster, ExitStack() as fronts:
         servers = {
             name: {
-                "address": fronts.enter_context(tls_front(authority.parent, address)),
+                **own,  # the tokens
+                "address": fronts.enter_context(tls_front(authority.parent, own["address"])),
                 "tls": {"ca_file": str(authority)},
             }
-            for name, address in (("nomad", cluster.addresses.nomad), ("consul", cluster.addresses.consul))
+            for name, own in json.loads(cluster.access.overlay.read_text()).items()
         }
         stack = Stack(cluster, folder)
         components = (*ALERT_PATH, "otel-gateway", "otel-agent")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from obsctl.content.rules import availability_group
-from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.wait import wait_until
-from tests.deployed import Stack, write_config
+from tests.deployed import Stack
 from tests.world import config
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -67,17 +64,17 @@ class Registry:
     """Services in Consul that no job registers."""
 
     def __init__(self, stack: Stack) -> None:
-        self.url = f"{stack.loaded.config.consul.address}/v1/agent/service"
+        self.session = stack.cluster.consul.session
         self.names: list[str] = []
 
     def add(self, name: str, port: int, **more: object) -> None:
         self.names.append(name)
         service = {"ID": name, "Name": name, "Port": port, "Address": "127.0.0.1", "Tags": TAGS, **more}
-        requests.put(f"{self.url}/register", json=service, timeout=10).raise_for_status()
+        self.session.put("/v1/agent/service/register", json=service)
 
     def clear(self) -> None:
         for name in self.names:
-            requests.put(f"{self.url}/deregister/{name}", timeout=10).raise_for_status()
+            self.session.put(f"/v1/agent/service/deregister/{name}")
 
 
 @pytest.fixture
@@ -117,7 +114,7 @@ def test_doctor_names_meta_that_means_nothing(stack: Stack, registry: Registry, 
 
 def test_a_job_runs_while_a_run_of_it_does(stack: Stack) -> None:
     """Nomad counts each run of a dispatched job as a job of its own, and jobs of all namespaces."""
-    nomad, url = stack.clients.nomad, f"{stack.loaded.config.nomad.address}/v1"
+    nomad = stack.cluster.nomad
     [rule] = [rule for rule in availability(services={"resize": {}}) if rule["alert"] == "JobNotRunning"]
 
     def stopped() -> bool:
@@ -126,34 +123,9 @@ def test_a_job_runs_while_a_run_of_it_does(stack: Stack) -> None:
     nomad.register_job(RESIZE)
     try:
         wait_until(stopped, timeout=30, failure="no sign of the job's summary", hint="")
-        run = requests.post(f"{url}/job/resize/dispatch", json={}, timeout=10).json()["DispatchedJobID"]
+        run = nomad.session.post("/v1/job/resize/dispatch", json={}).json()["DispatchedJobID"]
         wait_until(lambda: not stopped(), timeout=30, failure="no sign of the run", hint="")
         nomad.stop_job(run)
         wait_until(stopped, timeout=30, failure="no sign of the run's end", hint="")
     finally:
         nomad.stop_job("resize")
-
-
-def test_two_stacks_in_one_cluster_see_their_own_programs_alone(
-    stack: Stack, cluster: LocalCluster, tmp_path: Path
-) -> None:
-    write_config(tmp_path, cluster, stack="other", demo=[])
-    other = Stack(cluster, tmp_path)
-    try:
-        other.run("deploy", "--yes")
-        theirs = {target["labels"]["instance"] for target in other.programs.prometheus.targets()}
-        ours = {target["labels"]["instance"] for target in stack.programs.prometheus.targets()}
-        shared = {target["labels"]["instance"] for target in other.programs.prometheus.targets()
-                  if target["labels"]["job"] in ("nomad", "consul")}  # fmt: skip
-        assert shared
-        assert theirs & ours == shared
-        up = other.programs.prometheus.query('up{job="prometheus"}')
-        assert [sample["metric"]["instance"] for sample in up] == [other.programs.prometheus.address[len("http://") :]]
-        assert stack.not_steady() == []
-        assert {row["state"] for row in other.json("status")["components"]} == {"healthy"}
-    finally:
-        for job in other.clients.nomad.jobs():
-            if job["ID"].startswith("other-"):
-                other.clients.nomad.stop_job(job["ID"])
-        for key in [entry.key for entry in other.clients.consul.entries("obsctl/other/")]:
-            other.clients.consul.delete(key)

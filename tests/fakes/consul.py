@@ -113,10 +113,11 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("session", "service")):
         meta: dict[str, str] | None = None,
         status: str = "passing",
         kind: str = "",
+        node: str = "node-1",
     ) -> None:
         """An instance of a service appears, or changes its health."""
         self._services[instance or name] = {
-            "Node": {"Node": "node-1", "Address": "127.0.0.1"},
+            "Node": {"Node": node, "Address": "127.0.0.1"},
             "Service": {
                 "ID": instance or name,
                 "Kind": kind,

@@ -134,6 +134,9 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
     def job_allocations(self, job_id: str) -> list[Json]:
         return _newest_first(self._allocations, job_id)
 
+    def allocations(self) -> list[Json]:
+        return list(self._allocations.values())
+
     def job_deployment(self, job_id: str) -> Json | None:
         return next(iter(_newest_first(self._deployments, job_id)), None)
 
@@ -150,6 +153,9 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
 
     def read_log(self, alloc_id: str, file: str, *, offset: int) -> bytes:
         return self._logs(alloc_id).get(file, b"")[offset:]
+
+    def signing_keys(self) -> list[str]:
+        return ["key-1"]
 
     def nodes(self) -> list[Json]:
         return self.node_stubs
@@ -185,13 +191,17 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
         return self._variables.get(path)
 
     def put_variable(self, path: str, items: dict[str, str], *, cas: int | None = None) -> None:
+        self._check_index(path, cas)
+        self._variables[path] = Variable(path, dict(items), next(self._index))
+
+    def delete_variable(self, path: str, *, cas: int | None = None) -> None:
+        self._check_index(path, cas)
+        self._variables.pop(path, None)
+
+    def _check_index(self, path: str, cas: int | None) -> None:
         held = self._variables.get(path)
         if cas is not None and cas != (held.modify_index if held else 0):
             raise Conflict(f"Nomad at {self.address}: variable {path} was changed", hint="look again")
-        self._variables[path] = Variable(path, dict(items), next(self._index))
-
-    def delete_variable(self, path: str) -> None:
-        self._variables.pop(path, None)
 
     def scale_stopped(self, job_id: str, count: int) -> None:
         """Somebody, or an autoscaler, gives a stopped job another count: one more version, stopped as well."""
@@ -309,9 +319,10 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
             self._announce(_uuid("a", index), job, group)
 
     def _task_state(self, state: str, *, failed: bool = False) -> Json:
-        events = [{"Type": "Started", "DisplayMessage": "Task started by client"}]
+        events: list[Json] = [{"Type": "Started", "DisplayMessage": "Task started by client"}]
         if failed:
-            events.append({"Type": "Terminated", "DisplayMessage": "Exit Code: 1"})
+            details = {"exit_code": "1", "signal": "0", "oom_killed": "false"}
+            events.append({"Type": "Terminated", "DisplayMessage": "Exit Code: 1", "Details": details})
         finished = self._timestamp() if state == "dead" else None
         times = {"StartedAt": self._timestamp(), "FinishedAt": finished}
         return {"State": state, "Failed": failed, "Restarts": 0, "Events": events, **times}

@@ -9,6 +9,7 @@ import yaml
 from obsctl import names
 from obsctl.clients.programs import Programs
 from obsctl.clients.protocols import AlertmanagerApi, ConsulApi, NomadApi, PrometheusApi, SinkApi
+from obsctl.clients.tally import Tally
 from obsctl.config.durations import parse_duration
 from obsctl.content.promql import parse
 from obsctl.errors import Rejected
@@ -50,6 +51,10 @@ class FakePrometheus(_Server, api=PrometheusApi):
         result = self.results.get(promql, [])
         return result() if callable(result) else result
 
+    def count(self, promql: str) -> int:
+        self.format_query(promql)
+        return len(self.query(promql))
+
     def targets(self) -> list[Json]:
         return self.active_targets
 
@@ -86,9 +91,14 @@ class StackPrometheus(FakePrometheus, api=PrometheusApi):
         self._nomad, self._consul = nomad, consul
 
     def targets(self) -> list[Json]:
-        running = [job["Meta"] for job in self._nomad.jobs() if job.get("Meta") and not job["Stop"]]
-        scraped = [meta[names.COMPONENT_MARK] for meta in running if names.COMPONENT_MARK in meta]
-        return [*self.active_targets, *({"labels": {"job": name}, "health": "up"} for name in scraped)]
+        running = [job for job in self._nomad.jobs() if names.COMPONENT_MARK in (job.get("Meta") or {})]
+        scraped = [
+            {"job": job["Meta"][names.COMPONENT_MARK], "allocation": alloc["ID"]}
+            for job in running
+            for alloc in self._nomad.job_allocations(job["ID"])
+            if alloc["ClientStatus"] == "running"
+        ]
+        return [*self.active_targets, *({"labels": labels, "health": "up"} for labels in scraped)]
 
     def rule_groups(self) -> list[Json]:
         written = [entry for entry in self._consul.entries("") if "/rules/" in entry.key]
@@ -121,6 +131,9 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
         self.config = "route: {receiver: alert-sink}\nreceivers: [{name: alert-sink}]\n"
         self.active_alerts: list[Json] = []
         self.active_silences: list[Json] = []
+        self.posted: list[Json] = []
+        self.refusing: set[str] = set()
+        self.sent = {("alert-sink", "webhook"): Tally(), ("heartbeat", "webhook"): Tally(7, 0, 7, 0)}
         self.cluster: Json = {"status": "disabled", "peers": []}
 
     def status(self) -> Json:
@@ -131,6 +144,18 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
 
     def silences(self) -> list[Json]:
         return self.active_silences
+
+    def post(self, alerts: list[Json]) -> None:
+        """A test alert is delivered at once, by each channel of its receiver; to `refusing` in vain."""
+        for alert in alerts:
+            self.posted.append(alert)
+            receiver = alert["labels"].get(names.TEST_LABEL, "")
+            for place in [place for place in self.sent if place[0] == receiver and "startsAt" in alert]:
+                failed = int(receiver in self.refusing)
+                self.sent[place] += Tally(1, 0, 1, failed)
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        return self.sent
 
 
 class FakeSink(_Server, api=SinkApi):

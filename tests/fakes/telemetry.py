@@ -63,6 +63,7 @@ class FakeLogs(Breakable, api=LogsApi):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[tuple[int, dict[str, str]]] = []
+        self.answers: dict[str, int] = {}
 
     def lines(self, logsql: str, *, start: int, end: int, limit: int, newest: bool = True) -> list[Json]:
         found = [(at, fields) for at, fields in self._fitting(logsql) if start <= at < end]
@@ -72,6 +73,9 @@ class FakeLogs(Breakable, api=LogsApi):
     def counts(self, logsql: str, *, start: int, end: int, step: int) -> dict[int, int]:
         times = [at for at, _ in self._fitting(logsql) if start <= at < end]
         return dict(Counter(at // _SECOND // step * step for at in times))
+
+    def results(self, logsql: str, kind: str, *, start: int, end: int) -> int:
+        return self.answers.get(logsql, 0)
 
     def _fitting(self, logsql: str) -> list[tuple[int, dict[str, str]]]:
         having = _HAVING.search(logsql)
@@ -99,6 +103,7 @@ class FakeOtlp(Breakable, api=OtlpApi):
         super().__init__()
         self.jaeger = jaeger
         self.logs = logs
+        self.gauges: list[tuple[str, float]] = []
 
     def send_span(self, service: str, name: str, *, trace_id: str, span_id: str, at: float) -> None:
         time = str(int(at * _SECOND))
@@ -107,6 +112,9 @@ class FakeOtlp(Breakable, api=OtlpApi):
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
         if self.jaeger:
             self.jaeger.received.append({"resource": resource, "scopeSpans": [{"spans": [span]}]})
+
+    def send_gauge(self, service: str, name: str, value: float, *, at: float) -> None:
+        self.gauges.append((name, value))
 
     def send_line(self, service: str, line: str, *, trace_id: str, span_id: str, at: float) -> None:
         if self.logs:

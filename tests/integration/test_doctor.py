@@ -10,19 +10,18 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients import connect
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
-from obsctl.config.api_servers import NomadServer
-from obsctl.local import agents
-from obsctl.local import cluster as local_cluster
-from obsctl.local.agents import CLIENT, CONSUL
+from obsctl.doctor.tokens import OWN_TOKEN_ONLY
+from obsctl.local import agents, control
 from obsctl.local.cluster import LocalCluster
+from obsctl.local.machines import CLIENT, CONSUL
 from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.agents import guarded_consul, guarded_nomad
 from tests.deployed import Stack
 from tests.local_cluster import running_cluster
+from tests.needs import version
 from tests.ports import free_port
 from tests.world import OTHERS_OFF
 
@@ -67,18 +66,18 @@ def cluster() -> Iterator[LocalCluster]:
         return json.dumps(config)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(local_cluster, "config_text", config_text)
+        patched.setattr(control, "config_text", config_text)
         with running_cluster() as running:
             yield running
 
 
-def doctor(stack: Stack, config: Json, *, code: int, **environ: str) -> dict[str, list[str]]:
+def doctor(stack: Stack, config: Json, *options: str, code: int, **environ: str) -> dict[str, list[str]]:
     """What it finds, by level."""
     (stack.folder / "obsctl.yaml").write_text(json.dumps(config))
-    document = json.loads(stack.run("--json", "doctor", code=code, **environ).stdout)
+    document = json.loads(stack.run("--json", "doctor", *options, code=code, **environ).stdout)
     assert document["schema"] == "obsctl/doctor/v1"
     assert document["healthy"] is (code == 0)
-    found: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    found: dict[str, list[str]] = {"error": [], "warning": [], "info": [], "unseen": []}
     for finding in document["findings"]:
         found[finding["severity"]].append(f"{finding['where']}: {finding['what']}")
     return found
@@ -99,7 +98,7 @@ def configuration(nomad: str, consul: str, **more: Any) -> Json:
 
 def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
     addresses = stack.cluster.addresses
-    nomad = connect.nomad(NomadServer(address=addresses.nomad))
+    nomad = stack.cluster.nomad
     config = configuration(addresses.nomad, addresses.consul)
     port = config["components"]["warden"]["port"]
     if os.geteuid() == 0:  # the exec driver takes root
@@ -131,6 +130,7 @@ def test_no_node_has_the_driver_and_nothing_answers(stack: Stack) -> None:
     podman = configuration(addresses.nomad, addresses.consul, driver="podman")
     assert any(what.startswith("podman: no node can run it") for what in doctor(stack, podman, code=1)["error"])
     away = configuration("http://127.0.0.1:9", addresses.consul)
+    away["consul"]["token"] = stack.cluster.access.references()["consul"]
     found = doctor(stack, away, code=1)
     assert [what.split(" at ")[0] for what in found["error"]] == ["nomad: Nomad"]
     assert "jobs: not checked, because of nomad" in found["warning"]
@@ -149,18 +149,26 @@ def test_tokens_that_may_only_read(tmp_path: Path, makes_volumes: bool) -> None:
     with guarded_nomad(tmp_path / "nomad", TOKEN) as nomad, guarded_consul(tmp_path / "consul", TOKEN) as consul:
         stack = Stack(None, tmp_path)  # type: ignore[arg-type]
         config = configuration(nomad, consul, driver="docker")
-        config["nomad"]["token"], config["consul"]["token"] = "env:N", "env:C"
+        config["nomad"] |= {"token": "env:N", "tokens": {"warden": "env:OWN_N"}}
+        config["consul"] |= {"token": "env:C", "tokens": {"warden": "env:OWN_C", "prometheus": "env:OWN_C"}}
         if makes_volumes:
             config["components"]["prometheus"]["storage"] = {"kind": "dynamic"}
 
-        may = doctor(stack, config, code=1, N=TOKEN, C=TOKEN)
+        manager = {"N": TOKEN, "C": TOKEN}
+        may = doctor(stack, config, code=1, **manager, OWN_N=TOKEN, OWN_C=TOKEN)
         assert "nomad token: may do what a deploy does" in may["info"]
         assert "consul token: may do what a deploy does" in may["info"]
-        assert [what.split(":")[0] for what in may["error"]] == ["nodes"], "a server without clients"
+        lacks = {what.split(":")[0] for what in may["error"]}
+        wanted = {"nodes", "nomad identities"}  # a server without clients, and nobody ran obsctl setup
+        assert lacks == wanted | ({"tasks"} if (version("nomad") or ()) >= OWN_TOKEN_ONLY else set())
 
         reader = {"N": nomad_token(nomad), "C": consul_token(consul)}
-        found = doctor(stack, config, code=1, **reader)["error"]
-        rights = ("list nodes", "submit jobs", "write nomad/jobs/obs-prometheus", *["create volumes"] * makes_volumes)
+        own = {"OWN_N": reader["N"], "OWN_C": reader["C"]}
+        found = doctor(stack, config, code=1, **manager, **own)["error"]
+        assert "nomad.tokens.warden: the token may not submit jobs" in found
+        assert "consul.tokens.warden: the token may not keep recipes" in found
+        found = doctor(stack, config, code=1, **reader, **own)["error"]
+        rights = ("list nodes", "submit jobs", "write nomad/jobs/obs-*", *["create volumes"] * makes_volumes)
         for right in rights:
             assert f"nomad: the token may not {right}" in found
         for right in ("write obsctl/obs/", "create the session of a lock"):
@@ -181,3 +189,21 @@ def consul_token(address: str) -> str:
     policy = session.put("/v1/acl/policy", json={"Name": "reader", "Rules": CONSUL_READS}).json()
     token = session.put("/v1/acl/token", json={"Policies": [{"ID": policy["ID"]}]})
     return str(token.json()["SecretID"])
+
+
+def test_the_nodes_look_for_themselves(stack: Stack) -> None:
+    addresses = stack.cluster.addresses
+    nomad = stack.cluster.nomad
+    there = configuration(addresses.nomad, addresses.consul)
+    there["components"]["prometheus"]["command"] = "no-such-program"
+    there["alerting"] = {
+        "receivers": [
+            {"name": "team", "email": {"to": "a@b.c", "from": "d@b.c", "smarthost": "no-such-host.invalid:25"}}
+        ]
+    }
+    for _ in range(2):
+        found = doctor(stack, there, "--probe", code=1)["error"]
+        [node] = nomad.nodes()
+        assert f"{node['Name']}: the PATH of its Nomad client lacks no-such-program" in found
+        assert f"{node['Name']}: it cannot resolve no-such-host.invalid" in found
+        assert nomad.job("obs-doctor-probe")["Stop"]

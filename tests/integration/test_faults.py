@@ -5,10 +5,7 @@ from contextlib import suppress
 from uuid import uuid4
 
 import pytest
-import requests
 
-from obsctl.clients import connect
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.secrets import Secret
 from obsctl.drills import kept_job, recipes
 from obsctl.drills.faults import stop
@@ -54,9 +51,8 @@ class Subject:
     """A job that runs on a real cluster, and its recipe."""
 
     def __init__(self, cluster):
-        self.address = cluster.addresses.nomad
-        self.nomad = connect.nomad(NomadServer(address=self.address))
-        self.consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
+        self.nomad = cluster.nomad
+        self.consul = cluster.consul
         self.cluster = Cluster("faults", "default", self.nomad, self.consul, Secret("a key"))
         self.name = f"fault-{uuid4().hex[:8]}"
         self.nomad.register_job(self.nomad.parse_job(JOB % {"name": self.name}))
@@ -87,7 +83,7 @@ class Subject:
         return self.nomad.job(self.name)["Version"]
 
     def put(self, path, body):
-        return requests.put(f"{self.address}/v1/job/{self.name}{path}", json=body, timeout=10)
+        return self.nomad.session.put(f"/v1/job/{self.name}{path}", json=body, accept=range(400, 600))
 
     def scale(self, count):
         return self.put("/scale", {"Count": count, "Target": {"Group": "main"}})
@@ -104,7 +100,7 @@ class Subject:
             if not self.nomad.job(self.name)["Stop"]:
                 self.nomad.stop_job(self.name)
             self.until("the end of its work", self.is_idle)
-        requests.delete(f"{self.address}/v1/job/{self.name}", params={"purge": "true"}, timeout=10)
+        self.nomad.session.delete(f"/v1/job/{self.name}", params={"purge": "true"})
 
 
 @pytest.fixture

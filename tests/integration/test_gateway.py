@@ -17,7 +17,7 @@ import requests
 from obsctl.clients.protocols import JaegerApi
 from obsctl.model import Json
 from obsctl.stack.render import render
-from obsctl.stack.verify import SERVICE
+from obsctl.stack.telemetry_path import SERVICE
 from obsctl.wait import wait_until
 from tests.agents import answers, program, running, task, until_it_answers
 from tests.otlp import attributes, send_spans, span

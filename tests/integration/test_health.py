@@ -8,9 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.stack.health import Tools, Unhealthy, wait_healthy
@@ -57,14 +55,14 @@ Deploy = Callable[..., None]
 
 @pytest.fixture
 def nomad(cluster: LocalCluster) -> NomadApi:
-    return connect.nomad(NomadServer(address=cluster.addresses.nomad))
+    return cluster.nomad
 
 
 @pytest.fixture
 def deploy(cluster: LocalCluster, nomad: NomadApi) -> Iterator[Deploy]:
     """Register a job of this type with this script and these keys, and wait at the gate."""
     name = f"gate-{uuid4().hex[:8]}"
-    consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
+    consul = cluster.consul
 
     def deploy(kind: str, script: str, **keys: object) -> None:
         hcl = JOB % {"name": name, "kind": kind, "script": script}

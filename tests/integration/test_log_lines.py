@@ -302,7 +302,7 @@ def test_what_comes_by_otlp_is_redacted_wherever_it_stands(agent: Agent) -> None
     read(agent, "otlp", len(bodies))
     sent = b"".join(asked.body for asked in agent.gateway.asked)
     assert b"hunter2" not in sent
-    assert b"4111" not in sent
+    assert b"411111" not in sent  # four digits may be those of a time
     assert b"cGFzc3dvcmQ9aHVudGVyMg" not in sent
     assert b"70617373776f72643d68756e74657232" not in sent  # the same in hexadecimal
 

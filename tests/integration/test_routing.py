@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import yaml
 
-from obsctl.drills.plan.routing import routes
 from obsctl.local.binaries import Binaries
+from obsctl.stack.routing import routes
 
 pytestmark = pytest.mark.real
 

@@ -64,7 +64,7 @@ def test_no_job_passes_for_a_server(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "secrets" / "consul_token").write_text(TOKEN)
     with guarded_consul(tmp_path / "consul", TOKEN) as consul, forger(port := urlsplit(consul).port or 0) as asked:
-        given = config(timing="fast", consul={"address": consul, "token": "env:C"})
+        given = config(timing="fast", consul={"address": consul, "tokens": {"prometheus": "env:C"}})
         text = render(given, NOWHERE).files()["kv/obsctl/obs/config/prometheus.yml"]
         (tmp_path / "local" / "prometheus.yml").write_text(text)
         for name, tags in (("consul", []), ("nomad", ["http"]), ("nomad-client", ["http"])):

@@ -9,11 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients import connect
-from obsctl.clients.endpoint import Endpoint
-from obsctl.clients.http import Session
 from obsctl.clients.protocols import NomadApi
-from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
 from obsctl.stack.apply import apply
@@ -77,7 +73,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def nomad(cluster: LocalCluster) -> NomadApi:
-    return connect.nomad(NomadServer(address=cluster.addresses.nomad))
+    return cluster.nomad
 
 
 @pytest.fixture
@@ -90,7 +86,7 @@ def name(cluster: LocalCluster, nomad: NomadApi) -> Iterator[str]:
         lambda: all(alloc["ClientStatus"] == "complete" for alloc in nomad.job_allocations(name)),
         timeout=30, failure="no sign of the end of the job", hint="",
     )  # fmt: skip
-    session = Session(Endpoint("Nomad", cluster.addresses.nomad, down=""))
+    session = cluster.nomad.session
     for volume in nomad.volumes():
         if volume["Name"] == name:
             session.delete(f"/v1/volume/host/{volume['ID']}")
@@ -98,7 +94,7 @@ def name(cluster: LocalCluster, nomad: NomadApi) -> Iterator[str]:
 
 def deploy(cluster: LocalCluster, nomad: NomadApi, name: str, **keys: object) -> list[str]:
     """What a deploy of this one job changed."""
-    consul = connect.consul(ConsulServer(address=cluster.addresses.consul))
+    consul = cluster.consul
     job: Json = {**nomad.parse_job(JOB % {"name": name}), **keys}
     whole = marked(job, stack=name, component=COMPONENT, spec=str(keys))
     jobs, volumes = (DesiredJob(COMPONENT, name, str(keys), whole),), (Volume(name, COMPONENT, NOBODY),)
@@ -117,11 +113,7 @@ def test_a_deploy_makes_the_volume_and_an_update_keeps_its_data(
     assert deploy(cluster, nomad, name, Priority=70) == [f"update {name}"]
 
     [volume] = [volume for volume in nomad.volumes() if volume["Name"] == name]
-    folder = Path(
-        Session(Endpoint("Nomad", cluster.addresses.nomad, down=""))
-        .get(f"/v1/volume/host/{volume['ID']}")
-        .json()["HostPath"]
-    )
+    folder = Path(cluster.nomad.session.get(f"/v1/volume/host/{volume['ID']}").json()["HostPath"])
     assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
     both = [str(NOBODY)] * 2
     wait_until(

@@ -14,6 +14,7 @@ from obsctl.cli import wire
 from obsctl.cli.root import run
 from obsctl.stack.checks import TOOLS
 from tests.command import Obsctl, Ran
+from tests.without_acls import without_acls
 from tests.world import OTHERS_OFF, World
 
 
@@ -34,6 +35,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Fakes in the place of all servers; programs that check configuration are not there."""
     world = World()
     monkeypatch.setattr(wire, "clients", lambda config: wire.Clients(world.nomad, world.consul, world.programs))
+    monkeypatch.setattr(wire, "logins", lambda config: without_acls(world))
     monkeypatch.setattr(wire, "check_tools", lambda *_: dict.fromkeys(TOOLS))
     return world
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.errors import ApiError, Interrupted, ObsctlError
+from obsctl.errors import ApiError, Interrupted, ObsctlError, ServerFailed
 from obsctl.model import Event, Json
 from obsctl.stack.apply import ApplyFailed, apply
 from obsctl.stack.plan import Action, Plan, plan
@@ -21,7 +21,7 @@ from tests.world import DEMO, SECRET, World, config
 
 SMALL = config()
 WITH_GRAFANA = config(components={"grafana": {"enabled": True}})
-WITH_SECRETS = config(consul={"token": "env:CONSUL"}, nomad={"token": "env:NOMAD"})
+WITH_SECRETS = config(consul={"tokens": {"prometheus": "env:CONSUL"}}, nomad={"tokens": {"warden": "env:NOMAD"}})
 
 
 @pytest.fixture
@@ -205,7 +205,8 @@ def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> No
     with pytest.raises(ApplyFailed) as caught:
         world.deploy(SMALL)
     message = caught.value.message
-    assert message.startswith("obs-alertmanager: the deployment failed (Failed due to unhealthy allocations)")
+    assert message.startswith("obs-alertmanager: task obs-alertmanager/alertmanager on node-1 ended with exit code 1;")
+    assert "obs-alertmanager: the deployment failed (Failed due to unhealthy allocations)" in message
     assert "alertmanager | bad configuration" in message
     *_, changed, left = message.splitlines()
     assert changed.strip().startswith(
@@ -215,12 +216,30 @@ def test_a_failure_says_why_and_what_was_and_was_not_changed(world: World) -> No
     assert left.strip() == "not changed, or not confirmed: obs-alertmanager"
 
 
+@pytest.mark.parametrize(
+    ("unplaceable", "text"),
+    [
+        ({}, "task obs-alertmanager/alertmanager on node-1 ended with exit code 1; its last line: bad configuration"),
+        ({"warden": {"NodesEvaluated": 1}}, "cannot be placed: group warden: no node can take it"),
+    ],
+)
+def test_the_line_of_a_failed_job_names_it_once(world: World, unplaceable: Json, text: str) -> None:
+    if unplaceable:
+        world.nomad.unplaceable["obs-alertmanager"] = unplaceable
+    else:
+        world.nomad.exits["obs-alertmanager"] = "bad configuration"
+    with pytest.raises(ApplyFailed):
+        world.deploy(SMALL)
+    [event] = [event for event in world.events if event.state == "failed"]
+    assert (event.subject, event.text) == ("obs-alertmanager", text)
+
+
 def test_one_whose_neighbour_failed_says_so_and_names_what_was_the_matter_first(world: World) -> None:
     world.nomad.exits["obs-alert-sink"] = "no space"
     with pytest.raises(ApplyFailed) as caught:
         world.deploy(WITH_GRAFANA)
     first, *more = caught.value.message.splitlines()
-    assert first.startswith("obs-alert-sink: the deployment failed")
+    assert first.startswith("obs-alert-sink: task obs-alert-sink/alert-sink on node-1 ended with exit code 1")
     for words in (
         "obs-alertmanager is healthy, but not confirmed: it needs obs-alert-sink",
         "obs-grafana was not started: it needs obs-alert-sink",
@@ -381,6 +400,19 @@ def test_a_stop_that_does_not_end_says_so(world: World) -> None:
         world.deploy(config(timing="fast", driver="raw_exec"))
 
 
+def test_a_server_that_fails_while_a_job_stops_may_come_back(world: World) -> None:
+    failed: list[str] = []
+
+    def before(method: str, job_id: str) -> None:
+        if method == "allocations" and world.nomad.job(job_id)["Stop"] and job_id not in failed:
+            failed.append(job_id)
+            raise ServerFailed("No cluster leader", hint="")
+
+    hooked(world, before).deploy(DEMO)
+    world.deploy(config(timing="fast", driver="raw_exec"))
+    assert "obs-traffic" in failed
+
+
 def test_no_secret_is_in_what_it_says(world: World) -> None:
     world.nomad.failures["put_variable"] = ApiError("no answer", hint="is it there?")
     with pytest.raises(ApplyFailed) as caught:
@@ -409,10 +441,27 @@ def test_who_reads_a_file_that_alone_changed_is_looked_at_and_a_job_that_changes
     def readers(nomad: FakeNomad, job_id: str, key: str) -> None:
         read.append((job_id, key))
 
-    monkeypatch.setattr("obsctl.stack.apply.readers_of", readers)
+    monkeypatch.setattr("obsctl.stack.apply.readers_of_key", readers)
     world.deploy(SMALL)
     assert read == [], "what is new has no readers yet"
     for path in ("alertmanager.yml", "prometheus.yml"):
         world.consul.put(f"obsctl/obs/config/{path}", b"changed by hand")
     world.deploy(config(components={"prometheus": {"retention": "99d"}}))
     assert read == [("obs-alertmanager", "obsctl/obs/config/alertmanager.yml")]
+
+
+def test_who_reads_a_secret_that_alone_changed_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, str, list[str]]] = []
+
+    def readers(nomad: FakeNomad, job_id: str, path: str, items: list[str]) -> None:
+        read.append((job_id, path, items))
+
+    monkeypatch.setattr("obsctl.stack.apply.readers_of_items", readers)
+    world.deploy(WITH_SECRETS)
+    assert read == [], "what is new has no readers yet"
+    path = "nomad/jobs/obs-warden"
+    before = world.nomad.variable(path)
+    assert before
+    world.nomad.put_variable(path, {**before.items, "nomad_token": "the old one"})
+    world.deploy(WITH_SECRETS)
+    assert read == [("obs-warden", path, ["nomad_token"])]

@@ -78,7 +78,7 @@ def test_a_program_gets_what_it_needs_and_no_token(programs: Path, start: Callab
 
 @pytest.mark.usefixtures("programs")
 def test_agents_and_so_all_tasks_get_no_token(tmp_path: Path) -> None:
-    environ = LocalCluster(tmp_path / "state").environment()
+    environ = LocalCluster(tmp_path / "state").control.environment()
     assert CANARY not in str(environ)
     assert environ["DOCKER_HOST"] == "tcp://docker.example.org"
 

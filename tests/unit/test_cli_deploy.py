@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from obsctl import lease
+from obsctl.cli import wire
+from obsctl.config.schema import Config
 from obsctl.errors import Forbidden, Unreachable
+from obsctl.model import Finding
 from tests.command import Obsctl, Ran
 from tests.fakes import FakeJaeger, FakeLogs, FakeOtlp
 from tests.world import ALERT_PATH, OTHERS_OFF, SECRET, World
@@ -71,14 +75,13 @@ class TestOffline:
                 "alerting.rules.ServiceDwon: there is no alert of this name (the alerts of this stack are ",
             ),
             ("alerting: {rule_files: [gone/*.yml]}", "alerting.rule_files: no file matches 'gone/*.yml'"),
-            ("alerting: {rule_files: [twice.yml]}", "twice.yml:1: the group name 'stack' is taken: obsctl itself has"),
             ("alerting: {rule_files: [bad.yml]}", "bad.yml:1: Mine: unclosed left parenthesis"),
             ("alerting: {rule_files: [t*.yml, gone.yml, bad.yml]}", "bad.yml:1: Mine: unclosed left parenthesis"),
         ],
     )
     def test_what_is_wrong_is_told_in_a_sentence(self, folder: Path, obsctl: Obsctl, yaml: str, words: str) -> None:
         (folder / "obsctl.yaml").write_text(yaml)
-        (folder / "twice.yml").write_text("groups: [{name: stack, rules: []}]")
+        (folder / "two.yml").write_text("groups: [{name: stack, rules: []}]")
         (folder / "bad.yml").write_text("groups: [{name: own, rules: [{alert: Mine, expr: 'sum('}]}]")
         ran = obsctl("validate")
         assert ran.code == 1
@@ -156,6 +159,17 @@ class TestDeploy:
             assert "everything runs, but the alert path is not complete after 0.1 s" in ran.err
             assert "alert-sink has received no heartbeat" in ran.err
 
+    def test_a_job_that_stays_and_is_not_healthy_makes_it_fail(
+        self, folder: Path, obsctl: Obsctl, world: World
+    ) -> None:
+        """Its own file and job are as desired, and its check fails since the last deploy."""
+        obsctl("deploy", "--yes")
+        allocation = world.nomad.job_allocations("obs-warden")[0]["ID"]
+        world.consul.register("warden", instance=f"_nomad-task-{allocation}-x", status="critical")
+        ran = obsctl("deploy", "--timeout", "0.1")
+        assert ran.code == 1
+        assert "not every component is healthy after 0.1 s:\n  obs-warden is unhealthy: " in ran.err
+
     def test_telemetry_is_looked_at_from_one_end_to_the_other(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         (folder / "obsctl.yaml").write_text(json.dumps({"components": {"grafana": {"enabled": False}}}))
         jaeger, logs = FakeJaeger(), FakeLogs()
@@ -165,6 +179,26 @@ class TestDeploy:
         ran = obsctl("deploy", "--timeout", "0.1")
         assert ran.code == 1
         assert "VictoriaLogs does not have the line" in ran.err
+
+    def test_a_token_of_a_program_is_tried_before_the_program_gets_it(
+        self, folder: Path, obsctl: Obsctl, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Prometheus would keep the targets that it knew, and look well."""
+        configured = {"stack": "obs", "components": OTHERS_OFF, "consul": {"tokens": {"prometheus": "env:TOKEN"}}}
+        (folder / "obsctl.yaml").write_text(json.dumps(configured))
+        monkeypatch.setenv("TOKEN", SECRET)
+        assert obsctl("deploy", "--yes").code == 0
+        unknown, logins = World().consul, wire.logins(Config())
+        unknown.failures["services"] = Forbidden("Consul answered 403: ACL not found", hint="")
+        mixed = replace(logins, consul=lambda token: unknown if token == "another" else world.consul)
+        monkeypatch.setattr(wire, "logins", lambda config: mixed)
+        monkeypatch.setenv("TOKEN", "another")
+        ran = obsctl("deploy", "--yes")
+        assert ran.code == 1
+        assert "nothing was changed\n  consul.tokens.prometheus: Consul does not know this token" in ran.err
+        held = world.nomad.variable("nomad/jobs/obs-prometheus")
+        assert held
+        assert held.items["consul_token"] == SECRET
 
     def test_without_somebody_to_ask_it_changes_nothing(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         ran = obsctl("deploy")
@@ -259,12 +293,22 @@ class TestDoctor:
         assert "✓ consul: answers" in ran.out
         assert ran.out.splitlines()[-1].startswith("A deploy would not succeed: 1 error")
 
+    @pytest.mark.parametrize("options", [[], ["--production"], ["--probe"]])
+    def test_what_only_nodes_can_show_is_not_called_good(
+        self, folder: Path, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch, options: list[str]
+    ) -> None:
+        unproved = Finding.warning("tasks", "whether templates may read Consul is not proved", "obsctl doctor --probe")
+        monkeypatch.setattr("obsctl.doctor.checks.examine", lambda site, checks: [unproved])
+        ran = obsctl("doctor", *options)
+        assert ran.out.splitlines()[-1] == "Not proved that a deploy would succeed: 0 errors, 1 warning."
+        assert obsctl("--json", "doctor", *options).document()["proved"] is False
+
     def test_warnings_alone_do_not_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         parts = {**OTHERS_OFF, **{name: {"enabled": False} for name in ALERT_PATH}}
         (folder / "obsctl.yaml").write_text(json.dumps({"stack": "obs", "components": parts}))
         ran = obsctl("--json", "doctor")
         document = ran.document()
-        assert (ran.code, document["healthy"], document["counts"]["error"]) == (0, True, 0)
+        assert (ran.code, document["healthy"], document["proved"], document["counts"]["error"]) == (0, True, True, 0)
         assert document["counts"]["warning"] >= 1
         assert {"severity", "where", "what", "hint"} == set(document["findings"][0])
 

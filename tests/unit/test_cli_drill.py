@@ -267,6 +267,9 @@ def test_a_signal_before_anything_was_armed_just_ends_it(stack):
     assert isinstance(result.exception, Interrupted)
     assert result.exception.exit_code == 130
     assert (stack.world.versions(), stack.world.entries()) == (0, [])
+    assert "if it has touched anything" in result.stdout
+    report = stack.run("report", "last")
+    assert "ABORTED: interrupted; nothing was touched" in report.stdout
 
 
 def test_ctrl_c_at_the_question_is_an_ordinary_ctrl_c(stack, monkeypatch):

@@ -175,7 +175,14 @@ class TestLogs:
     def test_a_name_that_nobody_knows(self, obsctl: Obsctl, store: FakeLogs) -> None:
         ran = obsctl("logs", "nobody")
         assert ran.code == 2
-        assert "no component and no Nomad job nobody; there are alert-sink" in ran.err
+        assert "no component, no service of obsctl.yaml and no Nomad job nobody; there are alert-sink" in ran.err
+
+    def test_a_service_of_obsctl_yaml_has_the_job_that_it_says(
+        self, obsctl: Obsctl, store: FakeLogs, now: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OBSCTL_SERVICES", '{"checkout": {"job": "shop-checkout"}}')
+        store.receive(now, "paid", nomad_job="shop-checkout")
+        assert obsctl("logs", "checkout").out.endswith(" paid\n")
 
     def test_of_a_trace_from_all_services(self, obsctl: Obsctl, store: FakeLogs, now: int) -> None:
         store.receive(now - 2, "asked", nomad_job="obs-hello-service", trace_id=TRACE)

@@ -16,8 +16,10 @@ from obsctl.config.environment import variable_of
 from obsctl.errors import Interrupted, ObsctlError
 from obsctl.local import folder as folder_module
 from obsctl.local import members, processes, readiness
-from obsctl.local.agents import AGENTS, CLIENT, CONSUL
-from obsctl.local.cluster import AgentStatus, LocalCluster
+from obsctl.local.acls import Acls
+from obsctl.local.cluster import LocalCluster
+from obsctl.local.control import AgentStatus
+from obsctl.local.machines import AGENTS, CLIENT, CONSUL
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.local.programs import FOR_JOBS, NEEDED
@@ -51,6 +53,9 @@ def agents(cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sleep_as_agent(tmp_path / "programs" / "consul")
     monkeypatch.setattr(readiness, "registrations", lambda _: {})
     monkeypatch.setattr(readiness, "wait_ready", lambda *_: None)
+    monkeypatch.setattr(readiness, "ask", lambda _, call, __: call())
+    for method in ("close", "admit"):
+        monkeypatch.setattr(Acls, method, lambda *_: None)
 
 
 @pytest.fixture
@@ -265,7 +270,7 @@ def test_a_state_folder_that_cannot_be_made(cluster: LocalCluster, tmp_path: Pat
 def test_agents_get_little_of_the_users_environment(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOMAD_TOKEN", "secret")
     monkeypatch.setenv("PATH", "/usr/bin")
-    environment = cluster.environment()
+    environment = cluster.control.environment()
     assert "NOMAD_TOKEN" not in environment
     assert environment["PATH"] == f"{cluster.folder.bin}:/usr/bin"
     assert environment[members.MARKER] == str(cluster.folder.path)

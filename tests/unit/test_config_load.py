@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,72 @@ def faults(folder: Path, text: str | bytes, *, env: str | None = None, **environ
     for finding in caught.value.findings:
         assert f"{finding.where}: {finding.what}" in caught.value.message
     return [f"{finding.where}: {finding.what}" for finding in caught.value.findings]
+
+
+# The local cluster's access
+
+
+@pytest.fixture
+def access(folder: Path) -> Path:
+    servers = {
+        "nomad": {"address": "http://127.0.0.1:1", "token": "file:/n"},
+        "consul": {"address": "http://127.0.0.1:2"},
+    }
+    return write(folder, json.dumps(servers), "access.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nomad:",
+        "nomad:\nconsul:",
+        "nomad: {address: , token: }",
+        "nomad: {timeout: 3s}",
+        "nomad: {address: 'http://127.0.0.1:1/'}",
+        "consul: {address: 'http://127.0.0.1:2'}",
+    ],
+)
+def test_access_counts_where_the_local_cluster_is_meant(folder: Path, access: Path, text: str) -> None:
+    write(folder, text)
+    config = load(cwd=folder, environ={}, access=access).config
+    assert config.nomad.token == "file:/n"
+    assert config.consul.address == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize("server", ["nomad", "consul"])
+def test_no_token_goes_to_another_cluster(folder: Path, access: Path, server: str) -> None:
+    write(folder, f"{server}: {{address: 'http://nomad.example.org'}}")
+    config = load(cwd=folder, environ={}, access=access).config
+    assert config.nomad.token is None
+    assert "127.0.0.1:1" not in config.nomad.address
+    variable = {f"OBSCTL_{server.upper()}__ADDRESS": "http://127.0.0.1:3"}
+    assert load(cwd=folder, environ=variable, access=access).config.nomad.token is None
+
+
+@pytest.mark.parametrize("running", [{"consul"}, {"nomad"}, set()])
+def test_no_token_goes_to_who_listens_in_the_place_of_a_server_that_does_not_run(
+    folder: Path, running: set[str]
+) -> None:
+    servers = {
+        name: {"address": f"http://127.0.0.1:{number}", "token": "file:/t", "tokens": {"warden": "file:/w"}}
+        for number, name in enumerate(("nomad", "consul"), start=1)
+    }
+    access = write(folder, json.dumps(servers), "access.yaml")
+    config = load(cwd=folder, environ={}, access=access, running=running).config
+    found = {"nomad": config.nomad, "consul": config.consul}
+    assert {name for name, server in found.items() if server.token} == running
+    assert not any(server.tokens.warden for server in found.values())
+    assert [server.address for server in found.values()] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+
+
+def test_a_token_of_the_users_own_counts_above_access(folder: Path, access: Path) -> None:
+    write(folder, "nomad: {token: 'env:MINE'}")
+    assert load(cwd=folder, environ={}, access=access).config.nomad.token == "env:MINE"
+
+
+def test_without_a_local_cluster_the_defaults_hold(folder: Path) -> None:
+    assert load(cwd=folder, environ={}, access=folder / "access.yaml").config == Config()
 
 
 # Finding the file
@@ -476,9 +543,9 @@ def test_an_agent_without_its_gateway_is_a_fault_at_both_keys(tmp_path: Path) ->
     ("text", "counts"),
     [
         ("", (1, 1, 1, 1)),
-        ("profile: ha", (2, 3, 2, 1)),
-        ("profile: ha-one-node", (2, 3, 2, 1)),
-        ("{profile: ha, components: {alertmanager: {count: 2}}}", (2, 2, 2, 1)),
+        ("profile: ha", (2, 3, 3, 1)),
+        ("profile: ha-one-node", (2, 3, 3, 1)),
+        ("{profile: ha, components: {alertmanager: {count: 2}}}", (2, 2, 3, 1)),
         ("components: {otel-gateway: {count: 4}}", (1, 1, 4, 1)),
     ],
 )

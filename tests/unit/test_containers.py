@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from obsctl.local import members
+from obsctl.errors import ObsctlError
+from obsctl.local import members, processes
 
 Answer = Callable[[str], Path]
 
@@ -59,3 +61,26 @@ def test_nothing_is_removed_when_there_is_nothing(docker: Answer) -> None:
     log = docker("")
     members.remove_containers([], grace=1.0)
     assert not log.exists()
+
+
+@pytest.mark.parametrize("word", ["ps", "stop", "rm"])
+def test_a_docker_that_hangs_is_not_waited_for(
+    docker: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    docker(f'"; [ $1 = {word} ] && exec sleep 60; printf "')
+    (tmp_path / "alloc").mkdir()
+    monkeypatch.setattr(members, "DOCKER_TIMEOUT", 0.5)
+    with pytest.raises(ObsctlError, match=rf"docker {word} .*did not end within") as failure:
+        members.remove_containers([*members.containers(tmp_path / "alloc"), "a"], grace=0.0)
+    assert "Docker" in failure.value.hint
+
+
+def test_what_starts_anew_as_often_as_it_is_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "SWEEP_TIMEOUT", 0.5)
+
+    def find() -> list[psutil.Process]:
+        found = processes.find(processes.launch(["/bin/sleep", "60"], env={}, log=tmp_path / "log"))
+        return [found] if found else []
+
+    with pytest.raises(ObsctlError, match="as often as they are ended"):
+        members.sweep(find, grace=None)

@@ -16,9 +16,14 @@ from click.testing import CliRunner, Result
 from obsctl.cli import dev as cli
 from obsctl.cli.app import App
 from obsctl.errors import ObsctlError
-from obsctl.local import agents, processes
 from obsctl.local import folder as folder_module
+from obsctl.local import processes
+from obsctl.local.access import Access
+from obsctl.local.agents import Addresses
+from obsctl.local.cluster import LocalCluster
 from obsctl.local.folder import Folder
+from obsctl.local.machines import AGENTS
+from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.model import silent
 from obsctl.ui import Ui
@@ -37,8 +42,12 @@ def running(folder: Folder) -> Iterator[psutil.Process]:
     """A process that the records take for all three agents."""
     folder.claim(silent)
     record = processes.launch(["/bin/sleep", "60"], env={}, log=folder.path / "log")
-    for name in agents.AGENTS:
+    for name in AGENTS:
         folder.keep_process(name, record)
+    access = Access(folder.path)
+    access.keys()
+    (folder.path / "access" / "nomad-token").write_text("of nomad")
+    access.publish(Addresses.of(Ports()), Addresses.of(Ports()), identities=True)
     process = psutil.Process(record.pid)
     yield process
     processes.end([process], grace=0)
@@ -69,7 +78,37 @@ def test_status_of_a_running_cluster(running: psutil.Process) -> None:
 def test_status_as_json(folder: Folder) -> None:
     document = json.loads(run("status", as_json=True).stdout)
     assert document["schema"] == "obsctl/dev-status/v1"
-    assert document["agents"][0] == {"name": "consul", "address": "http://127.0.0.1:8500", "pid": None, "uptime": None}
+    assert document["agents"][0] == {
+        "name": "consul",
+        "address": "http://127.0.0.1:8500",
+        "pid": None,
+        "uptime": None,
+        "link": "",
+    }
+
+
+@pytest.mark.parametrize(("configured", "is_told"), [("http://127.0.0.1:4646", True), (None, False)])
+def test_up_tells_when_obsctl_yaml_leads_to_another_cluster(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str | None, is_told: bool
+) -> None:
+    """As after `dev up --nodes`, whose machines have addresses of their own."""
+    where = Addresses("http://10.87.0.11:8500", "http://10.87.0.11:4646", "http://10.87.0.21:5656")
+
+    def up(cluster: LocalCluster, **_: object) -> Addresses:
+        cluster.folder.claim(silent)
+        cluster.access.keys()
+        (folder.path / "access" / "nomad-token").write_text("of nomad")
+        cluster.access.publish(where, where, identities=True)
+        return where
+
+    monkeypatch.setattr(LocalCluster, "up", up)
+    file = tmp_path / "obsctl.yaml"
+    file.write_text(json.dumps({"stack": "obs", **({"nomad": {"address": configured}} if configured else {})}))
+    app = App(ui=Ui(), config_path=file)
+    result = CliRunner().invoke(cli.dev, ("up", "--nodes", "1"), obj=app, standalone_mode=False)
+    words = f"nomad.address: is {configured} for obsctl, and this cluster's is {where.nomad}"
+    assert (words in result.stderr) == is_told
+    assert ("leads your shell to this cluster" in result.stderr) == is_told
 
 
 def test_env_is_for_the_shell(running: psutil.Process) -> None:
@@ -77,6 +116,30 @@ def test_env_is_for_the_shell(running: psutil.Process) -> None:
     script = f'{result.stdout}\necho "$NOMAD_ADDR $CONSUL_HTTP_ADDR $OBSCTL_NOMAD__ADDRESS $OBSCTL_CONSUL__ADDRESS"'
     said = subprocess.run(["/bin/sh", "-ec", script], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["http://127.0.0.1:4646", "http://127.0.0.1:8500"] * 2
+
+
+def test_env_has_the_tokens_and_obsctl_finds_them_in_the_same_folder(running: psutil.Process, folder: Folder) -> None:
+    env = json.loads(run("env", as_json=True).stdout)["env"]
+    assert env["NOMAD_TOKEN"] == "of nomad"
+    loaded = App(ui=Ui(as_json=True)).loaded
+    assert loaded.config.nomad.token == f"file:{folder.path}/access/nomad-token"
+    assert Path(loaded.config.consul.token.target).read_text() == env["CONSUL_HTTP_TOKEN"]
+    assert {file.stat().st_mode & 0o077 for file in folder.path.rglob("access*/**")} == {0}
+
+
+def test_a_cluster_that_was_killed_leaves_no_token_for_who_listens_there_now(
+    running: psutil.Process, folder: Folder
+) -> None:
+    running.kill()
+    running.wait()
+    config = App(ui=Ui(as_json=True)).loaded.config
+    assert (config.nomad.token, config.consul.token) == (None, None)
+    assert config.nomad.address == "http://127.0.0.1:4646"
+
+
+def test_env_of_a_cluster_whose_start_was_interrupted(running: psutil.Process, folder: Folder) -> None:
+    Access(folder.path).withdraw()
+    assert "is not up" in run("env").exception.message
 
 
 def test_env_as_json(running: psutil.Process) -> None:
@@ -114,8 +177,10 @@ def test_logs(folder: Folder) -> None:
     assert json.loads(run("logs", as_json=True).stdout)["logs"]["consul"] == ["one", "two", "three"]
 
 
-def test_agents_have_the_same_names_everywhere() -> None:
-    assert cli.AGENTS == agents.AGENTS
+def test_logs_of_an_agent_that_there_is_not(folder: Folder) -> None:
+    result = run("logs", "nomad")
+    assert isinstance(result.exception, ObsctlError)
+    assert result.exception.hint == "it has consul, nomad-server, nomad-client"
 
 
 @pytest.mark.parametrize("command", [cli.dev, *cli.dev.commands.values()], ids=lambda command: str(command.name))

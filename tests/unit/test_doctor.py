@@ -6,30 +6,35 @@ import json
 import os
 import platform
 import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from obsctl.clients.acl import ConsulAcl
+from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import NomadApi
 from obsctl.clients.telemetry_apis import GrafanaClient
 from obsctl.config.catalog import VictoriaLogs
 from obsctl.config.secrets import Secret
-from obsctl.doctor import volumes
-from obsctl.doctor.checks import CHECKS, examine
+from obsctl.doctor import nodes, probe, volumes
+from obsctl.doctor.checks import CHECKS, chosen, examine, proves
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
 from obsctl.model import Finding, Json, Severity
 from tests.fakes import FakePrograms
 from tests.fakes.nomad import NODE
 from tests.stub_server import Answer, stub_server
+from tests.without_acls import without_acls
 from tests.world import NOWHERE, SECRET, World, config
 
-ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+ERROR, WARNING, INFO, UNSEEN = Severity.ERROR, Severity.WARNING, Severity.INFO, Severity.UNSEEN
 HERE = "127.0.0.1:4646"
 BIG = {"Cpu": {"CpuShares": 9000}, "Memory": {"MemoryMB": 32000}}
 RAW = config(driver="raw_exec")
@@ -50,11 +55,15 @@ class RunningGrafana:
     """GrafanaApi, of one that has loaded these plugins: id -> version."""
 
     loaded: dict[str, str]
+    initial_password: bool = False
 
     def plugins(self) -> dict[str, str]:
         if not self.loaded:
             raise Unreachable("Grafana cannot be reached", hint="")
         return self.loaded
+
+    def accepts(self, user: str, password: str) -> bool:
+        return self.initial_password and (user, password) == ("admin", "admin")
 
 
 class Patient:
@@ -70,6 +79,7 @@ class Patient:
         self.path: str | None = None
         self.plugins: dict[str, str] = {}
         self.wanted = DOCKER
+        self.logins = without_acls(self.world)
         parse = self.world.nomad.parse_job
         self.world.nomad.parse_job = lambda hcl: self._job(parse(hcl))  # type: ignore[method-assign]
 
@@ -93,9 +103,9 @@ class Patient:
     def host_volumes(self, *names: str, path: str = "/srv") -> None:
         self.nodes[0]["HostVolumes"] = {name: {"Name": name, "Path": f"{path}/{name}"} for name in names}
 
-    def examine(self, wanted: Any = None) -> list[Finding]:
+    def site(self, wanted: Any = None) -> Site:
         self.wanted = wanted or self.wanted
-        site = Site(
+        return Site(
             config=self.wanted,
             root=NOWHERE,
             nomad=self.world.nomad,
@@ -103,15 +113,18 @@ class Patient:
             programs=FakePrograms(self.world.nomad, self.world.consul, grafana=RunningGrafana(self.plugins)),
             resolve=lambda reference, key: Secret(SECRET),
             agent=lambda address: self.agents.get(address, self.world.nomad),
+            logins=self.logins,
             state=self.folder / "state",
             path=self.path,
             clock=self.world.clock,
         )
-        return examine(site)
+
+    def examine(self, wanted: Any = None) -> list[Finding]:
+        return examine(self.site(wanted))
 
     def troubles(self, wanted: Any = None) -> list[tuple[Severity, str]]:
         """Errors and warnings, without those that follow from another."""
-        found = [finding for finding in self.examine(wanted) if finding.severity is not INFO]
+        found = [finding for finding in self.examine(wanted) if finding.severity in (ERROR, WARNING)]
         assert all(finding.hint for finding in found if not finding.what.startswith("not checked"))
         return [
             (item.severity, f"{item.where}: {item.what}") for item in found if not item.what.startswith("not checked")
@@ -176,7 +189,7 @@ class TestServers:
         assert [severity for severity, what in found] == ([ERROR] if old else [])
 
     def test_a_version_that_may_not_be_read(self, patient: Patient) -> None:
-        patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="")
+        patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="ask")
         assert patient.trouble() == (WARNING, "nomad: its version cannot be read")
 
     def test_what_nomad_cannot_do_is_named_and_not_tried(self, patient: Patient) -> None:
@@ -199,14 +212,41 @@ class TestServers:
 
     @pytest.mark.parametrize(
         ("version", "identity", "told"),
-        [("1.6.1", False, False), ("1.9.7", False, False), ("1.10.0", False, True), ("1.10.0", True, False)],
+        [
+            ("1.6.1", False, [WARNING]),
+            ("1.9.7", False, [WARNING]),
+            ("1.10.0", False, [ERROR]),
+            ("1.10.0", True, [UNSEEN]),
+        ],
     )
-    def test_tasks_that_would_read_consul_without_a_token(
-        self, patient: Patient, version: str, identity: bool, told: bool
+    def test_tasks_that_would_read_consul_without_a_token_or_with_one_that_cannot_be_seen(
+        self, patient: Patient, version: str, identity: bool, told: list[Severity]
     ) -> None:
         patient.world.nomad.agent_version = lambda: version  # type: ignore[method-assign]
-        found = patient.troubles(config(consul={"token": "env:C", "workload_identity": identity}))
-        assert [what.split(":")[0] for _, what in found] == ["tasks"] * told
+        closed = World().consul
+        closed.failures["entries"] = Forbidden("403", hint="")
+        patient.logins = replace(patient.logins, consul=lambda token: patient.world.consul if token else closed)
+        found = patient.examine(config(consul={"token": "env:C", "workload_identity": identity}))
+        assert [each.severity for each in found if each.where == "tasks"] == told
+
+    @pytest.mark.parametrize("identity", [True, False])
+    def test_where_the_version_cannot_be_read_nothing_is_proved_that_depends_on_it(
+        self, patient: Patient, identity: bool
+    ) -> None:
+        patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="ask")
+        closed = World()
+        closed.consul.failures["entries"] = closed.nomad.failures["plan_job"] = Forbidden("403", hint="")
+        patient.logins = replace(
+            patient.logins,
+            nomad=lambda token: patient.world.nomad if token else closed.nomad,
+            consul=lambda token: patient.world.consul if token else closed.consul,
+        )
+        tokens = {"prometheus": "env:P", "warden": "env:W"}
+        found = patient.examine(config(consul={"workload_identity": identity, "tokens": {} if identity else tokens}))
+        unproved = [each.what.split(" is not proved: ") for each in found if each.where == "tasks"]
+        expected = ["whether the warden may start jobs", "whether templates may read Consul"][: 1 if identity else 2]
+        assert [what for what, *why in unproved if why] == expected
+        assert not proves(found)
 
     @pytest.mark.parametrize(("seconds", "told"), [(2, False), (-2, False), (60, True), (-60, True)])
     def test_clocks(self, patient: Patient, seconds: float, told: bool) -> None:
@@ -214,6 +254,22 @@ class TestServers:
         patient.world.consul.server_time = lambda: now + seconds  # type: ignore[method-assign]
         words = [what for _, what in patient.troubles()]
         assert [what.startswith("consul: its clock differs from this machine's by") for what in words] == [True] * told
+
+    def test_the_clock_of_a_node(self, patient: Patient) -> None:
+        wrong = World().nomad
+        wrong.server_time = lambda: patient.world.clock.now() + 60  # type: ignore[method-assign]
+        patient.agents["http://10.0.0.1:4646"] = wrong
+        [(severity, what)] = patient.troubles()
+        assert (severity, what.split(" by ")[0]) == (WARNING, "node-1: its clock differs from this machine's")
+
+    @pytest.mark.parametrize(("megabytes", "told"), [(1792, False), (1791, True)])
+    def test_the_disk_of_a_node(self, patient: Patient, megabytes: int, told: bool) -> None:
+        """A gateway has two queues of 512 MB, an agent three of 256 MB."""
+        patient.nodes[0]["Attributes"] = {"unique.storage.bytesfree": str(megabytes * 1024 * 1024)}
+        parts = ("otel-gateway", "otel-agent")
+        telemetry = {name: {"enabled": True, "storage": {"kind": "ephemeral"}} for name in parts}
+        found = [what for _, what in patient.troubles(config(components=telemetry)) if "of disk free" in what]
+        assert bool(found) is told
 
     def test_metrics_of_the_servers(self, patient: Patient) -> None:
         off = Rejected("415", hint="")
@@ -248,8 +304,8 @@ class TestTokens:
             ("jobs", "list jobs"),
             ("nodes", "list nodes"),
             ("plan_job", "submit jobs"),
-            ("variable", "read nomad/jobs/obs-prometheus"),
-            ("put_variable", "write nomad/jobs/obs-prometheus"),
+            ("variable", "read nomad/jobs/obs-*"),
+            ("put_variable", "write nomad/jobs/obs-*"),
             ("create_volume", "create volumes"),
         ],
     )
@@ -261,19 +317,129 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("method", "words"),
         [
-            ("entries", "read obsctl/obs/"),
             ("put", "write obsctl/obs/"),
             ("services", "list services"),
+            ("health", "list the nodes of services"),
             ("create_session", "create the session of a lock"),
         ],
     )
     def test_a_right_that_consul_does_not_give(self, patient: Patient, method: str, words: str) -> None:
         patient.world.consul.failures[method] = Forbidden("403", hint="ask for it")
-        assert patient.trouble() == (ERROR, f"consul: the token may not {words}")
+        assert (ERROR, f"consul: the token may not {words}") in patient.troubles()
 
     def test_a_write_that_loses_its_check_and_set_is_allowed(self, patient: Patient) -> None:
         patient.world.consul.failures["put"] = Conflict("lost", hint="")
         assert patient.troubles() == []
+
+
+@pytest.mark.parametrize("apart", [0, -1])
+def test_each_job_needs_a_node_with_its_own_driver(patient: Patient, apart: int) -> None:
+    """Several jobs may share a driver and have other places."""
+    patient.nodes.append(node("node-2", NodePool="apart", Drivers={}))
+    site = patient.site()
+    site.jobs[apart]["NodePool"] = "apart"
+    assert [finding.what for finding in nodes.drivers(site)] == ["no node can run it (node-2: not found)"]
+
+
+class TestProbe:
+    @pytest.mark.parametrize("host", ["10.1.2.3", "[fd00::7]", "[fe80::1%25eth0]"])
+    def test_addresses_are_not_names_that_dns_has_to_know(self, patient: Patient, host: str) -> None:
+        def register(job: Json, **_: object) -> str:
+            seen.append(json.dumps(job))
+            raise Rejected("enough", hint="")
+
+        seen: list[str] = []
+        patient.world.nomad.register_job = register  # type: ignore[method-assign,assignment]
+        servers = {"nomad": {"address": f"http://{host}:4646"}, "consul": {"address": "http://consul.example.org:8500"}}
+        with pytest.raises(Rejected, match="enough"):
+            list(probe.look(patient.site(config(driver="raw_exec", **servers))))
+        assert "getent hosts consul.example.org" in seen[0]
+        assert seen[0].count("getent") == 1
+
+    @pytest.mark.parametrize(
+        ("answer", "scheme", "told"),
+        [
+            ("HTTP/1.1 200 OK\r\n\r\n", "http", None),
+            ("HTTP/1.1 200 OK\r\n\r\n", "https", "speaks no TLS"),
+            ("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.", "https", None),
+            ("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.", "http", "wants TLS"),
+            ("SSH-2.0", "http", "is no Consul"),
+            (None, "http", "nothing answers there at "),
+            (None, "https", "nothing answers there at "),
+        ],
+    )
+    def test_each_node_asks_where_its_programs_ask_consul(
+        self, patient: Patient, answer: str | None, scheme: str, told: str | None
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+            if answer is None:
+                server.close()
+            else:
+                threading.Thread(target=say, args=(server, answer), daemon=True).start()
+            script = probe.script_for([], [], address)
+            said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        patient.world.nomad.task_logs = lambda *_, **__: said  # type: ignore[method-assign]
+        site = patient.site(config(consul={"address": "http://c:8500", "node_address": address}))
+        sight = probe.sight_of(site, {"ID": "a", "NodeName": "node-1"}, frozenset(), frozenset())
+        found = list(probe.consul_faults(sight, address))
+        assert [told in each.what for each in found if told] == [True] * bool(told)
+        assert len(found) == bool(told)
+
+
+def say(server: socket.socket, answer: str) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(answer.encode())
+
+
+@pytest.mark.parametrize(("node_address", "told"), [("http://127.0.0.1:8501", True), ("http://127.0.0.1:8500", False)])
+def test_a_port_that_speaks_tls_for_obsctl_does_so_for_programs(
+    patient: Patient, node_address: str, told: bool
+) -> None:
+    consul = {"address": "https://consul.example.org:8501", "node_address": node_address}
+    found = [what for _, what in patient.troubles(config(consul=consul)) if what.startswith("consul.node_address")]
+    assert found == ["consul.node_address: is http:// at port 8501, where consul.address has https://"] * told
+
+
+class LoginOfNomad(ConsulAcl):
+    """One that lacks all of the stack's roles, and has this binding rule."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(Endpoint("Consul", "http://consul", ""))
+        self._rule = {"BindType": "role", "Description": description}
+
+    def auth_method(self, name: str) -> Json:
+        return {"Name": name, "Description": "somebody's", "Config": {}}
+
+    def binding_rules(self, method: str) -> list[Json]:
+        return [self._rule]
+
+    def policy(self, name: str) -> None:
+        """None is there."""
+
+    def role(self, name: str) -> None:
+        """None is there."""
+
+
+class TestIdentities:
+    @pytest.mark.parametrize(
+        ("description", "severity"),
+        [
+            ("obsctl, stack other: tasks", ERROR),
+            ("obsctl dev: tasks of other jobs", ERROR),
+            ("all jobs of Nomad", WARNING),
+            ("", WARNING),
+        ],
+    )
+    def test_only_a_rule_of_others_may_give_what_is_missing(
+        self, patient: Patient, description: str, severity: Severity
+    ) -> None:
+        patient.logins = replace(patient.logins, consul_acl=LoginOfNomad(description))
+        found = patient.troubles(config(consul={"workload_identity": True}))
+        told = [level for level, what in found if what == "consul identities: Consul's role obs-tasks is missing"]
+        assert told == [severity]
 
 
 class TestJobs:
@@ -285,13 +451,21 @@ class TestJobs:
 
     def test_a_secret_that_is_not_there(self, patient: Patient) -> None:
         missing = ObsctlError("the variable A is not set", hint="export it")
-        world, wanted = patient.world, config(consul={"token": "env:A"})
+        world, wanted = patient.world, config(consul={"tokens": {"prometheus": "env:A"}})
 
         def resolve(reference: str, key: str) -> Secret:
             raise missing
 
         site = Site(
-            wanted, NOWHERE, world.nomad, world.consul, world.programs, resolve, lambda _: world.nomad, patient.folder
+            wanted,
+            NOWHERE,
+            world.nomad,
+            world.consul,
+            world.programs,
+            resolve,
+            lambda _: world.nomad,
+            without_acls(world),
+            patient.folder,
         )
         assert [finding.what for finding in examine(site) if finding.where == "jobs"] == ["the variable A is not set"]
 
@@ -412,7 +586,7 @@ class TestVolumes:
 
     def test_those_of_another_machine_are_not_vouched_for(self, patient: Patient) -> None:
         told = [finding for finding in patient.examine() if "cannot see from here" in finding.what]
-        assert [finding.severity for finding in told] == [INFO]
+        assert [finding.severity for finding in told] == [UNSEEN]
         assert "obs-prometheus on node-1 (uid 65534)" in told[0].what
 
     @pytest.mark.parametrize(
@@ -439,13 +613,12 @@ class TestHere:
     def test_programs_of_this_machine(self, patient: Patient, tmp_path: Path) -> None:
         patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1")
         wanted = config(driver="raw_exec", components={"prometheus": {"command": "no-such-program"}})
-        assert (WARNING, "obs-prometheus: its program no-such-program is not on the PATH here") in patient.troubles(
-            wanted
-        )
+        missing = [what for _, what in patient.troubles(wanted) if "PATH" in what]
+        assert missing == [], "those of a cluster elsewhere are not on this machine"
         for name in ("no-such-program", "alertmanager", "obsctl"):
             (tmp_path / name).touch(mode=0o755)
         patient.path = str(tmp_path)
-        assert not [what for _, what in patient.troubles(wanted) if "program" in what]
+        assert not [what for _, what in patient.troubles(wanted) if "PATH" in what]
         (tmp_path / "no-such-program").unlink()
         words = "obs-prometheus: its program no-such-program is not on the PATH of the Nomad client"
         assert (ERROR, words) in patient.troubles(wanted)
@@ -474,9 +647,9 @@ class TestLinks:
         [
             (
                 {"cert_file": "/c", "key_file": "/k"},
-                "nomad.tls.cert_file is not brought to the nodes, so nomad gets no certificate from warden",
+                "nomad.tls.cert_file is obsctl's alone, so nomad gets no certificate from warden, prometheus",
             ),
-            ({"verify": False}, "nomad.tls.verify: false holds for obsctl alone, and not for warden"),
+            ({"verify": False}, "nomad.tls.verify: false holds for obsctl alone, and not for warden, prometheus"),
         ],
     )
     def test_programs_on_nodes_have_no_certificate_of_yours(
@@ -484,7 +657,38 @@ class TestLinks:
     ) -> None:
         nomad = {"address": "https://nomad.example.org:4646"}
         assert (WARNING, f"certificates: {what}") in patient.troubles(config(nomad={**nomad, "tls": tls}))
+        own = {"cert_file": "/c", "key_file": "/k", "programs": {"cert": "env:CERT", "key": "env:KEY"}}
         assert patient.troubles(config(nomad=nomad)) == []
+        assert not [each for each in patient.troubles(config(nomad={**nomad, "tls": own})) if "certificates" in each[1]]
+
+    def test_the_programs_certificate_is_tried(self, patient: Patient) -> None:
+        seen = []
+
+        def refuse(server: str, *own: str) -> NomadApi:
+            seen.append((server, [Path(file).read_text() for file in own]))
+            raise Unreachable("Nomad cannot be reached: TLS failed: unknown ca", hint="")
+
+        patient.logins = replace(patient.logins, by_certificate=refuse)
+        tls = {"cert_file": "/c", "key_file": "/k", "programs": {"cert": "env:CERT", "key": "env:KEY"}}
+        found = patient.troubles(config(nomad={"address": "https://nomad.example.org:4646", "tls": tls}))
+        assert [what for level, what in found if level is ERROR] == [
+            "nomad.tls.programs: the certificate is of no use to the stack's programs: "
+            "Nomad cannot be reached: TLS failed: unknown ca"
+        ]
+        assert seen == [("nomad", [SECRET, SECRET])]
+
+    def test_where_no_file_can_be_in_memory_the_certificate_is_not_tried(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on macOS."""
+        monkeypatch.delattr(os, "memfd_create")
+        tls = {"programs": {"cert": "env:CERT", "key": "env:KEY"}}
+        wanted = config(nomad={"address": "https://nomad.example.org:4646", "tls": tls})
+        assert patient.troubles(wanted) == []
+        [told] = [each for each in patient.examine(wanted) if each.where == "nomad.tls.programs"]
+        assert (told.severity, told.what) == (
+            UNSEEN, "the certificate of the stack's programs is not tried: that takes Linux"
+        )  # fmt: skip
 
     def test_nobody_said_where_grafana_is_opened(self, patient: Patient) -> None:
         assert self.LOST in patient.troubles(self.grafana())
@@ -585,3 +789,8 @@ def test_a_grafana_that_tells_nonsense_without_end_does_not_hold_doctor_up() -> 
     with stub_server() as server:
         server.answers = [Answer(body=nonsense, headers={"Content-Type": "text/plain"})]
         assert GrafanaClient(endpoint("grafana", server.address)).plugins() == {"x": ""}
+
+
+def test_what_the_nodes_try_is_not_also_looked_at_from_here() -> None:
+    left_out = {check.name for check in CHECKS} - {check.name for check in chosen(probe=True, production=False)}
+    assert left_out == {"tasks", "programs"}

@@ -13,6 +13,7 @@ from obsctl.doctor import scraped
 from obsctl.doctor.site import Site
 from obsctl.model import Finding
 from tests.fakes import FakePrograms
+from tests.without_acls import without_acls
 from tests.world import NOWHERE, World, config
 
 TAGS = ("obsctl.scrape",)
@@ -33,6 +34,7 @@ class Cluster:
             programs=FakePrograms(self.world.nomad, self.world.consul),
             resolve=lambda reference, key: Secret(""),
             agent=lambda address: self.world.nomad,
+            logins=without_acls(self.world),
             state=Path("/nonexistent"),
         )
         return [f"{finding.where}: {finding.what}" for finding in check(site)]
@@ -51,6 +53,7 @@ def cluster() -> Cluster:
         ({"metrics_scheme": "HTTPS"}, "metrics_scheme is neither http nor https"),
         ({"metrics_port": "http"}, "metrics_port is no port"),
         ({"metrics_path": "/m?match=a%20b"}, "in its meta metrics_path are more than 4"),
+        ({"metrics_path": "/a%20b"}, "its meta metrics_path has a %"),
         ({"metrics_path": "/m?a=1&b="}, "in its meta metrics_path are more than 4"),
         ({"metrics_path": "/m?a"}, "in its meta metrics_path are more than 4"),
         ({"metrics_path": "/m?a=1&b=2&c=3&d=4&e=5"}, "in its meta metrics_path are more than 4"),

@@ -15,11 +15,12 @@ import pytest
 
 from obsctl.errors import ObsctlError
 from obsctl.local import folder as folder_module
-from obsctl.local.folder import Folder, default_state_dir
+from obsctl.local.folder import Folder
 from obsctl.local.links import leads_through_a_cluster
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.model import Event, silent
+from obsctl.state import local_cluster_folder
 from tests.foreign import give_away
 
 
@@ -37,8 +38,8 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_default_follows_xdg() -> None:
-    assert default_state_dir({"XDG_STATE_HOME": "/x"}) == Path("/x/obsctl/dev")
-    assert default_state_dir({}) == Path.home() / ".local/state/obsctl/dev"
+    assert local_cluster_folder({"XDG_STATE_HOME": "/x"}) == Path("/x/obsctl/dev")
+    assert local_cluster_folder({}) == Path.home() / ".local/state/obsctl/dev"
 
 
 def test_claimed_folder_is_private_and_ours(folder: Folder) -> None:

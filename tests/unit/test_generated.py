@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generate import documents, messages
+from generate import documents, messages, policies
 
 ROOT = Path(__file__).parents[2]
 TEXTS = documents.texts()
@@ -19,8 +19,15 @@ def test_it_is_what_the_code_says(path: str) -> None:
 
 
 def test_every_file_of_messages_has_its_package() -> None:
-    kept = {file.relative_to(ROOT).as_posix() for file in (ROOT / messages.FOLDER).iterdir()}
-    assert kept == {path for path in TEXTS if path.startswith(f"{messages.FOLDER}/")}
+    assert kept(messages.FOLDER) == {path for path in TEXTS if path.startswith(f"{messages.FOLDER}/")}
+
+
+def test_every_policy_of_the_module_is_a_role_s() -> None:
+    assert kept(policies.FOLDER) == {path for path in TEXTS if path.startswith(f"{policies.FOLDER}/")}
+
+
+def kept(folder: str) -> set[str]:
+    return {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).iterdir()}
 
 
 def test_a_part_without_a_place_is_an_error() -> None:

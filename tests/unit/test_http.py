@@ -93,7 +93,7 @@ class TestWhatIsSent:
             monkeypatch.setenv(name, nowhere)
         for name in ("NOMAD_TOKEN", "NOMAD_NAMESPACE", "NOMAD_REGION", "CONSUL_HTTP_TOKEN", "CONSUL_NAMESPACE"):
             monkeypatch.setenv(name, "from-environment")
-        stub.answers = [Answer(body=b"[]", headers={"X-Consul-Index": "7"})]
+        stub.answers = [Answer(body=b"[]", headers={"X-Consul-Index": "7", "X-Nomad-Index": "7"})]
         nomad = connect.nomad(NomadServer(address=stub.address))
         consul = connect.consul(ConsulServer(address=stub.address))
         nomad.jobs(), nomad.nodes(), consul.health("web"), consul.entries("obsctl/")
@@ -106,7 +106,7 @@ class TestWhatIsSent:
     ) -> None:
         monkeypatch.setenv("NOMAD_TOKEN", "from-environment")
         monkeypatch.setenv("CONSUL_HTTP_TOKEN", "from-environment")
-        stub.answers = [Answer(body=b"[]", headers={"X-Consul-Index": "7"})]
+        stub.answers = [Answer(body=b"[]", headers={"X-Consul-Index": "7", "X-Nomad-Index": "7"})]
         connect.nomad(NomadServer(address=stub.address), token=TOKEN).jobs()
         connect.consul(ConsulServer(address=stub.address), token=TOKEN).entries("obsctl/")
         sent = [asked.headers.get("x-nomad-token") or asked.headers.get("x-consul-token") for asked in stub.asked]
@@ -185,6 +185,7 @@ class TestAnswers:
             connect.nomad(NomadServer(address=stub.address), token=TOKEN).jobs()
         assert "set nomad.token" in without.value.hint
         assert "nomad.token is unknown" in wrong.value.hint
+        assert 'the call takes: namespace "default" { capabilities = ["list-jobs"] }' in wrong.value.hint
 
     def test_the_other_sides_secrets_are_not_repeated_when_a_variable_conflicts(self, stub: StubServer) -> None:
         stub.answers = [Answer(status=409, body=b'{"Items":{"password":"hunter2"}}')]
@@ -284,12 +285,6 @@ class TestNoAnswer:
         error = failure(stub, Answer(hold=30), method="PUT", timeout=0.2)
         assert type(error) is TimedOut
         assert "the change may have been made all the same" in error.message
-
-    def test_tls_to_a_server_without_it(self, stub: StubServer) -> None:
-        nomad = connect.nomad(NomadServer(address=stub.address.replace("http:", "https:")))
-        with pytest.raises(Unreachable, match="TLS failed") as caught:
-            nomad.jobs()
-        assert "nomad.tls.ca_file" in caught.value.hint
 
     @pytest.mark.parametrize(
         "tls", [Tls(ca_file="/no/such/ca.pem"), Tls(cert_file="/no/such/cert.pem", key_file="/no/such/key.pem")]

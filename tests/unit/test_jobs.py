@@ -40,7 +40,7 @@ def test_the_parts_of_a_job() -> None:
 
 
 def test_a_service_counts_where_it_is_registered_in_consul() -> None:
-    assert [service_names(group) for group in JOB["TaskGroups"]] == [{"api"}, {"api"}, set()]
+    assert [service_names(JOB, group) for group in JOB["TaskGroups"]] == [{"api"}, {"api"}, set()]
     assert expected_instances(JOB, "api") == 5
     assert expected_instances(JOB, "inner") == 0
 
@@ -115,3 +115,20 @@ def test_the_end_of_the_last_task() -> None:
 )
 def test_why_nothing_can_be_placed(metric: dict[str, object], words: str) -> None:
     assert placement_failures({"FailedTGAllocs": {"web": metric}}) == (f"group web: {words}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("${NOMAD_JOB_NAME}-web", {"shop-web"}),
+        ("${NOMAD_GROUP_NAME}-${NOMAD_META_tier}", {"app-tin"}),
+        ("${NOMAD_TASK_NAME}", {"main"}),
+        ("web-${attr.unique.hostname}", set()),
+        ("${NOMAD_GROUP_NAME}-${NOMAD_ALLOC_INDEX}", set()),
+    ],
+)
+def test_names_of_services_are_those_that_nomad_registers(name: str, known: set[str]) -> None:
+    """What a node alone tells is left out: Consul has no service of such a name."""
+    group = {"Name": "app", "Tasks": [{"Name": "main", "Services": [{"Name": name}]}]}
+    job = {"ID": "team/shop", "Name": "shop", "Meta": {"tier": "tin"}, "TaskGroups": [group]}
+    assert service_names(job, group) == known

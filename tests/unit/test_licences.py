@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from obsctl.config.catalog import PROGRAMS
 from obsctl.config.releases import Project
 from obsctl.config.versions import written
 from obsctl.local.build import GoBuild
@@ -23,8 +22,8 @@ from obsctl.local.cache import Cache
 from obsctl.local.source import Platform
 from toolchain import licences
 from toolchain.licences import OPEN, TABLES, TOOLCHAIN, Module, Unknowable, recognise
+from toolchain.tools import PROJECTS
 
-PROJECTS = list({program.project.name: program.project for program in PROGRAMS.values()}.values())
 BUSL = """
 License text copyright (c) 2020 MariaDB Corporation Ab, All Rights Reserved.
 "Business Source License" is a trademark of MariaDB Corporation Ab.
@@ -87,9 +86,8 @@ def test_the_readme_says_the_licence_of_each_program(project: Project) -> None:
     package = next(iter(project.packages.values()))
     main = [module for module in table(project.name)[1] if f"{package}/".startswith(f"{module.path}/")]
     name = "/".join(sorted(main[-1].licences)) if main else "Apache-2.0"  # the collector's main.go is ours
-    minimum = next(server.project.minimum for server in PROGRAMS.values() if server.project is project)
     cells = [project.name, ", ".join(project.packages), project.built_version, name, project.release_version]
-    row = f"| {' | '.join(cells)} | {written(minimum)} |"
+    row = f"| {' | '.join(cells)} | {written(project.minimum)} |"
     assert row in (TOOLCHAIN / "README.md").read_text()
 
 

@@ -38,10 +38,10 @@ class Node:
         self.registry = CollectorRegistry()
         self.start()
 
-    def start(self) -> None:
+    def start(self, own: str = OWN) -> None:
         self.registry = CollectorRegistry()
         self.watch = Allocations(self.nomad, NODE_ID, self.registry, self.clock)
-        places: dict[str, Any] = {"allocations": self.allocations, "alloc_id": OWN}
+        places: dict[str, Any] = {"allocations": self.allocations, "alloc_id": own}
         self.program = LogLinks(self.watch, **places, registry=self.registry, clock=self.clock)
 
     def take(self) -> None:
@@ -354,6 +354,16 @@ def test_two_stacks_on_a_node_each_have_their_links(node: Node) -> None:
     assert {Path(path).name for path in node.tree} == {"server.stdout.0", "server.stderr.0"}
     assert node.refused() == {}
     assert node.lane("shop", "server.stdout.0") == "busy"  # where it was read so far, if that agent is over
+
+
+def test_a_job_of_another_stack_is_collected_by_that_stack_alone(node: Node) -> None:
+    node.run("shop")
+    for job in ("obs-otel-agent", "obs-alert-sink", "lab-alert-sink"):
+        node.run(job, Meta={"obsctl.stack": job.partition("-")[0]})
+    node.start(own=node.alloc("obs-otel-agent"))
+    node.take()
+    found = tree_of(node.allocations, node.alloc("obs-otel-agent")).glob("*/default/*")
+    assert {folder.name for folder in found} == {"shop", "obs-otel-agent", "obs-alert-sink"}
 
 
 def test_each_allocation_stays_in_a_lane_and_they_are_many(node: Node) -> None:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from obsctl.drills.plan.mute_times import silent_by
-from obsctl.drills.plan.routing import Route, routes
 from obsctl.errors import ObsctlError
+from obsctl.stack.routing import Route, routes
 
 NOW = datetime(2027, 1, 29, 23, 30, tzinfo=ZoneInfo("UTC")).timestamp()  # a Friday, the third day from the month's end
 

@@ -60,7 +60,7 @@ def test_a_secret_is_asked_for_with_the_place_it_goes_to(world: World) -> None:
         asked.append((reference, key))
         return Secret(SECRET)
 
-    desire(render(config(nomad={"token": "env:NOMAD"}), Path("/nonexistent")), world.nomad, resolve)
+    desire(render(config(nomad={"tokens": {"warden": "env:NOMAD"}}), Path("/nonexistent")), world.nomad, resolve)
     assert asked == [("env:NOMAD", "nomad/jobs/obs-warden#nomad_token")]
 
 
@@ -86,7 +86,14 @@ def test_observing_changes_nothing(world: World) -> None:
     world.nomad.calls.clear()
     world.consul.calls.clear()
     observe(desired, world.nomad, world.consul)
-    assert {name for name, _ in world.nomad.calls} == {"jobs", "plan_job", "job_deployment", "nodes", "variable"}
+    assert {name for name, _ in world.nomad.calls} == {
+        "jobs",
+        "plan_job",
+        "job_deployment",
+        "job_allocations",
+        "nodes",
+        "variable",
+    }
     assert {name for name, _ in world.consul.calls} == {"entries"}
 
 
@@ -101,6 +108,6 @@ def test_a_newer_obsctl_alone_is_no_difference(world: World) -> None:
 
 
 def test_the_desired_values_are_json_for_nomad_but_show_no_secret(world: World) -> None:
-    desired = world.desire(config(consul={"token": "env:CONSUL"}))
+    desired = world.desire(config(consul={"tokens": {"warden": "env:CONSUL"}}))
     assert SECRET not in json.dumps([job.job for job in desired.jobs]) + repr(desired)
     assert desired.variables["nomad/jobs/obs-warden"]["consul_token"].reveal() == SECRET

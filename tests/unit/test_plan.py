@@ -13,7 +13,7 @@ from tests.world import DEMO, SECRET, World, config, reasons
 SMALL = config()
 OFF = {"enabled": False}
 WITH_SECRETS = config(
-    consul={"token": "env:CONSUL"},
+    consul={"tokens": {"prometheus": "env:CONSUL"}},
     alerting={"receivers": [{"name": "chat", "slack": {"api_url": "env:SLACK", "channel": "#a"}}]},
 )
 
@@ -124,6 +124,17 @@ def test_one_that_goes_on_after_a_failure_is_tried_again_at_once(world: World, m
     running = {"JobSpecModifyIndex": 0, "Status": "running", "TaskGroups": {"warden": {"UnhealthyAllocs": 2}}}
     monkeypatch.setattr(world.nomad, "job_deployment", lambda job_id: running if job_id == "obs-warden" else None)
     assert reasons(world.plan(SMALL)) == {"obs-warden": "update: its last deployment failed"}
+
+
+def test_a_job_whose_task_waits_in_a_template_is_placed_anew(world: World) -> None:
+    """It keeps the Consul token that it began with, whatever rights others have by now."""
+    world.deploy(SMALL)
+    waits = {"State": "pending", "Events": [{"Type": "Template", "DisplayMessage": "Missing: kv.block(obsctl/obs/x)"}]}
+    world.nomad.report_allocations("obs-warden", ClientStatus="pending", TaskStates={"warden": waits})
+    assert reasons(world.plan(SMALL)) == {"obs-warden": "update: a task of it waits in a template"}
+    before = world.nomad.job("obs-warden")
+    world.deploy(SMALL)
+    assert world.nomad.job("obs-warden")["Meta"]["obsctl.retry"] == str(before["JobModifyIndex"])
 
 
 def test_a_job_whose_deployment_has_not_ended_is_waited_for(world: World) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from obsctl.drills.run.runner import Options
+from obsctl.drills.tell import report
 from obsctl.errors import Unreachable
 from tests.drill_world import LABELS, SERVICE, DrillWorld, iso
 
@@ -115,6 +116,41 @@ def test_an_alert_that_was_firing_before_is_no_collateral(world):
     now = type(world.alerts).alerts.__get__(world.alerts)
     world.alerts.evaluate()
     assert world.run().outcome == "PROVEN"
+
+
+def linger(world, seconds, instance="10.0.0.1:80"):
+    """After the fault an alert of one instance fires, and ends so many seconds later."""
+    ended = []
+    labels = {"alertname": "InstanceDown", "service": SERVICE, "instance": instance}
+    own = world.alerts.alerts
+    ghost = {"labels": labels, "state": "firing", "activeAt": iso(0)}
+    world.alerts.alerts = lambda: [*([ghost] if "injected" in world.kinds() and not ended else []), *own()]
+    world.clock.after(seconds, lambda: ended.append(True))
+
+
+def waits(world):
+    return [event.text for event in world.events if event.subject == "waiting"]
+
+
+def test_while_it_waits_to_be_steady_again_it_says_for_what(world):
+    linger(world, 120)
+    world.run()
+    text = "not steady again yet: alert InstanceDown of 10.0.0.1:80: it is firing already"
+    assert waits(world) == [text]
+    assert world.data("waiting") == {"why": "alert InstanceDown of 10.0.0.1:80: it is firing already"}
+    assert "waiting to be steady again: alert InstanceDown of 10.0.0.1:80" in report.text(world.on_disk())
+
+
+def test_it_says_nothing_of_what_is_over_in_a_moment(world):
+    world.run()
+    assert waits(world) == []
+
+
+def test_what_is_not_steady_when_the_time_is_over_is_in_the_verdict(world):
+    linger(world, 3600)
+    verdict = world.run()
+    assert verdict.outcome == "UNRESOLVED"
+    assert "not steady again: alert InstanceDown of 10.0.0.1:80: it is firing already" in verdict.reason
 
 
 def test_a_delivery_after_its_band_is_late(world):

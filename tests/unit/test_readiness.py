@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.errors import ObsctlError, Unreachable
-from obsctl.local.readiness import PROBE_JOB, TIMEOUT, no_leader, not_placeable, registrations, wait_ready
+from obsctl.errors import ApiError, ObsctlError, Unreachable
+from obsctl.local.readiness import PROBE_JOB, TIMEOUT, ask, no_leader, not_placeable, registrations, wait_ready
 from obsctl.model import Json
 from tests.fakes import FakeClock, FakeConsul, FakeNomad
 
@@ -64,6 +64,13 @@ def test_node_that_is_not_ready(change: Json, reason: str) -> None:
     assert reason in not_placeable(OneNode(**change), {})
 
 
+def test_a_machine_that_somebody_drained_is_ready() -> None:
+    drained = OneNode(Name="client-1", SchedulingEligibility="ineligible")
+    assert not_placeable(drained, {}, "client-1") == ""
+    drained.node_stub["Status"] = "down"
+    assert not_placeable(drained, {}, "client-1") == "its node is down"
+
+
 def test_a_plan_that_fails_says_why() -> None:
     nomad = OneNode()
     nomad.unplaceable[PROBE_JOB["ID"]] = {"probe": {"NodesEvaluated": 1, "ConstraintFiltered": {"missing drivers": 1}}}
@@ -96,3 +103,17 @@ def test_wait_ends_when_the_agent_does() -> None:
 
     with pytest.raises(ObsctlError, match="consul ended"):
         wait_ready("consul", lambda: pytest.fail("asked a dead agent"), check_alive, clock=FakeClock())
+
+
+def test_a_server_that_has_lost_its_leader_is_asked_again() -> None:
+    class Between(OneNode):
+        refusals = 2
+
+        def nodes(self) -> list[Json]:
+            if self.refusals:
+                self.refusals -= 1
+                raise ApiError("Nomad answered 500: No cluster leader", hint="wait")
+            return super().nodes()
+
+    nomad = Between()
+    assert ask("nomad-server", lambda: registrations(nomad), lambda: None, clock=FakeClock()) == {"n1": 7}

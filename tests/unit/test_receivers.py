@@ -178,7 +178,7 @@ def test_a_receiver_has_the_alerts_whose_labels_fit_at_the_times_it_names() -> N
             "active_time_intervals": ["office-hours"],
         },
         time_intervals={"nights": [{"times": [{"start_time": "00:00", "end_time": "06:00"}]}], "office-hours": [{}]},
-    )["route"]["routes"][2:]
+    )["route"]["routes"][4:]
     assert route == {
         "receiver": "on-call",
         "matchers": ['severity=~"critical|page"', 'team="a b"', r'service!~"test-\\d+"'],

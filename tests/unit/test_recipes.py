@@ -156,5 +156,5 @@ def test_drills_of_another_stack_are_not_ours(world):
 def test_without_a_deploy_there_is_no_key(world):
     world.nomad.delete_variable(f"nomad/jobs/{STACK}-warden")
     with pytest.raises(NotFound) as failure:
-        recipes.secret(world.nomad, STACK, "default")
+        recipes.secret(world.nomad, STACK)
     assert failure.value.hint == "obsctl deploy creates it"

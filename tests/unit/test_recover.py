@@ -1,5 +1,6 @@
 import pytest
 
+from obsctl.config.api_servers import ConsulServer
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
 from obsctl.drills.run.reverting import finish_journal, left, recover
@@ -55,7 +56,7 @@ def test_a_job_that_an_operator_stopped_since_stays_stopped(world):
 
 def test_a_service_that_does_not_come_back_keeps_its_recipe(world):
     world.nomad.exits[JOB_ID] = "boom"
-    with pytest.raises(ObsctlError, match="response did not come back") as failure:
+    with pytest.raises(ObsctlError, match=r"did not come back.*ended with exit code 1; its last line: boom") as failure:
         recovered(world)
     assert "obsctl drill recover again" in failure.value.hint
     assert len(world.entries()) == 1
@@ -81,23 +82,27 @@ def test_a_job_that_nomad_forgot_is_registered_as_the_drill_had_found_it(world):
     [
         ("0-forged", "consul kv delete KEY"),
         ("it is; reboot", "consul kv delete 'KEY'"),
-        ("../../../agent/leave", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
-        ("a\nb", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY\\nb"}}]' CONSUL/v1/txn"""),
-        ("", """curl -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
+        ("../../../agent/leave", """CURL -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
+        ("a\nb", """CURL -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY\\nb"}}]' CONSUL/v1/txn"""),
+        ("", """CURL -X PUT -d '[{"KV": {"Verb": "delete", "Key": "KEY"}}]' CONSUL/v1/txn"""),
     ],
 )
 def test_a_key_that_nobody_acts_on_is_named_with_a_command_that_removes_it_alone(world, drill, command):
     key = recipes.key(STACK, drill)
     world.consul.forge(key, b"{")
     (found,) = [entry for entry in recipes.read(world.cluster) if not entry.is_genuine]
-    expected = command.replace("KEY", key.partition("\n")[0]).replace("CONSUL", world.consul.address)
-    assert left(world.cluster, found).remove == expected
+    expected = command.replace("KEY", key.partition("\n")[0]).replace("CONSUL", "https://consul:8501")
+    expected = expected.replace("CURL", 'curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN"')
+    tls = {"ca_file": "/ca", "cert_file": "/own", "key_file": "/own key"}
+    for server, options in ({}, ""), ({"tls": tls}, "--cacert /ca --cert /own --key '/own key' "):
+        consul = ConsulServer(address="https://consul:8501", **server)
+        assert left(found, consul).remove == expected.replace("-X PUT", f"{options}-X PUT")
 
 
 def test_a_key_cannot_add_lines_to_what_is_said(world):
     world.consul.forge(recipes.key(STACK, "x\n20260101T000000Z-stop-web: web is back"), b"{")
     (found,) = [entry for entry in recipes.read(world.cluster) if not entry.is_genuine]
-    named, removal = str(left(world.cluster, found)).splitlines()
+    named, removal = str(left(found, ConsulServer())).splitlines()
     assert named.startswith(f"left: Consul's key 'obsctl/{STACK}/drills/x\\n2026")
     assert removal.startswith("  to remove it: curl")
 

@@ -10,7 +10,7 @@ import pytest
 from obsctl.errors import Interrupted
 from obsctl.model import Json
 from obsctl.stack.health import Unhealthy
-from obsctl.stack.reload import NOTICED, Readers, readers_of, wait_reloaded
+from obsctl.stack.reload import NOTICED, Readers, readers_of_items, readers_of_key, wait_reloaded
 from tests.world import World
 
 KEY = "obsctl/obs/config/web.yml"
@@ -50,7 +50,7 @@ class Watched:
         self.world.clock.after(seconds, lambda: self.event(kind, state))
 
     def read(self) -> Readers:
-        found = readers_of(self.world.nomad, "obs-web", KEY)
+        found = readers_of_key(self.world.nomad, "obs-web", KEY)
         self.world.clock.sleep(1)
         return found
 
@@ -76,6 +76,26 @@ def test_a_task_that_is_told_of_a_change_reads_it(change_mode: str, told: dict[s
 @pytest.mark.parametrize("other", [job("noop"), job(text='{{ key "obsctl/obs/config/web.yml.other" }}')])
 def test_one_that_sees_to_it_itself_or_reads_something_else_does_not(other: Json) -> None:
     assert Watched(other).read().tasks == {}
+
+
+PATH = "nomad/jobs/obs-web"
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ('{{ with nomadVar "nomad/jobs/obs-web" }}TOKEN={{ .token }}{{ end }}', True),
+        ('{{ with nomadVar "nomad/jobs/obs-web" }}{{ index . "token" }}{{ end }}', True),
+        ('{{ with nomadVar "nomad/jobs/obs-web" }}TOKEN={{ .token_of_another }}{{ end }}', False),
+        ('{{ with nomadVar "nomad/jobs/obs-web" }}KEY={{ .key }}{{ end }}', False),
+        ('{{ with nomadVar "nomad/jobs/obs-other" }}TOKEN={{ .token }}{{ end }}', False),
+    ],
+)
+def test_only_those_that_read_an_item_that_changes_are_told(text: str, reads: bool) -> None:
+    """Nomad restarts no task whose file stays as it is."""
+    nomad = Watched(job(text=text)).world.nomad
+    assert bool(readers_of_items(nomad, "obs-web", PATH, ["token", "other"]).tasks) == reads
+    assert readers_of_items(Watched(job("noop", text)).world.nomad, "obs-web", PATH, ["token"]).tasks == {}
 
 
 def test_one_that_is_restarted_is_well_after_its_new_start_and_a_check_of_it(restarted: Watched) -> None:

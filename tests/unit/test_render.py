@@ -6,12 +6,13 @@ import json
 import re
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.state import private_cache
@@ -30,6 +31,13 @@ def override(root: Path, path: str, text: str) -> Path:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text, encoding="utf-8")
     return root / path
+
+
+def test_no_collector_is_signalled() -> None:
+    """Nomad before 2.0.3 ends a task for good that is to get a signal while it does not run; a node has one agent."""
+    for component in ("otel-agent", "otel-gateway"):
+        text = next(job.hcl for job in render(Config(), NOWHERE).jobs if job.component == component)
+        assert set(re.findall(r'change_mode *= "(\w+)"', text)) == {"restart"}
 
 
 def test_it_renders_jobs_content_and_secrets_in_a_fixed_order() -> None:
@@ -102,14 +110,33 @@ def test_prometheus_has_time_to_shut_down_and_reloads_by_itself() -> None:
     assert '"--config.auto-reload"' in hcl("prometheus")
 
 
-def test_tokens_come_from_variables_and_only_where_they_are_needed() -> None:
-    rendered = render(config(nomad={"token": "env:N"}, consul={"token": "env:C"}, demo={"enabled": True}), NOWHERE)
-    items = {item.path.removeprefix("nomad/jobs/obs-"): sorted(item.items) for item in rendered.secrets if item.items}
-    token = ["consul_token"]
-    programs = {"prometheus": token, "warden": [*token, "nomad_token"]}
-    assert items == programs | {"hello-service": token, "response-service": token, "traffic": token}
+OWN = {"prometheus": "env:P", "warden": "env:W", "demo": "env:D"}
+
+
+def test_each_program_has_its_own_token_alone_and_no_program_the_operators() -> None:
+    nomad = {"token": "env:N", "tokens": {"warden": "env:V"}}
+    rendered = render(config(nomad=nomad, consul={"token": "env:C", "tokens": OWN}, demo={"enabled": True}), NOWHERE)
+    items = {item.path.removeprefix("nomad/jobs/obs-"): item.items for item in rendered.secrets if item.items}
+    demo = {"consul_token": "env:D"}
+    assert items == {
+        "prometheus": {"consul_token": "env:P"},
+        "warden": {"consul_token": "env:W", "nomad_token": "env:V"},
+        **{"hello-service": demo, "response-service": demo, "traffic": demo},
+    }
     for job in rendered.jobs:
         assert set(re.findall(r"{{ (?:\.|index \. \\\")(\w+_token)\W", job.hcl)) == set(items.get(job.component, ()))
+
+
+def test_without_tokens_of_their_own_programs_have_none() -> None:
+    rendered = render(config(nomad={"token": "env:N"}, consul={"token": "env:C"}, demo={"enabled": True}), NOWHERE)
+    assert [item.items for item in rendered.secrets if item.items] == []
+
+
+def test_the_warden_and_log_links_ask_nomad_as_themselves() -> None:
+    for component in ("warden", "otel-agent"):
+        text = hcl(component, components={"otel-gateway": {"enabled": True}, "otel-agent": {"enabled": True}})
+        assert ("--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock" in text, text.count("identity {")) == (True, 1)
+    assert "identity {" not in hcl("warden", nomad={"tokens": {"warden": "env:V"}})
 
 
 def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:
@@ -120,17 +147,11 @@ def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:
         }
 
 
-@pytest.mark.parametrize("identity", [True, False])
-def test_prometheus_asks_with_the_token_of_obsctl_yaml_where_nomad_gives_the_task_one_too(identity: bool) -> None:
-    """Nomad sets CONSUL_HTTP_TOKEN then, which Prometheus prefers to the token of its configuration."""
-    text = hcl("prometheus", consul={"token": "env:C", "workload_identity": identity})
-    assert ("CONSUL_HTTP_TOKEN={{ .consul_token }}" in text) is identity
-
-
 def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> None:
-    with_token = content(render(config(consul={"token": "env:C"}), NOWHERE), "obsctl/obs/config/prometheus.yml")
-    without = content(render(config(), NOWHERE), "obsctl/obs/config/prometheus.yml")
-    assert (with_token.count("credentials_file"), without.count("credentials_file")) == (5, 0)
+    """With workload identity Nomad puts the task's token into a file of the same name."""
+    key = "obsctl/obs/config/prometheus.yml"
+    for consul, count in (({"tokens": OWN}, 5), ({"workload_identity": True}, 5), ({"token": "env:C"}, 0)):
+        assert content(render(config(consul=consul), NOWHERE), key).count("credentials_file") == count
 
 
 def test_each_receiver_has_a_file_for_each_of_its_secrets() -> None:
@@ -163,7 +184,7 @@ def test_a_log_stores_endpoint_and_headers_stay_text(name: str) -> None:
     assert (exporter["endpoint"], list(exporter["headers"])) == (logs["endpoint"], [name])
 
 
-@pytest.mark.parametrize(("copy", "count"), [(True, 3), (False, 2)])
+@pytest.mark.parametrize(("copy", "count"), [(True, 5), (False, 4)])
 def test_alert_sink_gets_a_copy_unless_it_is_not_wanted(copy: bool, count: int) -> None:
     alerting = {"receivers": [{"name": "hook", "webhook": {"url": "env:W"}}], "copy_to_sink": copy}
     settings = content(render(config(alerting=alerting), NOWHERE), "obsctl/obs/config/alertmanager.yml")
@@ -263,10 +284,7 @@ class TestAuthority:
     def test_it_is_in_the_jobs_and_what_stands_beside_it_is_not(self, tmp_path: Path) -> None:
         other = "-----BEGIN SOMETHING ELSE-----\nMHcC\n-----END SOMETHING ELSE-----"
         files = self.rendered(tmp_path, f"# ours\n{other}\n{self.CERTIFICATE}\n{self.CERTIFICATE}\n")
-        warden = files["jobs/obs-warden.nomad.hcl"]
-        assert warden.count(self.FIRST_LINE) == 2
-        assert "NOMAD_CACERT=" in warden
-        assert "CONSUL_CACERT" not in warden
+        assert files["jobs/obs-prometheus.nomad.hcl"].count(self.FIRST_LINE) == 2
         assert "tls_config: {ca_file: nomad-ca.pem}" in files["kv/obsctl/obs/config/prometheus.yml"]
         assert "MHcC" not in "".join(files.values())
 
@@ -298,12 +316,61 @@ class TestAuthority:
     def test_it_is_written_anew(self, tmp_path: Path) -> None:
         one_line = "".join(self.CERTIFICATE.splitlines()[1:-1])
         text = f"-----BEGIN CERTIFICATE-----{one_line}-----END CERTIFICATE-----"
-        assert self.FIRST_LINE in self.rendered(tmp_path, text)["jobs/obs-warden.nomad.hcl"]
+        assert self.FIRST_LINE in self.rendered(tmp_path, text)["jobs/obs-prometheus.nomad.hcl"]
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         nomad = {"address": "https://nomad.example.org:4646", "tls": {"ca_file": str(tmp_path / "none.pem")}}
         with pytest.raises(ObsctlError, match=r"nomad\.tls\.ca_file: the file cannot be read: No such file"):
             render(config(nomad=nomad), NOWHERE)
+
+
+class TestCertificate:
+    """The stack's programs show a certificate of their own to servers that ask for one."""
+
+    KEYS: ClassVar = {
+        name: {
+            "address": f"https://{name}.example.org",
+            "tls": {"cert_file": "/own", "key_file": "/own-key", "programs": {"cert": f"env:{name}", "key": "env:KEY"}},
+        }
+        for name in ("nomad", "consul")
+    }
+    NOMAD: ClassVar = {"nomad_cert": "env:nomad", "nomad_key": "env:KEY"}
+    CONSUL: ClassVar = {"consul_cert": "env:consul", "consul_key": "env:KEY"}
+
+    def test_each_program_has_those_for_the_servers_that_it_calls(self) -> None:
+        components = {"otel-gateway": {"enabled": True}, "otel-agent": {"enabled": True}}
+        rendered = render(config(demo={"enabled": True}, components=components, **self.KEYS), NOWHERE)
+        items = {item.path.removeprefix("nomad/jobs/obs-"): item.items for item in rendered.secrets if item.items}
+        assert items == {
+            **dict.fromkeys(("prometheus", "warden"), self.NOMAD | self.CONSUL),
+            **dict.fromkeys(("hello-service", "response-service", "traffic"), self.CONSUL),
+            "otel-agent": self.NOMAD,
+        }
+        for job in rendered.jobs:
+            files = set(re.findall(r'"secrets/(\w+_(?:cert|key))"', job.hcl)) - {"delivery_key"}
+            assert files == set(items.get(job.component, ())), job.component
+        assert "/own" not in "".join(rendered.files().values())
+
+    def test_programs_are_told_of_them(self) -> None:
+        files = render(config(**self.KEYS), NOWHERE).files()
+        assert 'NOMAD_CLIENT_KEY={{ env "NOMAD_SECRETS_DIR" }}/nomad_key' in files["jobs/obs-warden.nomad.hcl"]
+        shown = "tls_config: {cert_file: ../secrets/consul_cert, key_file: ../secrets/consul_key}"
+        assert files["kv/obsctl/obs/config/prometheus.yml"].count(shown) == 5
+
+    def test_the_program_that_works_without_rights_owns_them(self) -> None:
+        """log-links is root in a container, without the right to read what another user owns."""
+        components = {"otel-gateway": {"enabled": True}, "otel-agent": {"enabled": True}}
+        for driver, owner in ("docker", "None"), ("exec", "65534"), ("raw_exec", "None"):
+            text = hcl("otel-agent", driver=driver, components=components, **self.KEYS)
+            own = re.search(r'"secrets/nomad_key"\n.*?perms += "0400"\n(?: +uid += (\d+))?', text, re.DOTALL)
+            assert own, text
+            assert str(own[1]) == owner, driver
+
+    def test_a_server_without_tls_sees_none(self) -> None:
+        plain = {name: {**keys, "address": f"http://{name}.example.org"} for name, keys in self.KEYS.items()}
+        rendered = render(config(**plain), NOWHERE)
+        assert not [item for item in rendered.secrets if item.items]
+        assert "_cert" not in "".join(rendered.files().values())
 
 
 @pytest.mark.parametrize(

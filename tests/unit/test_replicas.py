@@ -46,6 +46,11 @@ def test_one_that_is_away_is_passed_over(two: list[FakePrometheus]) -> None:
     assert together.alerts() == []
 
 
+def test_what_only_one_has_seen_is_found_among_the_samples_of_each(two: list[FakePrometheus]) -> None:
+    two[1].answer("ALERTS", 1)
+    assert [sample["value"][1] for sample in PrometheusReplicas(lambda: two).query_each("ALERTS")] == ["1"]
+
+
 def test_when_all_are_away_that_is_said(two: list[FakePrometheus]) -> None:
     for one in two:
         one.failures["*"] = AWAY

@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.plan.routing import Route, inhibited_by, receives_webhook, routes
+from obsctl.stack.routing import Route, inhibited_by, receives_webhook, routes
 
 
 def receivers(config, **labels):

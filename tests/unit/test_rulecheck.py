@@ -7,6 +7,7 @@ from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
     "expression",
     [
         'absent(up{job="x"} == 1)',
+        'absent(up{job="x"} == 1 and present_over_time(up{job="x"}[2m])) unless on () job:lost{job="x"}',
         'absent_over_time(up{job="x"}[1m])',
         '(count(up{job="x"} == 1) or vector(0)) < 2',
         'count(up{job="x"}) < 2 or vector(1)',

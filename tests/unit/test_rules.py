@@ -61,6 +61,24 @@ def test_a_profile_scales_what_is_written_for_standard(profile: str, pending: st
     rule = alert(wanted, "HelloServiceErrors")
     assert rule["for"] == alert(wanted, "InstanceDown")["for"] == alert(wanted, "ServiceDown")["for"] == pending
     assert rule["expr"].count(f"[{window}]") == 2
+    assert f"up == 0 and present_over_time(up[{pending}])" in alert(wanted, "InstanceDown")["expr"]
+
+
+def test_what_a_target_must_have_told_of_late_spans_enough_scrapes() -> None:
+    slow = {"profile": "standard", "scrape_interval": "1m"}
+    assert "present_over_time(up[4m])" in alert(config(timing=slow), "InstanceDown")["expr"]
+
+
+def answering(service: str, young: str = "2m") -> str:
+    up = f'up{{job="{service}"}}'
+    return f"{up} == 1 and present_over_time({up}[{young}])"
+
+
+def test_a_sample_is_young_for_as_long_as_its_rule_waits_or_for_four_scrapes() -> None:
+    short = {"profile": "fast", "for": "2s"}
+    for timing, young in (("standard", "2m"), ("fast", "10s"), (short, "8s")):
+        down, *_ = groups(config(services={"shop": {}}, timing=timing))["availability"]["rules"]
+        assert answering("shop", young) in down["expr"]
 
 
 def test_the_standard_profile_changes_nothing() -> None:
@@ -71,12 +89,13 @@ def test_the_standard_profile_changes_nothing() -> None:
 def test_each_watched_service_gets_two_independent_rules() -> None:
     wanted = config(services={"shop": {"job": "shop-web", "severity": "info"}})
     down, stopped = groups(wanted)["availability"]["rules"]
-    assert (down["alert"], down["expr"]) == ("ServiceDown", 'absent(up{job="shop"} == 1)')
+    lost = 'unless on () job:lost_with_node{job="shop"}'
+    assert (down["alert"], down["expr"]) == ("ServiceDown", f"absent({answering('shop')}) {lost}")
     assert down["labels"] == {"severity": "info", "service": "shop"}
     assert (stopped["alert"], stopped["labels"]) == ("JobNotRunning", {"severity": "warning", "service": "shop"})
     assert stopped["expr"] == (
         'sum(nomad_nomad_job_summary_running{exported_job="shop-web", job="nomad", namespace="default"}'
-        ' or nomad_nomad_job_summary_running{parent_id="shop-web", job="nomad", namespace="default"}) == 0'
+        f' or nomad_nomad_job_summary_running{{parent_id="shop-web", job="nomad", namespace="default"}}) == 0 {lost}'
     )
 
 
@@ -97,8 +116,8 @@ def test_what_runs_several_times_is_missed_when_one_does_not() -> None:
     assert {rule["alert"] for rule in several} == {"ReplicaMissing", "ComponentDown"}
     found = {rule["labels"]["service"]: rule["expr"] for rule in several if rule["alert"] == "ReplicaMissing"}
     assert found == {
-        "alertmanager": 'count(up{job="alertmanager"} == 1) < 3',
-        "otel-gateway": 'count(up{job="otel-gateway"} == 1) < 2',
+        name: f'count({answering(name)} or up{{job="{name}"}} and on (node) node:lost) < {count}'
+        for name, count in (("alertmanager", 3), ("otel-gateway", 3), ("warden", 2))
     }
 
 
@@ -108,16 +127,19 @@ def test_telemetry_is_missed_as_a_whole_and_the_alert_path_that_could_tell_nobod
     found = groups(wanted)
     assert list(found) == ["stack", "telemetry", "availability"]
     assert [(rule["alert"], rule["labels"], rule["expr"]) for rule in found["availability"]["rules"]] == [
-        ("ComponentDown", {"severity": "warning", "service": name}, f'absent(up{{job="{name}"}} == 1)')
+        (
+            "ComponentDown",
+            {"severity": "warning", "service": name},
+            f'absent({answering(name)}) unless on () job:lost_with_node{{job="{name}"}}',
+        )
         for name in ("victorialogs", "otel-gateway", "otel-agent")
     ]
 
 
 def test_a_group_without_rules_is_left_out() -> None:
     """Prometheus does not tell of empty groups, and a deploy waits until it tells of every group."""
-    assert list(groups(config())) == ["stack"]
-    off = {rule["alert"]: {"enabled": False} for rule in groups(config())["stack"]["rules"]}
-    assert groups(config(alerting={"rules": off})) == {}
+    off = {rule["alert"]: {"enabled": False} for rule in groups(config(demo={"enabled": True}))["demo"]["rules"]}
+    assert list(groups(config(demo={"enabled": True}, alerting={"rules": off}))) == ["stack", "availability"]
 
 
 def test_the_demo_is_watched_as_critical_under_its_jobs_names() -> None:
@@ -150,7 +172,7 @@ class TestOverrides:
     def test_one_for_an_alert_that_is_not_there_names_those_that_are(self) -> None:
         [finding] = load(config(alerting={"rules": {"InstanceDwon": {"enabled": False}}})).findings
         assert f"{finding.where}: {finding.what}" == "alerting.rules.InstanceDwon: there is no alert of this name"
-        assert finding.hint == "the alerts of this stack are InstanceDown, Watchdog"
+        assert finding.hint == "the alerts of this stack are ConsulServerLost, InstanceDown, NodeDown, Watchdog"
 
 
 class TestOwnFiles:
@@ -183,15 +205,23 @@ class TestOwnFiles:
         own_rules(tmp_path, "groups: [{name: own, rules: []}]")
         assert problems(config(alerting={"rule_files": ["*.yml", "own.yml"]}), tmp_path) == []
 
-    def test_a_group_name_that_is_taken_is_told_with_both_places(self, tmp_path: Path) -> None:
-        own = own_rules(tmp_path, "groups:\n- {name: stack, rules: []}\n- {name: a, rules: []}\n- {name: a, rules: []}")
-        (tmp_path / "more.yml").write_text("groups:\n- {name: a, rules: []}")
-        assert problems(own, tmp_path) == [
-            "own.yml:4: the group name 'a' is taken: own.yml:3 has it too",
-            "own.yml:2: the group name 'stack' is taken: obsctl itself has it too",
-            "own.yml:3: the group name 'a' is taken: more.yml:2 has it too",
-            "own.yml:4: the group name 'a' is taken: more.yml:2 has it too",
-        ]
+    def test_a_group_name_that_is_taken_in_its_file_is_told_with_both_places(self, tmp_path: Path) -> None:
+        own = own_rules(tmp_path, "groups:\n- {name: a, rules: []}\n- {name: a, rules: []}")
+        assert problems(own, tmp_path) == ["own.yml:3: the group name 'a' is taken: own.yml:2 has it too"]
+
+    def test_groups_of_two_files_may_have_one_name_as_in_prometheus(self, tmp_path: Path) -> None:
+        one = "rules: [{record: up:sum, expr: sum(up)}]"
+        own = own_rules(tmp_path, f"groups:\n- {{name: stack, {one}}}\n- {{name: a, {one}}}")
+        (tmp_path / "more.yml").write_text(f"groups:\n- {{name: a, {one}}}")
+        assert problems(own, tmp_path) == []
+        loaded = groups(own, tmp_path)
+        assert list(loaded) == ["stack", "a", "stack (own.yml)", "a (own.yml)"]
+        assert all(group["name"] == name for name, group in loaded.items())
+
+    def test_unless_that_of_its_file_is_taken_too(self, tmp_path: Path) -> None:
+        own = own_rules(tmp_path, "groups: [{name: a, rules: []}]")
+        (tmp_path / "more.yml").write_text("groups:\n- {name: a, rules: []}\n- {name: a (own.yml), rules: []}")
+        assert problems(own, tmp_path) == ["own.yml:1: the group name 'a (own.yml)' is taken: more.yml:3 has it too"]
 
     @pytest.mark.parametrize(
         "text", ["", "# a comment", "null", "--- ~", "groups:", "groups: []", "groups: [{name: a}]"]
@@ -383,7 +413,7 @@ def test_an_alert_leads_to_the_dashboard_of_its_service_or_to_the_overview() -> 
         components={"grafana": grafana},
         alerting={"rules": {"Watchdog": own}},
     )
-    found = [rule for group in groups(wanted).values() for rule in group["rules"]]
+    found = [rule for group in groups(wanted).values() for rule in group["rules"] if "alert" in rule]
     links = {(rule["alert"], rule["labels"].get("service")): rule["annotations"]["dashboard_url"] for rule in found}
     assert links["ServiceDown", "hello-service"] == "https://grafana.example.org/d/obsctl-hello-service"
     assert links["ServiceDown", "shop"] == "https://grafana.example.org/d/obsctl-overview"

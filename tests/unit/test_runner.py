@@ -57,6 +57,23 @@ def test_what_is_not_steady_stops_the_drill_before_anything_is_written_to_the_cl
     assert world.versions() == 0
 
 
+@pytest.mark.parametrize(
+    ("wardens", "clients", "told"),
+    [(["node-1"], ["node-1", "node-2"], True), (["node-1"], ["node-1"], False),
+     (["node-1", "node-2"], ["node-1", "node-2"], False), (["node-2"], ["node-1", "node-2"], False)],
+)  # fmt: skip
+def test_a_warden_that_would_be_lost_with_the_service_is_told_where_another_could_be(world, wardens, clients, told):
+    for service, nodes in (("warden", wardens), ("nomad-client", clients)):
+        for node in nodes:
+            world.consul.register(service, instance=f"{service}-{node}", node=node)
+    assert world.run().outcome == "PROVEN"
+    notes = [event.text for event in world.events if (event.subject, event.state) == ("warden", "note")]
+    assert notes == [
+        "the warden is on node-1, as response is: with that node both would be lost; components.warden.count: 2 puts "
+        "another on another node"
+    ] * told  # fmt: skip
+
+
 def test_a_warden_that_does_not_acknowledge_stops_the_drill_before_anything_is_touched(world):
     world.warden_lives = False
     verdict = world.run()

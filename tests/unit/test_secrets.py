@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obsctl.config.secrets import KeyRef, Secret, SecretRef, resolve
+from obsctl.config.secrets import CertificateRef, KeyRef, Secret, SecretRef, resolve
 from obsctl.errors import ObsctlError
 
 VALUE = "xoxb-5ecre7"
@@ -134,6 +134,13 @@ def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path, mode: int) ->
     found = fault(secret_file(tmp_path, VALUE.encode(), mode))
     assert "can be read by everybody" in found.message
     assert "chmod o-r" in found.hint
+
+
+def test_everybody_may_read_a_certificate_and_not_its_key(tmp_path: Path) -> None:
+    file = secret_file(tmp_path, b"-----BEGIN\nMIIB\n", 0o644)
+    resolve(CertificateRef(file), key="nomad.tls.programs.cert", read_variable=lambda _: None)
+    with pytest.raises(ObsctlError, match="can be read by everybody"):
+        resolve(KeyRef(file), key="nomad.tls.programs.key", read_variable=lambda _: None)
 
 
 def test_a_file_for_a_group_is_taken(tmp_path: Path) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from obsctl.stack.status import ComponentStatus, status
+from obsctl.clients.programs import Clients
+from obsctl.config.schema import Config
+from obsctl.errors import Forbidden, Unreachable
+from obsctl.model import Json
+from obsctl.stack.status import ComponentStatus, Scraping, StackStatus, status
 from tests.world import OTHERS_OFF, World, config
 
 SMALL = config()
 MINE = {"obsctl_stack": "obs"}
 OFF = {name: {"enabled": False} for name in ("alert-sink", "alertmanager", "warden")}
 ONE = config(components={**OTHERS_OFF, **OFF})
-JOB = {"ID": "obs-prometheus", "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]}
+MARKS = {"obsctl.component": "prometheus"}
+JOB = {"ID": "obs-prometheus", "Meta": MARKS, "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]}
 
 
 @pytest.fixture
@@ -19,9 +24,12 @@ def world() -> World:
     return World()
 
 
+def look(world: World, wanted: Config = SMALL) -> StackStatus:
+    return status(wanted, Clients(world.nomad, world.consul, world.programs), world.clock)
+
+
 def states(world: World) -> dict[str, str]:
-    found = status(SMALL, world.nomad, world.consul)
-    return {item.component: f"{item.state} {item.running}/{item.wanted}" for item in found}
+    return {item.component: f"{item.state} {item.running}/{item.wanted}" for item in look(world).components}
 
 
 def test_components_that_are_not_there(world: World) -> None:
@@ -48,7 +56,7 @@ def test_a_system_job_wants_as_many_as_nomad_gave_it_nodes(world: World) -> None
 
 
 def one(world: World) -> ComponentStatus:
-    [found] = status(ONE, world.nomad, world.consul)
+    [found] = look(world, ONE).components
     return found
 
 
@@ -70,12 +78,160 @@ def test_what_fails_in_another_job_does_not_make_ours_unhealthy(world: World) ->
     assert (one(world).state, one(world).note) == ("unhealthy", f"{own}-check: critical")
 
 
+def test_the_checks_of_what_else_its_job_registers_count_too(world: World) -> None:
+    """log-links beside the collector of each node."""
+    services = [{"Name": name} for name in ("prometheus", "links")]
+    world.nomad.register_job({**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Services": services}]})
+    world.consul.register("prometheus", instance=mine(world))
+    world.consul.register("links", instance=f"{mine(world)}links", status="critical")
+    [instance] = one(world).instances
+    assert (one(world).state, one(world).note) == ("unhealthy", f"{mine(world)}links-check: critical")
+    assert (instance.checks_passing, instance.checks) == (2, 3)  # the node's is counted once
+
+
 def test_a_passing_instance_is_shown_before_a_failing_one(world: World) -> None:
     world.nomad.register_job({**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Count": 2}]})
     first, second = (f"_nomad-task-{each['ID']}-" for each in world.nomad.job_allocations(JOB["ID"]))
     world.consul.register("prometheus", instance=first, port=1, status="critical")
     world.consul.register("prometheus", instance=second, port=2)
     assert one(world).address == "http://127.0.0.1:2"
+
+
+class Nodes:
+    """Lets one component have run on a node that is lost now."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.usual = world, world.nomad.job_allocations
+        world.nomad.node_stubs.append({**world.nomad.node_stubs[0], "ID": "gone", "Name": "node-2", "Status": "down"})
+        world.nomad.job_allocations = self.allocations  # type: ignore[method-assign]
+        self.earlier: list[Json] = []
+
+    def lose(self, job_id: str, **fields: object) -> None:
+        """An allocation of the job was on the node; Consul still has its instance."""
+        before = self.usual(job_id)[0]
+        self.earlier.append({**before, "ID": LOST, "NodeID": "gone", "NodeName": "node-2", "CreateIndex": 1, **fields})
+        service = job_id.removeprefix("obs-")
+        self.world.consul.register(service, instance=f"_nomad-task-{LOST}-x", port=1, status="critical")
+
+    def allocations(self, job_id: str) -> list[Json]:
+        return [*self.usual(job_id), *(alloc for alloc in self.earlier if alloc["JobID"] == job_id)]
+
+
+LOST = "99999999-9999-9999-9999-999999999999"
+
+
+@pytest.mark.parametrize("state", ["lost", "running", "unknown"])
+def test_what_was_lost_with_a_node_stands_apart(world: World, state: str) -> None:
+    world.deploy(SMALL)
+    Nodes(world).lose("obs-prometheus", ClientStatus=state)
+    found = next(each for each in look(world).components if each.component == "prometheus")
+    assert (found.state, found.note, found.address) == ("healthy", "", "http://127.0.0.1:80")
+    [earlier] = found.replaced
+    assert (earlier.allocation, earlier.node, earlier.note) == (LOST, "node-2", "node node-2 is down")
+
+
+def test_a_system_job_does_not_count_on_a_lost_node(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.register_job({**world.nomad.job("obs-warden"), "Type": "system"})
+    Nodes(world).lose("obs-warden", ClientStatus="running")
+    assert states(world)["warden"] == "healthy 1/1"
+
+
+def test_what_was_replaced_without_a_lost_node_stands_apart_too(world: World) -> None:
+    world.deploy(SMALL)
+    nodes = Nodes(world)
+    nodes.lose("obs-prometheus", ClientStatus="complete", DesiredStatus="stop", NodeID="11111111")
+    found = next(each for each in look(world).components if each.component == "prometheus")
+    assert (found.state, found.replaced[0].note) == ("healthy", "Nomad has replaced it")
+
+
+def test_without_the_right_to_see_nodes_the_checks_say_it(world: World) -> None:
+    world.deploy(SMALL)
+    world.nomad.failures["nodes"] = Forbidden("no", hint="")
+    assert set(states(world).values()) == {"healthy 1/1"}
+
+
+def tasks(world: World, **states: Json) -> ComponentStatus:
+    """Prometheus with a task of its own and these beside it."""
+    lifecycles = {"links": {"Hook": "poststart", "Sidecar": True}, "before": {"Hook": "prestart", "Sidecar": False}}
+    declared = [{"Name": name, "Lifecycle": lifecycles.get(name)} for name in ("main", *states)]
+    world.nomad.register_job({**JOB, "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": declared}]})
+    world.nomad.report_allocations(JOB["ID"], TaskStates={"main": {"State": "running"}, **states})
+    world.consul.register("prometheus", instance=mine(world))
+    return one(world)
+
+
+def crash(before: str, at: float) -> Json:
+    ended = {"Type": "Terminated", "DisplayMessage": "Exit Code: 2", "Details": {"exit_code": "2"}, "Time": at * 1e9}
+    return {"State": "running", "Restarts": 4, "Events": [{"Type": before}, ended, {"Type": "Started"}]}
+
+
+def test_a_task_beside_the_program_must_run_too(world: World) -> None:
+    dead = {"State": "dead", "Events": [{"Type": "Not Restarting", "DisplayMessage": "Exceeded allowed attempts"}]}
+    failing = tasks(world, links=dead)
+    assert (failing.state, failing.note) == (
+        "unhealthy",
+        "task links does not run (Exceeded allowed attempts)",
+    )
+    assert tasks(world, before={"State": "dead"}).state == "healthy"
+
+
+def test_a_task_that_keeps_crashing_is_not_healthy_between_two_crashes(world: World) -> None:
+    now = world.clock.now()
+    words = "task links crashed less than a minute ago, 4 restarts in all (Exit Code: 2)"
+    assert tasks(world, links=crash("Started", now - 20)).note == words
+    assert tasks(world, links=crash("Started", now - 200)).note == ""
+    assert tasks(world, links=crash("Restart Signaled", now - 20)).note == ""
+
+
+def test_what_prometheus_does_not_scrape_is_not_healthy(world: World) -> None:
+    world.deploy(SMALL)
+    targets = world.prometheus.targets()
+    for target in targets:
+        target["health"] = "down" if target["labels"]["job"] == "warden" else "up"
+    world.prometheus.targets = lambda: targets  # type: ignore[method-assign]
+    state = look(world)
+    found = next(each for each in state.components if each.component == "warden")
+    assert (found.state, found.note) == ("unhealthy", "Prometheus scrapes 0 of 1")
+    assert state.scraping == Scraping(up=len(targets) - 1, targets=len(targets))
+
+
+def test_nodes_of_which_nothing_answers_are_told_apart(world: World) -> None:
+    world.deploy(SMALL)
+    on_nodes = [("shop", "n1", "down"), ("nomad", "n1", "down"), ("nomad", "n2", "up"), ("shop", "outside", "down")]
+    world.prometheus.active_targets = [
+        {"labels": {"job": job, "node": node}, "health": health} for job, node, health in on_nodes
+    ]
+    state = look(world)
+    assert (state.silent_nodes, state.healthy) == ({"n1": 2}, False)
+
+
+@pytest.mark.parametrize("health", [None, "unknown"])
+def test_a_prometheus_that_has_just_begun_says_nothing_of_others(world: World, health: str | None) -> None:
+    world.deploy(SMALL)
+    targets = [{**target, "health": health} for target in world.prometheus.targets()] if health else []
+    targets += [{"labels": {"job": "nomad", "node": "n1"}, "health": health}] if health else []
+    world.prometheus.targets = lambda: targets  # type: ignore[method-assign]
+    state = look(world)
+    assert {(each.note, each.scraping) for each in state.components} == {("", None)}
+    assert (state.healthy, state.scraping, state.silent_nodes) == (False, Scraping(0, len(targets)), {})
+
+
+def test_rules_that_cannot_be_evaluated_are_counted(world: World) -> None:
+    world.deploy(SMALL)
+    before = look(world).evaluation
+    world.prometheus.groups = [{"name": "mine", "rules": [{"name": "A", "query": "up", "health": "err"}]}]
+    after = look(world).evaluation
+    assert before
+    assert after
+    assert (after.rules - before.rules, before.failing, after.failing) == (1, 0, 1)
+
+
+def test_without_prometheus_all_else_is_told(world: World) -> None:
+    world.deploy(SMALL)
+    world.prometheus.failures["*"] = Unreachable("Prometheus: no connection", hint="")
+    state = look(world)
+    assert (state.healthy, state.scraping, state.silence) == (True, None, "Prometheus: no connection")
 
 
 def mine(world: World) -> str:

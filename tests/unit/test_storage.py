@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from copy import deepcopy
 from typing import Any
 
@@ -157,6 +158,42 @@ JOB = {"Datacenters": ["eu-*"], "NodePool": "obs", "TaskGroups": [{"Tasks": [{"D
 
 
 class TestHomes:
+    @pytest.mark.parametrize(
+        ("constraint", "fits"),
+        [
+            (("${node.class}", "=", "large"), True),
+            (("${node.class}", "=", "small"), False),
+            (("${meta.rack}", "!=", "r1"), False),
+            (("${meta.none}", "!=", "r1"), True),
+            (("${meta.none}", "=", "r1"), False),
+            (("${meta.rack}", "is_set", ""), True),
+            (("${meta.rack}", "is_not_set", ""), False),
+            (("${attr.cpu.numcores}", ">=", "8"), True),
+            (("${attr.cpu.numcores}", "<", "8"), False),
+            (("${attr.kernel.name}", "regexp", "^lin"), True),
+            (("${attr.kernel.name}", "regexp", "(?<x"), True),
+            (("${meta.tags}", "set_contains", "ssd, fast"), True),
+            (("${meta.tags}", "set_contains", "ssd,big"), False),
+            (("${meta.tags}", "set_contains_any", "ssd,big"), True),
+            (("${attr.nomad.version}", "version", ">= 1.6"), True),
+            (("${attr.none}", "version", ">= 1.6"), False),
+            (("", "distinct_hosts", "true"), True),
+        ],
+    )
+    @pytest.mark.parametrize("level", ["job", "group", "task"])
+    def test_a_node_must_be_as_the_constraints_want_it(self, constraint: Any, fits: bool, level: str) -> None:
+        attributes = {"cpu.numcores": "16", "kernel.name": "linux", "nomad.version": "1.6.1"}
+        more = {"NodeClass": "large", "Meta": {"rack": "r1", "tags": "fast,ssd"}, "Attributes": attributes}
+        one = node("one", **{"Datacenter": "eu-1", "NodePool": "obs"}, **more)
+        job: Any = copy.deepcopy(JOB)
+        owner = {"job": job, "group": job["TaskGroups"][0], "task": job["TaskGroups"][0]["Tasks"][0]}[level]
+        owner["Constraints"] = [dict(zip(("LTarget", "Operand", "RTarget"), constraint, strict=True))]
+        assert homes([one], job) == ([one] if fits else [])
+
+    def test_what_a_stub_does_not_tell_keeps_no_node_out(self) -> None:
+        one = node("one", **{"Datacenter": "eu-1", "NodePool": "obs"})
+        assert homes([one], {**JOB, "Constraints": [{"LTarget": "${meta.rack}", "Operand": "=", "RTarget": "r"}]})
+
     @pytest.mark.parametrize(
         ("keys", "fits"),
         [

@@ -133,9 +133,19 @@ def test_a_service_without_its_rule_is_said(world):
 
 def test_a_service_that_is_not_scraped_is_said(world):
     world.prometheus.active_targets = []
+    group = JOB["TaskGroups"][0]
+    world.nomad.register_job({**JOB, "TaskGroups": [{**group, "Services": [{"Name": SERVICE, "Tags": []}]}]})
     with pytest.raises(ObsctlError, match="does not scrape response") as failure:
         world.target()
-    assert "obsctl.scrape" in failure.value.hint
+    assert "give the service the Consul tag obsctl.scrape" in failure.value.hint
+
+
+def test_a_service_that_has_the_tag_and_is_not_scraped_yet_is_to_be_waited_for(world):
+    """So it is right after a drill that was interrupted."""
+    world.prometheus.active_targets = []
+    with pytest.raises(ObsctlError, match="does not scrape response yet") as failure:
+        world.target()
+    assert failure.value.hint == "Consul has it with the tag obsctl.scrape: try again in 62 s"
 
 
 def routed(world, **route):

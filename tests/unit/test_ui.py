@@ -49,6 +49,11 @@ def test_a_result_with_json_is_one_document_and_everything_else_goes_to_stderr(
     assert err == "hello\n✓ web: created\n! a: b\n  → c\n"
 
 
+def test_a_finding_forges_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    Ui().finding(Finding(Severity.WARNING, "a\n✓ x", "b\r\n✓ y", "c\n✓ z"))
+    assert shown(capsys) == ("", "! a ✓ x: b ✓ y\n  → c ✓ z\n")
+
+
 def test_an_error_and_its_hint_are_on_stderr_however_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     Ui(verbosity=-1).error(ObsctlError("the disk is full", hint="free some space"))
     assert shown(capsys) == ("", "Error: the disk is full\nHint: free some space\n")

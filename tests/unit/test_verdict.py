@@ -72,6 +72,7 @@ def moved(name, at):
 
 FINDING = {"where": "service response", "what": "0 of 1 instances pass"}
 STRANGER = {"alertname": "InstanceDown", "service": "response"}
+LOST = [{"alertname": "NodeDown", "node": "n1"}, {"alertname": "DiskFull"}]
 REVERTED = proven()[10]
 FAILED = ("revert_failed", {"reason": "Nomad is away", "commands": ["nomad job start response"]})
 
@@ -107,7 +108,12 @@ CASES = [
     ("LATE", 13, "39.0 s", moved("delivered", 40)),
     ("LATE", 13, "4.0 s", moved("firing", 5)),
     ("COLLATERAL", 14, "InstanceDown (response)", with_data("steady", fired=[EXPECTED, STRANGER])),
+    ("COLLATERAL", 14, "should not: DiskFull, NodeDown (n1)", with_data("steady", fired=[EXPECTED, *LOST])),
+    ("UNRESOLVED", 12, "again: service response: 0 of 1 instances pass", with_data("steady", findings=2 * [FINDING])),
     ("ABORTED", 30, "interrupted", injected(INTERRUPTED, REVERTED)),
+    ("ABORTED", 30, "interrupted; everything was put back", injected(INTERRUPTED, REVERTED)),
+    ("ABORTED", 30, "interrupted; nothing was touched", up_to("intent", ("not_armed", {"reason": "i"}), INTERRUPTED)),
+    ("ABORTED", 30, "interrupted; nothing was touched", up_to("armed", INTERRUPTED, REVERTED)),
     ("ABORTED", 30, "version 3", with_data("reverted", **TAKEN_OVER)),
     ("ABORTED", 30, "", up_to("gate")),
     ("ABORTED", 30, "resolved", up_to("steady")),

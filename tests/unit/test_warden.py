@@ -1,13 +1,15 @@
 import json
 import threading
+from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from obsctl.drills import recipes
 from obsctl.drills.faults import stop
 from obsctl.drills.run.reverting import recover
 from obsctl.errors import Forbidden, Unreachable
-from obsctl.services.warden import STALE
+from obsctl.services.warden import STALE, Warden
 from tests.drill_world import DRILL_ID, JOB, JOB_ID, STACK, DrillWorld
 
 
@@ -27,6 +29,20 @@ def recipe(world):
 
 def entry(world):
     return world.entry()
+
+
+class AsItWas:
+    """Consul, whose recipes are those of the moment in which this was made."""
+
+    def __init__(self, consul):
+        self._consul = consul
+        self._seen = consul.watch(recipes.folder(STACK), index=0, wait=0)
+
+    def watch(self, prefix, *, index, wait):
+        return self._seen
+
+    def __getattr__(self, name):
+        return getattr(self._consul, name)
 
 
 def turn(world, times=1):
@@ -70,6 +86,21 @@ def test_a_fault_is_put_back_when_the_session_is_gone_or_the_deadline_has_passed
     outcome = entry(world).outcome
     assert (outcome["state"], outcome["healthy"]) == ("reverted", True)
     assert metric(world, "warden_reverts_total") == 1
+
+
+def test_two_wardens_at_the_same_moment_start_the_service_once(world, recipe):
+    turn(world)
+    stop.inject(world.cluster, recipe)
+    world.consul.expire(world.lease.session)
+    registry = CollectorRegistry()
+    second = Warden(replace(world.cluster, consul=AsItWas(world.consul)), registry)
+    turn(world)
+    versions = world.versions()
+    assert second.turn(wait=0)
+    turn(world, 2)
+    outcome = entry(world).outcome
+    assert (outcome["state"], outcome["healthy"], world.versions()) == ("reverted", True, versions)
+    assert registry.get_sample_value("warden_reverts_total") == 0
 
 
 def test_an_abandoned_drill_without_a_fault_costs_nothing(world):

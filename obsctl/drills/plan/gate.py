@@ -9,13 +9,13 @@ from obsctl.clients import jobs
 from obsctl.drills import faults, recipes
 from obsctl.drills.faults import Scrape
 from obsctl.drills.plan.experiment import Experiment, Labels
-from obsctl.drills.plan.routing import fits
 from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
 from obsctl.errors import ApiError
 from obsctl.model import Finding, Json, unix_time
 from obsctl.stack import alert_path
+from obsctl.stack.routing import fits
 
 MAX_CLOCK_OFFSET = 3.0
 """Seconds. The Date header, from which offsets are read, has a resolution of one second."""
@@ -92,7 +92,8 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
                for alert in world.programs.alertmanager.alerts()]  # fmt: skip
     for labels, what, hint in active:
         if _concerns(target.experiment, labels):
-            yield Finding.error(f"alert {labels['alertname']}", what, hint)
+            of = f" of {labels['instance']}" if "instance" in labels else ""
+            yield Finding.error(f"alert {labels['alertname']}{of}", what, hint)
     for silence in world.programs.alertmanager.silences():
         if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
             what = f"silence {silence['id']} covers the alert"

@@ -8,7 +8,7 @@ import promql_parser
 
 from obsctl.content import promql
 from obsctl.content.promql import metric_of, selectors
-from obsctl.drills.plan.routing import fits
+from obsctl.stack.routing import fits
 
 _SEE_ABSENCE = ("absent", "absent_over_time")
 _OUTSIDE_THE_TARGET = ("nomad_", "consul_")

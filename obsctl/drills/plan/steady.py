@@ -17,6 +17,20 @@ INTERVAL = 2.0
 """Seconds between two looks: each asks every server."""
 
 
+class Reasons:
+    """Why a drill still waits until all is steady."""
+
+    def __init__(self) -> None:
+        self._places: list[str] = []
+
+    def news(self, findings: list[Finding]) -> str:
+        """The findings in words; empty when those before them had the same places."""
+        before, self._places = self._places, [each.where for each in findings]
+        if self._places == before:
+            return ""
+        return "; ".join(dict.fromkeys(f"{each.where}: {each.what}" for each in findings))
+
+
 def findings(experiment: Experiment, world: World) -> list[Finding]:
     """All that is not steady; empty means go. Raises ApiError when the target cannot be looked for."""
     try:
@@ -30,15 +44,12 @@ def findings(experiment: Experiment, world: World) -> list[Finding]:
 def wait(experiment: Experiment, world: World, seconds: float) -> None:
     """Until all is steady and nobody holds the lock, or the time is over. It holds nothing and leaves nothing: what is
     not steady then is for the gate to say."""
-    last: list[str] = []
+    reasons = Reasons()
 
     def is_steady() -> bool:
         obstacles = _obstacles(experiment, world)
-        places = [each.where for each in obstacles]
-        if obstacles and places != last:
-            last[:] = places
-            texts = "; ".join(f"{each.where}: {each.what}" for each in obstacles)
-            world.emit(Event("waiting", "note", f"not steady yet: {texts}"))
+        if news := reasons.news(obstacles):
+            world.emit(Event("waiting", "note", f"not steady yet: {news}"))
         return not obstacles
 
     with suppress(DeadlineExceeded):

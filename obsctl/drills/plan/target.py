@@ -12,14 +12,15 @@ from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, not_of_others
 from obsctl.config.durations import parse_duration
 from obsctl.drills import faults, kept_job
-from obsctl.drills.plan import mute_times, routing
+from obsctl.drills.plan import mute_times
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
-from obsctl.drills.plan.routing import Route
 from obsctl.drills.plan.rulecheck import reads
 from obsctl.drills.world import World
 from obsctl.errors import NotFound, ObsctlError
 from obsctl.model import Json
+from obsctl.stack import routing
+from obsctl.stack.routing import Route
 
 _LABEL_OF_RESULT = re.compile(r"{{-?\s*(?:\$labels|\.Labels)\.(\w+)\s*-?}}")
 
@@ -85,7 +86,7 @@ class _Live:
         self._prometheus: Json = yaml.safe_load(prometheus.config_yaml())
         self._alertmanager: Json = yaml.safe_load(alertmanager.status()["config"]["original"])
         self._active = [alert["labels"] for alert in alertmanager.alerts()]
-        self._scraped = _scraped(experiment.service, world)
+        self._scraped = _scraped(experiment.service, world, self._prometheus)
         self._prometheus_job = world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))
         self._alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
 
@@ -212,15 +213,30 @@ def _job_behind(service: str, allocation: str, world: World) -> tuple[str, str]:
         return jobs.job_of(world.nomad.allocation(allocation))
     except NotFound as error:
         what = f"{service} is registered by the allocation {allocation}, which Nomad does not know or does not show"
-        raise NotFound(what, hint="it may just have been replaced: try again; or the token may not read it") from error
+        hint = (
+            f"it may just have been replaced: try again; or it is in another namespace than {world.namespace}, "
+            "which the token may not read"
+        )
+        raise NotFound(what, hint=hint) from error
 
 
-def _scraped(service: str, world: World) -> Json:
+def _scraped(service: str, world: World, prometheus: Json) -> Json:
     for target in world.programs.prometheus.targets():
         if target["labels"].get("job") == service:
             return target
+    if any(names.SCRAPE_TAG in (each["Service"].get("Tags") or []) for each in world.consul.health(service)):
+        hint = f"Consul has it with the tag {names.SCRAPE_TAG}: try again in {_until_scraped(prometheus):.0f} s"
+        raise ObsctlError(f"Prometheus does not scrape {service} yet", hint=hint)
     hint = f"give the service the Consul tag {names.SCRAPE_TAG}"
     raise ObsctlError(f"Prometheus does not scrape {service}", hint=hint)
+
+
+def _until_scraped(prometheus: Json) -> float:
+    """Seconds that it may take Prometheus to find an instance and to scrape it once."""
+    discoveries = [each for job in prometheus["scrape_configs"] for each in job.get("consul_sd_configs") or []]
+    refresh = [parse_duration(each.get("refresh_interval", "30s")) for each in discoveries]
+    interval = (prometheus.get("global") or {}).get("scrape_interval", "1m")
+    return max(refresh, default=30.0) + parse_duration(interval)
 
 
 def _ends_at_sink(alertmanager: Json, route: Route) -> bool:

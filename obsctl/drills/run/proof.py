@@ -20,6 +20,9 @@ from obsctl.model import Finding, Json
 STEADY_TIMEOUT = 600.0
 """Seconds. Alerts on a ratio may stay active for as long as their window after the service is back."""
 
+PATIENCE = 5.0
+"""Seconds after which a drill says why it is not steady again."""
+
 
 class Proof:
     """Watches the alerts of one drill that began at `since` (Unix seconds); an older alert proves nothing.
@@ -91,14 +94,19 @@ class Proof:
     def _steady_again(self, guard: Guard) -> None:
         findings: list[Finding] = []
         fired: list[Json] = []
+        began, reasons = self._world.clock.now(), steady.Reasons()
 
         def is_steady() -> bool:
             nonlocal findings, fired
-            fired = watch.fired(self._world, seconds=self._world.clock.now() - self._since)
+            now = self._world.clock.now()
+            fired = watch.fired(self._world, seconds=now - self._since)
             findings = steady.findings(self._experiment, self._world)
+            if now - began >= PATIENCE and (why := reasons.news(findings)):
+                self._recorder.write("waiting", why=why)
+                self._recorder.say("waiting", "note", f"not steady again yet: {why}")
             return not findings
 
-        guard.wait_for(is_steady, until=self._world.clock.now() + STEADY_TIMEOUT)
+        guard.wait_for(is_steady, until=began + STEADY_TIMEOUT)
         self._recorder.write("steady", findings=[asdict(finding) for finding in findings], fired=fired)
         if not findings:
             self._recorder.say("steady", "ok", "everything is as before")

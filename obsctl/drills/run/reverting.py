@@ -8,14 +8,16 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from obsctl.config.api_servers import ConsulServer
 from obsctl.drills import faults, kept_job, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.run.arming import disarm
 from obsctl.drills.run.guard import insist
 from obsctl.drills.tell.journal import Journal, Recorder
 from obsctl.drills.world import Cluster, World
-from obsctl.errors import ObsctlError
+from obsctl.errors import ApiError, DeadlineExceeded, ObsctlError
 from obsctl.model import one_line
+from obsctl.stack.why import why
 from obsctl.wait import wait_until
 
 TIMEOUT = 180.0
@@ -38,8 +40,9 @@ def put_back(world: World, recorder: Recorder, recipe: Recipe) -> float | None:
             absent = f"{recipe.service} did not come back"
             insist(lambda: fault.is_gone(world, recipe), failure=absent, timeout=TIMEOUT, clock=clock)
     except ObsctlError as error:
-        recorder.note("revert_failed", reason=error.message, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
-        recorder.say("reverted", "failed", f"{error.message}; the warden keeps trying")
+        reason = f"{error.message}{_cause(world, recipe)}"
+        recorder.note("revert_failed", reason=reason, commands=[*fault.by_hand(recipe), "obsctl drill recover"])
+        recorder.say("reverted", "failed", f"{reason}; the warden keeps trying")
         return None
     back = clock.now()
     recorder.note("reverted", state=reverted.state, detail=reverted.detail, requested_at=requested, back_at=back)
@@ -49,6 +52,15 @@ def put_back(world: World, recorder: Recorder, recipe: Recipe) -> float | None:
         return None
     recorder.say("reverted", "ok", f"{reverted.detail}; healthy after {back - requested:.1f} s")
     return back
+
+
+def _cause(cluster: Cluster, recipe: Recipe) -> str:
+    """Why its job does not come up, as the end of a sentence; "" when that cannot be told."""
+    try:
+        cause = why(cluster.nomad, cluster.consul, cluster.nomad.job(recipe.job))
+    except ApiError:
+        return ""
+    return f": {cause.sentence}" if cause else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +86,16 @@ def recover(cluster: Cluster, entry: Entry, recipe: Recipe) -> Recovered:
     fault = faults.named(recipe.fault)
     reverted = fault.revert(cluster, recipe)
     if reverted.state != "superseded":
-        wait_until(
-            lambda: fault.is_gone(cluster, recipe),
-            timeout=TIMEOUT,
-            failure=f"{recipe.service} did not come back",
-            hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
-            clock=cluster.clock,
-        )
+        try:
+            wait_until(
+                lambda: fault.is_gone(cluster, recipe),
+                timeout=TIMEOUT,
+                failure=f"{recipe.service} did not come back",
+                hint=f"by hand: {'; '.join(fault.by_hand(recipe))}; then obsctl drill recover again",
+                clock=cluster.clock,
+            )
+        except DeadlineExceeded as error:
+            raise ObsctlError(f"{error.message}{_cause(cluster, recipe)}", hint=error.hint) from error
     kept_job.forget(cluster, recipe)
     recipes.remove(cluster, recipe.drill)
     outcome = entry.outcome or {}
@@ -118,15 +133,18 @@ class Left:
         return [ObsctlError(what, hint=f"see that its service runs, then: {self.remove}")] * self.is_drill
 
 
-def left(cluster: Cluster, entry: Entry) -> Left:
+def left(entry: Entry, consul: ConsulServer) -> Left:
     key = entry.pair.key
-    return Left(key, entry.trouble, entry.is_genuine, _removal(key, cluster.consul.address))
+    return Left(key, entry.trouble, entry.is_genuine, _removal(key, consul))
 
 
-def _removal(key: str, consul: str) -> str:
+def _removal(key: str, consul: ConsulServer) -> str:
     """The program consul puts a key into a path as it is, which dots and slashes would lead elsewhere, and Consul takes
     none with line breaks or the like."""
     if key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/")):
         return shlex.join(["consul", "kv", "delete", key])
     deletion = json.dumps([{"KV": {"Verb": "delete", "Key": key}}])
-    return shlex.join(["curl", "-X", "PUT", "-d", deletion, f"{consul}/v1/txn"])
+    curl = 'curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN"'  # without a token it leaves out the header
+    files = {"--cacert": consul.tls.ca_file, "--cert": consul.tls.cert_file, "--key": consul.tls.key_file}
+    tls = [word for option, file in files.items() if file for word in (option, file)]
+    return f"{curl} {shlex.join([*tls, '-X', 'PUT', '-d', deletion, f'{consul.address}/v1/txn'])}"

@@ -1,7 +1,7 @@
 """Runs one drill: gate, recipe, fault, alerts, revert, alerts. After the recipe the revert follows, whatever happens.
 
 Each step is a record of the journal: started, gate, intent, armed, injecting, injected, stage (pending, firing,
-delivered), reverting, reverted, stage (recovered, cleared, resolved), steady, finished.
+delivered), reverting, reverted, stage (recovered, cleared, resolved), waiting, steady, finished.
 """
 
 from __future__ import annotations

@@ -58,10 +58,14 @@ PROBES = {"pending": pending, "firing": firing, "delivered": delivered, "cleared
 
 
 def scraped(world: World, service: str, *, since: float) -> Sighting | None:
-    """Prometheus has scraped the service successfully after `since`: the first `up == 1`."""
-    samples = world.programs.prometheus.query(f'timestamp(up{{job="{service}"}} == 1) > {since:.3f}')
+    """Prometheus has scraped the service successfully after `since`: the first `up == 1`, at the sample's own time.
+
+    `timestamp()` of anything but a plain selector is the time of the query.
+    """
+    up = f'up{{job="{service}"}}'
+    samples = world.programs.prometheus.query(f"timestamp({up}) > {since:.3f} and {up} == 1")
     times = [float(sample["value"][1]) for sample in samples]
-    return Sighting("recovered", min(times), "timestamp(up == 1)", {"up": samples}) if times else None
+    return Sighting("recovered", min(times), "timestamp(up) and up == 1", {"up": samples}) if times else None
 
 
 def exact(notification: Sighting) -> Sighting:
@@ -79,8 +83,9 @@ def firing_now(world: World) -> list[Json]:
 def fired(world: World, *, seconds: float) -> list[Json]:
     """Label sets of all alerts that fired at any time in the last `seconds`, from Prometheus' own ALERTS series."""
     window = f"{math.ceil(seconds)}s"
-    samples = world.programs.prometheus.query(f'max_over_time(ALERTS{{alertstate="firing"}}[{window}])')
-    return [_without_markers(sample["metric"]) for sample in samples]
+    samples = world.programs.prometheus.query_each(f'max_over_time(ALERTS{{alertstate="firing"}}[{window}])')
+    alerts = [_without_markers(sample["metric"]) for sample in samples]
+    return [alert for place, alert in enumerate(alerts) if alert not in alerts[:place]]
 
 
 def why_missed(stage: str, expected: Labels, experiment: Experiment, world: World) -> str:

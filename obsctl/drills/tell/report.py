@@ -92,6 +92,7 @@ def _moment(record: Record) -> str:
         "not_injected": lambda: f"not injected: {data['reason']}",
         "missed": lambda: f"missed {data['stage']}{of}: {data['why'] or 'the reason is not known'}",
         "aborted": lambda: f"aborted: {data['reason']}",
+        "waiting": lambda: f"waiting to be steady again: {data['why']}",
         "reverted": lambda: f"reverted ({data['state']}): {data['detail']}",
         "revert_failed": lambda: f"REVERT FAILED: {data['reason']}; by hand: {'; '.join(data['commands'])}",
         "recovered": lambda: f"put back by {data['by']} ({data['state']}): {data['detail']}",

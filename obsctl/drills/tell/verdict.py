@@ -112,7 +112,9 @@ def _aborted(facts: _Facts) -> str:
     if facts.value("reverted", "state") == "superseded":
         return f"somebody else took over: {facts.value('reverted', 'detail')}"
     reason = facts.value("aborted", "reason")
-    return f"{reason}; everything was put back" if reason else ""
+    return (
+        f"{reason}; {'everything was put back' if facts.has('injecting') else 'nothing was touched'}" if reason else ""
+    )
 
 
 def _not_steady(facts: _Facts) -> str:
@@ -148,8 +150,13 @@ def _unresolved(facts: _Facts) -> str:
 def _collateral(facts: _Facts) -> str:
     before, fired = facts.value("gate", "firing") or [], facts.value("steady", "fired") or []
     strangers = [labels for labels in fired if labels not in before and not facts.experiment.is_allowed(labels)]
-    names = sorted({f"{labels.get('alertname')} ({labels.get('service', '-')})" for labels in strangers})
+    names = sorted({f"{labels.get('alertname')}{_owner(labels)}" for labels in strangers})
     return f"alerts fired that should not: {', '.join(names)}" if names else ""
+
+
+def _owner(labels: Json) -> str:
+    owner = labels.get("service") or labels.get("node")
+    return f" ({owner})" if owner else ""
 
 
 def _late(facts: _Facts) -> str:
@@ -180,7 +187,7 @@ def _proof(facts: _Facts) -> str:
 
 
 def _listed(findings: list[Json] | None) -> str:
-    return "; ".join(f"{finding['where']}: {finding['what']}" for finding in findings or [])
+    return "; ".join(dict.fromkeys(f"{finding['where']}: {finding['what']}" for finding in findings or []))
 
 
 _OUTCOMES: tuple[tuple[str, int, Callable[[_Facts], str]], ...] = (

@@ -3,6 +3,13 @@ job "platform-alert-sink" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   group "alert-sink" {
     update {

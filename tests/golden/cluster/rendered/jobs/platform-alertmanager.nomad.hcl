@@ -3,6 +3,13 @@ job "platform-alertmanager" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   group "alertmanager" {
     update {
@@ -213,6 +220,7 @@ job "platform-alertmanager" {
           "--storage.path=/alertmanager",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--enable-feature=receiver-name-in-metrics",
           "--cluster.listen-address=",
         ]
       }

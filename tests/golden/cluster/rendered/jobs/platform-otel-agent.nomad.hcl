@@ -3,6 +3,13 @@ job "platform-otel-agent" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "system"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   meta {
     obsctl_logs = "none" # what it says about a line must not become another line
@@ -134,17 +141,16 @@ job "platform-otel-agent" {
         EOT
       }
 
-      template {
-        destination = "local/nomad-ca.env"
+template {
+        destination = "local/nomad-tls.env"
         env         = true
-        data        = "NOMAD_CACERT={{ env \"NOMAD_TASK_DIR\" }}/nomad-ca.pem"
+        data        = <<-EOT
+        NOMAD_CACERT={{ env "NOMAD_TASK_DIR" }}/nomad-ca.pem
+        EOT
       }
 
-      template {
-        destination = "secrets/nomad_token.env"
-        env         = true
-        perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/platform-otel-agent\" }}NOMAD_TOKEN={{ .nomad_token }}{{ end }}"
+      identity {
+        env = true # NOMAD_TOKEN
       }
 
       driver = "docker"
@@ -160,6 +166,7 @@ job "platform-otel-agent" {
           "--bind=${NOMAD_IP_links}",
           "--port=${NOMAD_PORT_links}",
           "--nomad=https://nomad.example.internal:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--node=${node.unique.id}",
           "--allocations=/nomad-alloc",
         ]
@@ -191,15 +198,17 @@ job "platform-otel-agent" {
       template {
         destination = "local/otel-agent.yml"
         data        = "{{ key \"obsctl/platform/config/otel-agent.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/gateway.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/gateway.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters:
           otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT

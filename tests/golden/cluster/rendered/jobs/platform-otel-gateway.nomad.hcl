@@ -3,6 +3,13 @@ job "platform-otel-gateway" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   group "otel-gateway" {
     update {
@@ -100,15 +107,17 @@ job "platform-otel-gateway" {
       template {
         destination = "local/otel-gateway.yml"
         data        = "{{ key \"obsctl/platform/config/otel-gateway.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/backends.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/backends.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters:
           otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
           otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "platform" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}

@@ -3,6 +3,25 @@ job "platform-prometheus" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
+
+  constraint {
+    attribute = "${meta.disk}"
+    operator  = "is_set"
+  }
+
+  affinity {
+    attribute = "${node.class}"
+    operator  = "="
+    value     = "large"
+    weight    = 80
+  }
 
   group "prometheus" {
     update {
@@ -128,15 +147,6 @@ job "platform-prometheus" {
         VaECIQC3MVjk83Hqlhs1bx79Q2zjjxt9YkOtHqdAMkLkm69sYg==
         -----END CERTIFICATE-----
         EOT
-      }
-
-      template {
-        destination = "secrets/consul_token"
-        change_mode = "noop"
-        perms       = "0400"
-        uid         = 65534
-        gid         = 65534
-        data        = "{{ with nomadVar \"nomad/jobs/platform-prometheus\" }}{{ index . \"consul_token\" }}{{ end }}"
       }
 
       volume_mount {

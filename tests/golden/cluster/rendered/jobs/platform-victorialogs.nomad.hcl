@@ -3,6 +3,13 @@ job "platform-victorialogs" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   group "victorialogs" {
     update {

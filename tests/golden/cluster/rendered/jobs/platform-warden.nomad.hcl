@@ -3,6 +3,13 @@ job "platform-warden" {
   namespace   = "observability"
   datacenters = ["fra1", "ams1"]
   type        = "service"
+  node_pool   = "infrastructure"
+
+  constraint {
+    attribute = "${attr.cpu.arch}"
+    operator  = "="
+    value     = "amd64"
+  }
 
   # The dead man's handle of drills: nothing else on a busy node may take its place.
   priority = 80
@@ -84,10 +91,12 @@ job "platform-warden" {
         EOT
       }
 
-      template {
-        destination = "local/consul-ca.env"
+template {
+        destination = "local/consul-tls.env"
         env         = true
-        data        = "CONSUL_CACERT={{ env \"NOMAD_TASK_DIR\" }}/consul-ca.pem"
+        data        = <<-EOT
+        CONSUL_CACERT={{ env "NOMAD_TASK_DIR" }}/consul-ca.pem
+        EOT
       }
 
       template {
@@ -114,24 +123,16 @@ job "platform-warden" {
         EOT
       }
 
-      template {
-        destination = "local/nomad-ca.env"
+template {
+        destination = "local/nomad-tls.env"
         env         = true
-        data        = "NOMAD_CACERT={{ env \"NOMAD_TASK_DIR\" }}/nomad-ca.pem"
+        data        = <<-EOT
+        NOMAD_CACERT={{ env "NOMAD_TASK_DIR" }}/nomad-ca.pem
+        EOT
       }
 
-      template {
-        destination = "secrets/consul_token.env"
-        env         = true
-        perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}CONSUL_HTTP_TOKEN={{ .consul_token }}{{ end }}"
-      }
-
-      template {
-        destination = "secrets/nomad_token.env"
-        env         = true
-        perms       = "0400"
-        data        = "{{ with nomadVar \"nomad/jobs/platform-warden\" }}NOMAD_TOKEN={{ .nomad_token }}{{ end }}"
+      identity {
+        env = true # NOMAD_TOKEN
       }
 
       template {
@@ -155,6 +156,7 @@ job "platform-warden" {
           "--stack=platform",
           "--consul=https://consul.example.internal:8501",
           "--nomad=https://nomad.example.internal:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--namespace=observability",
         ]
       }

@@ -143,6 +143,7 @@ job "obs-alertmanager" {
           "--storage.path=/alertmanager",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--enable-feature=receiver-name-in-metrics",
           "--cluster.listen-address=${NOMAD_ADDR_cluster}",
           "--cluster.advertise-address=${NOMAD_ADDR_cluster}",
           "--cluster.label=obs",

@@ -110,6 +110,10 @@ job "obs-otel-agent" {
         destination = "/nomad-alloc"
       }
 
+      identity {
+        env = true # NOMAD_TOKEN
+      }
+
       driver = "docker"
 
       config {
@@ -123,6 +127,7 @@ job "obs-otel-agent" {
           "--bind=${NOMAD_IP_links}",
           "--port=${NOMAD_PORT_links}",
           "--nomad=http://127.0.0.1:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--node=${node.unique.id}",
           "--allocations=/nomad-alloc",
         ]
@@ -154,15 +159,17 @@ job "obs-otel-agent" {
       template {
         destination = "local/otel-agent.yml"
         data        = "{{ key \"obsctl/obs/config/otel-agent.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/gateway.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/gateway.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters:
           otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ with index (service "otel-gateway" | byMeta "obsctl_stack") "obs" }}{{ $turn := env "node.unique.id" | sprig_adler32sum | parseInt | modulo (len .) }}{{ with index . $turn }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT

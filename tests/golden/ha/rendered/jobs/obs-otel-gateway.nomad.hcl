@@ -5,7 +5,7 @@ job "obs-otel-gateway" {
   type        = "service"
 
   group "otel-gateway" {
-    count = 2
+    count = 3
 
     constraint {
       operator = "distinct_hosts"
@@ -107,15 +107,17 @@ job "obs-otel-gateway" {
       template {
         destination = "local/otel-gateway.yml"
         data        = "{{ key \"obsctl/obs/config/otel-gateway.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/backends.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/backends.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters: {} # not null: that would be none at all
         EOT
       }

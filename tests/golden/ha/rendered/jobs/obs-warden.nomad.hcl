@@ -8,6 +8,13 @@ job "obs-warden" {
   priority = 80
 
   group "warden" {
+    count = 2
+
+    constraint {
+      operator = "distinct_hosts"
+      value    = "true"
+    }
+
     update {
       max_parallel      = 1
       health_check      = "checks"
@@ -60,6 +67,10 @@ job "obs-warden" {
     task "warden" {
       kill_timeout = "10s"
 
+      identity {
+        env = true # NOMAD_TOKEN
+      }
+
       template {
         destination = "secrets/recipe_key.env"
         env         = true
@@ -81,6 +92,7 @@ job "obs-warden" {
           "--stack=obs",
           "--consul=http://127.0.0.1:8500",
           "--nomad=http://127.0.0.1:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--namespace=default",
         ]
       }

@@ -91,6 +91,7 @@ job "obs-alertmanager" {
           "--storage.path=${meta.obsctl_volumes}/obs-alertmanager",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--web.external-url=http://${NOMAD_ADDR_http}/",
+          "--enable-feature=receiver-name-in-metrics",
           "--cluster.listen-address=",
         ]
       }

@@ -86,6 +86,10 @@ job "obs-otel-agent" {
         sidecar = true
       }
 
+      identity {
+        env = true # NOMAD_TOKEN
+      }
+
       driver = "raw_exec"
 
       config {
@@ -96,6 +100,7 @@ job "obs-otel-agent" {
           "--bind=${NOMAD_IP_links}",
           "--port=${NOMAD_PORT_links}",
           "--nomad=http://127.0.0.1:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--node=${node.unique.id}",
           "--allocations=${NOMAD_ALLOC_DIR}/../..",
         ]
@@ -122,15 +127,17 @@ job "obs-otel-agent" {
       template {
         destination = "local/otel-agent.yml"
         data        = "{{ key \"obsctl/obs/config/otel-agent.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/gateway.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/gateway.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters:
           otlp_http/gateway: {endpoint: "http://{{ $at := "127.0.0.1:14318" }}{{ range service "otel-gateway" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
         EOT

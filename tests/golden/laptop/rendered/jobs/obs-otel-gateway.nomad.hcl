@@ -95,15 +95,17 @@ job "obs-otel-gateway" {
       template {
         destination = "local/otel-gateway.yml"
         data        = "{{ key \"obsctl/obs/config/otel-gateway.yml\" }}"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
+        change_mode = "restart"
       }
 
       template {
-        destination   = "local/backends.yml"
-        change_mode   = "signal"
-        change_signal = "SIGHUP"
-        data          = <<-EOT
+        destination = "local/backends.yml"
+        change_mode = "restart"
+        wait {
+          min = "3s"
+          max = "15s"
+        }
+        data        = <<-EOT
         exporters:
           otlp_grpc/jaeger: {endpoint: "{{ $at := "127.0.0.1:24317" }}{{ range service "jaeger-otlp" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}"}
           otlp_http/logs: {logs_endpoint: "http://{{ $at := "127.0.0.1:9428" }}{{ range service "victorialogs" }}{{ if eq (index .ServiceMeta "obsctl_stack") "obs" }}{{ $at = printf "%s:%d" (.Address | regexReplaceAll "^(.*:.*)$" "[$1]") .Port }}{{ end }}{{ end }}{{ $at }}/insert/opentelemetry/v1/logs"}

@@ -60,6 +60,10 @@ job "obs-warden" {
     task "warden" {
       kill_timeout = "10s"
 
+      identity {
+        env = true # NOMAD_TOKEN
+      }
+
       template {
         destination = "secrets/recipe_key.env"
         env         = true
@@ -79,6 +83,7 @@ job "obs-warden" {
           "--stack=obs",
           "--consul=http://127.0.0.1:8500",
           "--nomad=http://127.0.0.1:4646",
+          "--nomad-socket=${NOMAD_SECRETS_DIR}/api.sock",
           "--namespace=default",
         ]
       }

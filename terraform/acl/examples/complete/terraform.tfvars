@@ -1,0 +1,3 @@
+stack           = "obs"
+nomad_namespace = "monitoring"
+jwks_url        = "https://nomad.example.org:4646/.well-known/jwks.json"

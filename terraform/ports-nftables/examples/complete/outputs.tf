@@ -1,0 +1,4 @@
+output "ruleset" {
+  description = "The ruleset of each node."
+  value       = module.ports.ruleset
+}
