@@ -13,6 +13,7 @@ ENDED = ("successful", "failed", "cancelled")
 """The last states of a deployment."""
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
 NO_NODE = "no node is eligible in the job's datacenters and node pool"
+_OF_IDENTITIES = {"LTarget": "${attr.nomad.version}", "Operand": "semver", "RTarget": ">= 1.7.0-a"}
 _SERVER_FIELDS = frozenset(
     ("CreateIndex", "JobModifyIndex", "ModifyIndex", "NomadTokenID", "Stable", "Status", "StatusDescription", "Stop",
      "SubmitTime", "Version", "VersionTag")
@@ -22,6 +23,22 @@ _SERVER_FIELDS = frozenset(
 def spec(job: Json) -> Json:
     """What somebody registered, without what Nomad adds to it: its state, its indexes, its version."""
     return {name: value for name, value in job.items() if name not in _SERVER_FIELDS}
+
+
+def to_register_again(job: Json) -> Json:
+    """The job as Nomad has it, so that it has the same after it is registered: from 1.7 on, each registration adds to
+    every group with an identity this constraint, whether the group has it or not (read in Nomad 2.0.5)."""
+    return {**job, "TaskGroups": [_without_implied(group) for group in groups(job)]}
+
+
+def _without_implied(group: Json) -> Json:
+    constraints = list(group.get("Constraints") or [])
+    parts = [group, *(group.get("Tasks") or [])]
+    has_identity = any(service.get("Identity") for part in parts for service in part.get("Services") or [])
+    has_identity = has_identity or any(part.get("Identities") for part in parts)
+    if has_identity and constraints[-1:] == [_OF_IDENTITIES]:  # Nomad adds it as the last one
+        del constraints[-1]
+    return {**group, "Constraints": constraints}
 
 
 def groups(job: Json) -> list[Json]:

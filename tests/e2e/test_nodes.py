@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 import time
@@ -62,6 +63,19 @@ def wait_for_nomad(cluster: LocalCluster, name: str, status: str) -> None:
     wait_until(
         lambda: nomad_status(cluster, name) == status, timeout=60, failure=f"{name} did not get {status}", hint=""
     )
+
+
+def wait_for_heartbeat(cluster: LocalCluster, name: str) -> None:
+    """A new leader gives each client five minutes until its next heartbeat: one lost before is not down earlier."""
+    began = time.monotonic()
+
+    def has_sent_one() -> bool:
+        url = f"http://{address(cluster, name)}:4646/v1/agent/self"
+        stats = requests.get(url, headers=as_manager(cluster), timeout=10).json()["stats"]["client"]
+        age = re.fullmatch(r"([\d.]+)(m?s)", stats["last_heartbeat"])  # of minutes: not since
+        return age is not None and float(age[1]) / {"s": 1, "ms": 1000}[age[2]] < time.monotonic() - began
+
+    wait_until(has_sent_one, timeout=60, failure=f"no heartbeat of {name}", hint="")
 
 
 def wait_for_voters(cluster: LocalCluster) -> None:
@@ -169,6 +183,7 @@ def test_the_first_server_can_be_cut_off_and_lost_like_any_other(cluster: LocalC
 
 
 def test_a_machine_that_is_cut_off_runs_on(cluster: LocalCluster, nodes: Nodes) -> None:
+    wait_for_heartbeat(cluster, "client-2")
     pids = {agent.name: agent.pid for agent in cluster.status()}
     nodes.cut("client-2")
     assert not answers(cluster, "client-2")

@@ -17,7 +17,9 @@ from obsctl.clients.jobs import (
     task_events,
     task_state,
     tasks,
+    to_register_again,
 )
+from obsctl.model import Json
 
 API, INNER = {"Name": "api"}, {"Name": "inner", "Provider": "nomad"}
 JOB = {
@@ -132,3 +134,30 @@ def test_names_of_services_are_those_that_nomad_registers(name: str, known: set[
     group = {"Name": "app", "Tasks": [{"Name": "main", "Services": [{"Name": name}]}]}
     job = {"ID": "team/shop", "Name": "shop", "Meta": {"tier": "tin"}, "TaskGroups": [group]}
     assert service_names(job, group) == known
+
+
+OF_IDENTITIES = {"LTarget": "${attr.nomad.version}", "Operand": "semver", "RTarget": ">= 1.7.0-a"}
+OTHER = {"LTarget": "${attr.consul.version}", "Operand": "semver", "RTarget": ">= 1.8.0"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "constraints", "registered"),
+    [
+        ({"Services": [{"Name": "web", "Identity": {"Name": "consul"}}]}, [OTHER, OF_IDENTITIES], [OTHER]),
+        (
+            {"Tasks": [{"Identities": [{"Name": "consul"}]}]},
+            [OF_IDENTITIES, OTHER, OF_IDENTITIES],
+            [OF_IDENTITIES, OTHER],
+        ),
+        ({"Tasks": [{"Services": [{"Identity": {}}]}]}, [OF_IDENTITIES], [OF_IDENTITIES]),
+        ({"Services": [{"Name": "web", "Identity": {"Name": "consul"}}]}, None, []),
+    ],
+    ids=["of a service", "the operator's own one stays", "without identities Nomad adds none", "of an older Nomad"],
+)
+def test_a_job_that_is_registered_again_lacks_what_nomad_adds_each_time(
+    parts: Json, constraints: list[Json] | None, registered: list[Json]
+) -> None:
+    job = {"ID": "web", "TaskGroups": [{"Name": "web", "Constraints": constraints, **parts}]}
+    again = to_register_again(job)
+    assert again["TaskGroups"][0]["Constraints"] == registered
+    assert job["TaskGroups"][0]["Constraints"] == constraints

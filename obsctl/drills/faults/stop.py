@@ -85,7 +85,7 @@ def _start(cluster: Cluster, recipe: Recipe) -> Reverted:
     try:
         current = nomad.job(recipe.job)
     except NotFound:  # stopped and collected as garbage
-        nomad.register_job(_job_of(cluster, recipe), enforce_index=0)
+        nomad.register_job(jobs.to_register_again(_job_of(cluster, recipe)), enforce_index=0)
         return Reverted("reverted", "Nomad had forgotten the job; registered it as the drill had found it")
     version, ours = current["Version"], recipe.version + 1
     if not current.get("Stop"):
@@ -93,7 +93,7 @@ def _start(cluster: Cluster, recipe: Recipe) -> Reverted:
     if not _is_our_stop(nomad, current, recipe):
         detail = f"somebody changed the job since and left it stopped at version {version}; the drill made {ours}"
         return Reverted("superseded", detail)
-    nomad.register_job({**current, "Stop": False}, enforce_index=current["JobModifyIndex"])
+    nomad.register_job({**jobs.to_register_again(current), "Stop": False}, enforce_index=current["JobModifyIndex"])
     return Reverted("reverted", f"started version {version}, which was stopped")
 
 
