@@ -90,7 +90,7 @@ def down(app: App, state_dir: Path | None, purge: bool, yes: bool) -> None:
     if purge and not yes:
         _confirm(app, folder)
     cluster.down(app.ui.event, purge=purge)
-    state = "its state is removed" if purge else f"its state stays in {folder}"
+    state = "its state is removed" if purge else f"its state stays in {folder} (dev down --purge removes it)"
     app.ui.result("dev-down", {"state_dir": str(folder), "purged": purge}, f"The cluster is down; {state}.")
 
 
