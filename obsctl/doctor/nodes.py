@@ -29,20 +29,36 @@ def readable(site: Site) -> Iterator[Finding]:
 def drivers(site: Site) -> Iterator[Finding]:
     """Each job's own, on the nodes that its datacenters, node pool and constraints leave; what is wrong for several is
     said once."""
+    yield from _homeless(site)
     yield from dict.fromkeys(finding for job in site.jobs for finding in _drivers(site, job))
 
 
-def _drivers(site: Site, job: Json) -> Iterator[Finding]:
-    using = {task["Driver"] for task in tasks(job) if "Driver" in task}
-    nodes = site.homes({**job, "TaskGroups": []})
-    if using and not nodes:
-        where = ", ".join(job.get("Datacenters") or ["*"])
-        what = f"no node is ready and eligible in {where}, node pool {job.get('NodePool') or 'default'}"
-        what += " and meets the constraints" if any(constraints_of(job)) else ""
+def _homeless(site: Site) -> Iterator[Finding]:
+    """The jobs for which not even a node is left."""
+    jobs: dict[str, list[str]] = {}
+    for job in site.jobs:
+        if _drivers_of(job) and not _homes(site, job):
+            where = f"{', '.join(job.get('Datacenters') or ['*'])}, node pool {job.get('NodePool') or 'default'}"
+            where += " and meets the constraints" if any(constraints_of({**job, "TaskGroups": []})) else ""
+            jobs.setdefault(where, []).append(job["ID"])
+    for where, ids in jobs.items():
+        whose = "" if len(ids) == len(site.jobs) else f": {', '.join(ids)} cannot run"
         hint = "`nomad node status` shows them; nomad.datacenters and nomad.placement in obsctl.yaml choose"
-        yield Finding(Severity.ERROR, "nodes", what, hint)
-        return
-    for driver in sorted(using):
+        yield Finding(Severity.ERROR, "nodes", f"no node is ready and eligible in {where}{whose}", hint)
+
+
+def _drivers_of(job: Json) -> set[str]:
+    return {task["Driver"] for task in tasks(job) if "Driver" in task}
+
+
+def _homes(site: Site, job: Json) -> list[Json]:
+    """The nodes that the job itself allows, whatever its groups want."""
+    return site.homes({**job, "TaskGroups": []})
+
+
+def _drivers(site: Site, job: Json) -> Iterator[Finding]:
+    nodes = _homes(site, job)
+    for driver in sorted(_drivers_of(job)) if nodes else ():
         states = {node["Name"]: (node.get("Drivers") or {}).get(driver, {}) for node in nodes}
         if not any(state.get("Healthy") for state in states.values()):
             reasons = "; ".join(f"{name}: {_unfit(state)}" for name, state in sorted(states.items()))

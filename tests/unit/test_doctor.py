@@ -475,6 +475,17 @@ class TestNodes:
         patient.nodes[0]["SchedulingEligibility"] = "ineligible"
         assert patient.trouble() == (ERROR, "nodes: no node is ready and eligible in *, node pool default")
 
+    def test_no_node_for_one_of_the_jobs(self, patient: Patient) -> None:
+        parse, rack = patient.world.nomad.parse_job, {"LTarget": "${meta.rack}", "Operand": "=", "RTarget": "r1"}
+
+        def parsed(hcl: str) -> Json:
+            job = parse(hcl)
+            return {**job, "Constraints": [rack]} if job["ID"] == "obs-warden" else job
+
+        patient.world.nomad.parse_job = parsed  # type: ignore[method-assign]
+        what = "no node is ready and eligible in *, node pool default and meets the constraints: obs-warden cannot run"
+        assert patient.trouble() == (ERROR, f"nodes: {what}")
+
     def test_a_driver_that_no_node_has(self, patient: Patient) -> None:
         patient.nodes[0]["Drivers"]["docker"] = {"Healthy": False, "HealthDescription": "no daemon"}
         assert patient.trouble() == (ERROR, "docker: no node can run it (node-1: no daemon)")
