@@ -32,13 +32,11 @@ def to_register_again(job: Json) -> Json:
 
 
 def _without_implied(group: Json) -> Json:
-    constraints = list(group.get("Constraints") or [])
-    parts = [group, *(group.get("Tasks") or [])]
+    parts, constraints = [group, *(group.get("Tasks") or [])], group.get("Constraints") or []
     has_identity = any(service.get("Identity") for part in parts for service in part.get("Services") or [])
     has_identity = has_identity or any(part.get("Identities") for part in parts)
-    if has_identity and constraints[-1:] == [_OF_IDENTITIES]:  # Nomad adds it as the last one
-        del constraints[-1]
-    return {**group, "Constraints": constraints}
+    is_implied = has_identity and constraints[-1:] == [_OF_IDENTITIES]  # Nomad adds it as the last one
+    return {**group, "Constraints": constraints[:-1]} if is_implied else group
 
 
 def groups(job: Json) -> list[Json]:

@@ -25,7 +25,7 @@ def refusal(folder: Path, text: str, *, env: str | None = None, **environ: str) 
     begin = time.process_time()
     with pytest.raises(ConfigError) as caught:
         load(cwd=folder, env=env, environ=environ)
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 10
     return caught.value.message
 
 

@@ -150,12 +150,12 @@ OTHER = {"LTarget": "${attr.consul.version}", "Operand": "semver", "RTarget": ">
             [OF_IDENTITIES, OTHER],
         ),
         ({"Tasks": [{"Services": [{"Identity": {}}]}]}, [OF_IDENTITIES], [OF_IDENTITIES]),
-        ({"Services": [{"Name": "web", "Identity": {"Name": "consul"}}]}, None, []),
+        ({"Services": [{"Name": "web", "Identity": {"Name": "consul"}}]}, None, None),
     ],
     ids=["of a service", "the operator's own one stays", "without identities Nomad adds none", "of an older Nomad"],
 )
 def test_a_job_that_is_registered_again_lacks_what_nomad_adds_each_time(
-    parts: Json, constraints: list[Json] | None, registered: list[Json]
+    parts: Json, constraints: list[Json] | None, registered: list[Json] | None
 ) -> None:
     job = {"ID": "web", "TaskGroups": [{"Name": "web", "Constraints": constraints, **parts}]}
     again = to_register_again(job)
