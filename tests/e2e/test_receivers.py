@@ -165,6 +165,16 @@ def test_alerts_reach_the_users_receiver_and_its_secret_stays_in_nomad(with_rece
     )
     assert not any(name == "Watchdog" for name, _ in hook.alerts(f"/{TOKEN}")), "people do not get the heartbeat"
 
+    lost = [{"labels": {"alertname": "NodeDown", "severity": "critical", "node": node}} for node in ("far", "near")]
+    stack.programs.alertmanager.post(lost)
+    groups = [{"alertname": "NodeDown", "node": node} for node in ("far", "near")]
+    wait_until(
+        lambda: all(group in [body["groupLabels"] for _, body in hook.received] for group in groups),
+        timeout=60,
+        failure="no sign of a notification for each lost node",
+        hint="",
+    )
+
 
 def test_a_new_value_of_the_secret_is_used_without_a_restart(with_receiver: Stack, hook: Hook) -> None:
     stack = with_receiver

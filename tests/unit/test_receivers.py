@@ -185,6 +185,14 @@ def test_a_receiver_has_the_alerts_whose_labels_fit_at_the_times_it_names() -> N
         "mute_time_intervals": ["nights"],
         "active_time_intervals": ["office-hours"],
         "continue": True,
+        "routes": [
+            {
+                "matchers": ['alertname="NodeDown"'],
+                "group_by": ["alertname", "node"],
+                "mute_time_intervals": ["nights"],
+                "active_time_intervals": ["office-hours"],
+            }
+        ],
     }
 
 
