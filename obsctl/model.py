@@ -42,20 +42,28 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. where: a file and key, a job, or a URL."""
+    """What a check found. where: a file and key, a job, or a URL.
+
+    settled_by: what would show whether a deploy fails by this, in a few words. Empty where that is known.
+    """
 
     severity: Severity
     where: str
     what: str
     hint: str = ""
+    settled_by: str = ""
 
     @classmethod
     def error(cls, where: str, what: str, hint: str) -> Finding:
         return cls(Severity.ERROR, where, what, hint)
 
     @classmethod
-    def warning(cls, where: str, what: str, hint: str) -> Finding:
-        return cls(Severity.WARNING, where, what, hint)
+    def warning(cls, where: str, what: str, hint: str, *, settled_by: str = "") -> Finding:
+        return cls(Severity.WARNING, where, what, hint, settled_by)
+
+    @classmethod
+    def unseen(cls, where: str, what: str, hint: str = "", *, settled_by: str = "") -> Finding:
+        return cls(Severity.UNSEEN, where, what, hint, settled_by)
 
 
 @dataclass(frozen=True, slots=True)

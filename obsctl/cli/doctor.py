@@ -23,42 +23,57 @@ _MARKS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "✓", Se
 @click.command()
 @click.option("--production", is_flag=True, help="Look also for what a deploy does not mind, and people should.")
 @click.option(
-    "--probe", is_flag=True, help="Let each node read Consul and look for its programs, by a job that ends by itself."
+    "--probe",
+    is_flag=True,
+    help="Let each node read Consul, find it, resolve hosts and look for programs, by a job that ends by itself.",
 )
 @click.pass_obj
 def doctor(app: App, production: bool, probe: bool) -> int:
     """Look for what would stop a deploy or leave it blind, and say how to fix it.
 
-    Exit 1 when a deploy would not succeed. What would only leave it partly blind is a warning; so is what only the
-    nodes can show (with ACLs, before Nomad 1.10), and then the last line says that nothing is proved without --probe.
+    Exit 1 when a deploy would not succeed. What would only leave it partly blind is a warning. Exit 0 also when it is
+    not proved that a deploy would succeed: the last line names what is open, as it cannot be seen and may stop a
+    deploy, and what would settle it, as --probe or a token that may read ACLs; in JSON `proved` is false.
 
-    Changes nothing without --probe: rights are tried by calls that cannot take effect, and by a Consul session that is
-    ended at once. --probe registers the job STACK-doctor-probe with raw_exec and stops it: each node shows whether its
-    templates may read Consul, for which a key is there meanwhile, which programs it has, and whether Consul answers
-    where programs ask it. --production adds availability, receivers, TLS, ACLs, passwords, storage, retention against
-    disk, limits and images; then exit 1 also means that people should not rely on the cluster yet.
+    Changes nothing without --probe: rights are tried by calls that cannot take effect, and by a Consul session that
+    is ended at once. --probe registers the job STACK-doctor-probe with raw_exec, on the nodes where jobs of the stack
+    may run, and stops it. Each node shows whether its templates may read Consul, for which a key is there meanwhile,
+    whether Consul answers where programs ask it, whether it resolves the hosts of obsctl.yaml (DNS), and whether it
+    has the programs that run there with raw_exec. Nodes without raw_exec are named, and stay open. --production adds
+    availability, receivers, TLS, ACLs, passwords, storage, retention against disk, limits and images; then exit 1
+    also means that people should not rely on the cluster yet.
 
     Example: obsctl doctor --production
     """
-    from obsctl.doctor.checks import chosen, examine, proves
+    from obsctl.doctor.checks import chosen, examine
+    from obsctl.doctor.proof import unsettled
 
     findings = examine(site_of(app), chosen(probe=probe, production=production))
     counts = {level.value: sum(finding.severity is level for finding in findings) for level in Severity}
     lines = [line for finding in findings for line in _lines(finding)]
     good, bad = _PRODUCTION_VERDICTS if production else _VERDICTS
-    proved = proves(findings)
-    good = good + ("" if probe or production else _FROM_HERE) if proved else _UNPROVED
+    still_open = unsettled(findings, probe=probe)
+    good = _UNPROVED if still_open else good + ("" if probe or production else _FROM_HERE)
     verdict = bad if counts["error"] else good
     unseen = f", {counts['unseen']} not seen" if counts["unseen"] else ""
-    lines.append(f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}{unseen}.")
+    lines.append(
+        f"{verdict}: {_count(counts['error'], 'error')}, {_count(counts['warning'], 'warning')}{unseen}."
+        + _named(still_open if not counts["error"] else [])
+    )
     document = {
         "healthy": not counts["error"],
-        "proved": proved,
+        "proved": not still_open,
         "counts": counts,
         "findings": [asdict(finding) for finding in findings],
     }
     app.ui.result("doctor", document, "\n".join(lines))
     return 1 if counts["error"] else 0
+
+
+def _named(still_open: list[Finding]) -> str:
+    """What is open, and what would settle it; each once."""
+    named = dict.fromkeys(f"{each.where} (settled by {each.settled_by})" for each in still_open)
+    return f" Open: {', '.join(named)}." if named else ""
 
 
 def _count(number: int, what: str) -> str:

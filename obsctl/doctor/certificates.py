@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from obsctl.config.api_servers import ConsulServer, NomadServer
 from obsctl.config.secrets import SecretRef
+from obsctl.doctor.proof import BY_PROBE
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError
-from obsctl.model import Finding, Severity
+from obsctl.model import Finding
 
 
 def shown(site: Site) -> Iterator[Finding]:
@@ -31,7 +32,7 @@ def _node_address(consul: ConsulServer) -> Iterator[Finding]:
     if ours.port == theirs.port and ours.scheme != theirs.scheme:
         what = f"is {theirs.scheme}:// at port {theirs.port}, where consul.address has {ours.scheme}://"
         hint = "obsctl doctor --probe asks there; the port for TLS is often 8501, that without 8500"
-        yield Finding.warning("consul.node_address", what, hint)
+        yield Finding.warning("consul.node_address", what, hint, settled_by=BY_PROBE)
 
 
 def _of_server(site: Site, server: str, settings: NomadServer | ConsulServer, who: str) -> Iterator[Finding]:
@@ -40,12 +41,15 @@ def _of_server(site: Site, server: str, settings: NomadServer | ConsulServer, wh
         yield from _tried(site, server, tls.programs.cert, tls.programs.key)
     elif tls.cert_file:
         what = f"{server}.tls.cert_file is obsctl's alone, so {server} gets no certificate from {who}"
-        hint = f"give them one of their own: {server}.tls.programs with the references cert and key"
-        yield Finding(Severity.WARNING, "certificates", what, hint)
+        own = f"{server}.tls.programs"
+        hint = f"give them one of their own: {own} with the references cert and key"
+        yield Finding.warning("certificates", what, hint, settled_by=own)
     if not tls.verify:
         what = f"{server}.tls.verify: false holds for obsctl alone, and not for {who}"
-        hint = f"name the CA of its certificate in {server}.tls.ca_file"
-        yield Finding(Severity.WARNING, "certificates", what, hint)
+        authority = f"{server}.tls.ca_file"
+        yield Finding.warning(
+            "certificates", what, f"name the CA of its certificate in {authority}", settled_by=authority
+        )
 
 
 def _tried(site: Site, server: str, cert: SecretRef, key: SecretRef) -> Iterator[Finding]:
@@ -54,7 +58,7 @@ def _tried(site: Site, server: str, cert: SecretRef, key: SecretRef) -> Iterator
     if not hasattr(os, "memfd_create"):  # requests reads certificates from files, and a key is to be on no disk
         what = "the certificate of the stack's programs is not tried: that takes Linux"
         hint = "run obsctl doctor on Linux, too; Prometheus without targets is what a wrong certificate looks like"
-        yield Finding(Severity.UNSEEN, where, what, hint)
+        yield Finding.unseen(where, what, hint, settled_by="obsctl doctor on Linux")
         return
     texts = [site.resolve(reference, f"{where}.{part}").reveal() for part, reference in (("cert", cert), ("key", key))]
     try:

@@ -70,6 +70,7 @@ CHECKS = (
     ),
     Check("disk", nodes.disk, "the nodes have room for what components keep while others are away", ("drivers",)),
     Check("programs", here.programs, "none is missing, as far as can be seen from here", ("drivers",)),
+    Check("from nodes", here.reach, "programs reach what obsctl reaches: they run on this machine", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),
     Check("consul metrics", servers.consul_metrics, "are on", ("consul token",)),
     Check("services", scraped.services, "what is watched is scraped", ("consul token", "nomad")),
@@ -95,7 +96,7 @@ PROBE = (
     ),
 )
 """What nodes try: in the place of what can be seen of it from here."""
-_SEEN_FROM_HERE = (tokens.TASKS, "programs")
+_SEEN_FROM_HERE = (tokens.TASKS, "programs", "from nodes")
 PRODUCTION = (
     Check("availability", production.availability, "what notifies people runs several times"),
     Check("receivers", production.receivers, "people are notified, also of a dead alert path"),
@@ -132,11 +133,6 @@ def examine(site: Site, checks: Sequence[Check] = CHECKS) -> list[Finding]:
             failed.add(check.name)
         results += findings or [Finding(Severity.INFO, check.name, check.good)]
     return results
-
-
-def proves(findings: Iterable[Finding]) -> bool:
-    """Whether a deploy succeeds where there is no error."""
-    return not any(each.where == tokens.TASKS and each.severity is Severity.WARNING for each in findings)
 
 
 def _run(check: Check, site: Site) -> list[Finding]:

@@ -43,7 +43,7 @@ def _while_it_runs(site: Site, job: str) -> Iterator[Finding]:
     try:
         loaded = site.programs.grafana.plugins()
     except ObsctlError as error:
-        yield Finding(Severity.UNSEEN, job, f"its plugins cannot be seen from here: {error.message}")
+        yield Finding.unseen(job, f"its plugins cannot be seen from here: {error.message}")
         return
     if Grafana.plugin not in loaded:
         what = f"runs without the plugin {Grafana.plugin}, so it shows no logs"
@@ -67,7 +67,7 @@ def _before_it_runs(site: Site, job: str, grafana: Grafana) -> Iterator[Finding]
         yield from flaws(Path(grafana.plugins_dir), job)
     else:
         what = f"obsctl cannot see from here whether it finds {Grafana.plugin} in {grafana.plugins_dir}"
-        yield Finding(Severity.UNSEEN, job, what)
+        yield Finding.unseen(job, what)
 
 
 def flaws(folder: Path, job: str) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from obsctl.clients.jobs import ports, tasks
 from obsctl.doctor.nodes import static_ports
+from obsctl.doctor.proof import BY_PROBE
 from obsctl.doctor.site import Site
 from obsctl.model import Finding, Json, Severity, host_and_port
 
@@ -21,7 +22,7 @@ def programs(site: Site) -> Iterator[Finding]:
     if site.path is None:
         if any(commands(job) for job in site.jobs):
             what = "obsctl cannot see from here which programs the nodes have"
-            yield Finding(Severity.UNSEEN, "programs", what, "obsctl doctor --probe lets each node look")
+            yield Finding.unseen("programs", what, "obsctl doctor --probe lets each node look", settled_by=BY_PROBE)
         return
     for job in site.jobs:
         for command in sorted(commands(job)):
@@ -29,6 +30,15 @@ def programs(site: Site) -> Iterator[Finding]:
                 what = f"its program {command} is not on the PATH of the Nomad client"
                 hint = "obsctl dev up gets the servers; install others, or set command in obsctl.yaml"
                 yield Finding.error(job["ID"], what, hint)
+
+
+def reach(site: Site) -> Iterator[Finding]:
+    """Whether programs find Nomad, Consul and other hosts at their addresses. On other machines that cannot be seen."""
+    consul = site.config.consul
+    if all(site.is_here(node) for node in site.details) and consul.from_nodes == consul.address:
+        return
+    what = f"obsctl cannot see from here whether nodes know every host, and Consul answers there at {consul.from_nodes}"
+    yield Finding.unseen("from nodes", what, "obsctl doctor --probe lets each node try it", settled_by=BY_PROBE)
 
 
 def commands(job: Json) -> set[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from obsctl import names
+from obsctl.doctor.proof import BY_ACLS, BY_PROBE, BY_SETUP
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, Rejected, Unreachable
 from obsctl.model import Finding, Json, Severity
@@ -27,7 +29,7 @@ def nomad(site: Site) -> Iterator[Finding]:
         if _OFF not in error.message:
             raise
     except Conflict as error:
-        yield Finding.warning("nomad identities", error.message, error.hint)
+        yield Finding.warning("nomad identities", error.message, error.hint, settled_by=BY_SETUP)
     except Forbidden:
         yield _unseen("nomad identities", "Nomad's policies for the warden and log-links", _POLICIES)
     else:
@@ -64,7 +66,8 @@ def _keys(site: Site, method: Json) -> Iterator[Finding]:
         theirs = site.agent(url.removesuffix(names.SIGNING_KEYS)).signing_keys()
     except Unreachable as error:
         what = f"the keys at {url}, by which Consul checks identities, cannot be seen from here ({error.message})"
-        yield Finding(Severity.UNSEEN, "consul identities", what, "obsctl doctor --probe shows it: a task logs in")
+        hint = "obsctl doctor --probe shows it: a task logs in"
+        yield Finding.unseen("consul identities", what, hint, settled_by=BY_PROBE)
         return
     if theirs != site.nomad.signing_keys():
         what = f"Consul checks identities by the keys at {url}, which are not this Nomad's"
@@ -79,10 +82,10 @@ def _roles(site: Site, method: Json) -> Iterator[Finding]:
     try:
         changes = consul_identity.changes(acl, config.stack, config.nomad.namespace, keys)
     except Conflict as error:
-        yield Finding.warning("consul identities", error.message, error.hint)
+        yield Finding.warning("consul identities", error.message, error.hint, settled_by=BY_SETUP)
         return
     for finding in _lacking("consul identities", changes, _LOGIN):
-        yield Finding.warning(finding.where, finding.what, finding.hint) if others else finding
+        yield replace(finding, severity=Severity.WARNING, settled_by=BY_SETUP) if others else finding
 
 
 def _is_of_others(rule: Json) -> bool:
@@ -101,5 +104,8 @@ def _setup(command: str) -> str:
 
 
 def _unseen(where: str, what: str, command: str) -> Finding:
-    hint = f"`obsctl setup {command} --token REF` tells what is missing, by a management token, and asks before it acts"
-    return Finding(Severity.UNSEEN, where, f"{what} cannot be seen with this token", hint)
+    hint = (
+        "run obsctl doctor once with a token that may read ACLs; or "
+        f"`obsctl setup {command} --token REF`, which tells what is missing, and asks before it acts"
+    )
+    return Finding.unseen(where, f"{what} cannot be seen with this token", hint, settled_by=BY_ACLS)

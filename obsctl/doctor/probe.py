@@ -14,7 +14,7 @@ from obsctl.doctor import tokens
 from obsctl.doctor.here import commands
 from obsctl.doctor.site import Site
 from obsctl.errors import NotFound, ObsctlError
-from obsctl.model import Finding, Json, Severity, is_ip_address
+from obsctl.model import Finding, Json, is_ip_address
 from obsctl.stack.causes import UNREADABLE
 from obsctl.stack.facts import needs
 from obsctl.stack.observe import marked
@@ -22,7 +22,7 @@ from obsctl.stack.why import Watch
 from obsctl.wait import wait_until
 
 PATIENCE = 60.0
-_TASK = "look"
+_TASK, _DRIVER = "look", "raw_exec"
 _LARGEST = 65_536
 _SECOND = 1_000_000_000
 _END = "end"
@@ -53,27 +53,49 @@ class Sight:
 
 
 def look(site: Site) -> Iterator[Finding]:
-    """Each node that takes jobs of raw_exec: can a template there read Consul, are the programs there, and does it know
-    the hosts of obsctl.yaml?
+    """Each node on which jobs of the stack may run, and which takes jobs of raw_exec: can a template there read Consul,
+    are the programs of these jobs there, and does it know the hosts of obsctl.yaml?
 
     Registers a job that ends by itself, and stops it. Raises ObsctlError when the nodes do not say it in time.
     """
-    programs = sorted({command for job in site.jobs for command in commands(job)})
-    if not site.homes(_job(site, "")):
-        what = "no node takes jobs of raw_exec, so nothing is tried on the nodes"
-        yield Finding(Severity.UNSEEN, "probe", what)
+    programs = _programs(site)
+    nodes = [node for node in site.nodes if node["ID"] in programs]
+    able = [node for node in nodes if (node.get("Drivers") or {}).get(_DRIVER, {}).get("Healthy")]
+    yield from _passed_over(site, [node["Name"] for node in nodes if node not in able])
+    if not able:
         yield from tokens.of_tasks(site)
         return
-    hosts = sorted(set(_hosts(site)))
-    script = script_for(programs, hosts, site.config.consul.from_nodes)
-    with _running(site, script) as (job, allocations):
+    hosts, address = frozenset(_hosts(site)), site.config.consul.from_nodes
+    job = _job(site, script_for(sorted(set().union(*programs.values())), sorted(hosts), address), able)
+    with _running(site, job) as (job, allocations):
         refusals = [(each, _refusal(site, job, each)) for each in allocations]
         yield from (finding for _, finding in refusals if finding)
-        able = [each for each, finding in refusals if not finding]
-        sights = [sight_of(site, each, frozenset(programs), frozenset(hosts)) for each in able]
+        ran = [each for each, finding in refusals if not finding]
+        sights = [sight_of(site, each, programs[each["NodeID"]], hosts) for each in ran]
     yield from _lacks(sights)
     for sight in sights:
-        yield from consul_faults(sight, site.config.consul.from_nodes)
+        yield from consul_faults(sight, address)
+
+
+def _programs(site: Site) -> dict[str, frozenset[str]]:
+    """Id of each node on which jobs of the stack may run -> the programs that they name there with raw_exec."""
+    programs: dict[str, frozenset[str]] = {}
+    for job in site.jobs:
+        for node in site.homes(job):
+            programs[node["ID"]] = programs.get(node["ID"], frozenset()) | commands(job)
+    return programs
+
+
+def _passed_over(site: Site, nodes: list[str]) -> Iterator[Finding]:
+    if nodes:
+        what = (
+            f"not looked at: {', '.join(sorted(nodes))}. Not tried there: what templates may read in Consul, whether "
+            f"Consul answers at {site.config.consul.from_nodes}, and whether the hosts of obsctl.yaml are known"
+        )
+        hint = (
+            "its job takes raw_exec, which these nodes do not offer: a deploy shows it, or raw_exec on them meanwhile"
+        )
+        yield Finding.unseen("probe", what, hint, settled_by="raw_exec on these nodes")
 
 
 def _lacks(sights: list[Sight]) -> Iterator[Finding]:
@@ -93,7 +115,8 @@ def consul_faults(sight: Sight, address: str) -> Iterator[Finding]:
     hint = "correct consul.node_address in obsctl.yaml, or let Consul's agent on that node listen there"
     if sight.consul == "untried":
         what = f"it has no bash to try whether Consul answers at {address}"
-        yield Finding(Severity.UNSEEN, sight.node, what, "what programs say of Consul is in their logs")
+        hint = "what programs say of Consul is in their logs"
+        yield Finding.unseen(sight.node, what, hint, settled_by="bash on it")
     elif sight.consul == "nothing":
         yield Finding.error(sight.node, f"nothing answers there at {address}, where programs ask Consul", hint)
     elif sight.consul != urlsplit(address).scheme:
@@ -140,9 +163,8 @@ def sight_of(site: Site, allocation: Json, programs: frozenset[str], hosts: froz
 
 
 @contextmanager
-def _running(site: Site, script: str) -> Iterator[tuple[Json, list[Json]]]:
+def _running(site: Site, job: Json) -> Iterator[tuple[Json, list[Json]]]:
     """The job and its allocations, one a node, when all have ended or do not come up. It is stopped in any case."""
-    job = _job(site, script)
     _refuse_foreign(site, job["ID"])
     before, key = site.clock.monotonic(), _key(site.config.stack)
     site.consul.put(key, b"read by the nodes")
@@ -200,23 +222,31 @@ def _hidden(stack: str) -> str:
     return f"{names.kv_prefix(stack)}{names.NEVER_MADE}services"
 
 
-def _job(site: Site, script: str) -> Json:
-    """A job of type sysbatch: it runs once on every node. The time makes each a new version, which runs anew."""
+def _job(site: Site, script: str, nodes: list[Json]) -> Json:
+    """A job of type sysbatch: it runs once on each of the nodes. The time makes each a new version, which runs anew."""
     nomad, job_id = site.config.nomad, names.job_id(site.config.stack, names.DOCTOR_PROBE)
     task = {
-        "Name": _TASK, "Driver": "raw_exec", "Config": {"command": "/bin/sh", "args": ["-c", script]},
+        "Name": _TASK, "Driver": _DRIVER, "Config": {"command": "/bin/sh", "args": ["-c", script]},
         "Resources": {"CPU": 50, "MemoryMB": 32}, "Meta": {names.LOGS_META: "none"},
         "Templates": [_template(site.config.stack)],
         "RestartPolicy": {"Attempts": 0, "Mode": "fail", "Interval": 60 * _SECOND, "Delay": _SECOND},
     }  # fmt: skip
     job = {
         "ID": job_id, "Name": job_id, "Type": "sysbatch", "Namespace": nomad.namespace,
-        "Datacenters": [*nomad.datacenters], "Meta": {"time": f"{site.clock.now():.3f}"},
+        "Datacenters": [*nomad.datacenters], **_on(nodes), "Meta": {"time": f"{site.clock.now():.3f}"},
         "TaskGroups": [
             {"Name": _TASK, "Tasks": [task], "RestartPolicy": task["RestartPolicy"], **_identity(site)}
         ],
     }  # fmt: skip
     return marked(job, stack=site.config.stack, component=names.DOCTOR_PROBE, spec="")
+
+
+def _on(nodes: list[Json]) -> Json:
+    """What of a job makes it run on these nodes alone: a job has one node pool, and the pool `all` has every node."""
+    pools = {node["NodePool"] for node in nodes}
+    ids = "|".join(sorted(node["ID"] for node in nodes))
+    only = {"LTarget": "${node.unique.id}", "Operand": "regexp", "RTarget": f"^({ids})$"}
+    return {"NodePool": pools.pop() if len(pools) == 1 else "all", "Constraints": [only]}
 
 
 def _template(stack: str) -> Json:

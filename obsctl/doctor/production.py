@@ -14,7 +14,7 @@ from obsctl.config.timing import Profile
 from obsctl.doctor.nodes import free_bytes
 from obsctl.doctor.site import Site
 from obsctl.errors import Forbidden, NotFound
-from obsctl.model import Finding, Json, Severity, one_line
+from obsctl.model import Finding, Json, one_line
 from obsctl.stack import storage
 from obsctl.stack.images import LOCK_FILE
 
@@ -127,7 +127,7 @@ def data(site: Site) -> Iterator[Finding]:
     lasting = sorted(each.row.name for each in keepers if (of := each.data()) and of.kind != "ephemeral")
     if lasting:
         what = f"obsctl makes none of what {', '.join(lasting)} keep: see to it that their volumes are copied"
-        yield Finding(Severity.UNSEEN, "backups", what)
+        yield Finding.unseen("backups", what)
 
 
 def retention(site: Site) -> Iterator[Finding]:
@@ -149,11 +149,11 @@ def _outgrown(site: Site, node: Json, grown: list[tuple[float, float]]) -> Itera
     """grown: what each Prometheus of this node has stored, and for how many seconds."""
     name, free, kept_for = node.get("Name", "a node"), free_bytes(node), site.config.components.prometheus.retention
     if free is None:
-        yield Finding(Severity.UNSEEN, "prometheus", f"{name} does not say how much of its disk is free")
+        yield Finding.unseen("prometheus", f"{name} does not say how much of its disk is free")
         return
     if any(span < _LONG_ENOUGH or not stored for stored, span in grown):
         what = f"has not run long enough on {name} to tell how much disk its retention takes: look again in a day"
-        yield Finding(Severity.UNSEEN, "prometheus", what)
+        yield Finding.unseen("prometheus", what)
         return
     taken, final = sum(stored for stored, _ in grown), sum(stored / span * kept_for for stored, span in grown)
     if final > (taken + free) * 0.8:

@@ -36,7 +36,7 @@ def _warden(site: Site, reference: SecretRef | None) -> Iterator[Finding]:
     elif version is None and list(_tried(site, "nomad", names.WARDEN, None)):
         what = "whether the warden may start jobs is not proved: a Nomad before 1.7 takes none from its identity"
         hint = f"give the token of nomad.token the right to read Nomad's version, or set nomad.tokens.{names.WARDEN}"
-        yield Finding.warning(TASKS, what, hint)
+        yield Finding.warning(TASKS, what, hint, settled_by="a token that may read Nomad's version")
 
 
 def _tried(site: Site, server: str, program: str, reference: SecretRef | None) -> Iterator[Finding]:

@@ -25,7 +25,8 @@ def version(name: str, site: Site) -> Iterator[Finding]:
     try:
         reported = site.server(name).agent_version()
     except Forbidden as error:
-        yield Finding(Severity.WARNING, name, "its version cannot be read", error.hint)
+        settled_by = f"a token that may read the version of {name.capitalize()}" if _wants_more(name, site) else ""
+        yield Finding.warning(name, "its version cannot be read", error.hint, settled_by=settled_by)
         return
     number, configured = versions.parse(reported), site.oldest_version(name)
     if configured and number and number < versions.parse(configured):
@@ -33,6 +34,12 @@ def version(name: str, site: Site) -> Iterator[Finding]:
         hint = "correct it, because `obsctl validate` uses it"
         yield Finding(Severity.WARNING, f"{name}.version", what, hint)
     yield from versions.findings(site.config, {name: number})
+
+
+def _wants_more(name: str, site: Site) -> bool:
+    """Whether obsctl.yaml asks for something that the oldest version is refused for."""
+    oldest = {name: versions.SUPPORTED[name].oldest}
+    return any(need.severity is Severity.ERROR for need, _ in versions.unmet(site.config, oldest))
 
 
 def clocks(site: Site) -> Iterator[Finding]:
@@ -43,7 +50,7 @@ def clocks(site: Site) -> Iterator[Finding]:
         try:
             yield from _skew(node["Name"], site, site.agent_on(node))
         except ApiError as error:
-            yield Finding(Severity.UNSEEN, node["Name"], f"its clock cannot be seen from here ({error.message})")
+            yield Finding.unseen(node["Name"], f"its clock cannot be seen from here ({error.message})")
 
 
 def _skew(where: str, site: Site, api: AgentApi) -> Iterator[Finding]:
@@ -69,7 +76,7 @@ def nomad_metrics(site: Site) -> Iterator[Finding]:
         except Rejected:
             yield Finding(Severity.WARNING, node["Name"], "its Nomad client publishes no metrics", on)
         except ApiError as error:
-            yield Finding(Severity.UNSEEN, node["Name"], f"its metrics cannot be seen from here ({error.message})")
+            yield Finding.unseen(node["Name"], f"its metrics cannot be seen from here ({error.message})")
         else:
             if site.allocations[node_id] and "nomad_client_allocs_memory_" not in text:
                 what = "its Nomad client publishes no metrics of allocations: their use of cpu and memory is not seen"

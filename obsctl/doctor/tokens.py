@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from obsctl import names
 from obsctl.config.versions import written
 from obsctl.doctor import calls
+from obsctl.doctor.proof import BY_PROBE
 from obsctl.doctor.site import Site
 from obsctl.errors import Forbidden
 from obsctl.model import Finding, Severity
@@ -14,7 +15,7 @@ from obsctl.model import Finding, Severity
 OWN_TOKEN_ONLY = (1, 10)
 """From this Nomad on, templates do not use the Consul token of the Nomad client by default."""
 TASKS = "tasks"
-"""Where findings are about what tasks may do. A warning there says that a deploy may fail although nothing is wrong."""
+"""Where findings are about what tasks may do."""
 _TRIED = "obsctl doctor --probe lets each node with raw_exec try it"
 SPARE = ("read logs", "read the version of Consul, and its metrics")
 """Without these a deploy succeeds, and says less."""
@@ -34,7 +35,7 @@ def of_tasks(site: Site) -> Iterator[Finding]:
     on the version of Nomad."""
     if site.config.consul.workload_identity:
         what = "whether templates may read Consul by the tasks' identities cannot be seen from here"
-        yield Finding(Severity.UNSEEN, TASKS, what, _TRIED)
+        yield Finding.unseen(TASKS, what, _TRIED, settled_by=BY_PROBE)
         return
     if _may_anybody_read(site):
         return
@@ -46,7 +47,7 @@ def of_tasks(site: Site) -> Iterator[Finding]:
                 f"Nomad {written(version)} reads with the token of each client, whose rights cannot be seen from here"
             )
         what = f"whether templates may read Consul is not proved: {whose}"
-        yield Finding.warning(TASKS, what, _TRIED)
+        yield Finding.warning(TASKS, what, _TRIED, settled_by=BY_PROBE)
         return
     what = f"Nomad {written(version)} reads Consul for tasks without a token, and Consul wants one"
     hint = (

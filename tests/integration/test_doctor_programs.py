@@ -38,8 +38,8 @@ class Bench:
         self.environ = {"N": access.nomad_management(), "C": access.consul_management()}
         self.environ["OBSCTL_DEV_STATE_DIR"] = str(folder / "none")  # what counts is in obsctl.yaml alone
         for program in PROGRAMS:
-            self.environ[f"CONSUL_{program.upper()}"] = self.consul_token(self._rows(program))
-        self.environ["NOMAD_WARDEN"] = self.nomad_token(self._rows("warden"))
+            self.environ[f"CONSUL_{program.upper()}"] = self.consul_token(self.rows(program))
+        self.environ["NOMAD_WARDEN"] = self.nomad_token(self.rows("warden"))
 
     def configure(self, **consul: Any) -> None:
         nomad = {"address": self.cluster.addresses.nomad, "token": "env:N", "tokens": {"warden": "env:NOMAD_WARDEN"}}
@@ -47,12 +47,16 @@ class Bench:
         write_config(self.stack.folder, self.cluster, components=ALERT_PATH, demo=(), nomad=nomad, consul=consul)
 
     def errors(self, *options: str, **environ: str) -> list[str]:
-        """What doctor says; the exit code is 1 with an error, and 0 without one."""
+        """What doctor says."""
+        document = self.run(*options, **environ)
+        return [f"{each['where']}: {each['what']}" for each in document["findings"] if each["severity"] == "error"]
+
+    def run(self, *options: str, **environ: str) -> Any:
+        """The document; the exit code is 1 with an error, and 0 without one."""
         ended = self.stack.run("--json", "doctor", *options, code=None, **{**self.environ, **environ})
-        findings = json.loads(ended.stdout)["findings"]
-        found = [f"{each['where']}: {each['what']}" for each in findings if each["severity"] == "error"]
-        assert ended.returncode == bool(found)
-        return found
+        document = json.loads(ended.stdout)
+        assert ended.returncode == any(each["severity"] == "error" for each in document["findings"])
+        return document
 
     def consul_token(self, rows: list[rights.Right]) -> str:
         name, secret = f"test-{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
@@ -83,7 +87,7 @@ class Bench:
         self.stack.run("setup", command, "--yes", **self.environ)
 
     @staticmethod
-    def _rows(role: str) -> list[rights.Right]:
+    def rows(role: str) -> list[rights.Right]:
         return [row for row in rights.rights("obs", "default") if role in row.roles]
 
 
@@ -170,6 +174,16 @@ class TestIdentities:
 
     def test_what_setup_makes_is_enough(self, bench: Bench) -> None:
         assert bench.errors("--probe") == []
+        assert bench.run("--probe")["proved"] is True
+
+    def test_the_role_that_deploys_may_not_see_what_is_missing_and_doctor_says_that_it_is_open(
+        self, bench: Bench
+    ) -> None:
+        deployer = {"N": bench.nomad_token(bench.rows("deploy")), "C": bench.consul_token(bench.rows("deploy"))}
+        said = bench.run("--probe", **deployer)
+        assert (said["healthy"], said["proved"]) == (True, False)
+        settled = {each["where"]: each["settled_by"] for each in said["findings"] if each["settled_by"]}
+        assert settled == dict.fromkeys(("nomad identities", "consul identities"), "a token that may read ACLs")
 
     @pytest.mark.parametrize(
         ("kind", "name", "what"),

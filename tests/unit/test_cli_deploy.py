@@ -297,11 +297,33 @@ class TestDoctor:
     def test_what_only_nodes_can_show_is_not_called_good(
         self, folder: Path, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch, options: list[str]
     ) -> None:
-        unproved = Finding.warning("tasks", "whether templates may read Consul is not proved", "obsctl doctor --probe")
-        monkeypatch.setattr("obsctl.doctor.checks.examine", lambda site, checks: [unproved])
+        acls = Finding.unseen(
+            "nomad identities", "policies cannot be seen", "", settled_by="a token that may read ACLs"
+        )
+        tried = Finding.warning("tasks", "whether templates may read Consul is not proved", "", settled_by="--probe")
+        monkeypatch.setattr("obsctl.doctor.checks.examine", lambda site, checks: [acls, acls, tried])
         ran = obsctl("doctor", *options)
-        assert ran.out.splitlines()[-1] == "Not proved that a deploy would succeed: 0 errors, 1 warning."
-        assert obsctl("--json", "doctor", *options).document()["proved"] is False
+        tasks = "" if "--probe" in options else ", tasks (settled by --probe)"
+        assert (ran.code, ran.out.splitlines()[-1]) == (
+            0,
+            "Not proved that a deploy would succeed: 0 errors, 1 warning, 2 not seen. "
+            f"Open: nomad identities (settled by a token that may read ACLs){tasks}.",
+        )
+        document = obsctl("--json", "doctor", *options).document()
+        assert (document["healthy"], document["proved"]) == (True, False)
+
+    @pytest.mark.parametrize(("options", "proved"), [([], False), (["--probe"], True)])
+    def test_what_the_nodes_have_tried_is_not_open(
+        self, folder: Path, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch, options: list[str], proved: bool
+    ) -> None:
+        keys = Finding.unseen("consul identities", "the keys cannot be seen from here", "", settled_by="--probe")
+        monkeypatch.setattr("obsctl.doctor.checks.examine", lambda site, checks: [keys])
+        assert obsctl("doctor", *options).out.splitlines()[-1].startswith("Nothing stands in the way") is proved
+        assert obsctl("--json", "doctor", *options).document()["proved"] is proved
+
+    def test_help_says_what_the_nodes_try_and_that_unproved_is_no_failure(self, obsctl: Obsctl) -> None:
+        said = " ".join(obsctl("doctor", "--help").out.split())
+        assert all(words in said for words in ("DNS", "Exit 0 also when it is not proved", "on the nodes where jobs"))
 
     def test_warnings_alone_do_not_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         parts = {**OTHERS_OFF, **{name: {"enabled": False} for name in ALERT_PATH}}
@@ -310,7 +332,7 @@ class TestDoctor:
         document = ran.document()
         assert (ran.code, document["healthy"], document["proved"], document["counts"]["error"]) == (0, True, True, 0)
         assert document["counts"]["warning"] >= 1
-        assert {"severity", "where", "what", "hint"} == set(document["findings"][0])
+        assert {"severity", "where", "what", "hint", "settled_by"} == set(document["findings"][0])
 
 
 @pytest.mark.parametrize("command", [["plan"], ["deploy", "--yes"], ["deploy", "--yes", "prometheus"]])

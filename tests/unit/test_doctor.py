@@ -8,7 +8,7 @@ import platform
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from obsctl.clients.acl import ConsulAcl
+from obsctl.clients.acl import ConsulAcl, NomadAcl
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.programs import endpoint
 from obsctl.clients.protocols import NomadApi
@@ -24,10 +24,12 @@ from obsctl.clients.telemetry_apis import GrafanaClient
 from obsctl.config.catalog import VictoriaLogs
 from obsctl.config.secrets import Secret
 from obsctl.doctor import nodes, probe, volumes
-from obsctl.doctor.checks import CHECKS, chosen, examine, proves
+from obsctl.doctor.checks import CHECKS, chosen, examine
+from obsctl.doctor.proof import unsettled
 from obsctl.doctor.site import Site
 from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
 from obsctl.model import Finding, Json, Severity
+from obsctl.stack import storage
 from tests.fakes import FakePrograms
 from tests.fakes.nomad import NODE
 from tests.stub_server import Answer, stub_server
@@ -188,9 +190,14 @@ class TestServers:
         found = patient.troubles()
         assert [severity for severity, what in found] == ([ERROR] if old else [])
 
-    def test_a_version_that_may_not_be_read(self, patient: Patient) -> None:
+    @pytest.mark.parametrize("kind", ["host", "dynamic"])
+    def test_a_version_that_may_not_be_read(self, patient: Patient, kind: str) -> None:
+        """It leaves open whether Nomad knows what obsctl.yaml asks for, where that is more than every Nomad knows."""
+        wanted = config(components={"prometheus": {"storage": {"kind": kind}}})
         patient.world.nomad.failures["agent_version"] = Forbidden("no", hint="ask")
-        assert patient.trouble() == (WARNING, "nomad: its version cannot be read")
+        assert patient.trouble(wanted) == (WARNING, "nomad: its version cannot be read")
+        settled_by = "a token that may read the version of Nomad" if kind == "dynamic" else ""
+        assert [each.settled_by for each in patient.examine(wanted) if each.where == "nomad"][-1] == settled_by
 
     def test_what_nomad_cannot_do_is_named_and_not_tried(self, patient: Patient) -> None:
         wanted = config(components={"prometheus": {"storage": {"kind": "dynamic"}}})
@@ -246,7 +253,7 @@ class TestServers:
         unproved = [each.what.split(" is not proved: ") for each in found if each.where == "tasks"]
         expected = ["whether the warden may start jobs", "whether templates may read Consul"][: 1 if identity else 2]
         assert [what for what, *why in unproved if why] == expected
-        assert not proves(found)
+        assert {each.where for each in unsettled(found, probe=False)} >= {"tasks"}
 
     @pytest.mark.parametrize(("seconds", "told"), [(2, False), (-2, False), (60, True), (-60, True)])
     def test_clocks(self, patient: Patient, seconds: float, told: bool) -> None:
@@ -341,7 +348,88 @@ def test_each_job_needs_a_node_with_its_own_driver(patient: Patient, apart: int)
     assert [finding.what for finding in nodes.drivers(site)] == ["no node can run it (node-2: not found)"]
 
 
+class ProbeOfNodes:
+    """A patient whose nodes say nothing: the job of the probe has run, without a word of a program or host."""
+
+    def __init__(self, patient: Patient) -> None:
+        self.patient, self.nomad = patient, patient.world.nomad
+        self.jobs: list[Json] = []
+        self.nomad.register_job = self._register  # type: ignore[method-assign,assignment]
+        self.nomad.stop_job = lambda job_id: ""  # type: ignore[method-assign]
+        self.nomad.job = lambda job_id: {**self.jobs[-1], "Version": 0}  # type: ignore[method-assign]
+        self.nomad.job_allocations = lambda job_id: self.allocations  # type: ignore[method-assign]
+        self.nomad.task_logs = lambda *_, **__: "consul http\nend\n"  # type: ignore[method-assign]
+        self.allocations: list[Json] = []
+
+    def _register(self, job: Json, **_: object) -> str:
+        self.jobs.append(job)
+        state = {"ClientStatus": "complete", "DesiredStatus": "run", "JobVersion": 0, "TaskStates": {}}
+        self.allocations = [
+            {"ID": f"on-{each['Name']}", "NodeID": each["ID"], "NodeName": each["Name"], "TaskGroup": "look", **state}
+            for each in storage.homes(self.patient.nodes, job)
+        ]
+        return ""
+
+    def found(self, wanted: Any, *, place: Callable[[Json], Json] = lambda job: job) -> list[Finding]:
+        parse = self.nomad.parse_job
+        self.nomad.parse_job = lambda hcl: place(parse(hcl))  # type: ignore[method-assign]
+        return list(probe.look(self.patient.site(wanted)))
+
+    @property
+    def names(self) -> set[str]:
+        return {each["NodeName"] for each in self.allocations}
+
+
+@pytest.fixture
+def nodes_say_nothing(patient: Patient) -> ProbeOfNodes:
+    return ProbeOfNodes(patient)
+
+
+def in_pool(**pools: str) -> Callable[[Json], Json]:
+    """Jobs by their names in these pools, and others in that called obs, as their HCL has it."""
+    return lambda job: {**job, "NodePool": pools.get(job["ID"].removeprefix("obs-"), "obs")}
+
+
 class TestProbe:
+    def test_it_looks_at_the_nodes_where_jobs_of_the_stack_may_run(self, nodes_say_nothing: ProbeOfNodes) -> None:
+        big = {"Constraints": [{"LTarget": "${node.class}", "Operand": "=", "RTarget": "big"}]}
+        nodes_say_nothing.patient.nodes += [
+            node("big", NodePool="obs", NodeClass="big"), node("small", NodePool="obs", NodeClass="small")
+        ]  # fmt: skip
+        nodes_say_nothing.found(RAW, place=lambda job: {**in_pool()(job), **big})
+        assert (nodes_say_nothing.names, nodes_say_nothing.jobs[-1]["NodePool"]) == ({"big"}, "obs")
+
+    def test_each_needs_the_programs_of_its_own_jobs_alone(self, nodes_say_nothing: ProbeOfNodes) -> None:
+        """In two node pools: one job looks at both."""
+        nodes_say_nothing.patient.nodes += [node("one", NodePool="obs"), node("two", NodePool="apart")]
+        found = nodes_say_nothing.found(RAW, place=in_pool(prometheus="apart"))
+        assert (nodes_say_nothing.names, nodes_say_nothing.jobs[-1]["NodePool"]) == ({"one", "two"}, "all")
+        lacks = {each.where: each.what for each in found if "PATH" in each.what}
+        assert lacks["two"] == "the PATH of its Nomad client lacks prometheus"
+        assert "prometheus" not in lacks["one"]
+        assert "alertmanager" in lacks["one"]
+
+    def test_nodes_without_raw_exec_are_named_and_leave_the_deploy_unproved(
+        self, nodes_say_nothing: ProbeOfNodes
+    ) -> None:
+        docker = {"docker": {"Detected": True, "Healthy": True}}
+        nodes_say_nothing.patient.nodes += [
+            node("node-2", Drivers=docker),
+            node("away", NodePool="obs", Drivers=docker),
+        ]
+        found = nodes_say_nothing.found(DOCKER)
+        assert nodes_say_nothing.names == {"node-1"}
+        [told] = unsettled(found, probe=True)
+        assert (told.severity, told.where, told.what.split(". ")[0]) == (UNSEEN, "probe", "not looked at: node-2")
+        for words in ("templates may read", "Consul answers at", "hosts of obsctl.yaml"):
+            assert words in told.what
+
+    def test_where_no_node_takes_raw_exec_nothing_is_registered(self, nodes_say_nothing: ProbeOfNodes) -> None:
+        nodes_say_nothing.patient.nodes[0]["Drivers"] = {"docker": {"Detected": True, "Healthy": True}}
+        found = nodes_say_nothing.found(config(consul={"workload_identity": True}))
+        assert ([each.where for each in found], nodes_say_nothing.jobs) == (["probe", "tasks"], [])
+        assert [each.where for each in unsettled(found, probe=True)] == ["probe"]
+
     @pytest.mark.parametrize("host", ["10.1.2.3", "[fd00::7]", "[fe80::1%25eth0]"])
     def test_addresses_are_not_names_that_dns_has_to_know(self, patient: Patient, host: str) -> None:
         def register(job: Json, **_: object) -> str:
@@ -421,6 +509,74 @@ class LoginOfNomad(ConsulAcl):
 
     def role(self, name: str) -> None:
         """None is there."""
+
+
+class NoAclRights(ConsulAcl):
+    """As the role deploy has it."""
+
+    def __init__(self) -> None:
+        super().__init__(Endpoint("Consul", "http://consul", ""))
+
+    def auth_method(self, name: str) -> Json:
+        raise Forbidden("Consul answered 403", hint="")
+
+
+class NoNomadAclRights(NomadAcl):
+    def __init__(self) -> None:
+        super().__init__(Endpoint("Nomad", "http://nomad", ""))
+
+    def policy(self, name: str) -> Json | None:
+        raise Forbidden("Nomad answered 403", hint="")
+
+
+class TestProof:
+    def open(self, patient: Patient, wanted: Any = None, *, probe: bool = False) -> dict[str, str]:
+        return {each.where: each.settled_by for each in unsettled(patient.examine(wanted), probe=probe)}
+
+    def here(self, patient: Patient) -> None:
+        """The nodes are this machine, and the volumes are there."""
+        patient.nodes[0].update(HTTPAddr=HERE, Address="127.0.0.1", HostVolumes={})
+
+    def test_what_a_token_that_may_not_read_acls_cannot_see_is_open_whatever_the_nodes_try(
+        self, patient: Patient
+    ) -> None:
+        patient.logins = replace(patient.logins, consul_acl=NoAclRights(), nomad_acl=NoNomadAclRights())
+        found = self.open(patient, config(consul={"workload_identity": True}), probe=True)
+        reader = "a token that may read ACLs"
+        assert (found["nomad identities"], found["consul identities"]) == (reader, reader)
+
+    def test_what_the_nodes_can_try_is_open_until_they_have(self, patient: Patient) -> None:
+        wanted = config(driver="raw_exec", consul={"workload_identity": True})
+        patient.logins = replace(patient.logins, consul_acl=LoginOfNomad("all jobs of Nomad"))
+        found = self.open(patient, wanted)
+        assert {where for where, settled_by in found.items() if settled_by == "--probe"} == {
+            "tasks", "programs", "from nodes"
+        }  # fmt: skip
+        assert "--probe" not in self.open(patient, wanted, probe=True).values()
+
+    def test_what_only_others_may_have_made_is_open(self, patient: Patient) -> None:
+        patient.logins = replace(patient.logins, consul_acl=LoginOfNomad("all jobs of Nomad"))
+        found = self.open(patient, config(consul={"workload_identity": True}), probe=True)
+        assert found["consul identities"] == "what obsctl setup makes"
+
+    def test_folders_of_other_machines_are_open(self, patient: Patient) -> None:
+        assert self.open(patient, probe=True) == {"volumes": "obsctl doctor on these nodes"}
+
+    def test_on_this_machine_without_acls_nothing_is_open(self, patient: Patient) -> None:
+        kept = {"storage": {"kind": "ephemeral"}}
+        wanted = config(components={"prometheus": kept, "alertmanager": kept, "alert-sink": kept})
+        self.here(patient)
+        assert self.open(patient, wanted) == {}
+
+    def test_blindness_is_not_open(self, patient: Patient) -> None:
+        """A deploy does not mind a clock or metrics that cannot be seen."""
+        self.here(patient)
+        client = World().nomad
+        client.failures["metrics"] = client.failures["server_time"] = Unreachable("no route", hint="")
+        patient.agents[f"http://{HERE}"] = client
+        unseen = {each.what.split(" (")[0] for each in patient.examine() if each.severity is UNSEEN}
+        assert unseen == {"its clock cannot be seen from here", "its metrics cannot be seen from here"}
+        assert self.open(patient) == {}
 
 
 class TestIdentities:
@@ -596,8 +752,8 @@ class TestVolumes:
         assert f"belongs to uid {os.getuid()}, and the component's uid 65534 cannot write to it" in found[1]
 
     def test_those_of_another_machine_are_not_vouched_for(self, patient: Patient) -> None:
-        told = [finding for finding in patient.examine() if "cannot see from here" in finding.what]
-        assert [finding.severity for finding in told] == [UNSEEN]
+        told = [finding for finding in patient.examine() if (finding.where, finding.severity) == ("volumes", UNSEEN)]
+        assert len(told) == 1
         assert "obs-prometheus on node-1 (uid 65534)" in told[0].what
 
     @pytest.mark.parametrize(
@@ -804,4 +960,4 @@ def test_a_grafana_that_tells_nonsense_without_end_does_not_hold_doctor_up() -> 
 
 def test_what_the_nodes_try_is_not_also_looked_at_from_here() -> None:
     left_out = {check.name for check in CHECKS} - {check.name for check in chosen(probe=True, production=False)}
-    assert left_out == {"tasks", "programs"}
+    assert left_out == {"tasks", "programs", "from nodes"}
