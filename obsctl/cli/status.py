@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from obsctl.cli import status_words
 from obsctl.cli.app import App
+from obsctl.cli.status_changes import Changes
 from obsctl.errors import ApiError, Interrupted, ObsctlError
 from obsctl.ui import Ui
 from obsctl.wait import SYSTEM_CLOCK
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("COMPONENT", "STATE", "RUNNING", "NODE", "CHECKS", "TARGETS", "VERSION", "DRIFT", "ADDRESS")
 _DISPENSABLE = ("VERSION", "CHECKS", "NODE", "TARGETS", "DRIFT", "ADDRESS")
 """What a narrow terminal does without, in this order."""
+_NAMED = (None, 2, 1)
+"""How many nodes of a component are named, at most; None: all of them."""
 
 
 _EVERY = 2.0
@@ -35,8 +39,12 @@ _DRIFT_EVERY = 30.0
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C; in a pipe one line for each change.")
 @click.pass_obj
 def status(app: App, watch: bool) -> int:
-    """Show what runs of each component, where, and what is wrong. Exit 1 when one is not healthy, or
-    nothing answers on a node.
+    """Show what runs of each component, where, and what is wrong.
+
+    VERSION is the obsctl that made the job, not the program's; DRIFT tells whether the job differs from obsctl.yaml.
+
+    Exit 1 when a component is not healthy, nothing answers on a node that was not drained before, Prometheus does
+    not answer or scrapes nothing, or a rule cannot be evaluated.
 
     Example: obsctl status --watch
     """
@@ -84,7 +92,8 @@ def _watch(app: App, look: Callable[[], StackStatus]) -> int:
         if app.ui.is_live():
             with app.ui.redrawn() as draw:
                 _repeat(look, lambda state: draw(_text(app, state)), draw)
-        _repeat(look, _Changes(app.ui), app.ui.aside)
+        changes = Changes(lambda words: app.ui.line([(f"{_time()} {words}", None)]), app.ui.aside)
+        _repeat(look, changes.look, changes.lack)
     return Interrupted.exit_code
 
 
@@ -98,34 +107,20 @@ def _repeat(look: Callable[[], StackStatus], show: Callable[[StackStatus], None]
         SYSTEM_CLOCK.sleep(_EVERY)
 
 
-class _Changes:
-    """Says of each component how it is, when that is not what was said before."""
-
-    def __init__(self, ui: Ui) -> None:
-        self._ui, self._before = ui, dict[str, str]()
-
-    def __call__(self, state: StackStatus) -> None:
-        time = datetime.fromtimestamp(SYSTEM_CLOCK.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for component in state.components:
-            words = f"{component.state} {component.running}/{component.wanted}"
-            words += f" on {nodes}" if (nodes := _nodes(component)) else ""
-            words = " ".join(f"{words}{': ' if component.note else ''}{component.note}".split())
-            if self._before.get(component.component) != words:
-                self._ui.line([(f"{time} {component.component}: {words}", None)])
-            self._before[component.component] = words
+def _time() -> str:
+    return datetime.fromtimestamp(SYSTEM_CLOCK.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _document(state: StackStatus) -> dict[str, object]:
     components = [{**asdict(each), "address": each.address} for each in state.components]
-    return {"healthy": state.healthy, **asdict(state), "components": components}
+    silent = {node.name: node.targets for node in state.nodes if node.state == "silent"}
+    verdict = {"healthy": state.healthy, "faults": state.faults}
+    return {**verdict, **asdict(state), "components": components, "silent_nodes": silent}
 
 
 def _text(app: App, state: StackStatus) -> str:
-    rows = [dict(zip(_COLUMNS, _cells(component), strict=True)) for component in state.components]
-    width, shown = app.ui.width(), list(_COLUMNS)
-    for column in ("", *_DISPENSABLE):
-        shown = [name for name in shown if name != column]
-        table = app.ui.table(shown, [[row[name] for name in shown] for row in rows])
+    width = app.ui.width()
+    for table in _tables(app.ui, state):
         if max(map(len, table.splitlines())) <= width:
             break
     head, *lines = table.splitlines()
@@ -134,13 +129,23 @@ def _text(app: App, state: StackStatus) -> str:
     return "\n".join([head, "", *(_wrapped(sentence, width, indent="") for sentence in _summary(state))])
 
 
-def _cells(component: ComponentStatus) -> Iterator[str]:
-    instances, scraping = component.instances, component.scraping
-    passing, checks = (sum(getattr(each, name) for each in instances) for name in ("checks_passing", "checks"))
+def _tables(ui: Ui, state: StackStatus) -> Iterator[str]:
+    """Narrower and narrower ones: first with fewer names of nodes, then with fewer columns."""
+    shown = list(_COLUMNS)
+    for column in ("", *_DISPENSABLE):
+        shown = [name for name in shown if name != column]
+        for limit in _NAMED:
+            rows = [dict(zip(_COLUMNS, _cells(component, limit), strict=True)) for component in state.components]
+            yield ui.table(shown, [[row[name] for name in shown] for row in rows])
+
+
+def _cells(component: ComponentStatus, limit: int | None) -> Iterator[str]:
+    scraping = component.scraping
+    passing, checks = status_words.checks(component)
     yield component.component
     yield component.state
     yield f"{component.running}/{component.wanted}"
-    yield _nodes(component) or "-"
+    yield status_words.node_names(component, limit) or "-"
     yield f"{passing}/{checks}"
     yield f"{scraping.up}/{scraping.targets}" if scraping else "-"
     yield component.version or "-"
@@ -148,16 +153,11 @@ def _cells(component: ComponentStatus) -> Iterator[str]:
     yield component.address or "-"
 
 
-def _nodes(component: ComponentStatus) -> str:
-    nodes = sorted({instance.node for instance in component.instances})
-    return f"{len(nodes)} nodes" if len(nodes) > 1 else "".join(nodes)
-
-
 def _remarks(component: ComponentStatus) -> Iterator[str]:
     if component.note:
         yield component.note
     for each in component.replaced:
-        yield f"earlier: {each.allocation[:8]} on {each.node} ({each.state}): {each.note}"
+        yield status_words.earlier(each)
     for words in component.drift or ():
         yield f"drift: {words}"
 
@@ -167,15 +167,13 @@ def _summary(state: StackStatus) -> Iterator[str]:
         yield f"Drift is not known: {state.drift.unknown}"
     for words in (state.drift.of("") or ()) if state.drift else ():
         yield f"drift: {words}"
-    if state.silence:
-        yield f"Prometheus does not say what it scrapes: {state.silence}"
     if state.scraping and state.evaluation:
-        scraping, evaluation = state.scraping, state.evaluation
-        begun = "" if scraping.up or state.silent_nodes else ": it has scraped nothing yet"
-        failing = f", {evaluation.failing} of which cannot be evaluated" if evaluation.failing else ""
-        lost = "".join(f"; nothing answers on {node}, which has {count}" for node, count in state.silent_nodes.items())
-        up = f"{scraping.up} of {scraping.targets} targets are up"
-        yield f"Prometheus: {up}{begun}{lost}; {evaluation.rules} rules{failing}."
+        yield f"Prometheus: {status_words.targets(state)}; {status_words.rules(state.evaluation)}."
+    for node in state.nodes:
+        if node.state == "switched off":
+            yield f"No fault: {node.words}."
+    for sentence in state.faults:
+        yield f"Fault: {sentence}"
 
 
 def _wrapped(text: str, width: int, indent: str = "    ") -> str:

@@ -236,10 +236,19 @@ def ports(allocation: Json) -> list[int]:
     return [int(port["Value"]) for port in shared]
 
 
+def started_at(allocation: Json) -> float | None:
+    """When its last task began, in Unix seconds; None when none has begun yet."""
+    return _latest(allocation, "StartedAt")
+
+
 def finished_at(allocation: Json) -> float | None:
     """When its last task ended, in Unix seconds; None when none has ended yet."""
-    ends = [state.get("FinishedAt") or "" for state in task_states(allocation).values()]
-    return max((unix_time(end) for end in ends if end and not end.startswith("0001-")), default=None)
+    return _latest(allocation, "FinishedAt")
+
+
+def _latest(allocation: Json, event: str) -> float | None:
+    times = [state.get(event) or "" for state in task_states(allocation).values()]
+    return max((unix_time(time) for time in times if time and not time.startswith("0001-")), default=None)
 
 
 def takes_jobs(node: Json) -> bool:

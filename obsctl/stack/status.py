@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from obsctl import names
 from obsctl.clients.instances import allocation_id, failing, url
@@ -19,20 +18,26 @@ from obsctl.clients.jobs import (
     is_system,
     may_run,
     service_names,
+    started_at,
 )
 from obsctl.clients.programs import Clients
 from obsctl.config.schema import Config
 from obsctl.errors import ApiError, Forbidden, NotFound
 from obsctl.model import Json
 from obsctl.stack.facts import Cause
+from obsctl.stack.scraped import Evaluation, Node, NodeState, Scraping, is_known, nodes
 from obsctl.stack.why import why
 from obsctl.wait import SYSTEM_CLOCK, Clock
+
+_BEGINNING = 60.0
+"""Seconds that a Prometheus may take to find its first targets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One allocation. state: Nomad's word. checks: those in Consul, checks_passing of them pass; the node's own counts.
-    note: what is wrong, or why it does not count any more."""
+    started: when its last task began, in Unix seconds, as its node has the time; None when none has. note: what is
+    wrong, or why it does not count any more."""
 
     allocation: str
     node: str
@@ -40,23 +45,8 @@ class Instance:
     address: str
     checks_passing: int
     checks: int
+    started: float | None
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scraping:
-    """What Prometheus says of a component, or of everything: how many of its targets are up."""
-
-    up: int
-    targets: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The alert rules of Prometheus, and how many of them it cannot evaluate."""
-
-    rules: int
-    failing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +64,9 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
     """state: "healthy", "unhealthy", "stopped" or "missing". running, wanted: how many allocations run and should run.
-    version: of the obsctl that made the job. instances: what counts now; replaced: what does not, and is still there
-    for Nomad or Consul. scraping: None when Prometheus cannot say it. drift: how it differs from obsctl.yaml, None
-    when that is not known; it is no fault by itself."""
+    version: of the obsctl that made the job; job_version: the job's own in Nomad, None without a job. instances: what
+    counts now; replaced: what does not, and is still there for Nomad or Consul. scraping: None when Prometheus cannot
+    say it. drift: how it differs from obsctl.yaml, None when that is not known; it is no fault by itself."""
 
     component: str
     job_id: str
@@ -89,6 +79,7 @@ class ComponentStatus:
     replaced: tuple[Instance, ...] = ()
     scraping: Scraping | None = None
     drift: tuple[str, ...] | None = None
+    job_version: int | None = None
 
     @property
     def address(self) -> str:
@@ -100,20 +91,38 @@ class ComponentStatus:
 @dataclass(frozen=True, slots=True)
 class StackStatus:
     """components: in the order of their start. scraping, evaluation: None while Prometheus does not answer, of which
-    `silence` tells the reason. silent_nodes: as the function of that name has them."""
+    `silence` tells the reason. begun: Prometheus has scraped nothing yet, because it runs for a moment only."""
 
     components: tuple[ComponentStatus, ...]
     scraping: Scraping | None
     evaluation: Evaluation | None
     silence: str = ""
+    begun: bool = False
     drift: Drift | None = None
-    silent_nodes: Mapping[str, int] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """A lost node counts, though each component may run elsewhere; and a Prometheus that scrapes nothing."""
-        scrapes = self.scraping is None or self.scraping.up > 0
-        return scrapes and not self.silent_nodes and all(each.state == "healthy" for each in self.components)
+        return not self.faults and all(each.state == "healthy" for each in self.components)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong beside the components, each in a sentence. A lost node is, though each component may run
+        elsewhere."""
+        return tuple(self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if self.silence:
+            yield f"Prometheus does not say what it scrapes: {self.silence}"
+        for node in self.nodes:
+            if node.state is NodeState.SILENT:
+                yield node.words
+        if self.scraping and not self.scraping.up and not self.begun:
+            targets = self.scraping.targets
+            yield f"Prometheus scrapes nothing: {f'none of {targets} targets is up' if targets else 'it has no target'}"
+        if self.evaluation and self.evaluation.failing:
+            unable = f"{self.evaluation.failing} of {self.evaluation.rules} rules"
+            yield f"Prometheus cannot evaluate {unable}; `obsctl verify` names them"
 
 
 def status(config: Config, clients: Clients, clock: Clock = SYSTEM_CLOCK, drift: Drift | None = None) -> StackStatus:
@@ -124,23 +133,20 @@ def status(config: Config, clients: Clients, clock: Clock = SYSTEM_CLOCK, drift:
             node["ID"]: f"node {node['Name']} is {node['Status']}" for node in clients.nomad.nodes() if is_lost(node)
         }
     targets, evaluation, silence = _prometheus(config, clients)
-    # One that has just begun says nothing.
-    scraped = any(target["health"] != "unknown" for target in targets or [])
-    look = _Look(config.stack, clients, lost, targets if scraped else None, clock.now())
+    scraped = targets if targets and is_known(targets) else None
+    look = _Look(config.stack, clients, lost, scraped, clock.now())
     components = tuple(look.component(component.row.name) for component in config.enabled_components())
     if drift:
         components = tuple(replace(each, drift=drift.of(each.component)) for each in components)
-    scraping = None if targets is None else _scraping(targets)
-    return StackStatus(components, scraping, evaluation, silence, drift, silent_nodes(targets or []))
-
-
-def silent_nodes(targets: Iterable[Json]) -> dict[str, int]:
-    """Nodes of which nothing answers Prometheus, as NodeDown means it, and how many targets each has: they are lost or
-    cut off, and what is on them has not crashed."""
-    labels = [(target["labels"], target["health"] == "down") for target in targets]
-    answering = {label.get("node", "") for label, is_down in labels if not is_down}
-    agents = {label.get("node", "") for label, _ in labels if label.get("job") in names.SERVERS}
-    return dict(Counter(node for label, _ in labels if (node := label.get("node", "")) in agents - answering))
+    return StackStatus(
+        components,
+        scraping=None if targets is None else Scraping.of(targets),
+        evaluation=evaluation,
+        silence=silence,
+        begun=targets is not None and scraped is None and (bool(targets) or _begins(components, clock.now())),
+        drift=drift,
+        nodes=nodes(targets or [], clients),
+    )
 
 
 def _prometheus(config: Config, clients: Clients) -> tuple[list[Json] | None, Evaluation | None, str]:
@@ -148,15 +154,15 @@ def _prometheus(config: Config, clients: Clients) -> tuple[list[Json] | None, Ev
         return None, None, ""
     try:
         prometheus = clients.programs.prometheus
-        targets = prometheus.targets()
-        rules = [rule for group in prometheus.rule_groups() for rule in group["rules"]]
+        return prometheus.targets(), Evaluation.of(prometheus.rule_groups()), ""
     except ApiError as error:
         return None, None, error.message
-    return targets, Evaluation(len(rules), sum(rule.get("health") == "err" for rule in rules)), ""
 
 
-def _scraping(targets: Sequence[Json]) -> Scraping:
-    return Scraping(sum(target["health"] == "up" for target in targets), len(targets))
+def _begins(components: Iterable[ComponentStatus], now: float) -> bool:
+    """Whether a Prometheus started so short a time ago that it may have found no target."""
+    instances = (instance for each in components if each.component == "prometheus" for instance in each.instances)
+    return any(instance.started and now - instance.started < _BEGINNING for instance in instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ class _Look:
         state = "stopped" if job.get("Stop") else "unhealthy" if note else "healthy"
         version = (job.get("Meta") or {}).get(names.VERSION_MARK, "")
         return ComponentStatus(
-            name, job_id, state, running, wanted, version, note, instances, replaced, scraping
+            name, job_id, state, running, wanted, version, note, instances, replaced, scraping, None, job["Version"]
         )  # fmt: skip
 
     def _registered(self, job: Json, name: str) -> dict[str, Json]:
@@ -219,7 +225,7 @@ class _Look:
             return None
         allocations = {instance.allocation for instance in instances}
         labels = [(target, target["labels"]) for target in self.targets]
-        return _scraping(
+        return Scraping.of(
             [
                 target
                 for target, label in labels
@@ -233,7 +239,9 @@ def _instance(allocation: Json, registered: Json | None, note: str) -> Instance:
     passing = sum(check["Status"] == "passing" for check in checks)
     address = url(registered) if registered else ""
     state, node = str(allocation["ClientStatus"]), str(allocation.get("NodeName") or allocation["NodeID"])
-    return Instance(str(allocation["ID"]), node, state, address, passing, len(checks), note)
+    return Instance(
+        str(allocation["ID"]), node, state, address, passing, len(checks), started_at(allocation), note
+    )  # fmt: skip
 
 
 def _wanted(job: Json, counted: Sequence[Json]) -> int:

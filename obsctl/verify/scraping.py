@@ -9,7 +9,8 @@ from obsctl.clients.instances import is_scraped, passes
 from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.stack import alert_path
-from obsctl.stack.status import silent_nodes, status
+from obsctl.stack.scraped import Node, NodeState, nodes
+from obsctl.stack.status import status
 from obsctl.verify.site import Check, Site, judge
 
 _ID = "__meta_consul_service_id"
@@ -28,11 +29,11 @@ def targets(site: Site) -> Iterator[Check]:
     for prometheus in instances:
         where = f" ({prometheus.address})" if len(instances) > 1 else ""
         active = prometheus.targets()
-        lost = silent_nodes(active)
-        for node, count in lost.items():
-            yield judge("targets", f"node {node}{where}", f"nothing on it answers: it is lost, with {count} targets")
+        away = {node.name: node for node in nodes(active, site.clients) if node.is_away}
+        for node in away.values():
+            yield _away(node, where)
         for target in active:
-            if target["labels"].get("node") in lost:
+            if target["labels"].get("node") in away:
                 continue
             labels, is_up = target["labels"], target["health"] == "up"
             lack = "" if is_up else target.get("lastError") or f"its health is {target['health']}"
@@ -42,6 +43,14 @@ def targets(site: Site) -> Iterator[Check]:
             if entry["Service"]["ID"] not in known:
                 lack = f"has the tag {names.SCRAPE_TAG} in Consul, and is no target of Prometheus"
                 yield judge("targets", f"{name} ({entry['Service']['ID']}){where}", lack)
+
+
+def _away(node: Node, where: str) -> Check:
+    """Who drained a node before it went meant it to go."""
+    name = f"node {node.name}{where}"
+    if node.state is NodeState.SWITCHED_OFF:
+        return judge("targets", name, "", f"drained and switched off, with {node.count}")
+    return judge("targets", name, f"nothing on it answers: it is lost, with {node.count}")
 
 
 def _tagged(site: Site) -> Iterator[tuple[str, Json]]:

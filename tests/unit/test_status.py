@@ -8,13 +8,15 @@ from obsctl.clients.programs import Clients
 from obsctl.config.schema import Config
 from obsctl.errors import Forbidden, Unreachable
 from obsctl.model import Json
-from obsctl.stack.status import ComponentStatus, Scraping, StackStatus, status
+from obsctl.stack.scraped import Evaluation, Node, NodeState, Scraping
+from obsctl.stack.status import ComponentStatus, StackStatus, status
 from tests.world import OTHERS_OFF, World, config
 
 SMALL = config()
 MINE = {"obsctl_stack": "obs"}
 OFF = {name: {"enabled": False} for name in ("alert-sink", "alertmanager", "warden")}
 ONE = config(components={**OTHERS_OFF, **OFF})
+WITHOUT = config(components={"prometheus": {"enabled": False}, "alertmanager": {"enabled": False}})
 MARKS = {"obsctl.component": "prometheus"}
 JOB = {"ID": "obs-prometheus", "Meta": MARKS, "TaskGroups": [{"Name": "x", "Count": 1, "Tasks": []}]}
 
@@ -196,14 +198,57 @@ def test_what_prometheus_does_not_scrape_is_not_healthy(world: World) -> None:
     assert state.scraping == Scraping(up=len(targets) - 1, targets=len(targets))
 
 
+def scrape(world: World, *targets: tuple[str, str, str]) -> None:
+    """Prometheus has these targets, too: job, node, health."""
+    world.prometheus.active_targets = [
+        {"labels": {"job": job, "node": node}, "health": health} for job, node, health in targets
+    ]
+
+
 def test_nodes_of_which_nothing_answers_are_told_apart(world: World) -> None:
     world.deploy(SMALL)
-    on_nodes = [("shop", "n1", "down"), ("nomad", "n1", "down"), ("nomad", "n2", "up"), ("shop", "outside", "down")]
-    world.prometheus.active_targets = [
-        {"labels": {"job": job, "node": node}, "health": health} for job, node, health in on_nodes
-    ]
+    scrape(world, ("shop", "n1", "down"), ("nomad", "n1", "down"), ("nomad", "n2", "up"), ("shop", "outside", "down"))
     state = look(world)
-    assert (state.silent_nodes, state.healthy) == ({"n1": 2}, False)
+    assert state.nodes == (Node("n1", NodeState.SILENT, 2), Node("n2", NodeState.ANSWERS, 1))
+    assert (state.faults, state.healthy) == (("nothing answers on n1, which has 2 targets",), False)
+
+
+class TestDrained:
+    """A node on which nothing answers, and which somebody drained or closed to new work before."""
+
+    @pytest.fixture(autouse=True)
+    def silent(self, world: World) -> None:
+        world.deploy(SMALL)
+        scrape(world, ("nomad", "n1", "down"), ("consul", "n1", "down"))
+
+    def add(self, world: World, eligibility: str) -> None:
+        stub = world.nomad.node_stubs[0]
+        world.nomad.node_stubs.append(
+            {**stub, "ID": "n1", "Name": "n1", "Status": "down", "SchedulingEligibility": eligibility}
+        )
+
+    @pytest.mark.parametrize(
+        ("eligibility", "state"), [("ineligible", NodeState.SWITCHED_OFF), ("eligible", NodeState.SILENT)]
+    )
+    def test_it_is_no_fault_as_it_is_none_for_the_alert(self, world: World, eligibility: str, state: NodeState) -> None:
+        self.add(world, eligibility)
+        found = look(world)
+        assert (found.nodes, found.healthy) == ((Node("n1", state, 2),), eligibility == "ineligible")
+
+    def test_prometheus_remembers_what_nomad_has_forgotten(self, world: World) -> None:
+        world.prometheus.answer("node:ineligible", 1, node="n1")
+        assert look(world).healthy
+
+    def test_opened_again_it_is_a_fault_whatever_prometheus_remembers(self, world: World) -> None:
+        world.prometheus.answer("node:ineligible", 1, node="n1")
+        self.add(world, "eligible")
+        assert not look(world).healthy
+
+    def test_without_the_right_to_list_nodes_it_is_a_fault(self, world: World) -> None:
+        self.add(world, "ineligible")
+        world.prometheus.answer("node:ineligible", 1, node="n1")
+        world.nomad.failures["nodes"] = Forbidden("no", hint="")
+        assert not look(world).healthy
 
 
 @pytest.mark.parametrize("health", [None, "unknown"])
@@ -214,24 +259,57 @@ def test_a_prometheus_that_has_just_begun_says_nothing_of_others(world: World, h
     world.prometheus.targets = lambda: targets  # type: ignore[method-assign]
     state = look(world)
     assert {(each.note, each.scraping) for each in state.components} == {("", None)}
-    assert (state.healthy, state.scraping, state.silent_nodes) == (False, Scraping(0, len(targets)), {})
+    assert (state.healthy, state.begun, state.scraping) == (True, True, Scraping(0, len(targets)))
+    assert {node.state for node in state.nodes} <= {NodeState.UNKNOWN}
 
 
-def test_rules_that_cannot_be_evaluated_are_counted(world: World) -> None:
+def test_a_prometheus_that_finds_no_target_in_time_is_a_fault(world: World) -> None:
     world.deploy(SMALL)
-    before = look(world).evaluation
+    world.prometheus.targets = list  # type: ignore[method-assign]
+    world.clock.sleep(61)
+    assert look(world).faults == ("Prometheus scrapes nothing: it has no target",)
+
+
+def test_a_prometheus_none_of_whose_targets_is_up_is_a_fault(world: World) -> None:
+    world.deploy(SMALL)
+    target = {"labels": {"job": "shop"}, "health": "down"}
+    world.prometheus.targets = lambda: [target]  # type: ignore[method-assign]
+    assert look(world).faults == ("Prometheus scrapes nothing: none of 1 targets is up",)
+
+
+def test_rules_that_cannot_be_evaluated_are_a_fault(world: World) -> None:
+    world.deploy(SMALL)
+    before = look(world)
     world.prometheus.groups = [{"name": "mine", "rules": [{"name": "A", "query": "up", "health": "err"}]}]
-    after = look(world).evaluation
-    assert before
-    assert after
-    assert (after.rules - before.rules, before.failing, after.failing) == (1, 0, 1)
+    after = look(world)
+    assert before.evaluation
+    rules = before.evaluation.rules + 1
+    assert (before.healthy, before.evaluation.failing, after.evaluation) == (True, 0, Evaluation(rules, 1))
+    assert after.faults == (f"Prometheus cannot evaluate 1 of {rules} rules; `obsctl verify` names them",)
+    assert not after.healthy
 
 
-def test_without_prometheus_all_else_is_told(world: World) -> None:
+def test_a_prometheus_that_does_not_answer_is_a_fault_and_all_else_is_told(world: World) -> None:
     world.deploy(SMALL)
     world.prometheus.failures["*"] = Unreachable("Prometheus: no connection", hint="")
     state = look(world)
-    assert (state.healthy, state.scraping, state.silence) == (True, None, "Prometheus: no connection")
+    assert {each.state for each in state.components} == {"healthy"}
+    assert (state.healthy, state.scraping) == (False, None)
+    assert state.faults == ("Prometheus does not say what it scrapes: Prometheus: no connection",)
+
+
+def test_a_stack_without_prometheus_does_not_miss_it(world: World) -> None:
+    world.deploy(WITHOUT)
+    world.prometheus.failures["*"] = Unreachable("Prometheus: no connection", hint="")
+    assert look(world, WITHOUT).healthy
+
+
+def test_the_version_of_the_job_in_nomad_is_told(world: World) -> None:
+    world.deploy(SMALL)
+    before = look(world).components[0]
+    world.nomad.register_job({**world.nomad.job(before.job_id), "Priority": 77})
+    after = look(world).components[0]
+    assert (before.job_version, after.job_version, before.version) == (0, 1, after.version)
 
 
 def mine(world: World) -> str:

@@ -96,6 +96,17 @@ class TestTargets:
             "targets: shop at n2:80": "its health is down",
         }
 
+    def test_those_of_a_node_that_was_drained_and_switched_off_are_none(self) -> None:
+        world = deployed()
+        stub = {**world.nomad.node_stubs[0], "ID": "n1", "Name": "n1", "Status": "down"}
+        world.nomad.node_stubs.append({**stub, "SchedulingEligibility": "ineligible"})
+        world.prometheus.active_targets = [
+            {"labels": {"job": job, "node": "n1", "instance": "n1:80"}, "health": "down"} for job in ("nomad", "shop")
+        ]
+        checks = look(world)
+        assert failed(checks) == {}
+        assert of(checks, "targets")["node n1"] == ("passed", "drained and switched off, with 2 targets")
+
     def test_what_has_the_tag_and_is_none_is_named(self) -> None:
         world = deployed()
         world.consul.register("shop", instance="shop-1", tags=("obsctl.scrape",))
