@@ -36,7 +36,7 @@ class App:
 
         folder = local_cluster_folder()
         access = folder / ACCESS_FILE
-        running = _running_servers(folder) if access.exists() else ()
+        running = _running(folder) if access.exists() else ()
         return load(self.config_path, env=self.env, settings=self.settings, access=access, running=running)
 
     def confirm(self, question: str, *, unasked: str, declined: str) -> None:
@@ -48,7 +48,9 @@ class App:
             raise ObsctlError(f"not confirmed; {declined}", hint="run it again and answer y, or add --yes")
 
 
-def _running_servers(folder: Path) -> Collection[str]:
+def _running(folder: Path) -> Collection[str]:
+    from obsctl.local.access import Access
+    from obsctl.local.control import Control
     from obsctl.local.folder import Folder
 
-    return Folder(folder).running_servers()
+    return Control(Folder(folder), Access(folder)).running()

@@ -72,7 +72,7 @@ def up(app: App, state_dir: Path | None, auto_ports: bool, tls: bool, nodes: int
     env = f"obsctl dev env --state-dir {shlex.quote(str(state_dir))}" if state_dir else "obsctl dev env"
     text = f'Nomad {addresses.nomad}, Consul {addresses.consul}. For your shell: eval "$({env})"'
     app.ui.result("dev-up", document, text)
-    _tell_what_leads_elsewhere(app, addresses, env)
+    _tell_what_leads_elsewhere(app, cluster, addresses, env)
 
 
 @dev.command()
@@ -162,14 +162,14 @@ def logs(app: App, state_dir: Path | None, agent: str | None, lines: int, follow
             app.ui.say(f"{name}: {line}")
 
 
-def _tell_what_leads_elsewhere(app: App, addresses: Addresses, env: str) -> None:
+def _tell_what_leads_elsewhere(app: App, cluster: LocalCluster, addresses: Addresses, env: str) -> None:
     """obsctl.yaml or a variable may have other addresses than those of the cluster that is up now."""
     from obsctl.model import Finding
 
     config = replace(app).loaded.config  # read again: before, the cluster was not there
     servers = (("nomad", config.nomad.address, addresses.nomad), ("consul", config.consul.address, addresses.consul))
     for name, configured, own in servers:
-        if configured.rstrip("/") != own:
+        if configured.rstrip("/") not in {own, *cluster.control.running()}:
             what = f"is {configured} for obsctl, and this cluster's is {own}"
             hint = (
                 f'eval "$({env})" leads your shell to this cluster; where nothing sets the key, obsctl finds it itself'

@@ -18,7 +18,7 @@ def policies(app: App, role: str | None, server: str | None) -> None:
     People: deploy, plan, drill, read. Programs of the stack: warden, log-links, prometheus, demo, doctor-probe, and
     tasks, which stands for what Nomad itself reads and registers for them.
 
-    Example: obsctl policies deploy --server nomad | nomad acl policy apply obsctl-deploy -
+    Example: obsctl policies deploy --server nomad | nomad acl policy apply obs-deploy -
     """
     if role is None:
         table = app.ui.table(["ROLE", "WHAT FOR"], [[name, what] for name, what in rights.ROLES.items()])

@@ -28,7 +28,7 @@ NEEDED = ("flask", "opentelemetry", "prometheus_client", "pybreaker", "tenacity"
 def serve() -> None:
     """Run one of the programs that obsctl puts on the cluster, until SIGTERM or Ctrl-C.
 
-    Example: obsctl serve alert-sink --data-dir /tmp/alerts --secret-file /tmp/secret
+    Example: openssl rand -hex 16 > secret && obsctl serve alert-sink --data-dir alerts --secret-file secret
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -109,7 +109,7 @@ def alert_sink(
 ) -> None:
     """Take Alertmanager's webhook, keep what comes in, and show it.
 
-    Example: obsctl serve alert-sink --data-dir /tmp/alerts --secret-file /tmp/secret --heartbeat 10
+    Example: openssl rand -hex 16 > secret && obsctl serve alert-sink --data-dir alerts --secret-file secret
     """
     from obsctl.services import alert_sink as service
     from obsctl.services.access import Access
@@ -225,7 +225,7 @@ def warden(
 ) -> None:
     """Put back what a drill left behind when obsctl died. The key of its recipes comes from WARDEN_RECIPE_KEY.
 
-    Example: obsctl serve warden --stack obs
+    Example: WARDEN_RECIPE_KEY="$KEY" obsctl serve warden --stack obs
     """
     from obsctl.clients import connect
     from obsctl.config.api_servers import ConsulServer, Tls

@@ -66,14 +66,15 @@ def load(
     settings: Mapping[KeyPath, bool] = {},
     cwd: Path | None = None,
     access: Path | None = None,
-    running: Collection[str] = SERVERS,
+    running: Collection[str] = (),
 ) -> Loaded:
     """Read the configuration: `path`, or obsctl.yaml in `cwd` or the nearest folder above that has one.
 
     env: lay obsctl.<env>.yaml, which lies beside the file, over it. environ: the OBSCTL_ variables come over these.
     settings: what the command itself says, over everything else. access: how to reach the local cluster, a file in the
-    form of obsctl.yaml; it counts below all others, and only when they mean that cluster. running: its servers that run
-    now: to others it gives the address alone, for somebody else may listen there. Raises ConfigError.
+    form of obsctl.yaml; it counts below all others, and only when they mean that cluster. running: the addresses of its
+    agents that run now, any of which means it: elsewhere somebody else may listen, and is given nothing but the call.
+    Raises ConfigError.
     """
     cwd = cwd or Path.cwd()
     file = _chosen(path, cwd)
@@ -101,17 +102,20 @@ def _with_access(document: Located, access: Path | None, running: Collection[str
     below, findings = _document(access, cwd)
     if below is None or findings:
         raise ConfigError(findings)
-    means_it = all(_is_same(server, document, below) for server in SERVERS)
-    return merge(_proven(below, running), document, keep=True) if means_it else document
+    addresses = {server: _address(document, server) or _address(below, server) for server in SERVERS}
+    if not all(address in {_address(below, server), *running} for server, address in addresses.items()):
+        return document
+    proven = {server for server, address in addresses.items() if address in running}
+    return merge(_for(proven, below), document, keep=True)
 
 
-def _proven(access: Located, running: Collection[str]) -> Located:
+def _for(proven: Collection[str], access: Located) -> Located:
     """The access without what is not for whoever listens in the place of a server that does not run. The programs'
     tokens go from one server to the other."""
-    hidden = set() if set(SERVERS) <= set(running) else {"tokens"}
+    hidden = set() if set(SERVERS) <= set(proven) else {"tokens"}
 
     def may_go(server: str, key: str) -> bool:
-        return key == "address" or (server in running and key not in hidden)
+        return key == "address" or (server in proven and key not in hidden)
 
     servers = access.value if isinstance(access.value, dict) else {}
     return Located({name: _filtered(server, partial(may_go, name)) for name, server in servers.items()}, access.place)
@@ -122,11 +126,10 @@ def _filtered(mapping: Located, keeps: Callable[[str], bool]) -> Located:
     return Located({key: value for key, value in entries.items() if keeps(key)}, mapping.place)
 
 
-def _is_same(server: str, document: Located, other: Located) -> bool:
-    """Whether the document has no address of this server, or the one that the other has."""
-    path = (server, "address")
-    own, others = at(document, path), at(other, path)
-    return own is None or own.value is None or (others is not None and str(own.value).rstrip("/") == others.value)
+def _address(document: Located, server: str) -> str:
+    """The one that the document has of this server, or ""."""
+    address = at(document, (server, "address"))
+    return "" if address is None or address.value is None else str(address.value).rstrip("/")
 
 
 def _chosen(path: Path | None, cwd: Path) -> Path | None:

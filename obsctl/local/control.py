@@ -95,6 +95,12 @@ class Control:
         started = self.folder.process(agent.name)
         return (started and processes.find(started)) or members.agent(self.folder.path, self._command(agent))
 
+    def running(self) -> set[str]:
+        """The addresses of the agents that run by the files of their processes: nobody else listens there."""
+        started = [(agent, self.folder.process(agent.name)) for agent in self.agents]
+        running = [agent for agent, process in started if process and processes.find(process)]
+        return {self.addresses_of(agent.machine).of_agent(agent.kind) for agent in running}
+
     def status(self, agent: Agent, link: str = "") -> AgentStatus:
         address = self.addresses_of(agent.machine).of_agent(agent.kind)
         process = self.process(agent)

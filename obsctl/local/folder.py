@@ -18,9 +18,9 @@ import psutil
 from obsctl import children, files
 from obsctl.errors import ObsctlError
 from obsctl.local.links import BIN, CLUSTER_FILE, SCHEMA, make_link
-from obsctl.local.machines import CONSUL, HERE, SERVER, Layout, is_layout
+from obsctl.local.machines import Layout, is_layout
 from obsctl.local.ports import Ports
-from obsctl.local.processes import StartedProcess, find
+from obsctl.local.processes import StartedProcess
 from obsctl.model import Emit, Event, Json
 from obsctl.state import try_lock
 from obsctl.wait import wait_until
@@ -134,14 +134,6 @@ class Folder:
             case {"pid": int(pid), "started": int() | float() as started} if 0 < pid < LARGEST_PID:
                 return StartedProcess(pid, started)
         return None
-
-    def running_servers(self) -> set[str]:
-        """ "nomad" and "consul", as far as the agents run that listen at the cluster's addresses."""
-        layout = self.layout()
-        machine = layout.machines[0] if layout else HERE
-        servers = {CONSUL: "consul", SERVER: "nomad"}
-        started = {agent.kind: self.process(agent.name) for agent in machine.agents}
-        return {name for kind, name in servers.items() if (process := started[kind]) and find(process)}
 
     def keep_process(self, agent: str, process: StartedProcess) -> None:
         _write_json(self._process_file(agent), asdict(process))

@@ -18,6 +18,8 @@ for minutes, and call it missing meanwhile."""
 _DETAIL = 300
 """So many characters of what a program or a server says go into a sentence."""
 _GONE_IMAGE = re.compile(r"not found|manifest unknown|no such image|does not exist|invalid reference", re.I)
+_CLOSED_REGISTRY = re.compile(r" denied\b|unauthorized|forbidden|no basic auth credentials|\b40[13]\b", re.I)
+"""Docker says no more of some refusals than the one word."""
 _REFUSED = re.compile(r"\b40[13]\b|permission denied|access denied|unauthorized|forbidden|acl not found", re.I)
 _LOGIN = re.compile(r"derive Consul token for (\w+ \S+): (?:Unexpected response code: )?(\d+) \((.*?)\)(?= \*|$)")
 _REFUSAL = re.compile(r"ACL not found|lacks permission|permission denied: token|(?:answered|code:) 40[13]\b", re.I)
@@ -67,7 +69,7 @@ def _image(facts: Facts, task: str) -> Cause | None:
         match = re.search(r"Failed to (?:pull|find image|create image)[: ]+[`\"']?([^`\"'\s]+)", text, re.I)
         if not match:
             continue
-        certain = facts.failed or bool(_GONE_IMAGE.search(text) or _REFUSED.search(text))
+        certain = facts.failed or bool(_GONE_IMAGE.search(text) or _CLOSED_REGISTRY.search(text))
         hint = "correct the image's name in obsctl.yaml, or let the node reach and log in to its registry"
         return Cause(f"{facts.who(task)} cannot get the image {match[1]}: {text}", hint, certain)
     events = jobs.task_events(facts.allocation, task)

@@ -157,7 +157,7 @@ variable "workload_identity" {
 }
 
 variable "host_volumes" {
-  description = "Host volumes that the Nomad client offers to jobs: name -> path on the node, and whose folder it is. The folders must exist: see the output folders. 65534 is nobody, as whom the stack's programs run."
+  description = "Host volumes that the Nomad client offers to jobs: name -> path on the node, and whose folder it is. The folders must exist: see the output folders. owner: the user who writes to it, by default nobody (65534), as whom driver exec runs all of them; with docker and podman it is that of the component's image, see docs/drivers.md."
   type = map(object({
     path      = string
     read_only = optional(bool, false)

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from obsctl.config.components import Driver
+from obsctl.config.schema import Config
+from obsctl.stack.storage import host_volumes
 from tests.tofu import MODULES, SCHEMAS, Failed, Tofu
 
 pytestmark = pytest.mark.real
@@ -59,6 +62,26 @@ def test_its_example_is_valid_and_can_be_planned(tofu: Tofu, name: str) -> None:
     tofu.run("init", "-no-color", folder=example)
     tofu.run("validate", "-no-color", folder=example)
     assert "Plan: " in tofu.run("plan", "-no-color", folder=example, **SECRETS)
+
+
+def test_the_example_of_agents_has_each_volume_of_a_stack_with_docker(tofu: Tofu) -> None:
+    """For the user who writes to it. obsctl's own defaults say which those are."""
+    config = Config()
+    assert config.driver == Driver.DOCKER
+    example = tofu.modules / "agents" / "examples" / "complete"
+    tofu.run("init", "-no-color", folder=example)
+    tofu.run("plan", "-out=plan", folder=example, **SECRETS)
+    planned = json.loads(tofu.run("show", "-json", "plan", folder=example))["planned_values"]
+    folders = planned["outputs"]["folders"]["value"]
+    clients = {"client-1", "client-2", "client-3"}
+    assert folders.keys() == clients
+    for paths in folders.values():
+        owners = {Path(path).name: folder["owner"] for path, folder in paths.items()}
+        assert owners == host_volumes(config)
+    files = {item["values"]["filename"]: item["values"].get("content") for item in planned["root_module"]["resources"]}
+    for client in clients:
+        offered = json.loads(files[f"build/{client}/nomad.json"])["client"]["host_volume"]
+        assert offered.keys() == host_volumes(config).keys() | {"obsctl-nomad-alloc", "obsctl-host-root"}
 
 
 @pytest.mark.parametrize("schema", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)

@@ -157,6 +157,34 @@ def test_a_program_s_last_words_tell_more(
     assert said.certain
 
 
+@pytest.mark.parametrize("form", ["API error ({status}): {said}", "Error response from daemon: {said}"])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (500, 'Head "http://127.0.0.1:5500/v2/nope/manifests/1": no basic auth credentials'),
+        (500, 'Head "http://127.0.0.1:5500/v2/nope/manifests/1": unauthorized: authentication required'),
+        (500, 'Head "http://127.0.0.1:5500/v2/nope/manifests/1": denied: requested access to the resource is denied'),
+        (500, 'Head "http://127.0.0.1:5500/v2/nope/manifests/1": denied'),
+        (500, "unauthorized: authentication required"),
+        (500, "denied"),
+        (
+            404,
+            "pull access denied for 127.0.0.1:5500/nope, repository does not exist or may require 'docker login': "
+            "denied: requested access to the resource is denied",
+        ),
+    ],
+)
+def test_a_registry_that_refuses_is_certain_at_once(form: str, status: int, said: str) -> None:
+    """As Docker 20.10.24 says it of a registry, or of the server of its tokens, that answers 401 or 403 without a login
+    or with a wrong one. The two forms are those of Nomad 1.6.1 and 2.0.5."""
+    text = f"Failed to pull `127.0.0.1:5500/nope:1`: {form.format(status=status, said=said)}"
+    event = {"Type": "Driver Failure", "Time": 10**18, "Details": {"driver_error": text}}
+    refused = explained(with_events(dict(RECORDED["2.0.5"]["image404"], ClientStatus="pending"), event))
+    assert refused.certain
+    assert refused.sentence.endswith(f"cannot get the image 127.0.0.1:5500/nope:1: {text}")
+    assert "log in to its registry" in refused.hint
+
+
 HOOK = 'failed to setup alloc: pre-run hook "consul" failed: 1 error occurred:\n\t* '
 NO_METHOD = 'Unexpected response code: 403 (ACL not found: auth method "nomad-workloads" not found)'
 NO_RULE = "Unexpected response code: 403 (Permission denied)"

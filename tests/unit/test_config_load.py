@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,9 @@ def access(folder: Path) -> Path:
     return write(folder, json.dumps(servers), "access.yaml")
 
 
+RUNNING = {"http://127.0.0.1:1", "http://127.0.0.1:2", "http://10.9.0.12:1", "http://10.9.0.12:2"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -66,31 +70,41 @@ def access(folder: Path) -> Path:
 )
 def test_access_counts_where_the_local_cluster_is_meant(folder: Path, access: Path, text: str) -> None:
     write(folder, text)
-    config = load(cwd=folder, environ={}, access=access).config
+    config = load(cwd=folder, environ={}, access=access, running=RUNNING).config
     assert config.nomad.token == "file:/n"
     assert config.consul.address == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize("running", [RUNNING, RUNNING - {"http://10.9.0.12:1"}], ids=["runs", "is off"])
+def test_access_counts_at_each_machine_of_the_cluster_that_runs(folder: Path, access: Path, running: set[str]) -> None:
+    """Another server is asked while the first is off; where no agent of the cluster runs, somebody else may listen."""
+    environ = {"OBSCTL_NOMAD__ADDRESS": "http://10.9.0.12:1/"}
+    config = load(cwd=folder, environ=environ, access=access, running=running).config
+    assert config.nomad.address == "http://10.9.0.12:1"
+    assert config.nomad.token == ("file:/n" if "http://10.9.0.12:1" in running else None)
 
 
 @pytest.mark.parametrize("server", ["nomad", "consul"])
 def test_no_token_goes_to_another_cluster(folder: Path, access: Path, server: str) -> None:
     write(folder, f"{server}: {{address: 'http://nomad.example.org'}}")
-    config = load(cwd=folder, environ={}, access=access).config
+    config = load(cwd=folder, environ={}, access=access, running=RUNNING).config
     assert config.nomad.token is None
     assert "127.0.0.1:1" not in config.nomad.address
     variable = {f"OBSCTL_{server.upper()}__ADDRESS": "http://127.0.0.1:3"}
-    assert load(cwd=folder, environ=variable, access=access).config.nomad.token is None
+    assert load(cwd=folder, environ=variable, access=access, running=RUNNING).config.nomad.token is None
 
 
 @pytest.mark.parametrize("running", [{"consul"}, {"nomad"}, set()])
 def test_no_token_goes_to_who_listens_in_the_place_of_a_server_that_does_not_run(
     folder: Path, running: set[str]
 ) -> None:
-    servers = {
+    servers: dict[str, Any] = {
         name: {"address": f"http://127.0.0.1:{number}", "token": "file:/t", "tokens": {"warden": "file:/w"}}
         for number, name in enumerate(("nomad", "consul"), start=1)
     }
     access = write(folder, json.dumps(servers), "access.yaml")
-    config = load(cwd=folder, environ={}, access=access, running=running).config
+    addresses = {servers[name]["address"] for name in running}
+    config = load(cwd=folder, environ={}, access=access, running=addresses).config
     found = {"nomad": config.nomad, "consul": config.consul}
     assert {name for name, server in found.items() if server.token} == running
     assert not any(server.tokens.warden for server in found.values())
@@ -99,7 +113,7 @@ def test_no_token_goes_to_who_listens_in_the_place_of_a_server_that_does_not_run
 
 def test_a_token_of_the_users_own_counts_above_access(folder: Path, access: Path) -> None:
     write(folder, "nomad: {token: 'env:MINE'}")
-    assert load(cwd=folder, environ={}, access=access).config.nomad.token == "env:MINE"
+    assert load(cwd=folder, environ={}, access=access, running=RUNNING).config.nomad.token == "env:MINE"
 
 
 def test_without_a_local_cluster_the_defaults_hold(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from obsctl.local.access import Access
 from obsctl.local.agents import Addresses
 from obsctl.local.cluster import LocalCluster
 from obsctl.local.folder import Folder
-from obsctl.local.machines import AGENTS
+from obsctl.local.machines import AGENTS, Layout
 from obsctl.local.ports import Ports
 from obsctl.local.processes import StartedProcess
 from obsctl.model import silent
@@ -87,7 +88,9 @@ def test_status_as_json(folder: Folder) -> None:
     }
 
 
-@pytest.mark.parametrize(("configured", "is_told"), [("http://127.0.0.1:4646", True), (None, False)])
+@pytest.mark.parametrize(
+    ("configured", "is_told"), [("http://127.0.0.1:4646", True), ("http://10.87.0.12:4646", False), (None, False)]
+)
 def test_up_tells_when_obsctl_yaml_leads_to_another_cluster(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str | None, is_told: bool
 ) -> None:
@@ -96,6 +99,10 @@ def test_up_tells_when_obsctl_yaml_leads_to_another_cluster(
 
     def up(cluster: LocalCluster, **_: object) -> Addresses:
         cluster.folder.claim(silent)
+        cluster.folder.keep_layout(Layout(1, "10.87.0.0/24"))
+        cluster.folder.prepare("server-2")
+        own = StartedProcess(os.getpid(), psutil.Process().create_time())
+        cluster.folder.keep_process("server-2/nomad-server", own)
         cluster.access.keys()
         (folder.path / "access" / "nomad-token").write_text("of nomad")
         cluster.access.publish(where, where, identities=True)

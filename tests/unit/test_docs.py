@@ -1,17 +1,24 @@
-"""What the documents promise is there, and what is there is in the documents."""
+"""What the documents and the help promise is there, and what is there is in the documents."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from obsctl import __version__
-from obsctl.cli.root import cli
+from obsctl.cli.root import cli, globals_first
+from obsctl.wait import wait_until
+from tests.programs import answers
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,14 +36,86 @@ def commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[st
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ALL = dict(commands(cli, ("obsctl",)))
+EXAMPLE = re.compile(r"^\s*Example: (.+)$", re.MULTILINE)
+EXAMPLES = {words: EXAMPLE.findall(command.help or "") for words, command in ALL.items()}
 
 
 @pytest.mark.parametrize("words", ALL)
 def test_every_command_has_help_with_an_example_that_calls_it(words: str) -> None:
-    examples = re.findall(r"^\s*Example: (.+)$", ALL[words].help or "", re.MULTILINE)
+    examples = EXAMPLES[words]
     assert examples, f"{words} has no line Example:"
     assert "obsctl " in examples[0]
     assert set(words.split()) <= set(re.findall(r"[\w-]+", examples[0]))
+
+
+def calls(example: str) -> list[list[str]]:
+    """The arguments of each call of obsctl in it."""
+    parts = re.split(r"&&|\||, then |\$\(|\)|> ", example)
+    return [shlex.split(part.partition("obsctl ")[2]) for part in parts if "obsctl " in part]
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_an_example_has_options_values_and_files_that_there_are(
+    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It calls its command, or one of its group; a file that must be there is one that the example makes."""
+    called: list[str] = []
+    invoke = click.Command.invoke
+
+    def call(command: click.Command, context: click.Context) -> object:
+        return invoke(command, context) if isinstance(command, click.Group) else called.append(context.command_path)
+
+    monkeypatch.setattr(click.Command, "invoke", call)
+    monkeypatch.chdir(tmp_path)
+    for example in EXAMPLES[words]:
+        for made in re.findall(r"> ([\w.]+)", example):
+            (tmp_path / made).touch()
+        for arguments in calls(example):
+            result = CliRunner().invoke(cli, globals_first(arguments), prog_name="obsctl")
+            assert result.exit_code == 0, f"{example}: {result.output}{result.exception or ''}"
+    assert [path for path in called if f"{path} ".startswith(f"{words} ")]
+
+
+@pytest.mark.parametrize(
+    "words", ["init", "config schema", "config show", "render", "validate", "dashboards list", "dashboards lint"]
+)
+def test_an_example_that_needs_no_cluster_can_be_followed(words: str, tmp_path: Path) -> None:
+    for name in ("obsctl.yaml", "obsctl.prod.yaml"):
+        (tmp_path / name).write_text("stack: obs\n")
+    [example] = EXAMPLES[f"obsctl {words}"]
+    with followed(example, tmp_path) as process:
+        assert process.wait(timeout=60) == 0, (tmp_path / "log").read_text()
+
+
+def test_the_example_of_alert_sink_starts_it(tmp_path: Path) -> None:
+    [example] = EXAMPLES["obsctl serve alert-sink"]
+    with followed(example.replace("&& ", "&& exec "), tmp_path) as process:
+        log = tmp_path / "log"
+        wait_until(
+            lambda: process.poll() is not None or is_alive(log.read_text()),
+            timeout=60, failure="it does not answer", hint=str(log), interval=0.1,
+        )  # fmt: skip
+        process.terminate()
+        assert process.wait(timeout=60) == 0, log.read_text()
+
+
+def is_alive(log: str) -> bool:
+    """Whether the program answers at the address that its log has."""
+    address = re.search(r"listens on (\S+)", log)
+    return address is not None and answers(f"{address[1]}/alive")
+
+
+@contextmanager
+def followed(example: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The shell that runs it in the folder, where it prints into the file log."""
+    environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder), "OBSCTL_PORT": "0"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["/bin/sh", "-ec", example], cwd=folder, env=environ, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=30)
 
 
 @pytest.mark.parametrize("words", ALL)

@@ -225,3 +225,16 @@ def test_nomad_is_asked_at_a_server_that_runs_and_can_be_reached(
     monkeypatch.setattr(connect, "nomad", nomad)
     assert cluster.nomad.nodes()
     assert asked == [f"http://{address}:4646"]
+
+
+def test_the_addresses_of_the_agents_that_run_are_known(tmp_path: Path) -> None:
+    """Where none runs, somebody else may listen."""
+    cluster = LocalCluster(tmp_path)
+    cluster.folder.claim(silent)
+    cluster.folder.keep_layout(LAYOUT)
+    for name in ("server-1/nomad-server", "server-2/nomad-server", "client-2/consul"):
+        cluster.folder.prepare(name.partition("/")[0])
+        own = processes.StartedProcess(os.getpid(), psutil.Process().create_time())
+        cluster.folder.keep_process(name, own)
+    cluster.folder.keep_process("server-1/nomad-server", processes.StartedProcess(os.getpid(), 1.0))
+    assert cluster.control.running() == {"http://10.9.8.12:4646", "http://10.9.8.22:8500"}
