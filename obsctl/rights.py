@@ -159,7 +159,7 @@ def _nomad_rights(stack: str, namespace: str, *, volumes: bool) -> Iterable[Righ
     yield within("read logs", people, _LOGS, "read-fs")
     yield within("submit jobs", _roles("deploy", "plan", "drill", names.WARDEN), _SUBMIT, "submit-job")
     yield from _variables(stack, namespace)
-    nodes = ("GET /v1/nodes", "GET /v1/node/*")
+    nodes = ("GET /v1/nodes", "GET /v1/node/*", "GET /v1/client/stats")
     yield Right("list nodes", "nomad", "node", ("read",), people | {names.LOG_LINKS}, calls=nodes)
     yield Right("read the version of Nomad", "nomad", "agent", ("read",), people, calls=agent)
     yield Right("find the allocations of a node", "nomad", "namespace", ("read-job",), _roles(names.LOG_LINKS), "*")

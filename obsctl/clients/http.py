@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from inspect import isfunction
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -71,6 +72,7 @@ class Session(requests.Session):
         url: str | bytes,
         *args: Any,
         wait: float = 0.0,
+        within: float = inf,
         text: bool = False,
         quote: bool = True,
         accept: Container[int] = (),
@@ -78,13 +80,14 @@ class Session(requests.Session):
     ) -> requests.Response:
         """Send one request and return a 2xx answer.
 
-        wait: seconds a blocking query may take on top of the timeout.
+        wait: seconds a blocking query may take on top of the timeout. within: seconds, where the timeout is longer.
         text: the answer is plain text; otherwise it must be JSON or empty.
         quote: whether an error may repeat the server's words; not where these may hold a secret.
         accept: statuses that are answers here, not errors.
         """
         verb, url = str(method).upper(), str(url)
-        call = Call(self.endpoint, verb, urlsplit(url).path, self.endpoint.timeout + wait, quote)
+        timeout = min(self.endpoint.timeout + wait, within)
+        call = Call(self.endpoint, verb, urlsplit(url).path, timeout, quote)
         refuse_detours(call.path)
         whole_url = self.endpoint.address.rstrip("/") + url if url.startswith("/") else url
         options = {**kwargs, **self._enforced(kwargs, call.timeout)}

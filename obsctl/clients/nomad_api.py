@@ -19,6 +19,8 @@ from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
 
 _LOGS = "alloc/logs"
+_MEASURED_WITHIN = 5.0
+"""Seconds: a node that has not answered then is one that does not, of which Nomad says nothing for half a minute."""
 
 
 class NomadClient(Client):
@@ -146,6 +148,16 @@ class NomadClient(Client):
 
     def node(self, node_id: str) -> Json:
         return object_of(self._nomad.node.get_node(quoted(node_id)), "ID", "Name")
+
+    def disk_stats(self, node_id: str) -> Json:
+        # python-nomad asks the agent for its own alone.
+        params = {"node_id": checked(node_id)}
+        answer = self.session.request("GET", "/v1/client/stats", params=params, within=_MEASURED_WITHIN)
+        stats, sizes = object_of(answer.json(), "AllocDirStats", "DiskStats"), ("Device", "Size", "Available")
+        return {
+            "AllocDirStats": object_of(stats["AllocDirStats"], *sizes),
+            "DiskStats": objects_of(stats["DiskStats"] or [], *sizes, "Mountpoint"),
+        }
 
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         # python-nomad knows no index.

@@ -109,6 +109,10 @@ class NomadApi(AgentApi, Protocol):
 
     def nodes(self) -> list[Json]: ...
     def node(self, node_id: str) -> Json: ...
+    def disk_stats(self, node_id: str) -> Json:
+        """What the node's client measures now: AllocDirStats, of the file system of its allocations (Device, Size,
+        Available in bytes), and DiskStats, of each with its Mountpoint. It waits for the node some seconds at most."""
+
     def watch_node(self, node_id: str, *, index: int, wait: float) -> tuple[int, list[Json]]:
         """Blocking query: the allocations of a node in all namespaces that the token may read, each with its Job. It
         returns at once when one changed after `index`, else after `wait` seconds (at most 25): (next index,

@@ -8,6 +8,7 @@ from functools import partial
 
 from obsctl.doctor import (
     certificates,
+    disks,
     grafana,
     here,
     identities,
@@ -68,7 +69,7 @@ CHECKS = (
     Check(
         "clocks", servers.clocks, "the clocks of Nomad, Consul, the nodes and this machine agree", ("drivers", "consul")
     ),
-    Check("disk", nodes.disk, "the nodes have room for what components keep while others are away", ("drivers",)),
+    Check("disk", disks.room, "the nodes have room for what components keep while others are away", ("drivers",)),
     Check("programs", here.programs, "none is missing, as far as can be seen from here", ("drivers",)),
     Check("from nodes", here.reach, "programs reach what obsctl reaches: they run on this machine", ("drivers",)),
     Check("nomad metrics", servers.nomad_metrics, "are on", ("drivers",)),

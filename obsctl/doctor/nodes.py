@@ -16,7 +16,6 @@ _DRIVER_HINTS = {
     "podman": "install Podman and nomad-driver-podman on a node, or set driver in obsctl.yaml",
     "exec": "run the Nomad client as root on Linux, or set driver in obsctl.yaml",
 }
-_MEGABYTE = 1024 * 1024
 _NO_VOLUME = "missing compatible host volumes"  # the check of volumes has a better hint
 
 
@@ -142,23 +141,3 @@ def placement(site: Site) -> Iterator[Finding]:
             if _NO_VOLUME not in reason:
                 hint = "give a node what is missing, or change driver, resources or datacenters in obsctl.yaml"
                 yield Finding(Severity.ERROR, job["ID"], f"cannot be placed: {reason}", hint)
-
-
-def disk(site: Site) -> Iterator[Finding]:
-    """Whether each node has room for queues that fill while a backend is away, and for what VictoriaLogs wants free.
-
-    What grows with time has limits of its own: retention, max_disk_percent.
-    """
-    for node_id, node in site.details.items():
-        jobs = [job for job in site.jobs if any(home["ID"] == node_id for home in site.homes(job))]
-        needed = sum(site.config.component(site.component_of(job)).disk() for job in jobs)
-        free = free_bytes(node)
-        if free is not None and free < needed * _MEGABYTE:
-            what = f"has {free // _MEGABYTE} MB of disk free, and the components that may run there want {needed} MB"
-            yield Finding.warning(node["Name"], what, "free some of it, or lower components.*.queue in obsctl.yaml")
-
-
-def free_bytes(node: Json) -> int | None:
-    """What is free where the node's allocations lie; None when Nomad does not say it."""
-    value = (node.get("Attributes") or {}).get("unique.storage.bytesfree")
-    return int(value) if value else None

@@ -11,9 +11,9 @@ from obsctl import names
 from obsctl.clients.jobs import is_running
 from obsctl.config.components import Availability, Driver
 from obsctl.config.timing import Profile
-from obsctl.doctor.nodes import free_bytes
+from obsctl.doctor.disks import disk_of
 from obsctl.doctor.site import Site
-from obsctl.errors import Forbidden, NotFound
+from obsctl.errors import ApiError, Forbidden, NotFound
 from obsctl.model import Finding, Json, one_line
 from obsctl.stack import storage
 from obsctl.stack.images import LOCK_FILE
@@ -142,24 +142,28 @@ def retention(site: Site) -> Iterator[Finding]:
     running = filter(is_running, site.nomad.job_allocations(job_id))
     for node_id, own in groupby(sorted(running, key=itemgetter("NodeID")), key=itemgetter("NodeID")):
         grown = [(stored.get(each["ID"], 0.0), spans.get(each["ID"], 0.0)) for each in own]
-        yield from _outgrown(site, site.details.get(node_id, {}), grown)
+        yield from _outgrown(site, site.nomad.node(node_id), grown)
 
 
 def _outgrown(site: Site, node: Json, grown: list[tuple[float, float]]) -> Iterator[Finding]:
     """grown: what each Prometheus of this node has stored, and for how many seconds."""
-    name, free, kept_for = node.get("Name", "a node"), free_bytes(node), site.config.components.prometheus.retention
-    if free is None:
-        yield Finding.unseen("prometheus", f"{name} does not say how much of its disk is free")
-        return
+    name, prometheus = node["Name"], site.config.components.prometheus
     if any(span < _LONG_ENOUGH or not stored for stored, span in grown):
         what = f"has not run long enough on {name} to tell how much disk its retention takes: look again in a day"
         yield Finding.unseen("prometheus", what)
         return
-    taken, final = sum(stored for stored, _ in grown), sum(stored / span * kept_for for stored, span in grown)
-    if final > (taken + free) * 0.8:
+    try:
+        disk = disk_of(site, node, site.nomad.disk_stats(node["ID"]), prometheus)
+    except ApiError as error:
+        what = f"how much disk is free for it on {name} cannot be seen: {error.message}"
+        yield Finding.unseen("prometheus", what)
+        return
+    kept_for, taken = prometheus.retention, sum(stored for stored, _ in grown)
+    final, room = sum(stored / span * kept_for for stored, span in grown), taken + disk.free
+    if final > room * 0.8:
         what = (
             f"takes {_gigabytes(taken)} on {name} after {max(span for _, span in grown) / 86400:.1f} days, so"
-            f" {kept_for / 86400:.0f} days take {_gigabytes(final)}; the disk has {_gigabytes(taken + free)} for it"
+            f" {kept_for / 86400:.0f} days take {_gigabytes(final)}; the disk has {_gigabytes(room)} for it"
         )
         yield Finding.error("components.prometheus.retention", what, "shorten it, or give the node a larger disk")
 

@@ -94,6 +94,7 @@ def calls(subject: Subject, name: str) -> list[Callable[[], object]]:
         lambda: nomad.job(name), lambda: nomad.job_versions(name), lambda: nomad.stop_job(name),
         lambda: nomad.job_evaluations(name), lambda: nomad.job_allocations(name), lambda: nomad.job_deployment(name),
         lambda: nomad.evaluation(name), lambda: nomad.allocation(name), lambda: nomad.node(name),
+        lambda: nomad.disk_stats(name),
         lambda: nomad.task_logs(name, "main"), lambda: nomad.task_logs("a", name), lambda: nomad.log_files(name),
         lambda: nomad.read_log(name, "main.stdout.0", offset=0), lambda: nomad.read_log("a", name, offset=0),
         lambda: nomad.watch_node(name, index=0, wait=1), lambda: nomad.variable(name),

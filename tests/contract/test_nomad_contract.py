@@ -140,6 +140,18 @@ def test_it_has_a_leader_a_version_and_a_clock(nomad: NomadApi) -> None:
     assert "nomad_" in nomad.metrics()
 
 
+def test_a_node_measures_the_disk_of_its_allocations_and_all_that_are_mounted(nomad: NomadApi) -> None:
+    [node] = nomad.nodes()
+    stats = nomad.disk_stats(node["ID"])
+    of_allocations = stats["AllocDirStats"]
+    assert 0 < of_allocations["Available"] <= of_allocations["Size"]
+    assert of_allocations["Size"] in [each["Size"] for each in stats["DiskStats"]]
+    for each in stats["DiskStats"]:
+        assert each["Mountpoint"].startswith("/")
+        assert 0 <= each["Available"] <= each["Size"]
+        assert each["Device"]
+
+
 class TestWhatIsNotThere:
     def test_a_job(self, nomad: NomadApi) -> None:
         with pytest.raises(NotFound):
@@ -151,7 +163,7 @@ class TestWhatIsNotThere:
         assert nomad.job_deployment("nobody") is None
 
     def test_by_id(self, nomad: NomadApi) -> None:
-        for lookup in (nomad.evaluation, nomad.allocation, nomad.node):
+        for lookup in (nomad.evaluation, nomad.allocation, nomad.node, nomad.disk_stats):
             with pytest.raises(NotFound):
                 lookup(NOBODY)
         assert nomad.task_logs(NOBODY, "main") == ""

@@ -22,6 +22,8 @@ _SERVER_FIELDS = ("CreateIndex", "JobModifyIndex", "ModifyIndex", "Stable", "Sta
 _SUCCESSFUL = {"Status": "successful", "StatusDescription": "Deployment completed successfully"}
 _FAILED = {"Status": "failed", "StatusDescription": "Failed due to unhealthy allocations"}
 _WAITING = {"Status": "running", "StatusDescription": "Deployment is running"}
+_SIZE = 4 * 10**12
+"""Bytes of each disk."""
 NODE_ID = "11111111-1111-1111-1111-111111111111"
 NODE: Json = {
     "ID": NODE_ID,
@@ -46,6 +48,7 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
     exits: job id -> last log line of jobs whose tasks exit at once: their deployment fails.
     unplaceable: job id -> FailedTGAllocs of jobs that no node can take: no allocation is made. {}: there is no node.
     node_stubs: the nodes, as Nomad lists them; allocations are on the one called node-1.
+    disks: id of a node -> mount point -> bytes free; its allocations lie below the first. Else it has room enough.
     deploys: the types of jobs that have deployments; before 1.11 system jobs had none.
     written: job id -> file of its allocations' logs -> what is in it.
     """
@@ -57,6 +60,7 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
         self.exits: dict[str, str] = {}
         self.written: dict[str, dict[str, bytes]] = {}
         self.unplaceable: dict[str, Json] = {}
+        self.disks: dict[str, dict[str, int]] = {}
         self.deploys = {"service", "system"}
         self._consul = consul or FakeConsul()
         self._clock = clock or FakeClock()
@@ -162,6 +166,13 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
 
     def node(self, node_id: str) -> Json:
         return _found(next((node for node in self.node_stubs if node["ID"] == node_id), None), f"node {node_id}")
+
+    def disk_stats(self, node_id: str) -> Json:
+        free = self.disks.get(self.node(node_id)["ID"], {"/": _SIZE // 2})
+        sizes = [
+            {"Mountpoint": at, "Device": f"/dev{at}", "Size": _SIZE, "Available": left} for at, left in free.items()
+        ]
+        return {"AllocDirStats": {**sizes[0], "Mountpoint": "", "Device": ""}, "DiskStats": sizes}
 
     def metrics(self) -> str:
         return "nomad_client_allocs_memory_rss 1\n"

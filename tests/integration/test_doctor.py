@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.doctor.tokens import OWN_TOKEN_ONLY
+from obsctl.errors import TimedOut
 from obsctl.local import agents, control
 from obsctl.local.cluster import LocalCluster
 from obsctl.local.machines import CLIENT, CONSUL
@@ -123,6 +127,30 @@ def test_a_cluster_that_is_broken_in_many_ways(stack: Stack) -> None:
     assert [node["Name"], "its Nomad client publishes no metrics of allocations"] in told
     assert nomad.volumes() == []
     assert [job["ID"] for job in nomad.jobs()] == ["squatter"]
+
+
+def test_the_disk_of_a_node_as_it_is_now(stack: Stack) -> None:
+    addresses = stack.cluster.addresses
+    config = configuration(addresses.nomad, addresses.consul)
+    config["components"]["otel-gateway"] = {"enabled": True, "queue": 10**9, "storage": {"kind": "ephemeral"}}
+    [told] = [what for what in doctor(stack, config, code=1)["warning"] if "of disk free" in what]
+    free, wanted = re.findall(r"(\d+) MB", told)
+    assert int(free) == pytest.approx(shutil.disk_usage(stack.cluster.folder.path).free / 1024**2, rel=0.1)
+    assert int(wanted) == 2 * 10**9
+
+
+def test_a_node_that_stands_still_is_not_waited_for(stack: Stack) -> None:
+    nomad = stack.cluster.nomad
+    [node] = nomad.nodes()
+    [client] = [agent.pid for agent in stack.cluster.status() if agent.name == CLIENT]
+    assert client
+    os.kill(client, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimedOut, match="did not answer within 5 s"):
+            nomad.disk_stats(node["ID"])
+    finally:
+        os.kill(client, signal.SIGCONT)
+    assert nomad.disk_stats(node["ID"])["AllocDirStats"]["Available"]
 
 
 def test_no_node_has_the_driver_and_nothing_answers(stack: Stack) -> None:

@@ -27,17 +27,18 @@ from obsctl.doctor import nodes, probe, volumes
 from obsctl.doctor.checks import CHECKS, chosen, examine
 from obsctl.doctor.proof import unsettled
 from obsctl.doctor.site import Site
-from obsctl.errors import Conflict, Forbidden, NotFound, ObsctlError, Rejected, Unreachable
+from obsctl.errors import ApiError, Conflict, Forbidden, NotFound, ObsctlError, Rejected, TimedOut, Unreachable
 from obsctl.model import Finding, Json, Severity
 from obsctl.stack import storage
 from tests.fakes import FakePrograms
-from tests.fakes.nomad import NODE
+from tests.fakes.nomad import NODE, NODE_ID
 from tests.stub_server import Answer, stub_server
 from tests.without_acls import without_acls
 from tests.world import NOWHERE, SECRET, World, config
 
 ERROR, WARNING, INFO, UNSEEN = Severity.ERROR, Severity.WARNING, Severity.INFO, Severity.UNSEEN
 HERE = "127.0.0.1:4646"
+MEGABYTE = 1024 * 1024
 BIG = {"Cpu": {"CpuShares": 9000}, "Memory": {"MemoryMB": 32000}}
 RAW = config(driver="raw_exec")
 DOCKER = config()
@@ -272,11 +273,58 @@ class TestServers:
     @pytest.mark.parametrize(("megabytes", "told"), [(1792, False), (1791, True)])
     def test_the_disk_of_a_node(self, patient: Patient, megabytes: int, told: bool) -> None:
         """A gateway has two queues of 512 MB, an agent three of 256 MB."""
-        patient.nodes[0]["Attributes"] = {"unique.storage.bytesfree": str(megabytes * 1024 * 1024)}
-        parts = ("otel-gateway", "otel-agent")
-        telemetry = {name: {"enabled": True, "storage": {"kind": "ephemeral"}} for name in parts}
-        found = [what for _, what in patient.troubles(config(components=telemetry)) if "of disk free" in what]
-        assert bool(found) is told
+        patient.world.nomad.disks = {NODE_ID: {"/": megabytes * MEGABYTE, "/srv": 10**12}}
+        assert bool(self.full(patient, ephemeral=("otel-gateway", "otel-agent"))) is told
+
+    @pytest.mark.parametrize(("at_start", "now"), [(10**12, 0), (0, 10**12)], ids=["filled up", "emptied"])
+    def test_the_disk_of_a_node_is_measured_now(self, patient: Patient, at_start: int, now: int) -> None:
+        """The attribute is of the start of its client."""
+        patient.nodes[0]["Attributes"] = {"unique.storage.bytesfree": str(at_start)}
+        patient.world.nomad.disks = {NODE_ID: {"/": now}}
+        assert bool(self.full(patient, ephemeral=("otel-gateway",))) is (now == 0)
+
+    @pytest.mark.parametrize(
+        ("volume", "full"),
+        [("/data/queues", "/dev/data"), ("/database", "/dev/"), ("/data/fast/queues", "/dev/data/fast")],
+    )
+    def test_a_host_volume_lies_on_the_file_system_that_is_mounted_nearest(
+        self, patient: Patient, volume: str, full: str
+    ) -> None:
+        patient.host_volumes("obs-otel-gateway", path=volume)
+        for disk in ("/", "/data", "/data/fast"):
+            patient.world.nomad.disks = {
+                NODE_ID: {"/": 10**12, "/data": 10**12, "/data/fast": 10**12, disk: 5 * MEGABYTE}
+            }
+            found = self.full(patient, ephemeral=())
+            assert [f"5 MB of disk free on {full}," in what for what in found] == [True] * (f"/dev{disk}" == full)
+
+    def test_what_lies_on_one_file_system_is_added_up(self, patient: Patient) -> None:
+        """Also that of a volume and of allocations: two queues of 512 MB, and three of 256 MB."""
+        patient.host_volumes("obs-otel-gateway", path="/srv")
+        patient.world.nomad.disks = {NODE_ID: {"/": 1500 * MEGABYTE}}
+        [found] = self.full(patient, ephemeral=("otel-agent",))
+        assert "want 1792 MB" in found
+
+    def test_with_raw_exec_data_lies_in_the_folder_that_the_node_names(self, patient: Patient) -> None:
+        patient.world.nomad.disks = {NODE_ID: {"/": 0, "/data": 10**12}}
+        assert self.full(patient, ephemeral=(), driver="raw_exec") == []
+        patient.nodes[0]["Meta"] = {}
+        assert self.full(patient, ephemeral=(), driver="raw_exec")
+
+    @pytest.mark.parametrize("error", [TimedOut("late", hint=""), NotFound("No path to node", hint="")])
+    def test_the_disk_of_a_node_that_does_not_answer(self, patient: Patient, error: ApiError) -> None:
+        patient.world.nomad.failures["disk_stats"] = error
+        gateway = {"otel-gateway": {"enabled": True, "storage": {"kind": "ephemeral"}}}
+        found = patient.examine(config(components=gateway))
+        what = f"how much of its disk is free cannot be seen: {error.message}"
+        assert Finding(UNSEEN, "node-1", what) in found
+        assert "disk" not in [each.where for each in found]
+
+    def full(self, patient: Patient, *, ephemeral: tuple[str, ...], **keys: Any) -> list[str]:
+        """What is said of full disks, with these parts of telemetry or else a gateway with a volume."""
+        parts = {name: {"enabled": True, "storage": {"kind": "ephemeral"}} for name in ephemeral}
+        telemetry = {"otel-gateway": {"enabled": True}, **parts}
+        return [what for _, what in patient.troubles(config(components=telemetry, **keys)) if "of disk free" in what]
 
     def test_metrics_of_the_servers(self, patient: Patient) -> None:
         off = Rejected("415", hint="")

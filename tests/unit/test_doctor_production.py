@@ -12,8 +12,8 @@ from obsctl import names
 from obsctl.doctor import production
 from obsctl.doctor.checks import PRODUCTION, examine
 from obsctl.doctor.site import Site
-from obsctl.errors import Forbidden
-from obsctl.model import Json, Severity
+from obsctl.errors import Forbidden, TimedOut
+from obsctl.model import Finding, Json, Severity
 from tests.fakes import FakePrograms
 from tests.fakes.nomad import NODE
 from tests.without_acls import without_acls
@@ -61,6 +61,11 @@ class Cluster:
         (self.root / "obsctl.lock.yaml").write_text("images: {}\n")
 
     def troubles(self, **keys: Any) -> list[tuple[Severity, str]]:
+        found = [each for each in self.findings(**keys) if each.severity in (Severity.ERROR, Severity.WARNING)]
+        assert all(each.hint for each in found)
+        return [(each.severity, f"{each.where}: {each.what}") for each in found]
+
+    def findings(self, **keys: Any) -> list[Finding]:
         nomad, consul, world = World().nomad, World().consul, self.world
         for name, server, call in (("nomad", nomad, "jobs"), ("consul", consul, "entries")):
             if name not in self.open_to:
@@ -70,9 +75,7 @@ class Cluster:
             config(**{**SOUND, **keys}), self.root, world.nomad, world.consul, programs, lambda *_: SECRET,
             lambda _: nomad, replace(without_acls(world), consul=lambda _: consul), NOWHERE,
         )  # fmt: skip
-        found = [each for each in examine(site, PRODUCTION) if each.severity in (Severity.ERROR, Severity.WARNING)]
-        assert all(each.hint for each in found)
-        return [(each.severity, f"{each.where}: {each.what}") for each in found]
+        return examine(site, PRODUCTION)
 
 
 @pytest.fixture
@@ -142,8 +145,11 @@ def test_images_that_are_not_locked(cluster: Cluster) -> None:
     assert [what.split(":")[0] for _, what in cluster.troubles()] == ["obsctl.lock.yaml"]
 
 
-def keeping(cluster: Cluster, *prometheus: tuple[int, float, float], free: tuple[float, ...]) -> list[str]:
-    """What is said. prometheus: number of the node, bytes stored, days. free: bytes of each node."""
+def keeping(
+    cluster: Cluster, *prometheus: tuple[int, float, float], free: tuple[float, ...], volume: str = ""
+) -> list[str]:
+    """What is said. prometheus: number of the node, bytes stored, days. free: bytes of each node's disk that has the
+    data: that of the volume, or of the allocations."""
     results, nodes = cluster.world.prometheus.results, cluster.world.nomad.node_stubs
     allocations = [{"ID": f"alloc-{n}", "NodeID": nodes[n]["ID"], "ClientStatus": "running"} for n, _, _ in prometheus]
     for number, (allocation, (_, *figures)) in enumerate(zip(allocations, prometheus, strict=True)):
@@ -153,15 +159,18 @@ def keeping(cluster: Cluster, *prometheus: tuple[int, float, float], free: tuple
             sample = {"metric": {"allocation": allocation["ID"]}, "value": [0, str(value * seconds)]}
             results[query] = [*results.get(query, []), sample]
     cluster.world.nomad.job_allocations = lambda job_id: allocations  # type: ignore[method-assign]
+    mounts = ("/", "/srv") if volume else ("/",)
     for node, value in zip(nodes, free, strict=True):
-        node["Attributes"] = {"unique.storage.bytesfree": str(int(value))} if value else {}
+        node["Attributes"] = {"unique.storage.bytesfree": str(10**15)}  # when its client started
+        node["HostVolumes"] = {"obs-prometheus": {"Name": "obs-prometheus", "Path": volume}} if volume else {}
+        cluster.world.nomad.disks[node["ID"]] = {**dict.fromkeys(mounts, 10**12), mounts[-1]: int(value)}
     return [what for _, what in cluster.troubles() if what.startswith("components.prometheus.retention")]
 
 
 @pytest.mark.parametrize(
     ("stored", "days", "free", "told"),
-    [(1e9, 1, 100e9, False), (10e9, 1, 100e9, True), (10e9, 0.1, 1e9, False), (10e9, 1, 0, False)],
-    ids=["fits", "does not fit", "too early to say", "the node does not say it"],
+    [(1e9, 1, 100e9, False), (10e9, 1, 100e9, True), (10e9, 0.1, 1e9, False)],
+    ids=["fits", "does not fit", "too early to say"],
 )
 def test_retention_against_the_disk(cluster: Cluster, stored: float, days: float, free: float, told: bool) -> None:
     """15 days are kept by default."""
@@ -181,3 +190,15 @@ def test_each_prometheus_is_held_against_its_own_disk(cluster: Cluster) -> None:
 def test_two_of_one_node_share_its_disk(cluster: Cluster) -> None:
     [found] = keeping(cluster, (0, 4e9, 1.0), (0, 4e9, 1.0), free=(100e9, 1e9, 1e9))
     assert "so 15 days take 120.0 GB; the disk has 108.0 GB for it" in found
+
+
+def test_the_disk_is_that_of_the_volume(cluster: Cluster) -> None:
+    [found] = keeping(cluster, (0, 10e9, 1.0), free=(100e9,) * 3, volume="/srv/prometheus")
+    assert "the disk has 110.0 GB for it" in found
+
+
+def test_a_node_that_does_not_say_what_is_free(cluster: Cluster) -> None:
+    cluster.world.nomad.failures["disk_stats"] = TimedOut("late", hint="")
+    assert keeping(cluster, (0, 10e9, 1.0), free=(100e9,) * 3) == []
+    unseen = "how much disk is free for it on node-0 cannot be seen: late"
+    assert Finding(Severity.UNSEEN, "prometheus", unseen) in cluster.findings()

@@ -76,6 +76,16 @@ class TestWhatIsSent:
         session.get("/v1/jobs", params={"namespace": "other", "region": "other", "meta": "true"})
         assert stub.asked[0].params == {"namespace": "team", "meta": "true"}
 
+    @pytest.mark.parametrize(("within", "waits"), [(2.5, 2.5), (20.0, 7)])
+    def test_a_call_may_wait_less_than_the_timeout_and_not_more(
+        self, stub: StubServer, monkeypatch: pytest.MonkeyPatch, within: float, waits: float
+    ) -> None:
+        seen = {}
+        monkeypatch.setattr("requests.Session.send", lambda self, request, **kwargs: seen.update(kwargs) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Session(nomad_server(stub.address, timeout=7)).request("GET", "/", within=within)
+        assert seen["timeout"] == (5.0, waits)
+
     def test_a_library_cannot_turn_off_checks(self, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = {}
         monkeypatch.setattr("requests.Session.send", lambda self, request, **kwargs: seen.update(kwargs) or 1 / 0)
