@@ -69,7 +69,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
             "victorialogs": template(group='volume "data" {\n type = "host"\n source = "nobody-made-this"\n }'),
             "hello-service": template("exec touch /sys/data"),
             "response-service": template("echo starting; echo no such option: --frob >&2; exit 3"),
-            "traffic": template(group=CHECKED).replace("40s", "15s"),
+            "traffic": template(group=CHECKED.replace("unready", "traffic")).replace("40s", "15s"),
         }
         write_config(folder, cluster, components=[name for name in jobs if name not in DEMO])
         stack = Stack(cluster, folder)
@@ -136,7 +136,7 @@ def test_what_does_not_heal(
 @ON_ONE_CLUSTER
 def test_a_check_that_does_not_pass_has_its_output(failed: Deploy) -> None:
     sentence = failed.sentence("obs-traffic")
-    assert "group g on nomad-client runs, but the check of its service unready fails: ready: " in sentence
+    assert "group g on nomad-client runs, but the check of its service traffic fails: ready: " in sentence
     assert re.search("connection refused|connect:", sentence)
     assert failed.waited("obs-traffic", "Alloc Unhealthy") < SOON
 
