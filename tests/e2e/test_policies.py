@@ -73,6 +73,8 @@ def test_the_people_work_with_exactly_their_rights(
     stack.wait_steady()
     assert "PROVEN" in stack.run("drill", "stop", "response-service", "--yes", **tokens["drill"]).stdout
 
+    stack.run("drill", "recover", **tokens["drill"])
+
     change = {"OBSCTL_COMPONENTS__WARDEN__RESOURCES__MEMORY": "123"}
     for role in ("plan", "drill", "read"):
         refused = stack.run("deploy", "--yes", code=1, **change, **tokens[role]).stderr
