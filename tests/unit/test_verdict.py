@@ -196,6 +196,14 @@ def test_every_prefix_of_a_journal_has_a_verdict_that_is_not_proven():
         assert judged.outcome in ("ABORTED", "REVERT_FAILED"), length
 
 
+def test_a_drill_that_expected_no_alert_proves_none():
+    judged = verdict(with_data("started", forecasts={}))
+    assert (judged.outcome, judged.reason) == (
+        "ABORTED",
+        "the journal names no alert that was expected, so it proves none",
+    )
+
+
 @pytest.mark.parametrize("old", [{}, {"format": 1}])
 def test_a_journal_with_other_facts_is_refused(old):
     started = {name: value for name, value in STARTED.items() if name != "format"}
