@@ -56,7 +56,8 @@ class Stack:
 
     @property
     def loaded(self) -> Loaded:
-        return load(self.folder / "obsctl.yaml", environ={}, access=self.cluster.access.overlay)
+        access, running = self.cluster.access.overlay, self.cluster.control.running()
+        return load(self.folder / "obsctl.yaml", environ={}, access=access, running=running)
 
     @property
     def clients(self) -> Clients:
