@@ -6,8 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Servers and tests share two cores on a small machine: more workers only make each wait for the other.
+# Servers and tests share two cores on a small machine: more workers only make each wait for the other. A real test has up
+# to thirty programs, and forecasts of seconds.
 WORKERS ?= 4
+REAL_WORKERS ?= 3
 
 DOCKER ?= docker
 # What obsctl's image is built on: an image with Python and pip.
@@ -102,7 +104,7 @@ tofu: $(INSTALLED) compiler
 	$(BIN)/python -m toolchain.tools
 
 real: $(INSTALLED) servers tofu
-	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed and not campaign" -n $(WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
+	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed and not campaign" -n $(REAL_WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
 
 # What compares times with a forecast runs when the machine has little else to do: these tests mostly wait.
 timing: $(INSTALLED) servers

@@ -67,10 +67,10 @@ def wait_for_nomad(cluster: LocalCluster, name: str, status: str) -> None:
 
 def wait_for_heartbeat(cluster: LocalCluster, name: str) -> None:
     """A new leader gives each client five minutes until its next heartbeat: one lost before is not down earlier."""
-    began = time.monotonic()
+    machine = next(machine for machine in cluster.control.machines if machine.name == name)
+    url, began = f"{cluster.control.addresses_of(machine).nomad_client}/v1/agent/self", time.monotonic()
 
     def has_sent_one() -> bool:
-        url = f"http://{address(cluster, name)}:4646/v1/agent/self"
         stats = requests.get(url, headers=as_manager(cluster), timeout=10).json()["stats"]["client"]
         age = re.fullmatch(r"([\d.]+)(m?s)", stats["last_heartbeat"])  # of minutes: not since
         return age is not None and float(age[1]) / {"s": 1, "ms": 1000}[age[2]] < time.monotonic() - began
