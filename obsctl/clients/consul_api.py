@@ -83,7 +83,7 @@ class ConsulClient(Client):
             raise self._lost(key) from None
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
-        return str(self._consul.session.create(name, ttl=ttl, lock_delay=lock_delay, behavior="delete"))
+        return str(self._consul.session.create(name, checks=[], ttl=ttl, lock_delay=lock_delay, behavior="delete"))
 
     def renew_session(self, session: str) -> None:
         self._consul.session.renew(checked(session))

@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+import requests
 
 from obsctl.clients.consul_api import ConsulClient
 from obsctl.clients.protocols import ConsulApi
 from obsctl.errors import Conflict, NotFound, Rejected
+from obsctl.local.cluster import LocalCluster
 from obsctl.wait import wait_until
 from tests.fakes import FakeConsul
+from tests.local_cluster import as_manager
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
@@ -248,3 +251,22 @@ class TestRealOnly:
     def test_a_value_that_is_too_large(self, consul: ConsulApi, prefix: str) -> None:
         with pytest.raises(Rejected, match=r"413: Request body.* too large"):
             consul.put(f"{prefix}a", bytes(600_000))
+
+    def test_a_session_outlives_a_moment_in_which_its_agent_is_thought_lost(
+        self, consul: ConsulApi, cluster: LocalCluster, session: str
+    ) -> None:
+        """As other members think of a server for a second or two when it is back from a restart, or busy."""
+
+        url, headers = cluster.addresses.consul, as_manager(cluster)
+        [node] = requests.get(f"{url}/v1/catalog/nodes", headers=headers, timeout=10).json()
+
+        def call_it(status: str) -> None:
+            check = {"Node": node["Node"], "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": status}
+            entry = {"Node": node["Node"], "Address": node["Address"], "SkipNodeUpdate": True, "Check": check}
+            requests.put(f"{url}/v1/catalog/register", json=entry, headers=headers, timeout=10).raise_for_status()
+
+        call_it("critical")
+        try:
+            assert consul.session_exists(session)
+        finally:
+            call_it("passing")
