@@ -7,9 +7,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Servers and tests share two cores on a small machine: more workers only make each wait for the other. A real test has up
-# to thirty programs, and forecasts of seconds.
+# to thirty programs, and forecasts of seconds: one of them on each core.
 WORKERS ?= 4
-REAL_WORKERS ?= 3
+REAL_WORKERS ?= 2
 
 DOCKER ?= docker
 # What obsctl's image is built on: an image with Python and pip.
