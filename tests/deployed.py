@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ class Stack:
 
     @property
     def loaded(self) -> Loaded:
-        access, running = self.cluster.access.overlay, self.cluster.control.running()
-        return load(self.folder / "obsctl.yaml", environ={}, access=access, running=running)
+        file, access = self.folder / "obsctl.yaml", self.cluster.access.overlay
+        texts = tuple(path.read_bytes() for path in (file, access) if path.exists())
+        return _loaded(file, access, frozenset(self.cluster.control.running()), texts)
 
     @property
     def clients(self) -> Clients:
@@ -169,9 +171,14 @@ class Stack:
         return [f"{finding.where}: {finding.what}" for finding in found]
 
     def wait_steady(self, service: str = "response-service") -> None:
-        wait_until(
-            lambda: not self.not_steady(service), timeout=90, failure="no sign of the stack to be steady", hint=""
-        )
+        failure = "no sign of the stack to be steady"
+        wait_until(lambda: not self.not_steady(service), timeout=90, failure=failure, hint="", interval=1)
+
+
+@cache
+def _loaded(file: Path, access: Path, running: frozenset[str], _texts: tuple[bytes, ...]) -> Loaded:
+    """Read once as long as nothing has changed: many tests ask some times a second."""
+    return load(file, environ={}, access=access, running=running)
 
 
 def write_config(
