@@ -147,18 +147,18 @@ class Network:
         self._end_delay(name)
         if not milliseconds:
             return
-        near, far, bridge = _ends(name)
-        argv = [sys.executable, "-I", "-S", relay.__file__, near, far, str(milliseconds / 1000)]
-        self._launch([*self.enter(SWITCH), *argv], {RELAY: name})
-        self._wait(lambda: {near, far} <= self._ports().keys(), f"the relay of {name} did not start")
+        near, far = _ends(name)
         self._ip(
             SWITCH,
-            f"link add {bridge} type bridge",
-            f"link set {near} master {bridge}",
+            f"link add {near} type veth peer name {far}",
+            *(f"link set {device} arp off addrgenmode none" for device in (name, near)),  # or the switch would answer
+            f"link set {name} nomaster",
             f"link set {far} master {SWITCH}",
-            *(f"link set {device} up" for device in (bridge, near, far)),
-            f"link set {name} master {bridge}",
+            f"link set {far} up",
         )
+        argv = [sys.executable, "-I", "-S", relay.__file__, name, near, str(milliseconds / 1000)]
+        self._launch([*self.enter(SWITCH), *argv], {RELAY: name})
+        self._wait(lambda: "UP" in self._ports().get(near, []), f"the relay of {name} did not start")
 
     def links(self, names: Iterable[str]) -> dict[str, str]:
         """Machine -> OFF, CUT or DELAYED; "" for one that is joined as it should be."""
@@ -169,7 +169,7 @@ class Network:
         def link_of(name: str) -> str:
             if name not in held:
                 return OFF
-            has_way = (_ends(name)[2] in ports) == (name in delayed)
+            has_way = (_ends(name)[0] in ports) == (name in delayed)
             if "UP" not in ports.get(name, []) or not has_way:
                 return CUT
             return DELAYED if name in delayed else ""
@@ -200,11 +200,10 @@ class Network:
 
     def _end_delay(self, name: str) -> None:
         processes.end(self._all(RELAY, name), grace=None)
-        ports, bridge = self._ports(), _ends(name)[2]
-        back = [f"link set {name} master {SWITCH}"] if name in ports else []
-        if bridge in ports:
-            self._ip(SWITCH, *back, f"link delete {bridge}")
-        self._wait(lambda: not {*_ends(name)} & self._ports().keys(), f"the relay of {name} stayed")
+        ports, (near, _) = self._ports(), _ends(name)
+        back = [f"link set {name} master {SWITCH}", f"link set {name} arp on"] if name in ports else []
+        if near in ports:
+            self._ip(SWITCH, *back, f"link delete {near}")
 
     def _route_loopback(self, name: str) -> None:
         """Without root the addresses are loopback ones, which the kernel sends over no cable until it is told to."""
@@ -263,9 +262,9 @@ def _address(device: str, address: str) -> list[str]:
     return [*commands, *(own if network.is_loopback else [])]
 
 
-def _ends(name: str) -> tuple[str, str, str]:
-    """The devices of a delay: the relay's two ends, and the bridge between the cable and the near one."""
-    return f"{name}-near", f"{name}-far", f"{name}-slow"
+def _ends(name: str) -> tuple[str, str]:
+    """The devices of a delay: the relay's, and the switch's, which stands in the place of the cable's."""
+    return f"{name}-near", f"{name}-far"
 
 
 def _digest(state: Path) -> bytes:

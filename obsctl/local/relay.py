@@ -1,7 +1,8 @@
-"""Delays what goes between two ends of a network: a program of its own, which uses nothing of obsctl.
+"""Delays what goes between two devices of a network: a program of its own, which uses nothing of obsctl.
 
-It makes two TAP devices. What comes in at one goes out at the other after the delay, in the same order. It keeps a
-bounded number of frames and drops what is more, as a router does.
+What comes in at one goes out at the other after the delay, in the same order. It keeps a bounded number of frames and
+drops what is more, as a router does. It reads and writes them by packet sockets: for these the root of a namespace needs
+no right outside of it: the device /dev/net/tun is closed to users on many machines.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import socket
 import struct
 import sys
 import time
@@ -16,15 +18,28 @@ from collections import deque
 from contextlib import suppress
 
 MOST_FRAMES = 10_000
-LARGEST_FRAME = 65_536
-_TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+LARGEST_FRAME = 66_000
+"""Bytes: a kernel hands on what it has not cut into packets yet, with a header that says so."""
+_SOL_PACKET, _HEADERS, _INCOMING_ALONE = 263, 15, 23
+_EVERY_PROTOCOL = 0x0003
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x0001
 
 
-def _tap(name: str) -> int:
-    """The descriptor of a new device, which lasts as long as this process."""
-    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
-    return device
+def _socket(device: str) -> int:
+    """The descriptor of what reads and writes the frames of a device."""
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    packets.setblocking(False)
+    for option in (_HEADERS, _INCOMING_ALONE):
+        packets.setsockopt(_SOL_PACKET, option, 1)
+    packets.bind((device, _EVERY_PROTOCOL))
+    return packets.detach()
+
+
+def _set_up(device: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        name = device.encode()
+        _, flags = struct.unpack("16sH22x", fcntl.ioctl(control, _GET_FLAGS, struct.pack("16sH22x", name, 0)))
+        fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH22x", name, flags | _UP))
 
 
 def _relay(near: int, far: int, delay: float) -> None:
@@ -45,4 +60,6 @@ def _relay(near: int, far: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    _relay(_tap(sys.argv[1]), _tap(sys.argv[2]), float(sys.argv[3]))
+    cable = _socket(sys.argv[1])
+    _set_up(sys.argv[2])  # by which others see that it is at work
+    _relay(cable, _socket(sys.argv[2]), float(sys.argv[3]))
