@@ -20,6 +20,13 @@ T = TypeVar("T")
 SERVICES = ("hello-service", "response-service")
 
 
+def direct_session() -> requests.Session:
+    """For threads: one that looks for proxies in the environment fails when pytest writes there at the same moment."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 @dataclass
 class Telemetry:
     """The backends of a deployed stack, asked directly: what they say is not seen through obsctl's eyes.
@@ -29,7 +36,7 @@ class Telemetry:
 
     stack: Stack
     begun_at: float = field(default_factory=time.time)
-    http: requests.Session = field(default_factory=requests.Session)
+    http: requests.Session = field(default_factory=direct_session)
 
     def address(self, service: str) -> str:
         """Base URL, from Consul."""

@@ -1,8 +1,8 @@
 """Delays what goes between two devices of a network: a program of its own, which uses nothing of obsctl.
 
 What comes in at one goes out at the other after the delay, in the same order. It keeps a bounded number of frames and
-drops what is more, as a router does. It reads and writes them by packet sockets: for these the root of a namespace needs
-no right outside of it: the device /dev/net/tun is closed to users on many machines.
+drops what is more, as a router does. It reads and writes them by packet sockets, which the root of a namespace may have
+without a right outside of it: the device /dev/net/tun is closed to users on many machines.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def in_docker(image: str, script: str) -> str:
     return template(script).replace("raw_exec", "docker").replace('command = "/bin/sh"', config)
 
 
-@pytest.mark.xdist_group("docker")
+@pytest.mark.xdist_group("nodes")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a Docker of its own")
 def test_an_image_that_is_not_there_and_a_container_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

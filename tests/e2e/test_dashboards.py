@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-import requests
 
 from obsctl.config.durations import parse_duration
 from obsctl.content import dashboards
@@ -74,7 +73,7 @@ def servers(telemetry: Telemetry) -> Servers:
 def _busy(telemetry: Telemetry) -> Iterator[None]:
     """Requests are on their way, whatever becomes of them."""
     address = telemetry.address("hello-service")
-    with repeating(lambda: requests.get(f"{address}/hello", timeout=30), every=0.1, result=None):
+    with repeating(lambda: telemetry.http.get(f"{address}/hello", timeout=30), every=0.1, result=None):
         yield
 
 

@@ -20,7 +20,14 @@ def is_running(stack: Stack) -> bool:
     return not stack.clients.nomad.job(JOB)["Stop"] and allocations[0]["ClientStatus"] == "running"
 
 
-@pytest.mark.parametrize("record", ["armed", "injecting", "injected", "stage:pending", "reverting"])
+@pytest.mark.parametrize(
+    "record",
+    [
+        "injecting",
+        "stage:pending",
+        *(pytest.param(each, marks=pytest.mark.campaign) for each in ("armed", "injected", "reverting")),
+    ],
+)
 def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) -> None:
     consul = stack.clients.consul
     process = stack.start_drill(until=record)

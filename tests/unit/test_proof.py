@@ -106,13 +106,14 @@ def test_an_alert_that_should_not_fire_is_collateral(world):
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("COLLATERAL", 14)
     assert stranger in world.data("steady")["fired"]
-    assert stranger not in world.data("gate")["firing"]
+    assert stranger not in world.data("gate")["active"]
 
 
-def test_an_alert_that_was_firing_before_is_no_collateral(world):
+@pytest.mark.parametrize("state", ["pending", "firing"])
+def test_an_alert_that_was_active_before_is_no_collateral(world, state):
     old = {"alertname": "DiskFull", "service": "nomad"}
     world.alerts.fired.append(old)
-    world.alerts.alerts = lambda: [{"labels": old, "state": "firing", "activeAt": iso(0)}, *now()]
+    world.alerts.alerts = lambda: [{"labels": old, "state": state, "activeAt": iso(0)}, *now()]
     now = type(world.alerts).alerts.__get__(world.alerts)
     world.alerts.evaluate()
     assert world.run().outcome == "PROVEN"

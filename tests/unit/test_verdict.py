@@ -31,7 +31,7 @@ def proven():
     """The records of a drill in which nothing is wrong."""
     return [
         ("started", STARTED),
-        ("gate", {"findings": [], "firing": []}),
+        ("gate", {"findings": [], "active": []}),
         ("intent", {}),
         ("armed", {"ack": {"host": "node"}}),
         ("injecting", {}),
@@ -154,10 +154,10 @@ def test_the_worst_that_is_true_is_the_verdict_whatever_comes_first(worse, lesse
     assert verdict([*base, lesser]).outcome != alone or worse is FAILED
 
 
-def test_an_alert_that_was_firing_before_or_is_allowed_is_no_collateral():
+def test_an_alert_that_was_active_before_or_is_allowed_is_no_collateral():
     old, allowed = {"alertname": "DiskFull"}, {"alertname": "HelloServiceErrors", "service": "hello"}
     entries = [
-        (k, {**d, "firing": [old]} if k == "gate" else {**d, "fired": [EXPECTED, old, allowed]} if k == "steady" else d)
+        (k, {**d, "active": [old]} if k == "gate" else {**d, "fired": [EXPECTED, old, allowed]} if k == "steady" else d)
         for k, d in proven()
     ]
     assert verdict(entries).outcome == "PROVEN"

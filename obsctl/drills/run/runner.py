@@ -80,8 +80,8 @@ class Drill:
 
     def _is_steady(self) -> bool:
         findings = gate.check(self._target, self._world)
-        firing = watch.firing_now(self._world) if not findings else []
-        self._recorder.write("gate", findings=[asdict(finding) for finding in findings], firing=firing)
+        active = watch.active_now(self._world) if not findings else []
+        self._recorder.write("gate", findings=[asdict(finding) for finding in findings], active=active)
         if not findings:
             self._recorder.say("steady", "ok", "the service runs, its alerts are quiet, and the alert path works")
         return not findings

@@ -75,9 +75,9 @@ def exact(notification: Sighting) -> Sighting:
     return Sighting(stage, unix_time(alert[key]), f"webhook {key}", alert)
 
 
-def firing_now(world: World) -> list[Json]:
-    """Label sets of all alerts that fire."""
-    return [alert["labels"] for alert in world.programs.prometheus.alerts() if alert["state"] == "firing"]
+def active_now(world: World) -> list[Json]:
+    """Label sets of all alerts that are pending or fire."""
+    return [alert["labels"] for alert in world.programs.prometheus.alerts()]
 
 
 def fired(world: World, *, seconds: float) -> list[Json]:

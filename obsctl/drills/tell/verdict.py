@@ -148,7 +148,7 @@ def _unresolved(facts: _Facts) -> str:
 
 
 def _collateral(facts: _Facts) -> str:
-    before, fired = facts.value("gate", "firing") or [], facts.value("steady", "fired") or []
+    before, fired = facts.value("gate", "active") or [], facts.value("steady", "fired") or []
     strangers = [labels for labels in fired if labels not in before and not facts.experiment.is_allowed(labels)]
     names = sorted({f"{labels.get('alertname')}{_owner(labels)}" for labels in strangers})
     return f"alerts fired that should not: {', '.join(names)}" if names else ""
