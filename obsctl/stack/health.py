@@ -151,8 +151,8 @@ def _passes(allocation: Json, instances: list[Json]) -> bool:
 
 
 def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
-    """The deployment decides. For batch and system jobs the allocations decide too: a batch job has no deployment, a
-    system job has one since Nomad 1.11, which succeeds even when no node takes the job."""
+    """The deployment decides. For a system job the allocations decide too: it has a deployment only since Nomad 1.11,
+    which succeeds even when no node takes the job."""
     deployment = nomad.job_deployment(job["ID"])
     current = deployment if deployment and deployment["JobVersion"] == job["Version"] else None
     if current and current["Status"] in ("failed", "cancelled"):
@@ -166,11 +166,11 @@ def _is_deployed(nomad: NomadApi, job: Json, eval_id: str) -> bool:
 
 
 def _all_run(nomad: NomadApi, job: Json) -> bool:
-    """Whether every allocation of this version runs or is complete, and no eligible node still has an older one."""
+    """Whether every allocation of this version runs, and no eligible node still has an older one."""
     allocations = [alloc for alloc in nomad.job_allocations(job["ID"]) if alloc["DesiredStatus"] == "run"]
     own = jobs.of_version(allocations, job)
     others = {alloc["NodeID"] for alloc in allocations if alloc not in own and jobs.is_alive(alloc)}
-    if not own or any(alloc["ClientStatus"] not in ("running", "complete") for alloc in own):
+    if not own or not all(map(jobs.is_running, own)):
         return False
     # Nomad does not touch what runs on an ineligible node.
     return not others or not others & {node["ID"] for node in nomad.nodes() if jobs.takes_jobs(node)}

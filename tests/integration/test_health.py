@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
@@ -66,8 +65,6 @@ def deploy(cluster: LocalCluster, nomad: NomadApi) -> Iterator[Deploy]:
 
     def deploy(kind: str, script: str, **keys: object) -> None:
         hcl = JOB % {"name": name, "kind": kind, "script": script}
-        if kind == "batch":
-            hcl = re.sub(r"(?s)    (?:update|service|network) {.*?\n    }\n", "", hcl)
         job: Json = {**nomad.parse_job(hcl), **keys}
         eval_id = nomad.register_job(job)
         wait_healthy(Tools(nomad, consul, emit=lambda _: None, timeout=30), name, eval_id)
@@ -87,7 +84,7 @@ def test_a_job_and_its_next_version_pass(deploy: Deploy, nomad: NomadApi, kind: 
     deploy(kind, "exec sleep 601")  # nothing changes
 
 
-@pytest.mark.parametrize("kind", ["service", "system", "batch"])
+@pytest.mark.parametrize("kind", ["service", "system"])
 def test_one_that_exits_is_told_with_its_last_words(deploy: Deploy, kind: str) -> None:
     with pytest.raises(Unhealthy, match=r"(?s)failed.*main \| no port left"):
         deploy(kind, "echo no port left >&2; exit 1")
@@ -104,7 +101,3 @@ def test_one_that_exits_is_told_with_its_last_words(deploy: Deploy, kind: str) -
 def test_one_that_no_node_takes_says_why(deploy: Deploy, kind: str, keys: Json, words: str) -> None:
     with pytest.raises(Unhealthy, match=f"cannot be placed: .*{words}"):
         deploy(kind, "exec sleep 600", **keys)
-
-
-def test_a_batch_job_passes_when_it_is_done(deploy: Deploy) -> None:
-    deploy("batch", "exit 0")

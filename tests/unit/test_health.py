@@ -318,21 +318,6 @@ class TestSystemJobs:
         assert world.clock.monotonic() == pytest.approx(20 if waits else 0, abs=0.3)
 
 
-class TestBatchJobs:
-    def test_one_that_is_done_passes(self, world: World) -> None:
-        batch = {**with_services(), "Type": "batch"}
-        world.nomad.register_job(batch)
-        done = [{**alloc, "ClientStatus": "complete"} for alloc in world.nomad.job_allocations("obs-web")]
-        world.nomad.job_allocations = lambda job_id: done  # type: ignore[method-assign]
-        gate(world, job=batch)
-        assert world.clock.monotonic() == 0
-
-    def test_one_that_failed_does_not(self, world: World) -> None:
-        world.nomad.exits["obs-web"] = "no such key"
-        with pytest.raises(Unhealthy, match=r"(?s)ended with exit code 1.*no such key"):
-            gate(world, job={**with_services(), "Type": "batch"})
-
-
 def with_services(*names: str) -> Json:
     return {**JOB, "TaskGroups": [{**JOB["TaskGroups"][0], "Services": [{"Name": name} for name in names]}]}  # type: ignore[dict-item]
 
