@@ -7,11 +7,13 @@ import os
 import random
 import socket
 
+from obsctl.local.ports import Ports
+
 SHARES = 8
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % SHARES
-# Below the range from which outgoing connections take theirs, and clear of the blocks of local clusters. Two workers
-# that looked at the same moment would find the same port free.
-_SHARE = range(5100, 8400)[WORKER::SHARES]
+# Below the range from which outgoing connections take theirs, and clear of the blocks of local clusters and of what the
+# agents of machines have. Two workers that looked at the same moment would find the same port free.
+_SHARE = [port for port in range(5100, 8300) if port not in Ports().by_use().values()][WORKER::SHARES]
 _OWN = itertools.cycle(random.SystemRandom().sample(_SHARE, k=len(_SHARE)))
 
 

@@ -26,7 +26,8 @@ _REFUSAL = re.compile(r"ACL not found|lacks permission|permission denied: token|
 _LAST_LINES = 5
 """A refusal that is further from the end of a log may be over."""
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated", re.I)
-_PORT = re.compile(r":(\d{2,5})\b[^\n]*(?:address already in use|port is already allocated)", re.I)
+_PORT = re.compile(r"^.*:(\d{2,5})\b.*?(?:address already in use|port is already allocated)", re.I | re.M)
+"""The last one before these words: a line may begin with a time, and name a place in its source."""
 _UNWRITABLE = re.compile(r"[^\n]*(?:(?<!bind: )permission denied|read-only file system|not writable)[^\n]*", re.I)
 _FULL = re.compile(r"[^\n]*no space left on device[^\n]*", re.I)
 

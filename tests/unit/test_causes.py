@@ -140,6 +140,12 @@ REFUSED = "Consul answered 403: Permission denied: token with AccessorID '1' lac
     [
         ("listen tcp 0.0.0.0:9090: bind: address already in use", {9090: "shop"}, "port 9090 is taken by the job shop"),
         ("listen tcp :9090: bind: address already in use", {}, "port 9090 is taken by a program of no other job that"),
+        (
+            "2026-11-28T06:17:54.870Z\tfatal\thttpserver.go:150\tcannot start http server at 10.0.0.22:8428: "
+            "listen tcp 10.0.0.22:8428: bind: address already in use",
+            {8428: "shop"},
+            "port 8428 is taken by the job shop",
+        ),
         ("OSError: [Errno 98] Address already in use", {}, "a port is taken"),
         ("open /data/lock: permission denied", {}, "may not write its data: open /data/lock: permission denied"),
         ("mkdir /data/x: read-only file system", {}, "may not write its data: mkdir"),
