@@ -37,7 +37,7 @@ help:
 	@echo "make test       every check and test (real servers included)"
 	@echo "make test-with NOMAD=/path CONSUL=/path   the same with servers of your own"
 	@echo "make lint | types | unit | real | timing   one part of it"
-	@echo "make campaign   10,000 broken files of every kind that obsctl reads: none may end as a bug; and lost nodes"
+	@echo "make campaign   10,000 broken files of every kind that obsctl reads: none may end as a bug; lost nodes, killed drills"
 	@echo "make images     obsctl's image, $(IMAGE), for drivers docker and podman"
 	@echo "make push REGISTRY=registry.example.org/team   and push it there"
 	@echo "make bench      start-up, plan, deploy, log lines and drill timing, measured"

@@ -43,9 +43,7 @@ def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
     """
     folder: Path = tmp_path_factory.mktemp("telemetry")
     with running_cluster() as own:
-        # All of it starts at once on a busy machine: slower than `for`, and that is an InstanceDown as it should be.
-        timing = {"profile": "fast", "for": "20s"}
-        write_config(folder, own, components=(*ALERT_PATH, *TELEMETRY), demo=DEMO[:2], timing=timing)
+        write_config(folder, own, components=(*ALERT_PATH, *TELEMETRY), demo=DEMO[:2])
         stack = Stack(own, folder)
         stack.run("deploy", "--yes")
         yield Telemetry(stack)

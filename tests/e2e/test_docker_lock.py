@@ -21,7 +21,7 @@ from tests.world import ALERT_PATH
 pytestmark = [
     pytest.mark.real,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("nodes"),
+    pytest.mark.xdist_group("nodes"),  # each is much: never Docker beside machines
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a Docker of its own"),
 ]
 

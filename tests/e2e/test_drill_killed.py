@@ -11,24 +11,25 @@ from tests.deployed import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
-# (the record after which, so many seconds later). The delay is what is being tried, not a wait for something.
-POINTS = [
-    ("started", 0.0), ("gate", 0.0), ("intent", 0.0), ("armed", 0.0), ("injecting", 0.0), ("injected", 0.0),
-    ("stage:pending", 0.0), ("stage:firing", 0.0), ("stage:delivered", 0.0), ("reverting", 0.0), ("reverted", 0.0),
-    ("stage:cleared", 0.0),
+RECORDS = [
+    "started", "gate", "intent", "armed", "injecting", "injected", "stage:pending", "stage:firing", "stage:delivered",
+    "reverting", "reverted", "stage:cleared",
 ]  # fmt: skip
+# (the record after which, so many seconds later). The delay is what is being tried, not a wait for something.
 BETWEEN = [
     ("intent", 0.01), ("armed", 0.005), ("injecting", 0.005), ("injecting", 0.02), ("injecting", 0.1),
     ("injected", 1.5), ("reverting", 0.02), ("reverting", 0.3),
 ]  # fmt: skip
+POINTS = [
+    *((record, 0.0) for record in RECORDS),
+    *(pytest.param(*each, marks=pytest.mark.campaign) for each in BETWEEN),
+]
 SURELY_DOWN_AT = ("injected", "stage:pending", "stage:firing")
 LEASE_ENDS_WITHIN = 30.0
 BACK_WITHIN = 60.0
 
 
-@pytest.mark.parametrize(
-    ("record", "delay"), [*POINTS, *(pytest.param(*each, marks=pytest.mark.campaign) for each in BETWEEN)]
-)
+@pytest.mark.parametrize(("record", "delay"), POINTS)
 def test_the_service_comes_back_without_any_command(stack: Stack, record: str, delay: float) -> None:
     was_down = kill_a_drill(stack, record, delay)
     assert was_down or record not in SURELY_DOWN_AT
