@@ -88,6 +88,16 @@ IDENTITIES = Need(
     "leave `consul.workload_identity` out, and the Nomad clients' own token reads Consul for all tasks",
     _identities,
 )
+SERVICE_IDENTITY = Need(
+    "consul",
+    (1, 15),
+    "services that leave Consul after Nomad has ended their token (`service_identity` of Nomad's agents)",
+    "leave `service_identity` out of Nomad's agents, and keep `task_identity`: else what ran on a node that crashed stays "
+    "in Consul, and pages until it is taken out there by hand",
+    _identities,
+    Severity.INFO,
+)
+"""Older ones ask by the service's own token, and go on asking when it is gone (Consul's pull request 16097)."""
 DYNAMIC_VOLUMES = Need(
     "nomad",
     (1, 10),
@@ -97,6 +107,7 @@ DYNAMIC_VOLUMES = Need(
 )
 NEEDS = (
     IDENTITIES,
+    SERVICE_IDENTITY,
     DYNAMIC_VOLUMES,
     Need(
         "nomad",

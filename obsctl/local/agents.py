@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
 from obsctl import names
-from obsctl.config.versions import IDENTITIES, REJOIN_AGE, Version
+from obsctl.config.versions import IDENTITIES, REJOIN_AGE, SERVICE_IDENTITY, Version
 from obsctl.local.machines import CLIENT, CONSUL, HERE, SERVER, Machine
 from obsctl.local.ports import LOOPBACK, Ports
 from obsctl.model import Json
@@ -69,27 +70,31 @@ def config_text(
     ports: Ports,
     keys: Keys,
     host_volumes: Iterable[Path] = (),
-    version: Version = (),
+    versions: Mapping[str, Version] = MappingProxyType({}),
     certificate: Json | None = None,
     machine: Machine = HERE,
 ) -> str:
     """The text of the agent's configuration file. host_volumes: folders that the client offers to jobs by their names.
 
     state: the folder for what the agents of this machine keep.
-    version: of the agent's program, () when it is not known: an agent does not start with a key that it does not know.
+    versions: "nomad" and "consul" -> that of the program, as far as it is known: an agent does not start with a key that
+    it does not know.
     certificate: with it the agent talks by TLS alone.
     """
     build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
     config = build(state, ports, keys, machine)
-    if agent == CONSUL and version >= REJOIN_AGE.since:
+    nomad, consul = versions.get("nomad", ()), versions.get("consul", ())
+    if agent == CONSUL and consul >= REJOIN_AGE.since:
         # By default it refuses to start after a week, because the cluster may have gone on without it.
         config["server_rejoin_age_max"] = "87600h"
-    if agent != CONSUL and version >= IDENTITIES.since:
-        config["consul"] |= {"service_identity": IDENTITY, "task_identity": IDENTITY}
+    if agent != CONSUL and nomad >= IDENTITIES.since:
+        config["consul"]["task_identity"] = IDENTITY
+        if consul >= SERVICE_IDENTITY.since:
+            config["consul"]["service_identity"] = IDENTITY
     if certificate and agent == CONSUL:
         _add_consul_tls(config, certificate)
     elif certificate:
-        _add_nomad_tls(config, certificate, version)
+        _add_nomad_tls(config, certificate, nomad)
     if agent == CLIENT:
         config["client"]["host_volume"] |= {path.name: {"path": str(path)} for path in host_volumes}
     return json.dumps(config, indent=2) + "\n"

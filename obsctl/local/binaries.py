@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from obsctl import children, files
@@ -184,6 +185,11 @@ def find(
 
 def version_of(name: str, path: Path) -> Version:
     """The version that the program prints; () when it prints none."""
+    return _printed_version(name, path.resolve())
+
+
+@cache
+def _printed_version(name: str, path: Path) -> Version:
     return parse(_judge(PROGRAMS[name], path)[0])
 
 

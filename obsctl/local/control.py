@@ -20,7 +20,7 @@ from obsctl.local.acls import Acls
 from obsctl.local.agents import Addresses, command, config_text
 from obsctl.local.folder import Folder
 from obsctl.local.logs import last_lines
-from obsctl.local.machines import CLIENT, CONSUL, HERE, SERVER, Agent, Machine
+from obsctl.local.machines import CLIENT, HERE, SERVER, Agent, Machine
 from obsctl.local.network import CUT, OFF, Network
 from obsctl.local.ports import Ports
 from obsctl.model import Emit, Event
@@ -155,11 +155,11 @@ class Control:
         return command(agent.kind, self.folder.bin, self.folder.config(agent.name))
 
     def _config_text(self, agent: Agent) -> str:
-        program, machine = CONSUL if agent.kind == CONSUL else "nomad", agent.machine
-        version = binaries.version_of(program, self.folder.bin / program)
+        machine = agent.machine
+        versions = {program: binaries.version_of(program, self.folder.bin / program) for program in ("nomad", "consul")}
         return config_text(
             agent.kind, self.folder.of_machine(machine.name), self.ports, self.access.keys(),
-            self.folder.host_volumes(machine.name), version, self.access.certificate(agent), machine,
+            self.folder.host_volumes(machine.name), versions, self.access.certificate(agent), machine,
         )  # fmt: skip
 
     def _registrations(self) -> dict[str, int]:

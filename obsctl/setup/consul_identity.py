@@ -22,6 +22,7 @@ AUDIENCE = "consul.io"
 CLAIMS = ("nomad_namespace", "nomad_job_id", "nomad_task", "nomad_service")
 METHOD_TEXT = "obsctl: identities of Nomad's workloads"
 AGENT_BLOCKS = f'''consul {{
+  # Not with Consul older than 1.15, which keeps the services of a node that crashed.
   service_identity {{
     aud = ["{AUDIENCE}"]
     ttl = "1h"

@@ -38,10 +38,11 @@ locals {
   )
 
   # How long they hold: Nomad gives a new one in time.
-  identities = {
-    service_identity = { aud = ["consul.io"], ttl = "1h" }
-    task_identity    = { aud = ["consul.io"], ttl = "1h" }
-  }
+  identity = { aud = ["consul.io"], ttl = "1h" }
+  identities = merge(
+    { task_identity = local.identity },
+    var.service_identity ? { service_identity = local.identity } : {},
+  )
 
   nomad_server = {
     enabled          = true

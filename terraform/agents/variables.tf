@@ -156,6 +156,12 @@ variable "workload_identity" {
   default     = false
 }
 
+variable "service_identity" {
+  description = "Whether that holds for services too, which then need no right of Nomad's own Consul token. Not with Consul older than 1.15, which keeps the services of a node that crashed."
+  type        = bool
+  default     = true
+}
+
 variable "host_volumes" {
   description = "Host volumes that the Nomad client offers to jobs: name -> path on the node, and whose folder it is. The folders must exist: see the output folders. owner: the user who writes to it, by default nobody (65534), as whom driver exec runs all of them; with docker and podman it is that of the component's image, see docs/drivers.md."
   type = map(object({

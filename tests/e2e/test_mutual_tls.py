@@ -18,7 +18,7 @@ from tests.needs import version
 from tests.tls_front import make_authority
 from tests.world import ALERT_PATH
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("mutual-tls")]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.local_cluster import running_cluster
 from tests.roles import TOKENS, Administrator
 from tests.world import ALERT_PATH
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("policies")]
 OWN = rights.own_rights("deploy", "obs", "default")
 SEEN_BY_DOCTOR = [row for row in OWN if row.block != "host_volume" or row.label == "*"]
 """The stack here mounts none of the others."""

@@ -16,7 +16,7 @@ from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster
 from tests.world import ALERT_PATH
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.xdist_group("two-stacks")]
 COMPONENTS = (*ALERT_PATH, "victorialogs", "otel-gateway", "otel-agent")
 DEMO = ("hello-service", "response-service")
 Pair = tuple[Stack, Stack]

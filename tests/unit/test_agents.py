@@ -81,8 +81,10 @@ def test_client_offers_host_volumes_by_name() -> None:
                                                ((1, 22, 0), True), ((), False)])  # fmt: skip
 def test_a_consul_that_limits_how_long_it_stands_still_is_told_not_to(version: Version, told: bool) -> None:
     """One that does not know the key refuses to start with it."""
-    assert ("server_rejoin_age_max" in json.loads(config_text(CONSUL, STATE, PORTS, KEYS, version=version))) is told
-    assert "server_rejoin_age_max" not in config_text(SERVER, STATE, PORTS, KEYS, version=version)
+    assert (
+        "server_rejoin_age_max" in json.loads(config_text(CONSUL, STATE, PORTS, KEYS, versions={"consul": version}))
+    ) is told
+    assert "server_rejoin_age_max" not in config_text(SERVER, STATE, PORTS, KEYS, versions={"consul": version})
 
 
 def test_paths_with_quotes_stay_json() -> None:
@@ -117,16 +119,24 @@ def test_every_call_wants_a_token_and_gossip_is_encrypted() -> None:
 
 @pytest.mark.parametrize(("version", "told"), [((), False), ((1, 6, 10), False), ((1, 7), True), ((2, 0, 5), True)])
 def test_tasks_have_identities_where_nomad_can_give_them(version: Version, told: bool) -> None:
+    versions = {"nomad": version, "consul": (1, 15)}
     for agent in (SERVER, CLIENT):
-        consul = json.loads(config_text(agent, STATE, PORTS, KEYS, version=version))["consul"]
+        consul = json.loads(config_text(agent, STATE, PORTS, KEYS, versions=versions))["consul"]
         assert ("task_identity" in consul, "service_identity" in consul) == (told, told)
-    assert "consul" not in json.loads(config_text(CONSUL, STATE, PORTS, KEYS, version=version))
+    assert "consul" not in json.loads(config_text(CONSUL, STATE, PORTS, KEYS, versions=versions))
+
+
+def test_services_have_none_where_consul_would_keep_them_when_their_token_is_gone() -> None:
+    text = config_text(CLIENT, STATE, PORTS, KEYS, versions={"nomad": (2, 0, 5), "consul": (1, 14, 11)})
+    assert "task_identity" in json.loads(text)["consul"]
+    assert "service_identity" not in json.loads(text)["consul"]
 
 
 def test_with_a_certificate_they_talk_by_tls_alone() -> None:
     files = {"ca_file": "/ca", "cert_file": "/cert", "key_file": "/key"}
     of = {
-        agent: json.loads(config_text(agent, STATE, PORTS, KEYS, version=(1, 6), certificate=files)) for agent in AGENTS
+        agent: json.loads(config_text(agent, STATE, PORTS, KEYS, versions={"nomad": (1, 6)}, certificate=files))
+        for agent in AGENTS
     }
     assert (of[CONSUL]["ports"]["http"], of[CONSUL]["ports"]["https"]) == (-1, PORTS.consul_http)
     assert of[CONSUL]["tls"]["defaults"] == {**files, "verify_incoming": True, "verify_outgoing": True}
@@ -134,5 +144,5 @@ def test_with_a_certificate_they_talk_by_tls_alone() -> None:
         assert of[agent]["tls"]["verify_https_client"] is True
         assert of[agent]["tls"]["verify_server_hostname"] is True
         assert of[agent]["consul"].items() >= {"ssl": True, **files}.items()
-    newer = json.loads(config_text(SERVER, STATE, PORTS, KEYS, version=(1, 7), certificate=files))
+    newer = json.loads(config_text(SERVER, STATE, PORTS, KEYS, versions={"nomad": (1, 7)}, certificate=files))
     assert newer["tls"]["verify_https_client"] is False
