@@ -92,8 +92,8 @@ SERVICE_IDENTITY = Need(
     "consul",
     (1, 15),
     "services that leave Consul after Nomad has ended their token (`service_identity` of Nomad's agents)",
-    "leave `service_identity` out of Nomad's agents, and keep `task_identity`: else what ran on a node that crashed stays "
-    "in Consul, and pages until it is taken out there by hand",
+    "leave `service_identity` out of Nomad's agents, and keep `task_identity`: else what ran on a node that crashed "
+    "stays in Consul, and pages until it is taken out there by hand",
     _identities,
     Severity.INFO,
 )
