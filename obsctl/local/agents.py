@@ -77,8 +77,8 @@ def config_text(
     """The text of the agent's configuration file. host_volumes: folders that the client offers to jobs by their names.
 
     state: the folder for what the agents of this machine keep.
-    versions: "nomad" and "consul" -> that of the program, as far as it is known. No agent starts with a key that it does
-    not know.
+    versions: "nomad" and "consul" -> that of the program, where it is known: an agent does not start with a key that it
+    does not know.
     certificate: with it the agent talks by TLS alone.
     """
     build = {CONSUL: _consul, SERVER: _nomad_server, CLIENT: _nomad_client}[agent]
