@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from obsctl.config.schema import Config
 from obsctl.errors import ObsctlError
+from obsctl.model import Json
 from obsctl.stack.render import Content, Rendered, render
 from obsctl.state import private_cache
 from tests.world import DEMO, NOWHERE, config
@@ -148,10 +149,20 @@ def test_each_group_asks_for_consul_tokens_of_its_tasks_own() -> None:
 
 
 def test_what_needs_a_token_scrapes_with_it_and_what_needs_none_does_not() -> None:
-    """With workload identity Nomad puts the task's token into a file of the same name."""
     key = "obsctl/obs/config/prometheus.yml"
     for consul, count in (({"tokens": OWN}, 5), ({"workload_identity": True}, 5), ({"token": "env:C"}, 0)):
         assert content(render(config(consul=consul), NOWHERE), key).count("credentials_file") == count
+
+
+@pytest.mark.parametrize(
+    ("consul", "file"), [({"tokens": OWN}, "consul_token"), ({"workload_identity": True}, "own_consul_token")]
+)
+def test_the_token_of_prometheus_is_a_file_that_the_user_of_its_container_can_read(consul: Json, file: str) -> None:
+    """The file of an identity's token that Nomad itself writes is root's."""
+    text = content(render(config(consul=consul), NOWHERE), "obsctl/obs/config/prometheus.yml")
+    assert set(re.findall("credentials_file: ([^}]+)}", text)) == {f"../secrets/{file}"}
+    template = hcl("prometheus", consul=consul).partition(f'destination = "secrets/{file}"')[2].partition("}\n")[0]
+    assert ('perms       = "0400"' in template, "uid         = 65534" in template) == (True, True)
 
 
 def test_each_receiver_has_a_file_for_each_of_its_secrets() -> None:
