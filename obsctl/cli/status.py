@@ -54,7 +54,7 @@ def status(app: App, watch: bool) -> int:
     if watch:
         return _watch(app, look)
     state = look()
-    app.ui.result("status", _document(state), _text(app, state), version=2)
+    app.ui.result("status", _document(state), _text(app, state), version=3)
     return 0 if state.healthy else 1
 
 
@@ -113,9 +113,7 @@ def _time() -> str:
 
 def _document(state: StackStatus) -> dict[str, object]:
     components = [{**asdict(each), "address": each.address} for each in state.components]
-    silent = {node.name: node.targets for node in state.nodes if node.state == "silent"}
-    verdict = {"healthy": state.healthy, "faults": state.faults}
-    return {**verdict, **asdict(state), "components": components, "silent_nodes": silent}
+    return {"healthy": state.healthy, "faults": state.faults, **asdict(state), "components": components}
 
 
 def _text(app: App, state: StackStatus) -> str:
@@ -158,19 +156,17 @@ def _remarks(component: ComponentStatus) -> Iterator[str]:
         yield component.note
     for each in component.replaced:
         yield status_words.earlier(each)
-    for words in component.drift or ():
-        yield f"drift: {words}"
+    yield from map(status_words.differs, component.drift or ())
 
 
 def _summary(state: StackStatus) -> Iterator[str]:
-    if state.drift and state.drift.unknown:
-        yield f"Drift is not known: {state.drift.unknown}"
-    for words in (state.drift.of("") or ()) if state.drift else ():
-        yield f"drift: {words}"
+    if state.drift:
+        yield from filter(None, [status_words.unknown(state.drift), *map(status_words.differs, state.drift.of_none)])
     if state.scraping and state.evaluation:
-        yield f"Prometheus: {status_words.targets(state)}; {status_words.rules(state.evaluation)}."
+        targets = status_words.targets(state.scraping, is_starting=state.is_starting)
+        yield f"Prometheus: {targets}; {status_words.rules(state.evaluation)}."
     for node in state.nodes:
-        if node.state == "switched off":
+        if node.is_closed:
             yield f"No fault: {node.words}."
     for sentence in state.faults:
         yield f"Fault: {sentence}"

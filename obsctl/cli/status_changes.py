@@ -64,7 +64,9 @@ def _is_unknown(key: _Key, state: StackStatus) -> bool:
     source, name = key
     if source == _DRIFT:
         return not state.drift or bool(state.drift.unknown)
-    return source == _NODE and (bool(state.silence) or state.begun or name in {node.name for node in state.nodes})
+    return source == _NODE and (
+        bool(state.blindness) or state.is_starting or name in {node.name for node in state.nodes}
+    )
 
 
 def _facts(state: StackStatus) -> Iterator[_Keyed]:
@@ -73,10 +75,10 @@ def _facts(state: StackStatus) -> Iterator[_Keyed]:
     yield from _of_prometheus(state)
     for node in state.nodes:
         yield from _of_node(node)
-    if state.drift and state.drift.unknown:
-        yield ("unknown", _DRIFT), _Fact(f"Drift is not known: {state.drift.unknown}", end="Drift is known again")
-    for words in (state.drift.of("") or ()) if state.drift else ():
-        yield (_DRIFT, words), _Fact(f"drift: {words}", end=f"no drift any more: {words}")
+    if state.drift and (unknown := status_words.unknown(state.drift)):
+        yield ("unknown", _DRIFT), _Fact(unknown, end="Drift is known again")
+    for words in state.drift.of_none if state.drift else ():
+        yield (_DRIFT, words), _Fact(status_words.differs(words), end=f"no drift any more: {words}")
 
 
 def _of_component(component: ComponentStatus) -> Iterator[_Keyed]:
@@ -97,15 +99,16 @@ def _of_component(component: ComponentStatus) -> Iterator[_Keyed]:
         gone = f"{name}: the earlier {each.allocation[:8]} on {each.node} is gone"
         yield ("earlier", f"{name} {each.allocation}"), _Fact(f"{name}: {status_words.earlier(each)}", end=gone)
     for words in component.drift or ():
-        yield (_DRIFT, f"{name} {words}"), _Fact(f"{name}: drift: {words}", end=f"{name}: no drift any more: {words}")
+        difference = f"{name}: {status_words.differs(words)}"
+        yield (_DRIFT, f"{name} {words}"), _Fact(difference, end=f"{name}: no drift any more: {words}")
 
 
 def _of_prometheus(state: StackStatus) -> Iterator[_Keyed]:
-    if state.silence:
-        words = f"Prometheus does not say what it scrapes: {state.silence}"
-        yield ("prometheus", "silence"), _Fact(words, end="Prometheus answers again")
+    if state.blindness:
+        yield ("prometheus", "blindness"), _Fact(state.blindness, end="Prometheus sees targets again")
     if state.scraping:
-        yield ("prometheus", "targets"), _Fact(f"Prometheus: {status_words.targets(state)}")
+        words = status_words.targets(state.scraping, is_starting=state.is_starting)
+        yield ("prometheus", "targets"), _Fact(f"Prometheus: {words}")
     if state.evaluation:
         yield ("prometheus", "rules"), _Fact(f"Prometheus: {status_words.rules(state.evaluation)}")
 
@@ -114,5 +117,5 @@ def _of_node(node: Node) -> Iterator[_Keyed]:
     gone = f"node {node.name} is no target any more"
     if node.is_away:
         yield (_NODE, node.name), _Fact(node.words, end=gone)
-    elif node.state == "answers":
+    elif node.answers:
         yield (_NODE, node.name), _Fact(f"node {node.name} answers again", end=gone, is_usual=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from obsctl.stack.scraped import Evaluation
-    from obsctl.stack.status import ComponentStatus, Instance, StackStatus
+    from obsctl.stack.scraped import Evaluation, Scraping
+    from obsctl.stack.status import ComponentStatus, Drift, Instance
 
 
 def node_names(component: ComponentStatus, limit: int | None = None) -> str:
@@ -27,14 +27,20 @@ def earlier(instance: Instance) -> str:
     return f"earlier: {instance.allocation[:8]} on {instance.node} ({instance.state}): {instance.note}"
 
 
-def targets(state: StackStatus) -> str:
-    """ "" when Prometheus does not say it."""
-    if not state.scraping:
-        return ""
-    begun = ": it has scraped nothing yet" if state.begun else ""
-    return f"{state.scraping.up} of {state.scraping.targets} targets are up{begun}"
+def targets(scraping: Scraping, *, is_starting: bool) -> str:
+    starting = ": it has scraped nothing yet" if is_starting else ""
+    return f"{scraping.up} of {scraping.targets} targets are up{starting}"
 
 
 def rules(evaluation: Evaluation) -> str:
     failing = f", {evaluation.failing} of which cannot be evaluated" if evaluation.failing else ""
     return f"{evaluation.rules} rules{failing}"
+
+
+def unknown(drift: Drift) -> str:
+    """ "" when drift is known."""
+    return f"Drift is not known: {drift.unknown}" if drift.unknown else ""
+
+
+def differs(words: str) -> str:
+    return f"drift: {words}"

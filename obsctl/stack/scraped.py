@@ -10,8 +10,9 @@ from enum import StrEnum
 
 from obsctl import names
 from obsctl.clients.programs import Clients
+from obsctl.clients.protocols import NomadApi
 from obsctl.errors import ApiError, Forbidden
-from obsctl.model import Json
+from obsctl.model import Json, unix_time
 
 _INELIGIBLE = "node:ineligible"
 """The record by which the alert NodeDown leaves out who was drained, or closed to new work, before it went."""
@@ -48,8 +49,8 @@ class NodeState(StrEnum):
     """Nothing there was up yet, and not all of it was asked."""
     SILENT = "silent"
     """Nothing there answers, as NodeDown means it: it is lost or cut off, and what is on it has not crashed."""
-    SWITCHED_OFF = "switched off"
-    """Silent, and drained or closed to new work before: somebody meant it."""
+    CLOSED = "closed"
+    """Silent, and drained or made ineligible before: somebody meant it to do no work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,16 @@ class Node:
     targets: int
 
     @property
+    def answers(self) -> bool:
+        return self.state is NodeState.ANSWERS
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is NodeState.CLOSED
+
+    @property
     def is_away(self) -> bool:
-        return self.state in (NodeState.SILENT, NodeState.SWITCHED_OFF)
+        return self.state in (NodeState.SILENT, NodeState.CLOSED)
 
     @property
     def count(self) -> str:
@@ -71,23 +80,28 @@ class Node:
     @property
     def words(self) -> str:
         """Of one that is away."""
-        if self.state is NodeState.SWITCHED_OFF:
-            return f"node {self.name}, which has {self.count}, is drained and switched off"
-        return f"nothing answers on {self.name}, which has {self.count}"
+        before = "; it was drained or made ineligible before" if self.is_closed else ""
+        return f"nothing answers on {self.name}, which has {self.count}{before}"
 
 
-def is_known(targets: Iterable[Json]) -> bool:
-    """Whether anything was scraped, well or not: a Prometheus that has just begun says nothing."""
+def has_scraped(targets: Iterable[Json]) -> bool:
+    """Whether anything was scraped, well or not: a Prometheus that has just started says nothing."""
     return any(target["health"] != "unknown" for target in targets)
 
 
-def nodes(targets: Iterable[Json], clients: Clients) -> tuple[Node, ...]:
-    """Those that Prometheus has targets on."""
+def nomad_nodes(nomad: NomadApi) -> list[Json]:
+    """None without the right to list them: then nothing is known of nodes."""
+    with suppress(Forbidden):
+        return nomad.nodes()
+    return []
+
+
+def nodes(targets: Iterable[Json], clients: Clients, known: Iterable[Json]) -> tuple[Node, ...]:
+    """Those that Prometheus has targets on. known: Nomad's nodes."""
     every = tuple(_nodes(targets))
-    closed = _closed(clients) if any(node.is_away for node in every) else frozenset[str]()
-    return tuple(
-        replace(node, state=NodeState.SWITCHED_OFF) if node.is_away and node.name in closed else node for node in every
-    )
+    away = [node.name for node in every if node.is_away]
+    closed = set(_closed(away, clients, known)) if away else set()
+    return tuple(replace(node, state=NodeState.CLOSED) if node.name in closed else node for node in every)
 
 
 def _nodes(targets: Iterable[Json]) -> Iterator[Node]:
@@ -103,16 +117,32 @@ def _nodes(targets: Iterable[Json]) -> Iterator[Node]:
         yield Node(name, NodeState.ANSWERS if health["up"] else away, health.total())
 
 
-def _closed(clients: Clients) -> frozenset[str]:
-    """Names of the nodes that are drained or closed to new work. Nomad forgets one a day after it went, and may have
-    another name for it; Prometheus remembers it. Without the right to list nodes nothing is known."""
-    try:
-        eligibility = {node["Name"]: node.get("SchedulingEligibility") for node in clients.nomad.nodes()}
-    except Forbidden:
-        return frozenset()
+def _closed(away: Iterable[str], clients: Clients, known: Iterable[Json]) -> Iterator[str]:
+    """Which of these were drained or made ineligible before they went, as NodeDown means it. Nomad forgets a node a day
+    after it went, and may have another name for it; Prometheus remembers it. Of several of a name the newest counts."""
+    newest = {node["Name"]: node for node in sorted(known, key=lambda node: int(node.get("CreateIndex") or 0))}
+    if not newest:
+        return
     remembered = set[str]()
     with suppress(ApiError):  # then what Nomad lists is all that is known
         remembered = {sample["metric"].get("node", "") for sample in clients.programs.prometheus.query(_INELIGIBLE)}
-    return frozenset(
-        name for name in remembered | set(eligibility) if eligibility.get(name, "ineligible") != "eligible"
-    )
+    for name in away:
+        node = newest.get(name, {})
+        is_eligible = node.get("SchedulingEligibility") == "eligible"
+        if not is_eligible and (name in remembered or (node and _was_ineligible(node["ID"], clients.nomad))):
+            yield name
+
+
+def _was_ineligible(node_id: str, nomad: NomadApi) -> bool:
+    """Whether a node was, when its heartbeat was missed: somebody may have drained it since, because it is lost. By the
+    events of the node, of which Nomad keeps the last ten (nomad/node_endpoint.go, nomad/heartbeat.go)."""
+    is_ineligible, when_missed = False, True
+    for event in sorted(nomad.node(node_id).get("Events") or [], key=lambda event: unix_time(event["Timestamp"])):
+        message = str(event["Message"])
+        if message == "Node heartbeat missed":
+            when_missed = is_ineligible
+        elif "eligible for scheduling" in message:
+            is_ineligible = "ineligible" in message
+        elif message.startswith("Node drain") and message != "Node drain disabled":
+            is_ineligible = True
+    return when_missed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from obsctl import names
@@ -22,14 +21,14 @@ from obsctl.clients.jobs import (
 )
 from obsctl.clients.programs import Clients
 from obsctl.config.schema import Config
-from obsctl.errors import ApiError, Forbidden, NotFound
+from obsctl.errors import ApiError, NotFound
 from obsctl.model import Json
 from obsctl.stack.facts import Cause
-from obsctl.stack.scraped import Evaluation, Node, NodeState, Scraping, is_known, nodes
+from obsctl.stack.scraped import Evaluation, Node, NodeState, Scraping, has_scraped, nodes, nomad_nodes
 from obsctl.stack.why import why
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-_BEGINNING = 60.0
+_START = 60.0
 """Seconds that a Prometheus may take to find its first targets."""
 
 
@@ -59,6 +58,11 @@ class Drift:
 
     def of(self, component: str) -> tuple[str, ...] | None:
         return None if self.unknown else self.differences.get(component, ())
+
+    @property
+    def of_none(self) -> tuple[str, ...]:
+        """What belongs to no component, as far as it is known."""
+        return self.of("") or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,14 @@ class ComponentStatus:
 @dataclass(frozen=True, slots=True)
 class StackStatus:
     """components: in the order of their start. scraping, evaluation: None while Prometheus does not answer, of which
-    `silence` tells the reason. begun: Prometheus has scraped nothing yet, because it runs for a moment only."""
+    `silence` tells the reason. is_starting: Prometheus has targets and has asked none yet, or has none and has just
+    started."""
 
     components: tuple[ComponentStatus, ...]
     scraping: Scraping | None
     evaluation: Evaluation | None
     silence: str = ""
-    begun: bool = False
+    is_starting: bool = False
     drift: Drift | None = None
     nodes: tuple[Node, ...] = ()
 
@@ -111,15 +116,22 @@ class StackStatus:
         elsewhere."""
         return tuple(self._faults())
 
-    def _faults(self) -> Iterator[str]:
+    @property
+    def blindness(self) -> str:
+        """Why nothing is known of what runs, in a sentence; "" when something is."""
         if self.silence:
-            yield f"Prometheus does not say what it scrapes: {self.silence}"
+            return f"Prometheus does not say what it scrapes: {self.silence}"
+        if self.scraping is None or self.scraping.up or self.is_starting:
+            return ""
+        targets = self.scraping.targets
+        return f"Prometheus scrapes nothing: {f'none of {targets} targets is up' if targets else 'it has no target'}"
+
+    def _faults(self) -> Iterator[str]:
+        if self.blindness:
+            yield self.blindness
         for node in self.nodes:
             if node.state is NodeState.SILENT:
                 yield node.words
-        if self.scraping and not self.scraping.up and not self.begun:
-            targets = self.scraping.targets
-            yield f"Prometheus scrapes nothing: {f'none of {targets} targets is up' if targets else 'it has no target'}"
         if self.evaluation and self.evaluation.failing:
             unable = f"{self.evaluation.failing} of {self.evaluation.rules} rules"
             yield f"Prometheus cannot evaluate {unable}; `obsctl verify` names them"
@@ -127,13 +139,10 @@ class StackStatus:
 
 def status(config: Config, clients: Clients, clock: Clock = SYSTEM_CLOCK, drift: Drift | None = None) -> StackStatus:
     """Look at each enabled component. drift: what is known of it from before."""
-    lost: dict[str, str] = {}
-    with suppress(Forbidden):  # without the right nothing is known of nodes, and what is lost with one fails its checks
-        lost = {
-            node["ID"]: f"node {node['Name']} is {node['Status']}" for node in clients.nomad.nodes() if is_lost(node)
-        }
+    known = nomad_nodes(clients.nomad)  # of a node that is not known to be lost, the checks fail
+    lost = {node["ID"]: f"node {node['Name']} is {node['Status']}" for node in known if is_lost(node)}
     targets, evaluation, silence = _prometheus(config, clients)
-    scraped = targets if targets and is_known(targets) else None
+    scraped = targets if targets and has_scraped(targets) else None
     look = _Look(config.stack, clients, lost, scraped, clock.now())
     components = tuple(look.component(component.row.name) for component in config.enabled_components())
     if drift:
@@ -143,9 +152,9 @@ def status(config: Config, clients: Clients, clock: Clock = SYSTEM_CLOCK, drift:
         scraping=None if targets is None else Scraping.of(targets),
         evaluation=evaluation,
         silence=silence,
-        begun=targets is not None and scraped is None and (bool(targets) or _begins(components, clock.now())),
+        is_starting=_is_starting(targets, components, clock.now()),
         drift=drift,
-        nodes=nodes(targets or [], clients),
+        nodes=nodes(targets or [], clients, known),
     )
 
 
@@ -159,10 +168,13 @@ def _prometheus(config: Config, clients: Clients) -> tuple[list[Json] | None, Ev
         return None, None, error.message
 
 
-def _begins(components: Iterable[ComponentStatus], now: float) -> bool:
-    """Whether a Prometheus started so short a time ago that it may have found no target."""
+def _is_starting(targets: list[Json] | None, components: Iterable[ComponentStatus], now: float) -> bool:
+    if targets is None:
+        return False
+    if targets:
+        return not has_scraped(targets)
     instances = (instance for each in components if each.component == "prometheus" for instance in each.instances)
-    return any(instance.started and now - instance.started < _BEGINNING for instance in instances)
+    return any(instance.started and now - instance.started < _START for instance in instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +207,8 @@ class _Look:
         state = "stopped" if job.get("Stop") else "unhealthy" if note else "healthy"
         version = (job.get("Meta") or {}).get(names.VERSION_MARK, "")
         return ComponentStatus(
-            name, job_id, state, running, wanted, version, note, instances, replaced, scraping, None, job["Version"]
+            name, job_id, state, running, wanted, version, note, instances, replaced, scraping,
+            job_version=job["Version"],
         )  # fmt: skip
 
     def _registered(self, job: Json, name: str) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from obsctl.clients.instances import is_scraped, passes
 from obsctl.errors import Rejected
 from obsctl.model import Json
 from obsctl.stack import alert_path
-from obsctl.stack.scraped import Node, NodeState, nodes
+from obsctl.stack.scraped import Node, nodes, nomad_nodes
 from obsctl.stack.status import status
 from obsctl.verify.site import Check, Site, judge
 
@@ -25,11 +25,11 @@ def components(site: Site) -> Iterator[Check]:
 
 def targets(site: Site) -> Iterator[Check]:
     """Each target of each Prometheus, and each tagged instance that is none. What is on a lost node is one fault."""
-    instances = site.clients.programs.prometheus.each()
+    instances, in_nomad = site.clients.programs.prometheus.each(), nomad_nodes(site.clients.nomad)
     for prometheus in instances:
         where = f" ({prometheus.address})" if len(instances) > 1 else ""
         active = prometheus.targets()
-        away = {node.name: node for node in nodes(active, site.clients) if node.is_away}
+        away = {node.name: node for node in nodes(active, site.clients, in_nomad) if node.is_away}
         for node in away.values():
             yield _away(node, where)
         for target in active:
@@ -46,11 +46,11 @@ def targets(site: Site) -> Iterator[Check]:
 
 
 def _away(node: Node, where: str) -> Check:
-    """Who drained a node before it went meant it to go."""
-    name = f"node {node.name}{where}"
-    if node.state is NodeState.SWITCHED_OFF:
-        return judge("targets", name, "", f"drained and switched off, with {node.count}")
-    return judge("targets", name, f"nothing on it answers: it is lost, with {node.count}")
+    """Who drained a node before it went meant it to do no work."""
+    name, words = f"node {node.name}{where}", f"nothing on it answers, with {node.count}"
+    if node.is_closed:
+        return judge("targets", name, "", f"{words}; it was drained or made ineligible before")
+    return judge("targets", name, f"{words}: it is lost")
 
 
 def _tagged(site: Site) -> Iterator[tuple[str, Json]]:

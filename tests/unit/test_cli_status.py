@@ -9,6 +9,7 @@ import pytest
 
 from obsctl.cli import status
 from obsctl.errors import Forbidden, Unreachable
+from obsctl.model import Json
 from tests.command import Obsctl
 from tests.world import World
 
@@ -46,7 +47,7 @@ def test_a_drained_node_that_is_off_is_told_and_no_fault(stack: World, obsctl: O
     stack.prometheus.active_targets = [{"labels": {"job": "nomad", "node": "n1"}, "health": "down"}]
     ran = obsctl("status")
     assert ran.code == 0
-    assert "No fault: node n1, which has 1 target, is drained and switched off." in ran.out
+    assert "No fault: nothing answers on n1, which has 1 target; it was drained or made ineligible before." in ran.out
 
 
 def test_a_prometheus_that_has_just_begun(stack: World, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +126,7 @@ def test_it_fits_a_narrow_terminal(stack: World, obsctl: Obsctl, monkeypatch: py
 
 def test_as_json_it_is_complete(stack: World, obsctl: Obsctl) -> None:
     document = obsctl("status", "--json").document()
-    assert (document["schema"], document["healthy"]) == ("obsctl/status/v2", True)
+    assert (document["schema"], document["healthy"]) == ("obsctl/status/v3", True)
     found = next(each for each in document["components"] if each["component"] == "prometheus")
     [instance] = found["instances"]
     assert (instance["node"], instance["state"], instance["checks_passing"], instance["checks"]) == (
@@ -235,8 +236,21 @@ class TestChanges:
         away, failures = Unreachable("Prometheus: no connection", hint=""), stack.prometheus.failures
         assert later(monkeypatch, obsctl, lambda: failures.update({"*": away}), failures.clear) == [
             "Prometheus does not say what it scrapes: Prometheus: no connection",
-            "Prometheus answers again",
+            "Prometheus sees targets again",
         ]
+
+    def test_a_prometheus_without_any_target_is_blind(
+        self, stack: World, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        targets = stack.prometheus.targets()
+
+        def have(there: list[Json]) -> Callable[[], None]:
+            return lambda: monkeypatch.setattr(stack.prometheus, "targets", lambda: there)
+
+        stack.clock.sleep(120)  # so that it has not just started
+        words = later(monkeypatch, obsctl, have([]), have(targets))
+        assert "Prometheus scrapes nothing: it has no target" in words
+        assert words[-1] == "Prometheus sees targets again"
 
     def test_drift_begins_and_ends(self, stack: World, obsctl: Obsctl, monkeypatch: pytest.MonkeyPatch) -> None:
         job = stack.nomad.job("obs-warden")

@@ -12,6 +12,8 @@ from obsctl.stack.scraped import Evaluation, Node, NodeState, Scraping
 from obsctl.stack.status import ComponentStatus, StackStatus, status
 from tests.world import OTHERS_OFF, World, config
 
+MISSED, OPENED = "Node heartbeat missed", "Node marked as eligible for scheduling"
+
 SMALL = config()
 MINE = {"obsctl_stack": "obs"}
 OFF = {name: {"enabled": False} for name in ("alert-sink", "alertmanager", "warden")}
@@ -228,12 +230,37 @@ class TestDrained:
         )
 
     @pytest.mark.parametrize(
-        ("eligibility", "state"), [("ineligible", NodeState.SWITCHED_OFF), ("eligible", NodeState.SILENT)]
+        ("eligibility", "state"), [("ineligible", NodeState.CLOSED), ("eligible", NodeState.SILENT)]
     )
     def test_it_is_no_fault_as_it_is_none_for_the_alert(self, world: World, eligibility: str, state: NodeState) -> None:
         self.add(world, eligibility)
         found = look(world)
         assert (found.nodes, found.healthy) == ((Node("n1", state, 2),), eligibility == "ineligible")
+
+    @pytest.mark.parametrize(
+        ("messages", "state"),
+        [
+            (["Node marked as ineligible for scheduling", MISSED], NodeState.CLOSED),
+            (["Node drain strategy set", "Node drain complete", MISSED], NodeState.CLOSED),
+            ([MISSED, "Node drain strategy set"], NodeState.SILENT),
+            ([MISSED, "Node marked as ineligible for scheduling"], NodeState.SILENT),
+            (["Node drain strategy set", "Node drain disabled", OPENED, MISSED, "Node drain set"], NodeState.SILENT),
+        ],
+    )
+    def test_who_drains_a_lost_node_did_not_mean_it_to_go(
+        self, world: World, messages: list[str], state: NodeState
+    ) -> None:
+        self.add(world, "ineligible")
+        events = [{"Message": text, "Timestamp": f"2026-01-01T00:00:0{at}Z"} for at, text in enumerate(messages)]
+        world.nomad.node_stubs[-1]["Events"] = events[::-1]
+        assert look(world).nodes[0].state == state
+
+    def test_of_several_nodes_with_its_name_the_newest_counts(self, world: World) -> None:
+        self.add(world, "eligible")
+        world.nomad.node_stubs[-1]["CreateIndex"] = 9
+        self.add(world, "ineligible")
+        world.nomad.node_stubs[-1] |= {"ID": "of before", "CreateIndex": 3}
+        assert look(world).nodes[0].state == NodeState.SILENT
 
     def test_prometheus_remembers_what_nomad_has_forgotten(self, world: World) -> None:
         world.prometheus.answer("node:ineligible", 1, node="n1")
@@ -259,7 +286,7 @@ def test_a_prometheus_that_has_just_begun_says_nothing_of_others(world: World, h
     world.prometheus.targets = lambda: targets  # type: ignore[method-assign]
     state = look(world)
     assert {(each.note, each.scraping) for each in state.components} == {("", None)}
-    assert (state.healthy, state.begun, state.scraping) == (True, True, Scraping(0, len(targets)))
+    assert (state.healthy, state.is_starting, state.scraping) == (True, True, Scraping(0, len(targets)))
     assert {node.state for node in state.nodes} <= {NodeState.UNKNOWN}
 
 

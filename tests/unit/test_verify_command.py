@@ -92,7 +92,7 @@ class TestTargets:
             for job, node, health in on_nodes
         ]
         assert failed(look(world)) == {
-            "targets: node n1": "nothing on it answers: it is lost, with 2 targets",
+            "targets: node n1": "nothing on it answers, with 2 targets: it is lost",
             "targets: shop at n2:80": "its health is down",
         }
 
@@ -105,7 +105,10 @@ class TestTargets:
         ]
         checks = look(world)
         assert failed(checks) == {}
-        assert of(checks, "targets")["node n1"] == ("passed", "drained and switched off, with 2 targets")
+        assert of(checks, "targets")["node n1"] == (
+            "passed",
+            "nothing on it answers, with 2 targets; it was drained or made ineligible before",
+        )
 
     def test_what_has_the_tag_and_is_none_is_named(self) -> None:
         world = deployed()
