@@ -23,7 +23,7 @@ def test_a_stopped_service_is_noticed_delivered_and_resolved(stack: Stack) -> No
     assert verdict["outcome"] in ("PROVEN", "LATE"), verdict
     names = [stage["name"] for stage in verdict["stages"]]
     assert names == ["pending", "firing", "delivered", "cleared", "resolved"]
-    assert document["schema"] == "obsctl/drill/v3"
+    assert document["schema"] == "obsctl/drill/v4"
     kinds = [record["kind"] for record in document["journal"]]
     assert kinds.index("intent") < kinds.index("armed") < kinds.index("injecting") < kinds.index("injected")
     assert stack.json("drill", "report", document["id"]) == document

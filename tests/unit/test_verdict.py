@@ -204,7 +204,7 @@ def test_a_drill_that_expected_no_alert_proves_none():
     )
 
 
-@pytest.mark.parametrize("old", [{}, {"format": 1}])
+@pytest.mark.parametrize("old", [{}, {"format": FORMAT - 1}])
 def test_a_journal_with_other_facts_is_refused(old):
     started = {name: value for name, value in STARTED.items() if name != "format"}
     with pytest.raises(ObsctlError, match="another version of obsctl"):
