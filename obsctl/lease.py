@@ -59,7 +59,8 @@ class Lease:
         if self.lost.is_set():
             raise ObsctlError(
                 "the lock of the stack was lost, because Consul ended its session",
-                hint="Consul was away for too long, or this process stood still; run the command again",
+                hint="Consul was away for too long, the agent that was asked left the cluster (as it does when it is "
+                "stopped), or this process stood still; run the command again",
             )
 
 

@@ -152,7 +152,8 @@ class ConsulApi(AgentApi, Protocol):
 
     def create_session(self, name: str, *, ttl: int, lock_delay: int = 1) -> str:
         """A session whose locks are deleted with it. ttl: seconds, 10..86400; Consul may let a session live up to twice
-        as long, and ends it for nothing else: what its members think of an agent is not what became of the holder."""
+        as long. It also ends with the node of the agent that made it, when that leaves the cluster; what members think
+        of the agent meanwhile does not end it."""
 
     def renew_session(self, session: str) -> None:
         """Raises NotFound when the session is gone."""

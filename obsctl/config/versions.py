@@ -51,7 +51,8 @@ class Need:
     """A feature that a server has since a version.
 
     what: a noun, in the plural. otherwise: what to do, or what happens, with an older server. asking_keys: the keys of
-    a configuration that need it. severity: ERROR when an older server is refused, INFO when obsctl only does less.
+    a configuration that need it. severity: ERROR when an older server is refused, WARNING when the cluster has to be
+    set up in another way, INFO when obsctl only does less.
     """
 
     server: str
@@ -72,7 +73,7 @@ class Need:
     @property
     def hint(self) -> str:
         upgrade = f"upgrade {self.server.capitalize()}, or {self.otherwise}"
-        return upgrade if self.refused else self.otherwise
+        return self.otherwise if self.severity is Severity.INFO else upgrade
 
 
 REJOIN_AGE = Need(
@@ -92,10 +93,10 @@ SERVICE_IDENTITY = Need(
     "consul",
     (1, 15),
     "services that leave Consul after Nomad has ended their token (`service_identity` of Nomad's agents)",
-    "leave `service_identity` out of Nomad's agents, and keep `task_identity`: else what ran on a node that crashed "
-    "stays in Consul, and pages until it is taken out there by hand",
+    "leave `service_identity` out of Nomad's agents, keep `task_identity`, and deploy all jobs again: else what ran on "
+    "a node that crashed stays in Consul, and pages until it is taken out there by hand",
     _identities,
-    Severity.INFO,
+    Severity.WARNING,
 )
 """Older ones ask by the service's own token, and go on asking when it is gone (Consul's pull request 16097)."""
 DYNAMIC_VOLUMES = Need(

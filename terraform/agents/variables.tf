@@ -120,7 +120,8 @@ variable "consul_tokens" {
   description = <<-EOT
     Consul's tokens on this node.
     agent: with which the Consul agent registers its node. nomad: with which the Nomad agent talks to Consul; on Nomad
-    1.6 it needs the role tasks of the module acl too, for the templates and services of tasks.
+    1.6 it needs the role tasks of the module acl too, for the templates and services of tasks, and without
+    service_identity for the services.
     initial_management: on servers, the management token that Consul makes at the first start of the cluster.
   EOT
   type = object({
