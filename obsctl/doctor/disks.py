@@ -32,8 +32,10 @@ def room(site: Site) -> Iterator[Finding]:
     """
     for node_id, node in site.details.items():
         components = [each for each in _components(site, node_id) if each.disk()]
+        if not components:
+            continue
         try:
-            stats = site.nomad.disk_stats(node_id) if components else {}
+            stats = site.nomad.disk_stats(node_id)
         except ApiError as error:
             what = f"how much of its disk is free cannot be seen: {error.message}"
             yield Finding.unseen(node["Name"], what)

@@ -67,8 +67,8 @@ def look(site: Site) -> Iterator[Finding]:
         return
     hosts, address = frozenset(_hosts(site)), site.config.consul.from_nodes
     job = _job(site, script_for(sorted(set().union(*programs.values())), sorted(hosts), address), able)
-    with _running(site, job) as (job, allocations):
-        refusals = [(each, _refusal(site, job, each)) for each in allocations]
+    with _running(site, job) as (registered, allocations):
+        refusals = [(each, _refusal(site, registered, each)) for each in allocations]
         yield from (finding for _, finding in refusals if finding)
         ran = [each for each, finding in refusals if not finding]
         sights = [sight_of(site, each, programs[each["NodeID"]], hosts) for each in ran]
@@ -88,14 +88,13 @@ def _programs(site: Site) -> dict[str, frozenset[str]]:
 
 def _passed_over(site: Site, nodes: list[str]) -> Iterator[Finding]:
     if nodes:
+        named = ", ".join(sorted(nodes))
         what = (
-            f"not looked at: {', '.join(sorted(nodes))}. Not tried there: what templates may read in Consul, whether "
+            f"not looked at: {named}. Not tried there: what templates may read in Consul, whether "
             f"Consul answers at {site.config.consul.from_nodes}, and whether the hosts of obsctl.yaml are known"
         )
-        hint = (
-            "its job takes raw_exec, which these nodes do not offer: a deploy shows it, or raw_exec on them meanwhile"
-        )
-        yield Finding.unseen("probe", what, hint, settled_by="raw_exec on these nodes")
+        hint = "the probe's job needs raw_exec: enable it on these nodes while you probe, or let the deploy show it"
+        yield Finding.unseen("probe", what, hint, settled_by=f"raw_exec on {named}")
 
 
 def _lacks(sights: list[Sight]) -> Iterator[Finding]:
@@ -116,7 +115,7 @@ def consul_faults(sight: Sight, address: str) -> Iterator[Finding]:
     if sight.consul == "untried":
         what = f"it has no bash to try whether Consul answers at {address}"
         hint = "what programs say of Consul is in their logs"
-        yield Finding.unseen(sight.node, what, hint, settled_by="bash on it")
+        yield Finding.unseen(sight.node, what, hint, settled_by="bash on that node")
     elif sight.consul == "nothing":
         yield Finding.error(sight.node, f"nothing answers there at {address}, where programs ask Consul", hint)
     elif sight.consul != urlsplit(address).scheme:
@@ -178,9 +177,11 @@ def _running(site: Site, job: Json) -> Iterator[tuple[Json, list[Json]]]:
             clock=site.clock,
         )
     finally:
-        site.consul.delete(key)
-        with suppress(NotFound):
-            site.nomad.stop_job(job["ID"])
+        try:
+            with suppress(NotFound):
+                site.nomad.stop_job(job["ID"])
+        finally:
+            site.consul.delete(key)
 
 
 def _refuse_foreign(site: Site, job_id: str) -> None:

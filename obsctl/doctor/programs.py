@@ -8,6 +8,7 @@ from obsctl import names
 from obsctl.config.secrets import SecretRef
 from obsctl.config.versions import IDENTITIES
 from obsctl.doctor import calls
+from obsctl.doctor.proof import by_version
 from obsctl.doctor.site import Site
 from obsctl.doctor.tokens import TASKS
 from obsctl.model import Finding
@@ -36,7 +37,7 @@ def _warden(site: Site, reference: SecretRef | None) -> Iterator[Finding]:
     elif version is None and list(_tried(site, "nomad", names.WARDEN, None)):
         what = "whether the warden may start jobs is not proved: a Nomad before 1.7 takes none from its identity"
         hint = f"give the token of nomad.token the right to read Nomad's version, or set nomad.tokens.{names.WARDEN}"
-        yield Finding.warning(TASKS, what, hint, settled_by="a token that may read Nomad's version")
+        yield Finding.warning(TASKS, what, hint, settled_by=by_version("nomad"))
 
 
 def _tried(site: Site, server: str, program: str, reference: SecretRef | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from obsctl.clients.protocols import AgentApi
 from obsctl.config import versions
+from obsctl.doctor.proof import by_version
 from obsctl.doctor.site import Site
 from obsctl.errors import ApiError, Forbidden, Rejected
 from obsctl.model import Finding, Severity
@@ -25,7 +26,7 @@ def version(name: str, site: Site) -> Iterator[Finding]:
     try:
         reported = site.server(name).agent_version()
     except Forbidden as error:
-        settled_by = f"a token that may read the version of {name.capitalize()}" if _wants_more(name, site) else ""
+        settled_by = by_version(name) if _wants_more(name, site) else ""
         yield Finding.warning(name, "its version cannot be read", error.hint, settled_by=settled_by)
         return
     number, configured = versions.parse(reported), site.oldest_version(name)

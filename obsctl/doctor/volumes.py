@@ -92,7 +92,7 @@ def writable(site: Site) -> Iterator[Finding]:
                 yield from _writable(name, Path(path), uid)
     if unseen:
         what = f"obsctl cannot see from here whether these can be written: {', '.join(sorted(unseen))}"
-        yield Finding.unseen("volumes", what, settled_by="obsctl doctor on these nodes")
+        yield Finding.unseen("volumes", what, settled_by="obsctl doctor run on each of their nodes")
 
 
 def _writable(name: str, path: Path, uid: int) -> Iterator[Finding]:

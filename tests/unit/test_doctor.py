@@ -608,7 +608,7 @@ class TestProof:
         assert found["consul identities"] == "what obsctl setup makes"
 
     def test_folders_of_other_machines_are_open(self, patient: Patient) -> None:
-        assert self.open(patient, probe=True) == {"volumes": "obsctl doctor on these nodes"}
+        assert self.open(patient, probe=True) == {"volumes": "obsctl doctor run on each of their nodes"}
 
     def test_on_this_machine_without_acls_nothing_is_open(self, patient: Patient) -> None:
         kept = {"storage": {"kind": "ephemeral"}}
