@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import psutil
 
@@ -70,7 +69,7 @@ def config_text(
     ports: Ports,
     keys: Keys,
     host_volumes: Iterable[Path] = (),
-    versions: Mapping[str, Version] = MappingProxyType({}),
+    versions: Mapping[str, Version] = {},
     certificate: Json | None = None,
     machine: Machine = HERE,
 ) -> str:

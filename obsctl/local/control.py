@@ -96,10 +96,15 @@ class Control:
         return (started and processes.find(started)) or members.agent(self.folder.path, self._command(agent))
 
     def running(self) -> set[str]:
-        """The addresses of the agents that run by the files of their processes: nobody else listens there."""
+        """The addresses of the agents that run by the files of their processes: nobody else listens there. With either
+        scheme, as an `up` that was to change it may have ended before it did."""
         started = [(agent, self.folder.process(agent.name)) for agent in self.agents]
         running = [agent for agent, process in started if process and processes.find(process)]
-        return {self.addresses_of(agent.machine).of_agent(agent.kind) for agent in running}
+        return {
+            Addresses.of(self.ports, scheme, agent.machine.address).of_agent(agent.kind)
+            for agent in running
+            for scheme in ("http", "https")
+        }
 
     def status(self, agent: Agent, link: str = "") -> AgentStatus:
         address = self.addresses_of(agent.machine).of_agent(agent.kind)

@@ -20,34 +20,34 @@ from contextlib import suppress
 MOST_FRAMES = 10_000
 LARGEST_FRAME = 66_000
 """Bytes: a kernel hands on what it has not cut into packets yet, with a header that says so."""
-_SOL_PACKET, _HEADERS, _INCOMING_ALONE = 263, 15, 23
-_EVERY_PROTOCOL = 0x0003
-_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x0001
+_SOL_PACKET, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 263, 15, 23
+_ETH_P_ALL = 0x0003
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x0001
 
 
 def _socket(device: str) -> int:
     """The descriptor of what reads and writes the frames of a device."""
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     packets.setblocking(False)
-    for option in (_HEADERS, _INCOMING_ALONE):
+    for option in (_PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING):
         packets.setsockopt(_SOL_PACKET, option, 1)
-    packets.bind((device, _EVERY_PROTOCOL))
+    packets.bind((device, _ETH_P_ALL))
     return packets.detach()
 
 
 def _set_up(device: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         name = device.encode()
-        _, flags = struct.unpack("16sH22x", fcntl.ioctl(control, _GET_FLAGS, struct.pack("16sH22x", name, 0)))
-        fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH22x", name, flags | _UP))
+        _, flags = struct.unpack("16sH22x", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH22x", name, 0)))
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", name, flags | _IFF_UP))
 
 
-def _relay(near: int, far: int, delay: float) -> None:
-    other = {near: far, far: near}
+def _relay(cable: int, near: int, delay: float) -> None:
+    other = {cable: near, near: cable}
     waiting: deque[tuple[float, int, bytes]] = deque()
     while True:
         timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
-        readable, _, _ = select.select([near, far], [], [], timeout)
+        readable, _, _ = select.select([cable, near], [], [], timeout)
         for device in readable:
             with suppress(OSError):  # the device is down
                 frame = os.read(device, LARGEST_FRAME)
@@ -60,6 +60,6 @@ def _relay(near: int, far: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    cable = _socket(sys.argv[1])
-    _set_up(sys.argv[2])  # by which others see that it is at work
-    _relay(cable, _socket(sys.argv[2]), float(sys.argv[3]))
+    sockets = _socket(sys.argv[1]), _socket(sys.argv[2])
+    _set_up(sys.argv[2])  # others see by this that it is at work
+    _relay(*sockets, float(sys.argv[3]))

@@ -237,4 +237,5 @@ def test_the_addresses_of_the_agents_that_run_are_known(tmp_path: Path) -> None:
         own = processes.StartedProcess(os.getpid(), psutil.Process().create_time())
         cluster.folder.keep_process(name, own)
     cluster.folder.keep_process("server-1/nomad-server", processes.StartedProcess(os.getpid(), 1.0))
-    assert cluster.control.running() == {"http://10.9.8.12:4646", "http://10.9.8.22:8500"}
+    running = {"10.9.8.12:4646", "10.9.8.22:8500"}
+    assert cluster.control.running() == {f"{scheme}://{each}" for each in running for scheme in ("http", "https")}
