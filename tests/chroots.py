@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from obsctl.local import agents, control
+from obsctl.local.machines import CLIENT
+from obsctl.model import Json
 from tests.docker_images import libraries
+from tests.local_cluster import configured
 
 
 @contextmanager
@@ -21,12 +19,9 @@ def chroots_with(programs: Mapping[Path, str]) -> Iterator[None]:
     inside |= {str(library.resolve()): str(library) for library in libraries(programs)}
     inside["/etc/passwd"] = "/etc/passwd"  # where Nomad 1.6 looks for the task's user; by default all of /etc is there
 
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
-        if agent == agents.CLIENT:
+    def with_chroot(agent: str, _: str, config: Json) -> None:
+        if agent == CLIENT:
             config["client"]["chroot_env"] = inside
-        return json.dumps(config)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(control, "config_text", config_text)
+    with configured(with_chroot):
         yield

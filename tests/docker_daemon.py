@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from obsctl.wait import wait_until
+from tests.ends_with_us import ends_with_us
+
+_END = """
+from tests.docker_daemon import end
+end(folder)
+"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def daemon() -> Iterator[Docker]:
         f"--pidfile={folder}/pid", f"--host=unix://{folder}/docker.sock", "--bridge=none", "--iptables=false",
         "--ip6tables=false", "--ip-masq=false",
     ]  # fmt: skip
-    with shared_root(), running_daemon(argv, folder, docker):
+    with shared_root(), ends_with_us(folder, _END), running_daemon(argv, folder, docker):
         yield docker
 
 
@@ -94,15 +99,21 @@ def running_daemon(argv: list[str], folder: Path, docker: Docker) -> Iterator[No
             # After Ctrl-C it is ending already, and does not answer.
             for container in docker.run("ps", "--all", "--quiet", code=None).split():
                 docker.run("rm", "--force", "--volumes", container, code=None)
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
-        wait_until(
-            lambda: not _processes(folder), timeout=30, failure="no sign of the end of Docker's processes", hint=""
-        )
-        for partition in psutil.disk_partitions(all=True):  # the network namespace of containers that use the host's
-            if Path(partition.mountpoint).is_relative_to(folder):
-                subprocess.run(["umount", partition.mountpoint], check=True)
-        shutil.rmtree(folder)
+        end(folder)
+        process.wait()
+
+
+def end(folder: Path) -> None:
+    """End the daemon that runs there, which ends its containers, and remove what it kept."""
+    for process in _processes(folder):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == "dockerd":
+                process.terminate()
+    wait_until(lambda: not _processes(folder), timeout=60, failure="no sign of the end of Docker's processes", hint="")
+    for partition in psutil.disk_partitions(all=True):  # the network namespace of containers that use the host's
+        if Path(partition.mountpoint).is_relative_to(folder):
+            subprocess.run(["umount", partition.mountpoint], check=True)
+    shutil.rmtree(folder)
 
 
 def _check(process: subprocess.Popen[bytes], folder: Path) -> bool:
@@ -111,6 +122,10 @@ def _check(process: subprocess.Popen[bytes], folder: Path) -> bool:
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
-    """containerd and its shims: they are called with paths of the folder."""
-    listed = psutil.process_iter(["cmdline"])
-    return [process for process in listed if any(str(folder) in word for word in process.info["cmdline"] or ())]
+    """dockerd, containerd and its shims: they are called with paths of the folder."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"].startswith(("dockerd", "containerd"))
+        and any(str(folder) in word for word in process.info["cmdline"] or ())
+    ]

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from obsctl.local import control
 from obsctl.local.cluster import LocalCluster
+from obsctl.model import Json
+from tests.ends_with_us import ends_with_us
 
 ON_MACHINES = pytest.mark.allow_hosts(["127.0.0.0/8", "::1", "localhost", "10.0.0.0/8"])
 """For tests that talk to the machines of `running_nodes`."""
 MOST_PROCESSES, PROCESSES = Path("/proc/sys/kernel/pid_max"), 4_194_304
-_END_WITH_US = """
-import sys
-from pathlib import Path
+_DOWN = """
+from obsctl.local import control
 from obsctl.local.cluster import LocalCluster
-sys.stdin.read()
-if Path(sys.argv[1]).exists():
-    LocalCluster(Path(sys.argv[1])).down(purge=True)
+from obsctl.model import Json
+LocalCluster(folder).down(purge=True)
 """
 
 
@@ -37,7 +37,7 @@ def running_cluster(**options: Any) -> Iterator[LocalCluster]:
     # Not pytest's tmp_path: its name is longer than the sockets of Nomad's executors allow.
     folder = Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp"))
     running = LocalCluster(folder)
-    with _ends_with_us(folder):
+    with ends_with_us(folder, _DOWN):
         try:
             running.up(auto_ports=True, **options)
             yield running
@@ -53,6 +53,22 @@ def running_nodes(clients: int = 3, **options: Any) -> Iterator[LocalCluster]:
     """The same with three server machines and so many client machines, which are network namespaces."""
     with _process_ids_that_do_not_come_round(), running_cluster(nodes=clients, **options) as cluster:
         yield cluster
+
+
+@contextmanager
+def configured(change: Callable[[str, str, Json], None]) -> Iterator[None]:
+    """Agents that are started inside have another configuration. change: gets the kind of an agent, the name of its
+    machine ("" is this one) and its configuration."""
+    write = control.config_text
+
+    def config_text(agent: str, *arguments: Any) -> str:
+        config = json.loads(write(agent, *arguments))
+        change(agent, arguments[-1].name, config)
+        return json.dumps(config)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(control, "config_text", config_text)
+        yield
 
 
 def as_manager(cluster: LocalCluster) -> dict[str, str]:
@@ -75,12 +91,3 @@ def _process_ids_that_do_not_come_round() -> Iterator[None]:
     finally:
         if is_raised:
             MOST_PROCESSES.write_text(before)
-
-
-@contextmanager
-def _ends_with_us(folder: Path) -> Iterator[None]:
-    """Whoever is killed runs no `finally`, as a worker of a test run that is interrupted. So another process, which no
-    signal to us reaches, ends the cluster when its connection to us breaks."""
-    command = [sys.executable, "-c", _END_WITH_US, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # it closes the connection and waits
-        yield

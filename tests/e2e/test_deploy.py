@@ -57,7 +57,7 @@ def test_after_a_deploy_the_doctor_finds_nothing_that_would_stop_the_next(stack:
 
 
 def test_prometheus_scrapes_everything_and_knows_where_it_runs(stack: Stack) -> None:
-    wait_until(lambda: not stack.not_up(), timeout=30, failure="no sign of every target up", hint="")
+    stack.wait_all_up()
     targets = stack.programs.prometheus.targets()
     assert {target["labels"]["job"] for target in targets} >= WANTED_TARGETS
     response = next(target["labels"] for target in targets if target["labels"]["job"] == "response-service")

@@ -63,7 +63,7 @@ def test_all_of_a_kind_are_on_machines_of_their_own(stack: Stack) -> None:
         assert len(set(machines)) == len(machines) == count, f"{job}: {machines}"
     for job in ("obs-alert-sink", "obs-victorialogs", "obs-jaeger"):
         assert [one["NodeName"] for one in running(stack, job)] == [KEEPER], job
-    wait_until(lambda: not stack.not_up(), timeout=30, failure="no sign of every target up", hint="")
+    stack.wait_all_up()
 
 
 def test_a_drill_is_proven(stack: Stack) -> None:

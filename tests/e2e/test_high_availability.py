@@ -41,7 +41,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_each_prometheus_scrapes_every_instance_and_knows_every_alertmanager(deployed: Stack) -> None:
     both = deployed.programs.prometheus.each()
 
-    wait_until(lambda: not deployed.not_up(), timeout=30, failure="no sign of every target up", hint="")
+    deployed.wait_all_up()
     assert len(both) == 2
     for one in both:
         targets = one.targets()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from obsctl.clients.instances import url
-from obsctl.local import agents, control
+from obsctl.local.machines import CLIENT
+from obsctl.model import Json
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import TELEMETRY, Stack, write_config
 from tests.deployed_telemetry import SERVICES, Telemetry
-from tests.local_cluster import running_cluster
+from tests.local_cluster import configured, running_cluster
 from tests.world import ALERT_PATH
 
 pytestmark = [
@@ -26,25 +25,21 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
-        if agent == agents.CLIENT:
+    def by_ipv6(agent: str, _: str, config: Json) -> None:
+        if agent == CLIENT:
             config["client"]["preferred_address_family"] = "ipv6"
-        return json.dumps(config)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(control, "config_text", config_text)
-        with running_cluster() as running:
-            stack = Stack(running, tmp_path_factory.mktemp("stack"))
-            write_config(stack.folder, running, components=(*ALERT_PATH, *TELEMETRY))
-            stack.run("deploy", "--yes")
-            yield stack
+    with configured(by_ipv6), running_cluster() as running:
+        stack = Stack(running, tmp_path_factory.mktemp("stack"))
+        write_config(stack.folder, running, components=(*ALERT_PATH, *TELEMETRY))
+        stack.run("deploy", "--yes")
+        yield stack
 
 
 def test_everything_is_scraped_there(stack: Stack) -> None:
     targets = [target["scrapeUrl"] for one in stack.programs.prometheus.each() for target in one.targets()]
     assert len([each for each in targets if each.startswith("http://[::1]:")]) > 8
-    wait_until(lambda: not stack.not_up(), timeout=60, failure="no sign of a scrape of each", hint="")
+    stack.wait_all_up()
 
 
 def test_a_request_is_a_trace_and_log_lines(stack: Stack) -> None:

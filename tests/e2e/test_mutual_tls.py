@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_everything_is_healthy_and_scraped_the_servers_too(stack: Stack) -> None:
     rows = {row["component"]: row["state"] for row in stack.json("status")["components"]}
     assert set(rows.values()) == {"healthy"}, rows
-    wait_until(lambda: not stack.not_up(), timeout=30, failure="targets are not up", hint="")
+    stack.wait_all_up()
     jobs = {target["labels"]["job"] for target in stack.programs.prometheus.each()[0].targets()}
     assert {"nomad", "consul", "warden", "log-links", "response-service"} <= jobs
     assert "Nothing to change" in stack.run("deploy", "--yes").stdout
@@ -119,5 +119,5 @@ def test_a_certificate_is_renewed_without_a_new_start_and_a_foreign_one_refused_
     show(stack, renewed)
     stack.run("deploy", "--yes")
     wait_until(lambda: given(stack) == {renewed.read_text().strip()}, timeout=60, failure="no sign of it", hint="")
-    wait_until(lambda: not stack.not_up(), timeout=60, failure="targets are not up", hint="")
+    stack.wait_all_up()
     assert running(stack) == allocations

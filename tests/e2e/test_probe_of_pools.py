@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from obsctl.local import control
 from obsctl.local.machines import CLIENT
+from obsctl.model import Json
 from tests.deployed import Stack, write_config
-from tests.local_cluster import ON_MACHINES, running_nodes
+from tests.local_cluster import ON_MACHINES, configured, running_nodes
 
 pytestmark = [
     pytest.mark.real, pytest.mark.campaign, pytest.mark.timeout(300), pytest.mark.xdist_group("nodes"), ON_MACHINES,
@@ -19,23 +18,13 @@ pytestmark = [
 POOLS = {"client-1": "obs", "client-2": "apart", "client-3": "default"}
 
 
-def in_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = control.config_text
-
-    def with_pool(agent: str, *arguments: Any) -> str:
-        text, machine = write(agent, *arguments), arguments[-1]
-        if agent != CLIENT:
-            return text
-        settings = json.loads(text)
-        settings["client"]["node_pool"] = POOLS[machine.name]
-        return json.dumps(settings)
-
-    monkeypatch.setattr(control, "config_text", with_pool)
+def in_pools(agent: str, machine: str, config: Json) -> None:
+    if agent == CLIENT:
+        config["client"]["node_pool"] = POOLS[machine]
 
 
-def test_it_looks_where_jobs_of_the_stack_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_pools(monkeypatch)
-    with running_nodes() as cluster:
+def test_it_looks_where_jobs_of_the_stack_may_run(tmp_path: Path) -> None:
+    with configured(in_pools), running_nodes() as cluster:
         write_config(tmp_path, cluster, demo=())
         config = json.loads((tmp_path / "obsctl.yaml").read_text())
         config["nomad"]["placement"] = {"node_pool": "obs"}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from obsctl.local import control
 from obsctl.local.machines import CLIENT
+from obsctl.model import Json
 from tests.deployed import TELEMETRY, Stack, write_config
-from tests.local_cluster import ON_MACHINES, running_nodes
+from tests.local_cluster import ON_MACHINES, configured, running_nodes
 from tests.world import ALERT_PATH
 
 pytestmark = [
@@ -20,16 +19,10 @@ pytestmark = [
 FAR = "client-3"
 
 
-def in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_two(agent: str, machine: str, config: Json) -> None:
     """The machine FAR is in the datacenter dc2."""
-    write = control.config_text
-
-    def with_datacenter(agent: str, *arguments: Any) -> str:
-        text, machine = write(agent, *arguments), arguments[-1]
-        is_far = (agent, machine.name) == (CLIENT, FAR)
-        return json.dumps({**json.loads(text), "datacenter": "dc2"}) if is_far else text
-
-    monkeypatch.setattr(control, "config_text", with_datacenter)
+    if (agent, machine) == (CLIENT, FAR):
+        config["datacenter"] = "dc2"
 
 
 def place_far(file: Path, service: str) -> None:
@@ -42,9 +35,8 @@ def place_far(file: Path, service: str) -> None:
     file.write_text(json.dumps(config, indent=2))
 
 
-def test_agents_targets_logs_and_a_drill_are_in_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_two(monkeypatch)
-    with running_nodes() as cluster:
+def test_agents_targets_logs_and_a_drill_are_in_both(tmp_path: Path) -> None:
+    with configured(in_two), running_nodes() as cluster:
         write_config(tmp_path, cluster, components=(*ALERT_PATH, *TELEMETRY))
         place_far(tmp_path / "obsctl.yaml", "response-service")
         stack = Stack(cluster, tmp_path)

@@ -61,7 +61,7 @@ def gateways(stack: Stack) -> list[Json]:
 
 
 def test_both_are_scraped_and_so_are_the_metrics_that_they_make(deployed: Stack) -> None:
-    wait_until(lambda: not deployed.not_up(), timeout=30, failure="no sign of every target up", hint="")
+    deployed.wait_all_up()
     jobs = [target["labels"]["job"] for target in deployed.programs.prometheus.targets()]
     assert (jobs.count("otel-gateway"), jobs.count("otlp-metrics")) == (2, 2)
 

@@ -14,14 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import requests
 
 from obsctl.errors import ObsctlError
-from obsctl.local import agents, control, processes
+from obsctl.local import processes
 from obsctl.local.acls import Acls
 from obsctl.local.authority import PEOPLE
 from obsctl.local.cluster import LocalCluster
@@ -30,7 +29,7 @@ from obsctl.local.ports import free_block
 from obsctl.local.processes import StartedProcess
 from obsctl.model import Json, silent
 from obsctl.wait import wait_until
-from tests.local_cluster import as_manager
+from tests.local_cluster import as_manager, configured
 from tests.needs import version
 
 pytestmark = pytest.mark.real
@@ -155,13 +154,10 @@ def test_secrets_are_for_the_owner_alone(cluster: LocalCluster) -> None:
 def test_an_open_cluster_of_an_older_obsctl_is_closed(own: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its agents run without ACLs; what runs on it goes on."""
 
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
+    def opened(_: str, __: str, config: Json) -> None:
         config["acl"] = {"enabled": False}
-        return json.dumps(config)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(control, "config_text", config_text)
+    with configured(opened), monkeypatch.context() as patched:
         for method in ("close", "admit"):
             patched.setattr(Acls, method, lambda *_: None)
         own.up(auto_ports=True)

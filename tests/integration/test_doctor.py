@@ -17,14 +17,13 @@ from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.http import Session
 from obsctl.doctor.tokens import OWN_TOKEN_ONLY
 from obsctl.errors import TimedOut
-from obsctl.local import agents, control
 from obsctl.local.cluster import LocalCluster
 from obsctl.local.machines import CLIENT, CONSUL
 from obsctl.model import Json
 from obsctl.wait import wait_until
 from tests.agents import guarded_consul, guarded_nomad
 from tests.deployed import Stack
-from tests.local_cluster import running_cluster
+from tests.local_cluster import configured, running_cluster
 from tests.needs import version
 from tests.ports import free_port
 from tests.world import OTHERS_OFF
@@ -55,24 +54,23 @@ job "squatter" {
 }
 """
 
+OTHERS_WRITE = 0.1
+"""The part of a disk that others may fill between two looks."""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """No telemetry but the client's, and that without allocations; and a node with no folder for data."""
 
-    def config_text(agent: str, *more: Any) -> str:
-        config = json.loads(agents.config_text(agent, *more))
+    def with_less(agent: str, _: str, config: Json) -> None:
         config["telemetry"] = {"prometheus_metrics": True, "collection_interval": "1s"} if agent == CLIENT else {}
         if agent == CLIENT:
             config["client"]["meta"] = {}
         if agent == CONSUL:
             config["telemetry"] = {"prometheus_retention_time": "0s"}  # by default it is on
-        return json.dumps(config)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(control, "config_text", config_text)
-        with running_cluster() as running:
-            yield running
+    with configured(with_less), running_cluster() as running:
+        yield running
 
 
 def doctor(stack: Stack, config: Json, *options: str, code: int, **environ: str) -> dict[str, list[str]]:
@@ -135,7 +133,7 @@ def test_the_disk_of_a_node_as_it_is_now(stack: Stack) -> None:
     config["components"]["otel-gateway"] = {"enabled": True, "queue": 10**9, "storage": {"kind": "ephemeral"}}
     [told] = [what for what in doctor(stack, config, code=1)["warning"] if "of disk free" in what]
     free, wanted = re.findall(r"(\d+) MB", told)
-    assert int(free) == pytest.approx(shutil.disk_usage(stack.cluster.folder.path).free / 1024**2, rel=0.1)
+    assert int(free) == pytest.approx(shutil.disk_usage(stack.cluster.folder.path).free / 1024**2, rel=OTHERS_WRITE)
     assert int(wanted) == 2 * 10**9
 
 
