@@ -106,9 +106,9 @@ tofu: $(INSTALLED) compiler
 real: $(INSTALLED) servers tofu
 	$(BIN)/pytest tests/contract tests/integration tests/e2e -m "not timed and not campaign" -n $(REAL_WORKERS) --dist loadgroup --durations=12 -q $(PYTEST_ARGS)
 
-# What compares times with a forecast runs when the machine has little else to do: these tests mostly wait.
+# What compares times with a forecast runs when the machine has little else to do: of those with a cluster one at a time.
 timing: $(INSTALLED) servers
-	$(BIN)/pytest tests/integration tests/e2e -m timed -n 2 -q -rP $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration tests/e2e -m timed -n 2 --dist loadgroup -q -rP $(PYTEST_ARGS)
 
 # With Nomad and Consul of your own, newer ones than those that are built: then no test may be left out.
 test-with:

@@ -225,6 +225,7 @@ def test_a_drill_on_it_is_proven(stack: Stack) -> None:
 
 
 @pytest.mark.timed
+@pytest.mark.xdist_group("timed")
 def test_three_servers_and_three_clients_are_ready_in_20_seconds() -> None:
     began = time.monotonic()
     with running_nodes():

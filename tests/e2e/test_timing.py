@@ -7,7 +7,7 @@ import pytest
 from bench import drill_timing
 from tests.deployed import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(900), pytest.mark.xdist_group("timed")]
 
 DRILLS = 10
 MEAN_WITHIN = 0.10
