@@ -11,7 +11,7 @@ from enum import StrEnum
 from obsctl import names
 from obsctl.clients.programs import Clients
 from obsctl.clients.protocols import NomadApi
-from obsctl.errors import ApiError, Forbidden
+from obsctl.errors import ApiError, Forbidden, NotFound
 from obsctl.model import Json, unix_time
 
 _INELIGIBLE = "node:ineligible"
@@ -136,8 +136,10 @@ def _closed(away: Iterable[str], clients: Clients, known: Iterable[Json]) -> Ite
 def _was_ineligible(node_id: str, nomad: NomadApi) -> bool:
     """Whether a node was, when its heartbeat was missed: somebody may have drained it since, because it is lost. By the
     events of the node, of which Nomad keeps the last ten (nomad/node_endpoint.go, nomad/heartbeat.go)."""
-    is_ineligible, when_missed = False, True
-    for event in sorted(nomad.node(node_id).get("Events") or [], key=lambda event: unix_time(event["Timestamp"])):
+    is_ineligible, when_missed, events = False, True, list[Json]()
+    with suppress(NotFound):  # forgotten since it was listed
+        events = nomad.node(node_id).get("Events") or []
+    for event in sorted(events, key=lambda event: unix_time(event["Timestamp"])):
         message = str(event["Message"])
         if message == "Node heartbeat missed":
             when_missed = is_ineligible

@@ -208,7 +208,7 @@ def test_a_drained_node_pages_nobody_also_when_it_goes(stack: Stack, nodes: Node
     wait_for(lambda: nomad_status(stack, SERVICES) == "down", "the node's end")
     assert stack.told(begun, of=("node", "service"), but=NOISE) == []
     wait_for(lambda: not failed_checks(stack), "checks that all pass without the node")
-    assert f"No fault: node {SERVICES}, which has " in stack.run("status").stdout
+    assert f"No fault: nothing answers on {SERVICES}, which has " in stack.run("status").stdout
 
     nodes.start(SERVICES)
     drain(stack, SERVICES, enable=False)
