@@ -158,8 +158,9 @@ class Stack:
             if target["health"] != "up"
         ]
 
-    def wait_all_up(self) -> None:
-        wait_until(lambda: not self.not_up(), timeout=60, failure="no sign of all targets up", hint="")
+    def wait_all_up(self, within: float = 30) -> None:
+        """within: seconds."""
+        wait_until(lambda: not self.not_up(), timeout=within, failure="no sign of all targets up", hint="")
 
     def not_steady(self, service: str = "response-service") -> list[str]:
         """Why a drill could not start now; empty when it could."""

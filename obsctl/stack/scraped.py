@@ -78,10 +78,14 @@ class Node:
         return "1 target" if self.targets == 1 else f"{self.targets} targets"
 
     @property
+    def before(self) -> str:
+        """What was done to one that is closed, as the end of a sentence; "" of others."""
+        return "; it was drained or made ineligible before" if self.is_closed else ""
+
+    @property
     def words(self) -> str:
         """Of one that is away."""
-        before = "; it was drained or made ineligible before" if self.is_closed else ""
-        return f"nothing answers on {self.name}, which has {self.count}{before}"
+        return f"nothing answers on {self.name}, which has {self.count}{self.before}"
 
 
 def has_scraped(targets: Iterable[Json]) -> bool:

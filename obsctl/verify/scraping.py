@@ -49,7 +49,7 @@ def _away(node: Node, where: str) -> Check:
     """Who drained a node before it went meant it to do no work."""
     name, words = f"node {node.name}{where}", f"nothing on it answers, with {node.count}"
     if node.is_closed:
-        return judge("targets", name, "", f"{words}; it was drained or made ineligible before")
+        return judge("targets", name, "", f"{words}{node.before}")
     return judge("targets", name, f"{words}: it is lost")
 
 

@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_everything_is_scraped_there(stack: Stack) -> None:
     targets = [target["scrapeUrl"] for one in stack.programs.prometheus.each() for target in one.targets()]
     assert len([each for each in targets if each.startswith("http://[::1]:")]) > 8
-    stack.wait_all_up()
+    stack.wait_all_up(within=60)
 
 
 def test_a_request_is_a_trace_and_log_lines(stack: Stack) -> None:

@@ -119,5 +119,5 @@ def test_a_certificate_is_renewed_without_a_new_start_and_a_foreign_one_refused_
     show(stack, renewed)
     stack.run("deploy", "--yes")
     wait_until(lambda: given(stack) == {renewed.read_text().strip()}, timeout=60, failure="no sign of it", hint="")
-    stack.wait_all_up()
+    stack.wait_all_up(within=60)
     assert running(stack) == allocations

@@ -60,7 +60,7 @@ def stack(deployed: Stack) -> Stack:
     quiet = [("Watchdog", "firing", "")]
     send_home(deployed)
     wait_for(lambda: is_home(deployed), "each part on its node")
-    deployed.wait_all_up()
+    deployed.wait_all_up(within=90)
     wait_for(lambda: active(deployed) == quiet, "quiet")
     return deployed
 

@@ -221,7 +221,7 @@ def test_a_drill_on_it_is_proven(stack: Stack) -> None:
     stack.wait_steady()
     ended = stack.run("drill", "stop", "response-service", "--yes")
     assert "PROVEN" in ended.stdout
-    stack.wait_all_up()
+    stack.wait_all_up(within=60)
 
 
 @pytest.mark.timed

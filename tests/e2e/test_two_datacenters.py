@@ -45,7 +45,7 @@ def test_agents_targets_logs_and_a_drill_are_in_both(tmp_path: Path) -> None:
 
         stack.run("deploy", "--yes")
         stack.wait_steady()
-        stack.wait_all_up()
+        stack.wait_all_up(within=60)
         rows = {row["component"]: row for row in stack.json("status")["components"]}
         assert {each["node"] for each in rows["response-service"]["instances"]} == {FAR}
         assert {each["node"] for each in rows["otel-agent"]["instances"]} == {"client-1", "client-2", FAR}

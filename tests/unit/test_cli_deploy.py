@@ -321,6 +321,10 @@ class TestDoctor:
         assert obsctl("doctor", *options).out.splitlines()[-1].startswith("Nothing stands in the way") is proved
         assert obsctl("--json", "doctor", *options).document()["proved"] is proved
 
+    def test_help_says_what_the_nodes_try_and_that_unproved_is_no_failure(self, obsctl: Obsctl) -> None:
+        said = " ".join(obsctl("doctor", "--help").out.split())
+        assert all(words in said for words in ("DNS", "Exit 0 also when it is not proved", "on the nodes where jobs"))
+
     def test_warnings_alone_do_not_fail(self, folder: Path, obsctl: Obsctl, world: World) -> None:
         parts = {**OTHERS_OFF, **{name: {"enabled": False} for name in ALERT_PATH}}
         (folder / "obsctl.yaml").write_text(json.dumps({"stack": "obs", "components": parts}))
