@@ -122,20 +122,30 @@ def run(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         sys.exit(_fail_usage(ui, error))
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(_fail(ui, Interrupted("interrupted", hint="nothing goes on in the background")))
+        sys.exit(_fail(ui, _interrupted()))
     except ObsctlError as error:
         sys.exit(_fail(ui, error))
     except BrokenPipeError:  # nobody reads our output any more, as in `obsctl render | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at exit
         sys.exit(1)
     except Exception as error:
-        sys.exit(_fail(ui, _bug(error)))
+        sys.exit(_fail(ui, _interrupted() if _was_an_interrupt(error) else _bug(error)))
     sys.exit(result if isinstance(result, int) else 0)
 
 
 def _interrupt(number: int, frame: object) -> None:
     """SIGTERM ends a command like Ctrl-C, with its clean-up."""
     raise KeyboardInterrupt
+
+
+def _interrupted() -> ObsctlError:
+    return Interrupted("interrupted", hint="nothing goes on in the background")
+
+
+def _was_an_interrupt(error: Exception) -> bool:
+    """An interrupt while a class is made comes as another error: Python 3.11 raises RuntimeError from it, and pydantic
+    SchemaError with its name as the last line."""
+    return isinstance(error.__cause__, KeyboardInterrupt) or str(error).rstrip().endswith("KeyboardInterrupt:")
 
 
 def _fail(ui: Ui, error: ObsctlError) -> int:

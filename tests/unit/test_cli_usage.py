@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic_core import SchemaValidator, core_schema
 
+from obsctl.cli.root import cli
 from tests.command import Obsctl
 
 WRONG = [
@@ -41,3 +44,30 @@ def test_a_group_without_a_command_gives_its_help(obsctl: Obsctl, folder: Path) 
     ran = obsctl("drill", "--json")
     assert ran.code == 2
     assert "Usage: obsctl drill" in ran.document()["error"]["message"]
+
+
+class Interrupting:
+    """Is interrupted when it is asked for anything."""
+
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def in_a_model() -> None:
+    SchemaValidator(core_schema.literal_schema([Interrupting()]))
+
+
+def in_a_class() -> None:
+    type("Interrupted", (), {"member": Interrupting()})
+
+
+@pytest.mark.parametrize("moment", [in_a_model, in_a_class])
+def test_an_interrupt_while_a_class_is_made_is_no_bug(
+    obsctl: Obsctl, folder: Path, monkeypatch: pytest.MonkeyPatch, moment: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(cli, "main", lambda **_: moment())
+    ran = obsctl("status")
+    assert (ran.code, "interrupted" in ran.err) == (130, True), ran.err
