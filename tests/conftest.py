@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from jinja2 import Environment
 
 from obsctl.local import ports
 from obsctl.local.cluster import LocalCluster
@@ -28,6 +29,23 @@ ports.BLOCKS = ports.BLOCKS[WORKER::SHARES]
 # A law is not timed: the machine may be busy. And it is tried with the same examples each time.
 settings.register_profile("obsctl", deadline=None, derandomize=True)
 settings.load_profile("obsctl")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_are_compiled_once() -> Iterator[None]:
+    """Each test has a cache folder of its own, and without what is kept there compiling is two thirds of a render."""
+    compiled: dict[tuple[object, ...], object] = {}
+    compile_anew = Environment.compile
+
+    def compile_once(self: Environment, *arguments: object) -> object:
+        key = (type(self), *arguments)
+        if key not in compiled:
+            compiled[key] = compile_anew(self, *arguments)  # type: ignore[call-overload]
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", compile_once)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -42,8 +42,12 @@ class Gathering:
         ]
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # an interrupt: the block is not entered, and does not end
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -48,7 +48,7 @@ def render_checked(loaded: Loaded, programs: Mapping[str, Path | None], report: 
 
     programs: the paths of checks.TOOLS.
     """
-    rendered = render(loaded.config, loaded.root, compiled=private_cache(f"sandboxed-{__version__}"))
+    rendered = render(loaded.config, loaded.root, compiled=private_cache(f"compiled-{__version__}"))
     of_dashboards = dashboard_lint.lint(rendered.dashboards)  # `obsctl dashboards lint` shows its warnings
     explain = {amtool.FILE: partial(amtool.findings, loaded.config.alerting, place=loaded.place)}
     findings = check(rendered, programs, Approvals(private_cache("approved")), explain)

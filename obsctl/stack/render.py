@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment
+from jinja2 import Environment, pass_context
 
 from obsctl import assets, names
 from obsctl.config.api_servers import ConsulServer, NomadServer
@@ -106,7 +106,8 @@ def render(config: Config, root: Path, *, compiled: Path | None = None) -> Rende
     pins = Pins(config.images.registry, read_lock(root))
     values = _values(config, boards)
     jobs = templates.environment(values, assets.search_path("jobs", root), compiled)
-    jobs.filters["pinned"] = pins.name
+    # It wants the context, or Jinja would work it out for a constant when it compiles, and not in each render.
+    jobs.filters["pinned"] = pass_context(lambda _, image: pins.name(image))
     texts = templates.environment(values, assets.search_path("templates", root), compiled)
     groups = rules.load(config, assets.shipped() / "alert-rules", root, {board.link for board in boards})
     rendered_jobs = tuple(_job(config, jobs, component) for component in components)

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,24 @@ def test_a_host_that_cannot_be_reached_is_not_tried_for_each_project(
         for name in NAMES:
             coming.program(name)
     assert len(asked) <= 2, "at most the two at a time, before the first knew"
+
+
+def test_an_interrupt_before_the_block_begins_ends_the_work(
+    tmp_path: Path, machine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let(tmp_path, *(server.project.name for server in PROGRAMS.values()))
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("obsctl-gather"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    binaries = Binaries(emit=print, environ=machine, toolchain=tmp_path / "toolchain")
+    with pytest.raises(KeyboardInterrupt), Gathering(NAMES, binaries):
+        pytest.fail("the block began")
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("obsctl-gather")] == []
 
 
 @pytest.fixture

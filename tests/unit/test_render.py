@@ -254,6 +254,13 @@ class TestCompiledTemplates:
             rendered = render(config(), tmp_path, compiled=compiled)
             assert next(job.hcl for job in rendered.jobs if job.component == "warden") == text
 
+    def test_an_image_is_named_anew_each_time(self, tmp_path: Path, compiled: Path) -> None:
+        override(tmp_path, "jobs/warden.nomad.hcl.j2", '<%= "docker.io/library/redis:8" | pinned %>\n')
+        for mirror in ("one.example", "another.example"):
+            rendered = render(config(images={"registry": mirror}), tmp_path, compiled=compiled)
+            assert next(job.hcl for job in rendered.jobs if job.component == "warden") == f"{mirror}/library/redis:8\n"
+            assert "docker.io/library/redis:8" in rendered.images
+
     def test_a_mistake_is_still_told_with_its_file_and_line(self, tmp_path: Path, compiled: Path) -> None:
         file = override(tmp_path, "jobs/warden.nomad.hcl.j2", "a\n\n<%= no_such_thing %>\n")
         for _ in range(2):
