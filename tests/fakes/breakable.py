@@ -40,6 +40,7 @@ class Breakable:
 
 def _breakable(method: Any, in_paths: tuple[str, ...]) -> Any:
     signature = inspect.signature(method)
+    checks = signature.parameters.keys() & set(in_paths)
 
     @functools.wraps(method)
     def call(self: Breakable, *args: Any, **kwargs: Any) -> Any:
@@ -48,9 +49,10 @@ def _breakable(method: Any, in_paths: tuple[str, ...]) -> Any:
             error = self.failures.get(method.__name__) or self.failures.get("*")
             if error:
                 raise error
-            given = signature.bind(self, *args, **kwargs).arguments
-            for name in given.keys() & set(in_paths):
-                checked(given[name])
+            if checks:
+                given = signature.bind(self, *args, **kwargs).arguments
+                for name in given.keys() & checks:
+                    checked(given[name])
             return deepcopy(method(self, *args, **kwargs))
 
     return call

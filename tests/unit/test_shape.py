@@ -218,6 +218,7 @@ def test_templates_spell_no_name_of_the_cluster_themselves() -> None:
     assert [(file.name, name) for file, text in texts.items() for name in UNMISTAKABLE if name in text] == []
 
 
+@cache
 def classes(file: Path) -> dict[str, set[str]]:
     """Class -> its bases, of one file."""
     found = [node for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef)]
