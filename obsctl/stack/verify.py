@@ -18,6 +18,7 @@ from obsctl.stack.telemetry_path import TelemetryPath
 from obsctl.wait import wait_until
 
 _INCOMPLETE = "everything runs, but the %s path is not complete"
+_PATIENCE = 10.0  # seconds, until what is missing is told, and told again when it is something else
 _WAITED_OUT = (names.SERVICE_DOWN, names.COMPONENT_DOWN)
 
 
@@ -78,16 +79,21 @@ def _wait_flowing(config: Config, programs: Programs, tools: Tools) -> None:
 def _wait_complete(subject: str, what: str, look: Callable[[], Iterator[str]], tools: Tools, failure: str) -> None:
     """Wait until `look` finds nothing missing there; `failure` says that something is."""
     missing: list[str] = []
+    told: list[str] = []
+    started = tell_at = tools.clock.monotonic()
 
     def complete() -> bool:
+        nonlocal tell_at
         try:
             missing[:] = look()
         except ApiError as error:
             missing[:] = [error.message]
+        if missing and missing != told and tools.clock.monotonic() >= tell_at + _PATIENCE:
+            tools.emit(Event(subject, "note", f"still missing: {'; '.join(missing)}"))
+            told[:], tell_at = missing, tools.clock.monotonic()
         return not missing
 
     tools.emit(Event(subject, "start", f"waiting {what}"))
-    started = tools.clock.monotonic()
     try:
         wait_until(complete, timeout=tools.timeout, failure="", hint="", interval=0.5, clock=tools.clock)
     except DeadlineExceeded:

@@ -56,6 +56,7 @@ def test_what_takes_a_while_is_waited_for(road: Road) -> None:
     road.clock.after(5, lambda: deliver_late(road))
     road.wait()
     assert road.clock.monotonic() >= 5
+    assert "note" not in {event.state for event in road.events}, "a few seconds are nothing to tell"
 
 
 def deliver_late(road: Road) -> None:
@@ -74,6 +75,9 @@ def test_what_does_not_arrive_is_named(broken: str, words: str, road: Road) -> N
         road.wait()
     assert words in caught.value.message
     assert caught.value.message.count("\n") == 1, "only what is missing"
+    [told] = [event.text for event in road.events if event.state == "note"]
+    assert told.startswith("still missing: ")
+    assert words in told
 
 
 def test_a_backend_that_the_stack_does_not_have_is_not_asked(road: Road) -> None:
