@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 
 from obsctl.config.environment import variable_of
 from obsctl.local.binaries import Binaries
+from obsctl.local.machines import CLIENT
+from obsctl.model import Json
 from tests.deployed import Stack, write_config
-from tests.local_cluster import running_cluster
+from tests.local_cluster import configured, running_cluster
+from tests.needs import version
 
 pytestmark = [pytest.mark.real, pytest.mark.needs(nomad="1.7"), pytest.mark.timeout(300)]
 SETTING = variable_of(("servers", "nomad"))
@@ -30,20 +34,27 @@ def test_an_upgrade_of_nomad_alone_is_no_reason_to_update_a_job(
     assert built.version != newer.version
     monkeypatch.setenv(SETTING, str(built.path))
     with running_cluster() as cluster:
-        # Without this its jobs would change: the newer Nomad gives tasks an identity.
-        consul = {"address": cluster.addresses.consul, "workload_identity": False}
-        write_config(tmp_path, cluster, demo=(), consul=consul)
+        # Written down, or its jobs would change: with the newer Nomad `dev up` has tasks work with an identity.
+        laid_under = json.loads(cluster.access.overlay.read_text())
+        write_config(tmp_path, cluster, demo=(), nomad=laid_under["nomad"], consul=laid_under["consul"])
         stack = Stack(cluster, tmp_path)
         stack.run("deploy", "--yes")
         assert stack.clients.nomad.agent_version() == built.version
         before = allocations(stack)
         cluster.down()
         monkeypatch.setenv(SETTING, str(newer.path))
-        cluster.up()
+        with configured(templates_have_the_agents_token):
+            cluster.up()
         assert stack.clients.nomad.agent_version() == newer.version
         stack.run("plan", "--exit-code")
         stack.run("deploy", "--yes")
         assert allocations(stack) == before
+
+
+def templates_have_the_agents_token(agent: str, _: str, config: Json) -> None:
+    """From Nomad 1.10 on those of a task without an identity have none, unless this is said (from 2.0.4 on)."""
+    if agent == CLIENT and (version("nomad") or ()) >= (2, 0, 4):
+        config["client"]["template"] = {"use_client_consul_token": True}
 
 
 def allocations(stack: Stack) -> dict[str, str]:
