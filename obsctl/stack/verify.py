@@ -79,7 +79,7 @@ def _wait_flowing(config: Config, programs: Programs, tools: Tools) -> None:
 def _wait_complete(subject: str, what: str, look: Callable[[], Iterator[str]], tools: Tools, failure: str) -> None:
     """Wait until `look` finds nothing missing there; `failure` says that something is."""
     missing: list[str] = []
-    told: list[str] = []
+    last_note: list[str] = []
     started = tell_at = tools.clock.monotonic()
 
     def complete() -> bool:
@@ -88,9 +88,9 @@ def _wait_complete(subject: str, what: str, look: Callable[[], Iterator[str]], t
             missing[:] = look()
         except ApiError as error:
             missing[:] = [error.message]
-        if missing and missing != told and tools.clock.monotonic() >= tell_at + _PATIENCE:
+        if missing and missing != last_note and tools.clock.monotonic() >= tell_at + _PATIENCE:
             tools.emit(Event(subject, "note", f"still missing: {'; '.join(missing)}"))
-            told[:], tell_at = missing, tools.clock.monotonic()
+            last_note[:], tell_at = missing, tools.clock.monotonic()
         return not missing
 
     tools.emit(Event(subject, "start", f"waiting {what}"))

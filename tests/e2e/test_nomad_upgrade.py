@@ -35,8 +35,8 @@ def test_an_upgrade_of_nomad_alone_is_no_reason_to_update_a_job(
     monkeypatch.setenv(SETTING, str(built.path))
     with running_cluster() as cluster:
         # Written down, or its jobs would change: with the newer Nomad `dev up` has tasks work with an identity.
-        laid_under = json.loads(cluster.access.overlay.read_text())
-        write_config(tmp_path, cluster, demo=(), nomad=laid_under["nomad"], consul=laid_under["consul"])
+        overlay = json.loads(cluster.access.overlay.read_text())
+        write_config(tmp_path, cluster, demo=(), nomad=overlay["nomad"], consul=overlay["consul"])
         stack = Stack(cluster, tmp_path)
         stack.run("deploy", "--yes")
         assert stack.clients.nomad.agent_version() == built.version

@@ -75,9 +75,9 @@ def test_what_does_not_arrive_is_named(broken: str, words: str, road: Road) -> N
         road.wait()
     assert words in caught.value.message
     assert caught.value.message.count("\n") == 1, "only what is missing"
-    [told] = [event.text for event in road.events if event.state == "note"]
-    assert told.startswith("still missing: ")
-    assert words in told
+    [note] = [event.text for event in road.events if event.state == "note"]
+    assert note.startswith("still missing: ")
+    assert words in note
 
 
 def test_a_backend_that_the_stack_does_not_have_is_not_asked(road: Road) -> None:
