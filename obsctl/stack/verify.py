@@ -80,17 +80,17 @@ def _wait_complete(subject: str, what: str, look: Callable[[], Iterator[str]], t
     """Wait until `look` finds nothing missing there; `failure` says that something is."""
     missing: list[str] = []
     last_note: list[str] = []
-    started = tell_at = tools.clock.monotonic()
+    started = noted_at = tools.clock.monotonic()
 
     def complete() -> bool:
-        nonlocal tell_at
+        nonlocal noted_at
         try:
             missing[:] = look()
         except ApiError as error:
             missing[:] = [error.message]
-        if missing and missing != last_note and tools.clock.monotonic() >= tell_at + _PATIENCE:
+        if missing and missing != last_note and tools.clock.monotonic() >= noted_at + _PATIENCE:
             tools.emit(Event(subject, "note", f"still missing: {'; '.join(missing)}"))
-            last_note[:], tell_at = missing, tools.clock.monotonic()
+            last_note[:], noted_at = missing, tools.clock.monotonic()
         return not missing
 
     tools.emit(Event(subject, "start", f"waiting {what}"))

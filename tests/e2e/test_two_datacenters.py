@@ -46,8 +46,8 @@ def test_agents_targets_logs_and_a_drill_are_in_both(tmp_path: Path) -> None:
         stack.run("deploy", "--yes")
         stack.wait_steady()
         stack.wait_all_up(within=60)
-        # With any exit code: an agent that has just been told of its gateway may be starting anew.
-        rows = {row["component"]: row for row in stack.json("status", code=None)["components"]}
+        stack.run("verify", "--wait", "60s")  # an agent that has just been told of its gateway starts anew
+        rows = {row["component"]: row for row in stack.json("status")["components"]}
         assert {each["node"] for each in rows["response-service"]["instances"]} == {FAR}
         assert {each["node"] for each in rows["otel-agent"]["instances"]} == {"client-1", "client-2", FAR}
         assert FAR not in {each["node"] for each in rows["prometheus"]["instances"]}
