@@ -98,7 +98,7 @@ unit: $(INSTALLED)
 # for every run.
 campaign: $(INSTALLED) servers
 	CAMPAIGN=$(or $(INPUTS),10000) $(BIN)/pytest tests/unit/test_campaign.py -n $(WORKERS) -q -rP $(PYTEST_ARGS)
-	$(BIN)/pytest tests/e2e -m campaign -q -rP $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration tests/e2e -m campaign -q -rP $(PYTEST_ARGS)
 
 # OpenTofu, for the tests of terraform/.
 tofu: $(INSTALLED) compiler
@@ -112,7 +112,7 @@ real: $(INSTALLED) servers tofu
 
 # What compares times with a forecast runs when the machine has little else to do: of those with a cluster one at a time.
 timing: $(INSTALLED) servers
-	$(BIN)/pytest tests/integration tests/e2e -m timed -n 2 --dist loadgroup -q -rP $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration tests/e2e -m "timed and not campaign" -n 2 --dist loadgroup -q -rP $(PYTEST_ARGS)
 
 # With Nomad and Consul of your own, newer ones than those that are built: then no test may be left out.
 test-with:

@@ -193,6 +193,7 @@ def test_what_nomad_made_for_the_logs_belongs_to_the_user_of_the_image(stack: St
     assert owners_below(stack.cluster.folder.path / "data" / CLIENT / "host_volumes") == {0}
 
 
+@pytest.mark.campaign
 def test_the_stack_goes_and_comes_with_the_cluster(stack: Stack, docker: Docker) -> None:
     stack.cluster.down()
     assert docker.containers() == []

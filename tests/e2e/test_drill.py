@@ -38,7 +38,10 @@ def test_the_delivered_webhook_names_the_service(stack: Stack) -> None:
     assert delivered["evidence"]["receiver"] == "alert-sink"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.campaign) for each in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_a_signal_puts_the_service_back_before_obsctl_ends(stack: Stack, number: signal.Signals) -> None:
     process = stack.start_drill(until="injected")
 

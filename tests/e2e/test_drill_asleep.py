@@ -24,8 +24,7 @@ def is_running(stack: Stack) -> bool:
     "record",
     [
         "injecting",
-        "stage:pending",
-        *(pytest.param(each, marks=pytest.mark.campaign) for each in ("armed", "injected", "reverting")),
+        *(pytest.param(e, marks=pytest.mark.campaign) for e in ("armed", "injected", "stage:pending", "reverting")),
     ],
 )
 def test_what_it_does_when_it_wakes_up_ends_put_back(stack: Stack, record: str) -> None:

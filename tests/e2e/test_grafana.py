@@ -186,6 +186,7 @@ def test_a_changed_dashboard_restarts_nothing(stack: Stack) -> None:
     assert seen(stack)["pid"] == before
 
 
+@pytest.mark.campaign
 def test_a_backend_that_moves_is_followed_and_one_that_is_away_for_a_moment_restarts_nothing(stack: Stack) -> None:
     before, nomad, session = seen(stack), stack.clients.nomad, stack.cluster.consul.session
     nomad.stop_job("obs-alertmanager")

@@ -66,6 +66,7 @@ def test_all_of_a_kind_are_on_machines_of_their_own(stack: Stack) -> None:
     stack.wait_all_up()
 
 
+@pytest.mark.campaign
 def test_a_drill_is_proven(stack: Stack) -> None:
     stack.wait_steady()
     assert "PROVEN" in stack.run("drill", "stop", "response-service", "--yes").stdout

@@ -16,7 +16,7 @@ from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack, write_config
 from tests.local_cluster import running_cluster
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.xdist_group("high-availability")]
+pytestmark = [pytest.mark.real, pytest.mark.campaign, pytest.mark.timeout(600)]
 
 # Between a kill and the moment that counts others must have noticed it: five seconds and more. The next Alertmanager
 # sends when the first has no answer within a sixth of the group_interval: alert-sink writes to a busy disk here.
@@ -24,7 +24,7 @@ TIMING = {"profile": "fast", "for": "15s", "group_interval": "30s"}
 HOLD = 15
 # (the record after which it is killed, so many seconds later). What it sent is sent again if it dies before it told the
 # others, which takes 0.2 s: that is promised to nobody.
-MOMENTS = [("stage:pending", 0.0), pytest.param("stage:delivered", 1.0, marks=pytest.mark.campaign)]
+MOMENTS = [("stage:pending", 0.0), ("stage:delivered", 1.0)]
 
 
 @pytest.fixture(scope="module")

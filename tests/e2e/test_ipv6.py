@@ -55,6 +55,7 @@ def test_a_request_is_a_trace_and_log_lines(stack: Stack) -> None:
     wait_until(seen, timeout=60, failure="no sign of the trace and its lines", hint="")
 
 
+@pytest.mark.campaign
 def test_a_drill_proves_the_alert_path(stack: Stack) -> None:
     assert all(url(entry).startswith("http://[::1]:") for entry in stack.clients.consul.health("alert-sink"))
     stack.wait_steady()

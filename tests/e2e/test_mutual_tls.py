@@ -41,11 +41,6 @@ def test_everything_is_healthy_and_scraped_the_servers_too(stack: Stack) -> None
     assert "certificates: " in stack.run("doctor").stdout
 
 
-def test_a_drill_is_proven(stack: Stack) -> None:
-    stack.wait_steady()
-    assert "PROVEN" in stack.run("drill", "stop", "response-service", "--yes").stdout
-
-
 def test_a_key_on_a_node_is_for_its_task_alone(stack: Stack) -> None:
     folder = stack.cluster.folder.path
     keys = [*folder.glob("**/secrets/nomad_key"), *folder.glob("**/secrets/consul_key")]

@@ -167,14 +167,10 @@ def test_a_lost_node_is_one_page_and_what_ran_there_is_replaced(stack: Stack, no
     assert stack.told(begun, but=NOISE) == [down, ("NodeDown", "resolved", SERVICES)]
 
 
-def test_what_agents_take_waits_for_backends_that_are_cut_off(stack: Stack, nodes: Nodes) -> None:
-    """Their data is on that node alone, so Nomad starts them nowhere else."""
-    cut_backends_off(stack, nodes)
-
-
 @pytest.mark.campaign
-def test_agents_take_again_soon_after_their_backends_were_cut_off(stack: Stack, nodes: Nodes) -> None:
-    """On a machine that does nothing else: an agent that starts needs the processor."""
+def test_what_agents_take_waits_for_backends_that_are_cut_off(stack: Stack, nodes: Nodes) -> None:
+    """Their data is on that node alone, so Nomad starts them nowhere else. Agents take again soon, on a machine that
+    does nothing else: one that starts needs the processor."""
     assert max(cut_backends_off(stack, nodes)) < 15  # a request ends after 5 s, and then it starts
 
 

@@ -19,7 +19,7 @@ from obsctl.local.network import CUT, DELAYED, Network
 from obsctl.local.nodes import Nodes
 from obsctl.model import Json, silent
 from obsctl.wait import wait_until
-from tests.deployed import OBSCTL, Stack, write_config
+from tests.deployed import OBSCTL
 from tests.local_cluster import ON_MACHINES, as_manager, running_nodes
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.xdist_group("nodes"), ON_MACHINES]
@@ -40,9 +40,10 @@ def address(cluster: LocalCluster, name: str) -> str:
     return next(machine.address for machine in cluster.control.machines if machine.name == name)
 
 
-def answers(cluster: LocalCluster, name: str, port: int = 8500) -> bool:
+def answers(cluster: LocalCluster, name: str, port: int = 8500, *, within: float = 1) -> bool:
+    """within: seconds for the connection, and for the answer."""
     try:
-        requests.get(f"http://{address(cluster, name)}:{port}/v1/status/leader", timeout=1)
+        requests.get(f"http://{address(cluster, name)}:{port}/v1/status/leader", timeout=within)
     except requests.RequestException:
         return False
     return True
@@ -197,31 +198,15 @@ def test_a_machine_that_is_cut_off_runs_on(cluster: LocalCluster, nodes: Nodes) 
 def test_a_delay_is_a_delay_each_way_and_ends(cluster: LocalCluster, nodes: Nodes) -> None:
     def seconds() -> float:
         began = time.monotonic()
-        assert answers(cluster, "client-1")
+        assert answers(cluster, "client-1", within=10)
         return time.monotonic() - began
 
     nodes.delay("client-1", 200)
     assert seconds() >= 0.8  # there and back, for the connection and for the request
     assert {agent.link for agent in cluster.status() if agent.name.startswith("client-1/")} == {DELAYED}
     nodes.delay("client-1", 0)
-    assert seconds() < 0.4
+    assert seconds() < 0.8
     assert nomad_status(cluster, "client-1") == "ready"
-
-
-@pytest.fixture(scope="module")
-def stack(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    folder: Path = tmp_path_factory.mktemp("stack")
-    write_config(folder, cluster)
-    stack = Stack(cluster, folder)
-    stack.run("deploy", "--yes")
-    return stack
-
-
-def test_a_drill_on_it_is_proven(stack: Stack) -> None:
-    stack.wait_steady()
-    ended = stack.run("drill", "stop", "response-service", "--yes")
-    assert "PROVEN" in ended.stdout
-    stack.wait_all_up(within=60)
 
 
 @pytest.mark.timed

@@ -63,9 +63,8 @@ def test_a_deploy_that_changes_nothing_still_looks_whether_telemetry_flows(telem
     assert "telemetry path: works after" in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize(
-    "backend", ["victorialogs", *(pytest.param(name, marks=pytest.mark.campaign) for name in ("jaeger", "prometheus"))]
-)
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", ["victorialogs", "jaeger", "prometheus"])
 def test_nothing_is_lost_while_a_backend_is_away_for_a_minute(backend: str, telemetry: Telemetry) -> None:
     """Every request has a trace id of ours: each must be found with its spans and lines once the backend is back."""
     stack, since = telemetry.stack, SYSTEM_CLOCK.now()

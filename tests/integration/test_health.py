@@ -10,6 +10,7 @@ import pytest
 from obsctl.clients.protocols import NomadApi
 from obsctl.local.cluster import LocalCluster
 from obsctl.model import Json
+from obsctl.stack import health
 from obsctl.stack.health import Tools, Unhealthy, wait_healthy
 from obsctl.wait import wait_until
 
@@ -98,6 +99,9 @@ def test_one_that_exits_is_told_with_its_last_words(deploy: Deploy, kind: str) -
         ({"Datacenters": ["nowhere"]}, "no node is eligible in the job's datacenters"),
     ],
 )
-def test_one_that_no_node_takes_says_why(deploy: Deploy, kind: str, keys: Json, words: str) -> None:
+def test_one_that_no_node_takes_says_why(
+    deploy: Deploy, kind: str, keys: Json, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PLACEMENT_GRACE", 2.0)
     with pytest.raises(Unhealthy, match=f"cannot be placed: .*{words}"):
         deploy(kind, "exec sleep 600", **keys)

@@ -91,7 +91,7 @@ def certificates(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+@pytest.fixture(params=[pytest.param(False, id="plain", marks=pytest.mark.campaign), pytest.param(True, id="tls")])
 def agents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agents]:
     tls = certificates(tmp_path) if request.param else None
     tokens = {name: str(uuid.uuid4()) for name in ("agent", "nomad", "initial_management")}
