@@ -14,7 +14,7 @@ import pytest
 from tests.command import plain_environ
 from tests.own_network import LOOPBACK_UP, UNSHARE
 
-pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600), pytest.mark.xdist_group("timed")]
+pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = """

@@ -100,8 +100,17 @@ def test_an_alert_that_ends_before_anything_was_put_back_is_a_false_resolve(worl
     assert_put_back(world)
 
 
+@pytest.mark.parametrize("alertname", ["InstanceDown", "JobNotRunning"])
+def test_an_alert_of_the_service_itself_may_fire(world, alertname):
+    """Prometheus scrapes a target for a moment after its end, and before a new one listens."""
+    own = {"alertname": alertname, "service": SERVICE, "severity": "warning"}
+    world.clock.after(5, lambda: world.alerts.fired.append(own))
+    assert world.run().outcome == "PROVEN"
+    assert own in world.data("steady")["fired"]
+
+
 def test_an_alert_that_should_not_fire_is_collateral(world):
-    stranger = {"alertname": "InstanceDown", "service": SERVICE}
+    stranger = {"alertname": "InstanceDown", "service": "another"}
     world.clock.after(5, lambda: world.alerts.fired.append(stranger))
     verdict = world.run()
     assert (verdict.outcome, verdict.exit_code) == ("COLLATERAL", 14)

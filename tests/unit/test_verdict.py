@@ -71,7 +71,7 @@ def moved(name, at):
 
 
 FINDING = {"where": "service response", "what": "0 of 1 instances pass"}
-STRANGER = {"alertname": "InstanceDown", "service": "response"}
+STRANGER = {"alertname": "InstanceDown", "service": "another"}
 LOST = [{"alertname": "NodeDown", "node": "n1"}, {"alertname": "DiskFull"}]
 REVERTED = proven()[10]
 FAILED = ("revert_failed", {"reason": "Nomad is away", "commands": ["nomad job start response"]})
@@ -107,7 +107,7 @@ CASES = [
     ("FALSE_RESOLVE", 12, "5.0 s", moved("cleared", 11)),
     ("LATE", 13, "39.0 s", moved("delivered", 40)),
     ("LATE", 13, "4.0 s", moved("firing", 5)),
-    ("COLLATERAL", 14, "InstanceDown (response)", with_data("steady", fired=[EXPECTED, STRANGER])),
+    ("COLLATERAL", 14, "InstanceDown (another)", with_data("steady", fired=[EXPECTED, STRANGER])),
     ("COLLATERAL", 14, "should not: DiskFull, NodeDown (n1)", with_data("steady", fired=[EXPECTED, *LOST])),
     ("UNRESOLVED", 12, "again: service response: 0 of 1 instances pass", with_data("steady", findings=2 * [FINDING])),
     ("ABORTED", 30, "interrupted", injected(INTERRUPTED, REVERTED)),
