@@ -7,10 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # More workers than cores only make each wait for the other. A real test has up to thirty programs, and forecasts of
-# seconds: one of those with a cluster of its own on each core; the others often wait, and one more of them fits.
+# seconds: one of those with a cluster of its own on each core; the others often wait, and two of them fit on each.
 WORKERS ?= logical
 REAL_WORKERS ?= 2
-MORE_WORKERS ?= 3
+MORE_WORKERS ?= 4
 
 DOCKER ?= docker
 # What obsctl's image is built on: an image with Python and pip.
@@ -107,7 +107,7 @@ tofu: $(INSTALLED) compiler
 real: REAL := $(BIN)/pytest tests/contract tests/integration tests/e2e --durations=12 -q
 real: EACH_TIME := not timed and not campaign
 real: $(INSTALLED) servers tofu
-	$(REAL) -m "$(EACH_TIME) and xdist_group" -n $(REAL_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(REAL) -m "$(EACH_TIME) and xdist_group" -n $(REAL_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 	$(REAL) -m "$(EACH_TIME) and not xdist_group" -n $(MORE_WORKERS) $(PYTEST_ARGS)
 
 # What compares times with a forecast runs when the machine has little else to do: of those with a cluster one at a time.

@@ -48,9 +48,18 @@ def templates_are_compiled_once() -> Iterator[None]:
         yield
 
 
+LONGEST = ("nodes", "two-stacks")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups first: each is long and runs on one worker, so what begins late decides when all ends."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """The longest groups first: each runs on one worker, so what begins late decides when all ends."""
+
+    def place(item: pytest.Item) -> int:
+        group = item.get_closest_marker("xdist_group")
+        name = group.args[0] if group else ""
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,14 @@ class AlertPath:
 
     def send(self, status, wait, **times):
         if self.delivers(status):
-            self.clock.after(wait + self.delay, lambda: self.deliver(status, self.labels, **times))
+            self.clock.after(wait + self.delay, lambda: self.flush(status, **times))
+
+    def flush(self, status, **times):
+        """A group's notification. What is silenced is tried again every group_interval while it fires."""
+        if not self.world.alertmanager.silences():
+            self.deliver(status, self.labels, **times)
+        elif self.fired_at is not None:
+            self.clock.after(2.0, lambda: self.flush(status, **times))
 
     def deliver(self, status, labels, **times):
         alert = {"status": status, "labels": labels, "annotations": {}, **times}

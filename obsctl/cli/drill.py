@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from obsctl.drills.plan.experiment import Experiment
     from obsctl.drills.plan.target import Target
     from obsctl.drills.run.runner import Options
+    from obsctl.drills.run.selftest import Result
     from obsctl.drills.world import Cluster, World
 
 
@@ -134,6 +135,45 @@ def report(app: App, drill_id: str) -> None:
 
     document, text = reports.again(journal.find(journal_folder(app.loaded.config), drill_id))
     app.ui.result("drill", document, text, version=journal.FORMAT)
+
+
+@drill.command()
+@click.argument("service")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def selftest(app: App, service: str, yes: bool) -> int:
+    """Break drills of SERVICE on purpose: each must say what was broken.
+
+    It stops the service several times and silences its alert meanwhile. Receivers get the notifications. What is
+    broken is mended after each case, and ends by itself if obsctl dies. Exit code 0: every case ended in its verdict.
+
+    Example: obsctl drill selftest response-service --yes
+    """
+    from obsctl import lease
+    from obsctl.drills.plan import experiment
+    from obsctl.drills.plan.target import find
+    from obsctl.drills.run import selftest as cases
+    from obsctl.drills.run.runner import Options
+
+    asked_to_stop: list[int] = []
+    world = _world(app, lambda: bool(asked_to_stop))
+    world.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
+    drilled = experiment.load("stop", service)
+    seconds = Options().total(find(drilled, world))
+    _confirm(app, f"Stop the job of {service} up to {len(cases.CASES)} times and silence its alert?", seconds, yes)
+    with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, cases.COMMAND) as held:
+        results = list(cases.run(drilled, world, held, journal_folder(app.loaded.config)))
+    app.ui.result("drill-selftest", {"cases": [each.to_dict() for each in results]}, _cases_table(app, results))
+    return 0 if all(each.is_as_designed for each in results) else 1
+
+
+def _cases_table(app: App, results: Sequence[Result]) -> str:
+    headers = ("broken", "verdict", "exit", "because")
+    rows = [(each.case.title, each.outcome, str(each.exit_code), each.reason) for each in results]
+    wrong = [each for each in results if not each.is_as_designed]
+    lines = [f"WRONG: {each.case.title} should be {each.case.outcome}: … {each.case.says} …" for each in wrong]
+    ending = lines or [f"All {len(results)} ended in the verdict that names what was broken."]
+    return "\n".join([app.ui.table(headers, rows), "", *ending])
 
 
 def _run(app: App, experiment: Experiment, options: Options, *, wait: float, dry_run: bool, yes: bool) -> int:

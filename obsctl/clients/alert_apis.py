@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from obsctl.clients.form import objects_of
+from obsctl.clients.form import objects_of, text_of
 from obsctl.clients.http import Answer, Client
+from obsctl.clients.paths import checked
 from obsctl.clients.tally import Tallies, Tally
 from obsctl.errors import Rejected
 from obsctl.model import Json
@@ -82,6 +84,15 @@ class AlertmanagerClient(Client):
             lambda answer: [silence for silence in objects_of(answer) if silence["status"]["state"] == "active"],
             "/api/v2/silences",
         )
+
+    def silence(self, labels: Mapping[str, str], *, until: float, comment: str) -> str:
+        matchers = [{"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()]
+        times = {"startsAt": datetime.now(UTC).isoformat(), "endsAt": datetime.fromtimestamp(until, UTC).isoformat()}
+        silence = {"matchers": matchers, **times, "createdBy": "obsctl", "comment": comment}
+        return text_of(self.session.request("POST", "/api/v2/silences", json=silence).json()["silenceID"])
+
+    def expire(self, silence_id: str) -> None:
+        self.session.request("DELETE", f"/api/v2/silence/{checked(silence_id)}", text=True)
 
     def post(self, alerts: list[Json]) -> None:
         self.session.request("POST", "/api/v2/alerts", json=alerts, text=True)

@@ -5,7 +5,7 @@ A method raises nothing but the ApiError family of obsctl.errors. JSON objects a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -208,6 +208,10 @@ class AlertmanagerApi(StackProgram, Protocol):
     def silences(self) -> list[Json]:
         """The silences that are active now."""
 
+    def silence(self, labels: Mapping[str, str], *, until: float, comment: str) -> str:
+        """Silence alerts with these labels from now on until then (Unix seconds). Returns the silence's id."""
+
+    def expire(self, silence_id: str) -> None: ...
     def post(self, alerts: list[Json]) -> None:
         """Let alerts begin, or end by their `endsAt`, as Prometheus does it."""
 

@@ -6,7 +6,7 @@ while another one does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from obsctl.clients.protocols import AlertmanagerApi, PrometheusApi, StackProgram
@@ -102,6 +102,12 @@ class AlertmanagerReplicas(Replicas[AlertmanagerApi]):
 
     def silences(self) -> list[Json]:
         return self._first(lambda instance: instance.silences())
+
+    def silence(self, labels: Mapping[str, str], *, until: float, comment: str) -> str:
+        return self._first(lambda instance: instance.silence(labels, until=until, comment=comment))
+
+    def expire(self, silence_id: str) -> None:
+        self._first(lambda instance: instance.expire(silence_id))
 
     def post(self, alerts: list[Json]) -> None:
         """To every instance, as Prometheus does it: they agree which of them sends it."""

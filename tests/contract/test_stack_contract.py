@@ -193,6 +193,23 @@ class TestAlertmanager:
         assert "receiver: sink" in status["config"]["original"]
         assert status["versionInfo"]["version"]
 
+    def test_a_silence_begins_at_once_and_ends_when_it_is_told_to_or_by_itself(self, stack: Stack) -> None:
+        alertmanager, labels = stack.alertmanager, {"alertname": "Silenced", "service": 'a "service"'}
+        silence = alertmanager.silence(labels, until=time.time() + 60, comment="a test")
+        [own] = [each for each in alertmanager.silences() if each["id"] == silence]
+        assert {each["name"]: each["value"] for each in own["matchers"]} == labels
+        assert {(each["isRegex"], each["isEqual"]) for each in own["matchers"]} == {(False, True)}
+        for _ in range(2):  # also one that has ended
+            alertmanager.expire(silence)
+            assert silence not in [each["id"] for each in alertmanager.silences()]
+
+        short = alertmanager.silence(labels, until=time.time() + 2, comment="a test")
+        assert short in [each["id"] for each in alertmanager.silences()]
+        wait_until(
+            lambda: short not in [each["id"] for each in alertmanager.silences()],
+            timeout=10, failure="no sign of its end", hint="",
+        )  # fmt: skip
+
     def test_only_silences_that_are_active_now(self, stack: Stack) -> None:
         session = Session(Endpoint("Alertmanager", stack.alertmanager.address, down=""))
         now = datetime.now(UTC)

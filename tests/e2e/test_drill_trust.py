@@ -276,6 +276,7 @@ def test_a_stop_whose_recipe_is_signed_is_put_back(clean: Stack) -> None:
     clean.run("drill", "recover")
 
 
+@pytest.mark.campaign
 def test_a_drill_waits_until_all_is_steady_when_it_is_told_to(clean: Stack) -> None:
     """Right after the service was away. Ctrl-C leaves nothing while it waits."""
     clean.clients.nomad.stop_job(JOB)

@@ -168,6 +168,7 @@ def test_without_one_server_the_others_go_on(cluster: LocalCluster, nodes: Nodes
     nodes.start("server-3")
 
 
+@pytest.mark.campaign
 def test_the_first_server_can_be_cut_off_and_lost_like_any_other(cluster: LocalCluster, nodes: Nodes) -> None:
     """And another machine can be started meanwhile."""
     wait_for_voters(cluster)
@@ -219,6 +220,7 @@ def test_three_servers_and_three_clients_are_ready_in_20_seconds() -> None:
     assert took < 20
 
 
+@pytest.mark.campaign
 def test_ctrl_c_and_kill_leave_nothing_that_down_does_not_find() -> None:
     """After each line of progress of an `up`, in turn by Ctrl-C and by SIGKILL."""
     folder = Path(tempfile.mkdtemp(prefix="obsctl-", dir="/tmp"))

@@ -29,7 +29,7 @@ from tests.deployed import ALERT_PATH, Stack, write_config
 from tests.local_cluster import running_cluster
 from tests.otlp import send_spans, span
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.xdist_group("two-gateways")]
+pytestmark = [pytest.mark.real, pytest.mark.campaign, pytest.mark.timeout(300)]
 
 DECIDED = re.compile(r"otelcol_processor_tail_sampling_global_count_traces_sampled(?:_total)?\{.*\} (\d+)")
 
@@ -66,7 +66,6 @@ def test_both_are_scraped_and_so_are_the_metrics_that_they_make(deployed: Stack)
     assert (jobs.count("otel-gateway"), jobs.count("otlp-metrics")) == (2, 2)
 
 
-@pytest.mark.campaign
 def test_a_span_that_was_sent_while_its_gateway_is_frozen_goes_through_the_other(deployed: Stack) -> None:
     node_id = deployed.clients.nomad.nodes()[0]["ID"]
     own = gateways(deployed)[zlib.adler32(node_id.encode()) % 2]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import yaml
 
@@ -13,10 +14,12 @@ from obsctl.clients.tally import Tally
 from obsctl.config.durations import parse_duration
 from obsctl.content.promql import parse
 from obsctl.errors import Rejected
-from obsctl.model import Json
+from obsctl.model import Json, unix_time
 from obsctl.wait import Clock
 from tests.fakes.breakable import Breakable
 from tests.fakes.clock import FakeClock
+
+NEVER = "9999-12-31T23:59:59+00:00"
 
 
 class _Server(Breakable):
@@ -143,7 +146,17 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
         return self.active_alerts
 
     def silences(self) -> list[Json]:
-        return self.active_silences
+        now = self.clock.now()
+        return [each for each in self.active_silences if unix_time(each.get("endsAt", NEVER)) > now]
+
+    def silence(self, labels: Mapping[str, str], *, until: float, comment: str) -> str:
+        matchers = [{"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()]
+        made = {"id": f"silence-{len(self.active_silences)}", "matchers": matchers, "comment": comment}
+        self.active_silences.append({**made, "endsAt": datetime.fromtimestamp(until, UTC).isoformat()})
+        return str(made["id"])
+
+    def expire(self, silence_id: str) -> None:
+        self.active_silences = [each for each in self.active_silences if each["id"] != silence_id]
 
     def post(self, alerts: list[Json]) -> None:
         """A test alert is delivered at once, by each channel of its receiver; to `refusing` in vain."""

@@ -388,3 +388,25 @@ def test_recover_does_not_run_beside_a_drill(stack):
     session = stack.world.consul.create_session("drill", ttl=10)
     stack.world.consul.acquire(lock_key(STACK), b"{}", session)
     assert isinstance(stack.run("recover").exception, Locked)
+
+
+class TestSelftest:
+    def test_it_shows_what_was_broken_and_what_came_of_it_and_exits_with_0(self, stack):
+        result = stack.run("selftest", SERVICE, "--yes")
+        assert result.return_value == 0
+        lines = result.stdout.splitlines()
+        assert next(line for line in lines if line.startswith("a silence covers the alert")).split()[5:7] == [
+            "NOT_STEADY", "20",
+        ]  # fmt: skip
+        assert lines[-1] == "All 8 ended in the verdict that names what was broken."
+
+    def test_another_verdict_is_told_and_exits_with_1(self, stack):
+        stack.world.alertmanager.silence = lambda labels, until, comment: "of nothing"
+        result = stack.run("selftest", SERVICE, "--yes")
+        assert result.return_value == 1
+        assert "WRONG: a silence covers the alert should be NOT_STEADY" in result.stdout
+
+    def test_it_asks_first(self, stack):
+        result = stack.run("selftest", SERVICE, ui=Terminal(), answer="n\n")
+        assert "Stop the job of response up to 7 times and silence its alert?" in result.stderr
+        assert_untouched(stack)

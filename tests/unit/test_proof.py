@@ -66,20 +66,44 @@ def test_an_alert_that_fires_and_is_not_delivered_is_undelivered_with_the_broken
     assert_put_back(world)
 
 
-def test_a_silence_that_was_set_during_the_drill_is_named(world):
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ({"silencedBy": ["abc"], "inhibitedBy": []}, "the silence abc covers it"),
+        ({"silencedBy": [], "inhibitedBy": ["1", "2"]}, "ConsulServerLost, NodeDown inhibits it"),
+        ({"silencedBy": [], "inhibitedBy": [], "mutedBy": ["nights"]}, "muted now by the time interval nights"),
+        ({"silencedBy": [], "inhibitedBy": []}, "the receiver did not get it"),
+    ],
+)
+def test_what_alertmanager_holds_it_back_for_is_named(world, status, why):
     world.alerts.delivers = lambda status: False
+    others = {"1": "NodeDown", "2": "ConsulServerLost", "3": "Watchdog"}
 
-    def silence(number, name):
+    def hold_back(number, name):
         if name == "journal.injected":
-            status = {"state": "suppressed", "silencedBy": ["abc"], "inhibitedBy": []}
-            world.alertmanager.active_alerts = [{"labels": LABELS, "status": status}]
+            world.alertmanager.active_alerts = [
+                {"labels": LABELS, "status": status, "fingerprint": "0"},
+                *({"labels": {"alertname": each}, "status": {}, "fingerprint": key} for key, each in others.items()),
+            ]
         if name == "journal.reverting":
             world.alertmanager.active_alerts = []
 
-    world.on_step = silence
+    world.on_step = hold_back
     world.run()
     assert missed(world) == ("ServiceDown response", "delivered")
-    assert "abc" in world.data("missed")["why"]
+    assert why in world.data("missed")["why"]
+
+
+def test_a_silence_that_alertmanager_holds_no_alert_for_is_named_too(world):
+    def silence(number, name):
+        if name == "journal.injected":
+            world.alertmanager.silence(LABELS, until=world.clock.now() + 60, comment="")
+        if name == "journal.reverting":
+            world.alertmanager.active_silences = []
+
+    world.on_step = silence
+    world.run()
+    assert "the silence silence-0 covers it" in world.data("missed")["why"]
 
 
 def test_an_end_that_is_not_delivered_is_unresolved(world):

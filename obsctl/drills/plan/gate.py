@@ -94,10 +94,9 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
         if _concerns(target.experiment, labels):
             of = f" of {labels['instance']}" if "instance" in labels else ""
             yield Finding.error(f"alert {labels['alertname']}{of}", what, hint)
-    for silence in world.programs.alertmanager.silences():
-        if any(_silences(silence, alert.labels) for alert in target.alerts.values()):
-            what = f"silence {silence['id']} covers the alert"
-            yield Finding.error("alertmanager", what, "expire it: amtool silence expire")
+    covering = {silence: None for alert in target.alerts.values() for silence in silenced_by(alert.labels, world)}
+    for silence in covering:
+        yield Finding.error("alertmanager", f"silence {silence} covers the alert", "expire it: amtool silence expire")
 
 
 def _path(target: Target, world: World) -> Iterator[Finding]:
@@ -147,6 +146,11 @@ def _leftovers(world: World) -> Iterator[Finding]:
 
 def _concerns(experiment: Experiment, labels: Json) -> bool:
     return experiment.is_allowed(labels) or labels.get("service") == experiment.service
+
+
+def silenced_by(labels: Labels, world: World) -> list[str]:
+    """The ids of the silences that cover an alert with these labels now."""
+    return [str(silence["id"]) for silence in world.programs.alertmanager.silences() if _silences(silence, labels)]
 
 
 def _silences(silence: Json, labels: Labels) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from obsctl.drills import faults
 from obsctl.drills.faults import Scrape
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
+from obsctl.drills.plan.gate import silenced_by
 from obsctl.drills.world import World
 from obsctl.model import Json, unix_time
 
@@ -110,14 +111,29 @@ def _still_answers(experiment: Experiment, world: World) -> bool:
 
 
 def _why_not_delivered(expected: Labels, world: World) -> str:
-    for alert in world.programs.alertmanager.alerts():
+    alerts = world.programs.alertmanager.alerts()
+    for alert in alerts:
         if matches(expected, alert["labels"]):
-            status = alert["status"]
-            if status["state"] == "suppressed":
-                causes = ", ".join([*status["silencedBy"], *status["inhibitedBy"]])
-                return f"Alertmanager suppresses it because of {causes}"
-            return "Alertmanager holds it, but the receiver did not get it: see obsctl logs alertmanager"
+            return _why_held(alert["status"], alerts)
+    if silences := silenced_by(expected, world):
+        return _silenced(silences)
     return "Alertmanager does not hold it: Prometheus could not send it, or it has ended there"
+
+
+def _why_held(status: Json, alerts: list[Json]) -> str:
+    """Why Alertmanager, which holds an alert with this status among these, has not notified it."""
+    if status["silencedBy"]:
+        return _silenced(status["silencedBy"])
+    if status["inhibitedBy"]:
+        sources = [alert["labels"] for alert in alerts if alert["fingerprint"] in status["inhibitedBy"]]
+        return f"{', '.join(sorted({labels['alertname'] for labels in sources}))} inhibits it"
+    if status.get("mutedBy"):  # Alertmanager 0.28 and newer
+        return f"its route is muted now by the time interval {', '.join(status['mutedBy'])}"
+    return "Alertmanager holds it, but the receiver did not get it: see obsctl logs alertmanager"
+
+
+def _silenced(silences: list[str]) -> str:
+    return f"the silence {', '.join(silences)} covers it"
 
 
 def _without_markers(metric: Json) -> Json:

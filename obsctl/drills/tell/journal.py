@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from obsctl import files
 from obsctl.errors import ObsctlError
@@ -61,15 +61,15 @@ class Journal:
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    @staticmethod
-    def create(folder: Path, drill: str, *, clock: Clock = SYSTEM_CLOCK) -> Journal:
+    @classmethod
+    def create(cls, folder: Path, drill: str, *, clock: Clock = SYSTEM_CLOCK) -> Self:
         """A new <folder>/<drill>.jsonl, readable by its owner alone."""
         path = folder / f"{drill}.jsonl"
         try:
             files.private_folder(folder)
         except OSError as error:
             raise _unwritable(path, error) from error
-        journal = Journal(path, os.O_CREAT | os.O_EXCL, [], clock)
+        journal = cls(path, os.O_CREAT | os.O_EXCL, [], clock)
         sync_folder(folder)
         return journal
 
