@@ -156,14 +156,12 @@ def test_grafanas_files_are_where_its_image_looks_for_them(stack: Stack, docker:
     assert "not Grafana" in running(docker)["grafana"]["Config"]["Labels"]["obsctl.stand-in"]
 
 
-@pytest.mark.campaign
 def test_a_drill_proves_the_alert_path(stack: Stack) -> None:
     stack.wait_steady()
     verdict = stack.json("drill", "stop", "response-service", "--yes", code=None)["verdict"]
     assert verdict["outcome"] in ("PROVEN", "LATE"), verdict
 
 
-@pytest.mark.campaign
 def test_data_survives_a_restart_of_the_jobs(stack: Stack) -> None:
     address = f"http://127.0.0.1:{stack.loaded.config.components.alertmanager.port}"
     alertmanager = Session(Endpoint("Alertmanager", address, down=""))

@@ -48,30 +48,30 @@ class Trial:
     def options(self) -> Options:
         return Options(margin=PATIENCE + self.forecast.settings.group_interval)
 
-    def silence(self, seconds: float) -> str:
-        """Silence the expected alert for so long. Returns the silence's id."""
-        labels, until = next(iter(self.target.experiment.expect.values())), self.world.clock.now() + seconds
-        return self.world.programs.alertmanager.silence(labels, until=until, comment=f"obsctl {COMMAND}")
-
 
 Break = Callable[[Trial], AbstractContextManager[None]]
 """Breaks something while its block runs."""
 
 
 @contextmanager
-def a_silence(trial: Trial) -> Iterator[None]:
-    silence = trial.silence(trial.options.total(trial.target))
+def _silence(trial: Trial, seconds: float) -> Iterator[None]:
+    """Over the expected alert, for so long at most."""
+    alertmanager, until = trial.world.programs.alertmanager, trial.world.clock.now() + seconds
+    labels = next(iter(trial.target.experiment.expect.values()))
+    silence = alertmanager.silence(labels, until=until, comment=f"obsctl {COMMAND}")
     try:
         yield
     finally:
-        trial.world.programs.alertmanager.expire(silence)
+        alertmanager.expire(silence)
 
 
-@contextmanager
-def a_silence_that_ends_late(trial: Trial) -> Iterator[None]:
+def a_silence(trial: Trial) -> AbstractContextManager[None]:
+    return _silence(trial, trial.options.total(trial.target))
+
+
+def a_silence_that_ends_late(trial: Trial) -> AbstractContextManager[None]:
     """The alert is notified when the silence has ended, outside its band and inside the margin."""
-    trial.silence(trial.forecast.band("delivered").maximum + 1)
-    yield
+    return _silence(trial, trial.forecast.band("delivered").maximum + 1)
 
 
 @contextmanager
