@@ -398,7 +398,7 @@ class TestSelftest:
         assert next(line for line in lines if line.startswith("a silence covers the alert")).split()[5:7] == [
             "NOT_STEADY", "20",
         ]  # fmt: skip
-        assert lines[-1] == "All 8 ended in the verdict that names what was broken."
+        assert lines[-1] == "All 7 ended in the verdict that names what was broken."
 
     def test_another_verdict_is_told_and_exits_with_1(self, stack):
         stack.world.alertmanager.silence = lambda labels, until, comment: "of nothing"
@@ -408,5 +408,5 @@ class TestSelftest:
 
     def test_it_asks_first(self, stack):
         result = stack.run("selftest", SERVICE, ui=Terminal(), answer="n\n")
-        assert "Stop the job of response up to 7 times and silence its alert?" in result.stderr
+        assert "Stop the job of response up to 6 times and silence its alert?" in result.stderr
         assert_untouched(stack)

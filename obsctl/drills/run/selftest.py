@@ -98,7 +98,7 @@ class Case:
     """One way to break a drill, and what has to come of it.
 
     outcome, says: the verdict, and words that its reason must have. at: the record of the journal after which it
-    breaks ("stage:NAME" for a stage), "" before the drill; until: the record after which it is mended.
+    breaks, "" before the drill. It is mended before the service is put back.
     """
 
     name: str
@@ -107,7 +107,6 @@ class Case:
     says: str
     breaks: Break
     at: str = ""
-    until: str = "reverting"
 
 
 CASES = (
@@ -116,11 +115,8 @@ CASES = (
     Case("interrupted", "somebody presses Ctrl-C", "ABORTED", "interrupted", an_interrupt, at="injected"),
     Case("silenced-later", "a silence begins during the fault", "UNDELIVERED", "the silence", a_silence, at="injected"),
     Case("late", "the notification is held up", "LATE", "delivered after", a_silence_that_ends_late, at="injected"),
-    Case("silenced-end", "a silence begins after the delivery", "UNRESOLVED", "the silence", a_silence,
-         at="stage:delivered", until="missed"),
-    # The last: its notifications end what the case before left open at the receivers.
     Case("nothing", "nothing is broken", "PROVEN", "delivered", nothing),
-)  # fmt: skip
+)
 SECOND = Case("second", "another command holds the lock", "LOCKED", "is locked", nothing)
 
 
@@ -189,10 +185,9 @@ def _drill(case: Case, trial: Trial, held: Lease, folder: Path) -> Result:
                 not_mended.append(error)
 
         def follow(record: Record) -> None:
-            moment = f"stage:{record.data['stage']}" if record.kind == "stage" else record.kind
-            if moment == case.at:
+            if record.kind == case.at:
                 broken.enter_context(case.breaks(trial))
-            elif moment == case.until:
+            elif record.kind == "reverting":
                 mend()
 
         if not case.at:
