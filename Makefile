@@ -110,7 +110,7 @@ real: $(INSTALLED) servers tofu
 	$(REAL) -m "$(EACH_TIME) and xdist_group" -n $(REAL_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 	$(REAL) -m "$(EACH_TIME) and not xdist_group" -n $(MORE_WORKERS) $(PYTEST_ARGS)
 
-# What compares times with a forecast runs when the machine has little else to do: of those with a cluster one at a time.
+# What compares times with a forecast runs when the machine has little else to do: of those with a cluster two at a time.
 timing: $(INSTALLED) servers
 	$(BIN)/pytest tests/integration tests/e2e -m "timed and not campaign" -n 2 --dist loadgroup -q -rP $(PYTEST_ARGS)
 

@@ -153,13 +153,13 @@ def selftest(app: App, service: str, yes: bool) -> int:
     from obsctl.drills.plan import experiment
     from obsctl.drills.plan.target import find
     from obsctl.drills.run import selftest as cases
-    from obsctl.drills.run.runner import Options
 
     asked_to_stop: list[int] = []
     world = _world(app, lambda: bool(asked_to_stop))
     world.programs.require(names.PROMETHEUS, names.ALERTMANAGER, names.ALERT_SINK)
     drilled = experiment.load("stop", service)
-    seconds = Options().total(find(drilled, world))
+    trial = cases.Trial(world, find(drilled, world))
+    seconds = trial.options.total(trial.target)
     _confirm(app, f"Stop the job of {service} up to {len(cases.CASES)} times and silence its alert?", seconds, yes)
     with _signals(app, asked_to_stop), lease.hold(world.consul, world.stack, cases.COMMAND) as held:
         results = list(cases.run(drilled, world, held, journal_folder(app.loaded.config)))

@@ -94,8 +94,7 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
         if _concerns(target.experiment, labels):
             of = f" of {labels['instance']}" if "instance" in labels else ""
             yield Finding.error(f"alert {labels['alertname']}{of}", what, hint)
-    covering = {silence: None for alert in target.alerts.values() for silence in silenced_by(alert.labels, world)}
-    for silence in covering:
+    for silence in silenced_by(world, *(alert.labels for alert in target.alerts.values())):
         yield Finding.error("alertmanager", f"silence {silence} covers the alert", "expire it: amtool silence expire")
 
 
@@ -148,9 +147,10 @@ def _concerns(experiment: Experiment, labels: Json) -> bool:
     return experiment.is_allowed(labels) or labels.get("service") == experiment.service
 
 
-def silenced_by(labels: Labels, world: World) -> list[str]:
-    """The ids of the silences that cover an alert with these labels now."""
-    return [str(silence["id"]) for silence in world.programs.alertmanager.silences() if _silences(silence, labels)]
+def silenced_by(world: World, *alerts: Labels) -> list[str]:
+    """The ids of the silences that cover any of these alerts now."""
+    silences = world.programs.alertmanager.silences()
+    return [str(silence["id"]) for silence in silences if any(_silences(silence, labels) for labels in alerts)]
 
 
 def _silences(silence: Json, labels: Labels) -> bool:

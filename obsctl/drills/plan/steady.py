@@ -28,7 +28,11 @@ class Reasons:
         before, self._places = self._places, [each.where for each in findings]
         if self._places == before:
             return ""
-        return "; ".join(dict.fromkeys(f"{each.where}: {each.what}" for each in findings))
+        return in_words(findings)
+
+
+def in_words(findings: list[Finding]) -> str:
+    return "; ".join(dict.fromkeys(f"{each.where}: {each.what}" for each in findings))
 
 
 def findings(experiment: Experiment, world: World) -> list[Finding]:

@@ -21,9 +21,9 @@ from obsctl.drills.run.runner import Drill, Options
 from obsctl.drills.tell.journal import Journal, Record, new_id
 from obsctl.drills.tell.verdict import judge
 from obsctl.drills.world import World
-from obsctl.errors import Interrupted, ObsctlError
+from obsctl.errors import ObsctlError
 from obsctl.lease import Lease, Locked
-from obsctl.model import Event, Json
+from obsctl.model import Event, Finding, Json
 
 COMMAND = "drill selftest"
 PATIENCE = 5.0
@@ -149,8 +149,7 @@ def run(experiment: Experiment, world: World, held: Lease, folder: Path) -> Iter
     yield _second_holder(world)
     for case in CASES:
         world.emit(Event(case.name, "start", case.title))
-        result = _drill(case, Trial(world, find(experiment, world)), held, folder)
-        yield result
+        yield _drill(case, Trial(world, find(experiment, world)), held, folder)
         _wait_steady(experiment, world, held)
 
 
@@ -208,16 +207,14 @@ def _drill(case: Case, trial: Trial, held: Lease, folder: Path) -> Result:
 
 
 def _wait_steady(experiment: Experiment, world: World, held: Lease) -> None:
-    findings = steady.findings(experiment, world)
+    findings: list[Finding] = []
 
     def is_steady() -> bool:
         nonlocal findings
         findings = steady.findings(experiment, world)
         return not findings
 
-    if world.interrupted():
-        raise Interrupted("interrupted", hint="")
     until = world.clock.now() + STEADY_WITHIN
     if not Guard(world, held).wait_for(is_steady, until=until):
-        what = "; ".join(dict.fromkeys(f"{each.where}: {each.what}" for each in findings))
-        raise ObsctlError(f"the stack is not steady, so nothing can be tested: {what}", hint=findings[0].hint)
+        what = f"the stack is not steady, so nothing can be tested: {steady.in_words(findings)}"
+        raise ObsctlError(what, hint=findings[0].hint)

@@ -115,7 +115,7 @@ def _why_not_delivered(expected: Labels, world: World) -> str:
     for alert in alerts:
         if matches(expected, alert["labels"]):
             return _why_held(alert["status"], alerts)
-    if silences := silenced_by(expected, world):
+    if silences := silenced_by(world, expected):
         return _silenced(silences)
     return "Alertmanager does not hold it: Prometheus could not send it, or it has ended there"
 
