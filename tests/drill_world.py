@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import yaml
 from prometheus_client import CollectorRegistry
 
+from obsctl.clients import jobs
 from obsctl.clients.replicas import AlertmanagerReplicas, PrometheusReplicas
 from obsctl.config.secrets import Secret
-from obsctl.drills import kept_job, recipes
+from obsctl.drills import kept, recipes
 from obsctl.drills.plan import experiment, target
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run.runner import Drill, Options
@@ -287,7 +288,7 @@ class DrillWorld:
         job, now = self.nomad.job(JOB_ID), self.clock.now()
         made = Recipe(
             drill=DRILL_ID, stack=STACK, namespace="default", fault="stop", service=SERVICE, job=JOB_ID,
-            version=job["Version"], digest=kept_job.digest_of(job), session=self.lease.session, created_at=now,
+            version=job["Version"], digest=kept.digest_of(jobs.spec(job)), session=self.lease.session, created_at=now,
             deadline=now + 120, data={},
         )  # fmt: skip
         return replace(made, **changes)
@@ -295,7 +296,7 @@ class DrillWorld:
     def write(self, recipe=None, **changes):
         """A recipe is in Consul, and its job is kept, as a drill leaves them. Returns the recipe."""
         made = recipe or self.recipe(**changes)
-        kept_job.keep(self.cluster, made, self.nomad.job(JOB_ID))
+        kept.keep(self.cluster, made, jobs.spec(self.nomad.job(JOB_ID)))
         recipes.write(self.cluster, made)
         return made
 

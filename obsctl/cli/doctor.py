@@ -88,7 +88,7 @@ def _lines(finding: Finding) -> list[str]:
 def site_of(app: App) -> Site:
     """What the checks look at."""
     from obsctl.cli import wire
-    from obsctl.cli.drill import journal_folder
+    from obsctl.cli.drill_run import journal_folder
     from obsctl.clients import connect
     from obsctl.doctor.site import Site
     from obsctl.stack.observe import resolver

@@ -29,7 +29,7 @@ from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict
 from obsctl.model import Json
 
-FORMAT = 3
+FORMAT = 4
 """Which parts an entry has, and what they mean."""
 
 
@@ -40,7 +40,7 @@ _UNSIGNED = "it is not signed: forged, or of an obsctl before signatures"
 class Recipe:
     """All that is needed to put a service back, without obsctl alive.
 
-    job, version: what Nomad runs in the namespace; digest: what this version says (see kept_job).
+    job, version: what Nomad runs in the namespace; digest: what is kept of it (see kept).
     session: the Consul session whose end means that obsctl is gone. deadline: Unix seconds after which the warden
     reverts, whoever is alive. data: what the fault has written down for its revert.
     """

@@ -11,7 +11,7 @@ import socket
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from obsctl.drills import faults, kept_job, recipes
+from obsctl.drills import faults, kept, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict
@@ -79,13 +79,13 @@ class Warden(Turns):
 
     def _put_back(self, entry: Entry, recipe: Recipe) -> None:
         """Revert, and see that the service is back. Before the deadline again and again, because a drill that was only
-        asleep may still inject its fault; after it, once is enough. Then the job is not kept any more, and without it
+        asleep may still inject its fault; after it, once is enough. Then nothing is kept any more, and without it
         nothing is done: an earlier state of the entry, which somebody writes again, is signed as well."""
         outcome = entry.outcome
-        if kept_job.read(self._cluster, recipe) is None:
+        if kept.read(self._cluster, recipe) is None:
             return
         if outcome and outcome["healthy"] and self._cluster.clock.now() > recipe.deadline:
-            kept_job.forget(self._cluster, recipe)
+            kept.forget(self._cluster, recipe)
             return
         fault = faults.named(recipe.fault)
         reverted = fault.revert(self._cluster, recipe)

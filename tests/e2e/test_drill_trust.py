@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from obsctl.drills import kept_job, recipes
-from obsctl.drills.faults import stop
+from obsctl.clients import jobs
+from obsctl.drills import kept, recipes
+from obsctl.drills.faults.stop import FAULT as STOP
 from obsctl.drills.recipes import Recipe
 from obsctl.wait import SYSTEM_CLOCK, wait_until
 from tests.deployed import Stack
@@ -64,7 +65,7 @@ def a_recipe(stack: Stack, drill: str, **changes: Any) -> Recipe:
     job = stack.clients.nomad.job(JOB)
     facts = {
         "drill": drill, "stack": "obs", "namespace": "default", "fault": "stop", "service": "response-service",
-        "job": JOB, "version": job["Version"], "digest": kept_job.digest_of(job),
+        "job": JOB, "version": job["Version"], "digest": kept.digest_of(jobs.spec(job)),
         "session": "00000000-0000-0000-0000-000000000000", "created_at": 0.0, "deadline": 0.0, "data": {},
     }  # fmt: skip
     return Recipe(**{**facts, **changes})
@@ -149,11 +150,11 @@ def test_an_old_entry_that_is_written_again_undoes_no_operators_stop(clean: Stac
     world, consul = clean.world, clean.clients.consul
     recipe = a_recipe(clean, "20260101T000000Z-stop-response-service-00000000")
     key = recipes.key("obs", recipe.drill)
-    kept_job.keep(world, recipe, clean.clients.nomad.job(JOB))
+    kept.keep(world, recipe, jobs.spec(clean.clients.nomad.job(JOB)))
     recipes.write(world, recipe)
     pair = consul.get(key)
     assert pair
-    wait_until(lambda: kept_job.read(world, recipe) is None, timeout=30, failure="no sign of the end", hint="")
+    wait_until(lambda: kept.read(world, recipe) is None, timeout=30, failure="no sign of the end", hint="")
     if removed:
         clean.run("drill", "recover")
         assert consul.get(key) is None
@@ -165,7 +166,7 @@ def test_an_old_entry_that_is_written_again_undoes_no_operators_stop(clean: Stac
 def test_a_job_that_is_purged_during_a_drill_comes_back_as_the_drill_had_found_it(clean: Stack) -> None:
     """And obsctl is killed, so the warden does it."""
     nomad = clean.clients.nomad
-    before = kept_job.digest_of(nomad.job(JOB))
+    before = kept.digest_of(jobs.spec(nomad.job(JOB)))
     process = clean.start_drill("injected", "--hold", "60")
     process.kill()
     process.communicate(timeout=10)
@@ -176,7 +177,7 @@ def test_a_job_that_is_purged_during_a_drill_comes_back_as_the_drill_had_found_i
         return JOB in jobs and not jobs[JOB]["Stop"]
 
     wait_until(back, timeout=60, failure="no sign of the job", hint="")
-    assert kept_job.digest_of(nomad.job(JOB)) == before
+    assert kept.digest_of(jobs.spec(nomad.job(JOB))) == before
     assert "Nomad had forgotten the job" in clean.run("drill", "recover").stdout
     assert nomad.variable("nomad/jobs/obs-warden/drill") is None
 
@@ -269,8 +270,8 @@ def test_a_stop_whose_recipe_is_signed_is_put_back(clean: Stack) -> None:
     """The other tests of this file could pass because nothing is ever put back."""
     world, nomad = clean.world, clean.clients.nomad
     recipe = a_recipe(clean, "20260101T000000Z-stop-response-service-00000001", deadline=SYSTEM_CLOCK.now() + 60)
-    kept_job.keep(world, recipe, nomad.job(JOB))
-    stop.inject(world, recipe)
+    kept.keep(world, recipe, jobs.spec(nomad.job(JOB)))
+    STOP.inject(world, recipe)
     recipes.write(world, recipe)
     wait_until(lambda: not nomad.job(JOB)["Stop"], timeout=30, failure="no sign of the job", hint="")
     clean.run("drill", "recover")

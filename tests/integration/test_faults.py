@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+from obsctl.clients import jobs
 from obsctl.config.secrets import Secret
-from obsctl.drills import kept_job, recipes
-from obsctl.drills.faults import stop
+from obsctl.drills import kept, recipes
+from obsctl.drills.faults.stop import FAULT as STOP
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import Conflict, NotFound
@@ -64,17 +65,17 @@ class Subject:
         self.job = job
         recipe = Recipe(
             drill=uuid4().hex, stack="faults", namespace="default", fault="stop", service=self.name, job=self.name,
-            version=job["Version"], digest=kept_job.digest_of(job), session="", created_at=now, deadline=now + 60,
-            data={},
+            version=job["Version"], digest=kept.digest_of(jobs.spec(job)), session="", created_at=now,
+            deadline=now + 60, data={},
         )  # fmt: skip
-        kept_job.keep(self.cluster, recipe, job)
+        kept.keep(self.cluster, recipe, jobs.spec(job))
         return recipe
 
     def until_back(self):
-        self.until("the service to be back", lambda: stop.is_gone(self.cluster, self.recipe))
+        self.until("the service to be back", lambda: STOP.is_gone(self.cluster, self.recipe))
 
     def until_gone(self):
-        return self.until("the effect", lambda: stop.effect_at(self.cluster, self.recipe))
+        return self.until("the effect", lambda: STOP.effect_at(self.cluster, self.recipe))
 
     def until(self, what, probe):
         return wait_until(probe, timeout=30, interval=0.05, failure=f"no sign of {what}", hint="")
@@ -121,19 +122,19 @@ def test_a_stop_and_a_start_each_make_one_version_drill_after_drill(subject):
         subject.recipe = subject.made()
         assert subject.version() == 2 * round
         asked = SYSTEM_CLOCK.now()
-        stop.inject(subject.cluster, subject.recipe)
+        STOP.inject(subject.cluster, subject.recipe)
         assert subject.version() == subject.recipe.version + 1
         effect = subject.until_gone()
         assert asked - 1 < effect < SYSTEM_CLOCK.now() + 1
-        assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+        assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
         assert subject.version() == subject.recipe.version + 2
         subject.until_back()
-        assert stop.revert(subject.cluster, subject.recipe).state == "already"
+        assert STOP.revert(subject.cluster, subject.recipe).state == "already"
 
 
 def test_a_revert_right_after_the_stop_does_not_wait_for_the_tasks(subject):
-    stop.inject(subject.cluster, subject.recipe)
-    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+    STOP.inject(subject.cluster, subject.recipe)
+    assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
     assert len(_running(subject)) == 1
 
@@ -142,65 +143,65 @@ def test_what_a_deployment_does_to_a_job_makes_no_version(subject):
     """Its marks "stable" and "status" change after the recipe was made."""
     subject.until("a stable job", lambda: subject.nomad.job(subject.name)["Stable"])
     assert subject.version() == 0
-    stop.inject(subject.cluster, subject.recipe)
-    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+    STOP.inject(subject.cluster, subject.recipe)
+    assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
 
 
 def test_a_job_that_was_scaled_since_is_not_stopped(subject):
     subject.until("a scaling that Nomad takes", lambda: subject.scale(2).ok)  # not while it deploys
     with pytest.raises(Conflict, match="somebody changed the job"):
-        stop.inject(subject.cluster, subject.recipe)
+        STOP.inject(subject.cluster, subject.recipe)
     assert not subject.nomad.job(subject.name)["Stop"]
 
 
 def test_a_job_that_is_scaled_while_it_is_stopped_is_started_with_its_new_count(subject):
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     assert subject.scale(2).ok
     assert subject.nomad.job(subject.name)["Stop"]
     assert subject.version() == subject.recipe.version + 2
-    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+    assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
     assert len(_running(subject)) == 2
 
 
 def test_a_deploy_during_the_fault_is_not_overwritten(subject):
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.nomad.register_job({**subject.job, "Stop": False, "Priority": 70})
-    assert stop.revert(subject.cluster, subject.recipe).state == "already"
+    assert STOP.revert(subject.cluster, subject.recipe).state == "already"
     assert subject.nomad.job(subject.name)["Priority"] == 70
 
 
 def test_a_second_stop_by_an_operator_is_not_undone(subject):
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.nomad.stop_job(subject.name)
-    assert stop.revert(subject.cluster, subject.recipe).state == "superseded"
+    assert STOP.revert(subject.cluster, subject.recipe).state == "superseded"
 
 
 @pytest.mark.needs(nomad="1.9")
 def test_a_version_with_a_tag_can_be_put_back(subject):
     assert subject.put("/versions/good/tag", {"Version": 0, "Description": "known good"}).ok
     subject.recipe = subject.made()
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.until_gone()
-    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+    assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
 
 
 def test_a_purged_job_is_registered_from_the_recipe(subject):
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     subject.purge()
-    assert stop.revert(subject.cluster, subject.recipe).state == "reverted"
+    assert STOP.revert(subject.cluster, subject.recipe).state == "reverted"
     subject.until_back()
 
 
 def test_four_reverts_at_the_same_moment_start_the_job_once(subject):
     """obsctl, the warden, and two who run obsctl drill recover. Nomad may take more than one of them."""
-    stop.inject(subject.cluster, subject.recipe)
+    STOP.inject(subject.cluster, subject.recipe)
     subject.until_gone()
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: stop.revert(subject.cluster, subject.recipe).state, range(4)))
+        done = list(pool.map(lambda _: STOP.revert(subject.cluster, subject.recipe).state, range(4)))
     assert {"reverted"} <= set(done) <= {"reverted", "already"}
     subject.until_back()
     assert subject.nomad.job(subject.name)["TaskGroups"] == subject.job["TaskGroups"]
@@ -209,7 +210,7 @@ def test_four_reverts_at_the_same_moment_start_the_job_once(subject):
 
 def test_a_rehearsal_leaves_the_job_as_it_is(subject):
     before = subject.nomad.job(subject.name)
-    stop.rehearse(subject.cluster, subject.recipe)
+    STOP.rehearse(subject.cluster, subject.recipe)
     assert subject.nomad.job(subject.name) == before
 
 

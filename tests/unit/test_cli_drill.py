@@ -154,7 +154,7 @@ def test_a_wait_that_is_interrupted_leaves_nothing(stack):
 def test_json_is_one_document_with_verdict_and_journal(stack):
     result = stack.stop("--yes", ui=Ui(as_json=True))
     document = json.loads(result.stdout)
-    assert document["schema"] == "obsctl/drill/v4"
+    assert document["schema"] == "obsctl/drill/v5"
     assert document["verdict"]["outcome"] == "PROVEN"
     assert document["journal"][-1]["kind"] == "finished"
     assert document["id"] == stack.journal_files()[0].stem
@@ -163,7 +163,7 @@ def test_json_is_one_document_with_verdict_and_journal(stack):
 
 def test_json_of_a_dry_run_is_one_document_too(stack):
     document = json.loads(stack.stop("--dry-run", ui=Ui(as_json=True)).stdout)
-    assert document["schema"] == "obsctl/drill-forecast/v4"
+    assert document["schema"] == "obsctl/drill-forecast/v5"
     assert document["forecasts"]["ServiceDown response"]["bands"][0]["stage"] == "pending"
     assert document["findings"] == []
 
@@ -316,7 +316,7 @@ def test_a_report_is_made_anew_from_the_journal(stack):
     result = stack.run("report", "last")
     assert result.stdout.splitlines()[-1].startswith("PROVEN: delivered")
     document = json.loads(stack.run("report", "stop-response", ui=Ui(as_json=True)).stdout)
-    assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v4", "PROVEN")
+    assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v5", "PROVEN")
 
 
 def dead_drill(stack, **changes):

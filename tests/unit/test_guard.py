@@ -97,3 +97,24 @@ def test_insisting_outlasts_errors_and_bugs(world):
 def test_insisting_in_vain_tells_the_last_failure(world):
     with pytest.raises(ObsctlError, match="the call did not succeed within 10 s: Prometheus is away"):
         insist(away_until(world, 60), failure="the call did not succeed", timeout=10, clock=world.clock)
+
+
+def test_what_keeps_a_fault_up_is_called_about_once_a_second_while_the_lock_is_held(world):
+    calls = []
+    guard = Guard(world.world, world.lease, sustain=lambda: calls.append(world.clock.now()))
+    began = world.clock.now()
+    guard.wait_for(lambda: None, until=began + 10)
+    assert 10 <= len(calls) <= 11
+    world.consul.destroy_session(world.lease.session)
+    with pytest.raises(ObsctlError, match="lock"):
+        guard.wait_for(lambda: None, until=world.clock.now() + 10)
+    assert len(calls) <= 11
+
+
+def test_what_cannot_be_kept_up_for_long_ends_the_drill(world):
+    def fail():
+        raise Unreachable("Nomad does not answer", hint="")
+
+    guard = Guard(world.world, world.lease, sustain=fail)
+    with pytest.raises(ObsctlError, match="can no longer watch: Nomad does not answer"):
+        guard.wait_for(lambda: None, until=world.clock.now() + 60)

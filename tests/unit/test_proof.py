@@ -1,5 +1,7 @@
 """What the alert does during a drill, and what the drill makes of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from obsctl.drills.run.runner import Options
@@ -286,3 +288,51 @@ def test_the_drill_is_given_as_long_as_its_slowest_alert_needs(world):
     world.expect("JobNotRunning")
     world.rules[1]["duration"] = 100
     assert Options(margin=0).total(world.target()) == pytest.approx(15 + 60 + 100 + 8.2, abs=1)
+
+
+def forbid_one(world, alertname="ReplicaMissing"):
+    """A drill whose one alert must stay away."""
+    path = world.expect(alertname)
+    path.rule = lambda is_up: False
+    pattern = world.experiment.expect[alertname]
+    allow = ({"alertname": "ServiceDown"},)  # what stopping the job brings in this world
+    world.experiment = replace(world.experiment, expect={}, forbid={alertname: pattern}, allow=allow)
+    return path
+
+
+def test_a_drill_whose_alert_stays_away_as_long_as_it_takes_is_proven(world):
+    forbid_one(world)
+    verdict = world.run()
+    assert verdict.outcome == "PROVEN"
+    latest = world.target().alerts["ReplicaMissing"].forecast.band("delivered").maximum
+    assert world.data("quiet")["seconds"] >= latest
+    assert f"would have been delivered after {latest:.1f} s at most" in verdict.reason
+    assert_put_back(world)
+
+
+def test_an_alert_that_must_stay_away_and_fires_is_collateral_at_once(world):
+    forbid_one(world).rule = lambda is_up: not is_up
+    verdict = world.run()
+    assert verdict.outcome == "COLLATERAL"
+    assert "ReplicaMissing" in verdict.reason
+    latest = world.target().alerts["ReplicaMissing"].forecast.band("delivered").maximum
+    assert world.data("quiet")["seconds"] < latest
+    assert_put_back(world)
+
+
+def test_what_must_stay_away_counts_though_a_wider_pattern_would_allow_it(world):
+    forbid_one(world).rule = lambda is_up: not is_up
+    world.experiment = replace(world.experiment, allow=({"alertname": "*"},))
+    assert world.run().outcome == "COLLATERAL"
+
+
+def test_what_must_come_and_what_must_stay_away_are_watched_in_one_drill(world):
+    world.expect("ReplicaMissing", pending=30).rule = lambda is_up: False
+    expect = dict(world.experiment.expect)
+    forbid = {"ReplicaMissing": expect.pop("ReplicaMissing")}
+    world.experiment = replace(world.experiment, expect=expect, forbid=forbid)
+    verdict = world.run()
+    assert verdict.outcome == "PROVEN"
+    assert "ServiceDown response delivered" in verdict.reason
+    assert "ReplicaMissing stayed away" in verdict.reason
+    assert world.kinds().index("quiet") < world.kinds().index("reverting")

@@ -2,7 +2,7 @@ import pytest
 
 from obsctl.config.api_servers import ConsulServer
 from obsctl.drills import recipes
-from obsctl.drills.faults import stop
+from obsctl.drills.faults.stop import FAULT as STOP
 from obsctl.drills.run.reverting import finish_journal, left, recover
 from obsctl.drills.tell.journal import Journal, read
 from obsctl.errors import ObsctlError, Unreachable
@@ -14,7 +14,7 @@ def world(tmp_path):
     """A drill that died after its fault; no warden is there yet."""
     made = DrillWorld(tmp_path)
     made.warden_lives = False
-    stop.inject(made.cluster, made.write())
+    STOP.inject(made.cluster, made.write())
     made.consul.expire(made.lease.session)
     return made
 

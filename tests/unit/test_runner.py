@@ -1,6 +1,6 @@
 import pytest
 
-from obsctl.drills.faults import stop
+from obsctl.drills.faults.stop import FAULT as STOP
 from obsctl.drills.tell.verdict import judge
 from obsctl.errors import Forbidden, TimedOut, Unreachable
 from tests.drill_world import JOB, JOB_ID, DrillWorld
@@ -254,7 +254,7 @@ def test_obsctl_and_the_warden_may_revert_at_the_same_moment(world):
     def revert_too(number, name):
         if name == "nomad.register_job":
             recipe.append(world.entry().recipe)
-            assert stop.revert(world.cluster, recipe[0]).state == "reverted"
+            assert STOP.revert(world.cluster, recipe[0]).state == "reverted"
 
     world.on_step = revert_too
     assert world.run().outcome == "PROVEN"

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from obsctl.drills import recipes
-from obsctl.drills.faults import stop
+from obsctl.drills.faults.stop import FAULT as STOP
 from obsctl.drills.run.reverting import recover
 from obsctl.errors import Forbidden, Unreachable
 from obsctl.services.warden import STALE, Warden
@@ -66,7 +66,7 @@ def test_a_new_recipe_is_acknowledged_once_and_nothing_is_touched(world):
 
 def test_a_fault_whose_holder_lives_is_left_alone(world, recipe):
     turn(world)
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     turn(world, 5)
     assert not world.runs()
     assert entry(world).outcome is None
@@ -75,7 +75,7 @@ def test_a_fault_whose_holder_lives_is_left_alone(world, recipe):
 @pytest.mark.parametrize("end", ["session", "deadline"])
 def test_a_fault_is_put_back_when_the_session_is_gone_or_the_deadline_has_passed(world, recipe, end):
     turn(world)
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     if end == "session":
         world.consul.expire(world.lease.session)
     else:
@@ -90,7 +90,7 @@ def test_a_fault_is_put_back_when_the_session_is_gone_or_the_deadline_has_passed
 
 def test_two_wardens_at_the_same_moment_start_the_service_once(world, recipe):
     turn(world)
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     registry = CollectorRegistry()
     second = Warden(replace(world.cluster, consul=AsItWas(world.consul)), registry)
@@ -115,7 +115,7 @@ def test_a_drill_that_was_only_asleep_and_injects_late_is_reverted_at_the_next_t
     turn(world)
     world.consul.expire(world.lease.session)
     turn(world, 3)
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     turn(world)
     assert world.runs()
     assert entry(world).outcome["state"] == "reverted"
@@ -125,7 +125,7 @@ def test_nothing_is_kept_in_memory(world, recipe):
     for step in range(6):
         world.start_warden()
         if step == 2:
-            stop.inject(world.cluster, recipe)
+            STOP.inject(world.cluster, recipe)
             world.consul.expire(world.lease.session)
         turn(world)
     assert world.runs()
@@ -134,7 +134,7 @@ def test_nothing_is_kept_in_memory(world, recipe):
 
 
 def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, recipe):
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 3)
     world.clock.sleep(200)
@@ -145,7 +145,7 @@ def test_after_the_deadline_a_service_that_was_put_back_is_left_alone(world, rec
 
 
 def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(world, recipe):
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.clock.sleep(200)
     world.nomad.failures["register_job"] = Unreachable("away", hint="")
     turn(world, 3)
@@ -158,7 +158,7 @@ def test_a_service_that_is_not_back_yet_is_looked_at_after_the_deadline_too(worl
 
 @pytest.mark.parametrize("late", [False, True])
 def test_an_operators_later_stop_is_not_fought(world, recipe, late):
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 3)
     if late:
@@ -169,7 +169,7 @@ def test_an_operators_later_stop_is_not_fought(world, recipe, late):
 
 
 def test_a_deploy_is_not_overwritten(world, recipe):
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.nomad.register_job({**JOB, "Priority": 70})
     world.consul.expire(world.lease.session)
     turn(world, 3)
@@ -250,7 +250,7 @@ def test_a_promise_that_cannot_be_kept_is_not_given(world):
 def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, recipe):
     session = world.consul.create_session("another drill", ttl=10)
     recipes.write(world.cluster, world.recipe(drill="0-other", session=session))  # its job is not kept
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     turn(world, 2)
     assert world.runs()
@@ -259,7 +259,7 @@ def test_a_drill_that_cannot_be_served_keeps_no_other_from_being_served(world, r
 
 def test_a_revert_comes_before_a_word_about_it(world, recipe):
     """Consul takes no writes: no acknowledgement, no outcome, but the service runs."""
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     world.consul.failures["put"] = Unreachable("no leader", hint="")
     turn(world)
@@ -297,7 +297,7 @@ def test_it_is_ready_only_while_its_turns_are_good(world):
 @pytest.mark.parametrize("error", [Unreachable("away", hint=""), KeyError("a bug")])
 def test_an_error_does_not_end_the_loop(world, recipe, error):
     """Its thread, with real turns: what fails is counted, and the next turn does the work."""
-    stop.inject(world.cluster, recipe)
+    STOP.inject(world.cluster, recipe)
     world.consul.expire(world.lease.session)
     ended, watch, failed = threading.Event(), world.consul.watch, []
 

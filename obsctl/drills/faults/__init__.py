@@ -1,6 +1,6 @@
-"""The faults that a drill can inject, one module each.
+"""The faults that a drill can inject, one module each; what several have in common is in modules that begin with `_`.
 
-The name of the file is the name of the fault, of its command, and of its experiment in library/.
+The name of the file, with dashes, is the name of the fault, of its command, and of its experiment in library/.
 obsctl and the warden run the same revert, so either may come first, or both at once.
 """
 
@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 if TYPE_CHECKING:
+    from obsctl.drills.plan.target import Target
     from obsctl.drills.recipes import Recipe
-    from obsctl.drills.run.watch import Sighting
     from obsctl.drills.world import Cluster, World
-    from obsctl.model import Json
+    from obsctl.model import Finding, Json
 
-NAMES = tuple(sorted(name for _, name, _ in pkgutil.iter_modules(__path__) if not name.startswith("_")))
+_MODULES = [name for _, name, _ in pkgutil.iter_modules(__path__) if not name.startswith("_")]
+NAMES = tuple(sorted(name.replace("_", "-") for name in _MODULES))
+
+Value = float | str
+"""Of a parameter."""
 
 
 class Scrape(StrEnum):
@@ -33,6 +39,18 @@ class Scrape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a revert needs beside the service and its job.
+
+    data: stands in Consul, so it is no place for secrets. document: is kept in a Nomad Variable until the drill is
+    over, as the recipe's digest has it; at most 64 KB when compressed.
+    """
+
+    data: Json = field(default_factory=dict)
+    document: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Reverted:
     """What a revert did. state: "reverted", "already" (there was no fault), or "superseded" (somebody changed the
     target since, and their change stands)."""
@@ -41,40 +59,53 @@ class Reverted:
     detail: str
 
 
-class Fault(Protocol):
-    """What the module of a fault has."""
+class Fault(ABC):
+    """What the module of a fault has as FAULT. An instance holds nothing: all is in the recipe and in the cluster."""
 
-    SCRAPE: Scrape
+    scrape: ClassVar[Scrape]
 
-    def prepare(self, cluster: Cluster, service: str, job: Json) -> Json:
-        """The `data` of the recipe: what a revert needs beside the job. It stands in Consul: no place for secrets.
-        job: that of the service, as Nomad has it.
+    def prepare(self, cluster: Cluster, service: str, job: Json, parameters: Mapping[str, Value]) -> Prepared:
+        """job: that of the service, as Nomad has it. parameters: of the experiment, each as its kind says.
 
         Changes nothing. Raises ObsctlError when the fault needs something of its target that is not so.
         """
+        return Prepared()
 
+    def objections(self, target: Target, world: World) -> Iterator[Finding]:
+        """What the gate has to say against this fault at this target now, beside what it looks at for all faults."""
+        return iter(())
+
+    @abstractmethod
     def rehearse(self, cluster: Cluster, recipe: Recipe) -> None:
         """Change nothing, and raise what the revert would raise if it were not allowed."""
 
+    @abstractmethod
     def inject(self, cluster: Cluster, recipe: Recipe) -> None:
         """Raises Conflict when the target is not what the recipe says any more."""
 
-    def effect_at(self, cluster: Cluster, recipe: Recipe) -> float | None:
+    def sustain(self, cluster: Cluster, recipe: Recipe) -> None:
+        """Called about once a second while the fault lasts, for faults that end when nobody goes on with them."""
+        return
+
+    @abstractmethod
+    def effect_at(self, world: World, recipe: Recipe) -> float | None:
         """When the effect was there (Unix seconds); None while it is not. An accepted request is no effect."""
 
+    @abstractmethod
     def revert(self, cluster: Cluster, recipe: Recipe) -> Reverted:
         """Put the target back. Idempotent: it looks first, and never overwrites what somebody else has changed."""
 
     def is_gone(self, cluster: Cluster, recipe: Recipe) -> bool:
         """Whether nothing is left of the fault, and the service works as before."""
+        from obsctl.drills.world import is_healthy
 
-    def recovered(self, world: World, recipe: Recipe, since: float) -> Sighting | None:
-        """The first sign after `since` (Unix seconds) that Prometheus sees the service work again."""
+        return is_healthy(cluster, recipe.service, recipe.job)
 
+    @abstractmethod
     def by_hand(self, recipe: Recipe) -> list[str]:
         """What a person types to put the target back when nothing else has worked."""
 
 
 def named(name: str) -> Fault:
     """The fault with this name, one of NAMES."""
-    return cast(Fault, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Fault, importlib.import_module(f"{__name__}.{name.replace('-', '_')}").FAULT)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from obsctl.drills.faults import Value
+from obsctl.drills.plan import parameters
+from obsctl.drills.plan.parameters import Parameter
 from obsctl.model import Json
 
 _LIBRARY = Path(__file__).parents[1] / "library"
@@ -17,11 +21,12 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One drill: a fault against a service, the alerts that must come, and those that may.
+    """One drill: a fault against a service, the alerts that must come, those that must not, and those that may.
 
-    title: what happens; question: what a person is asked before it does.
-    expect: name of an alert in journal and report -> its labels. allow: label sets. An alert matches when it has each
-    label with that value; `*` stands for anything.
+    title: what happens; question: what a person is asked before it does. parameters: of the fault.
+    expect: name of an alert in journal and report -> its labels. forbid: the same of those that the fault must not
+    bring, though they watch the target: the drill lasts until each would have been delivered. allow: label sets. An
+    alert matches when it has each label with that value; `*` stands for anything.
     """
 
     fault: str
@@ -30,14 +35,27 @@ class Experiment:
     service: str
     expect: Mapping[str, Labels]
     allow: tuple[Labels, ...]
+    forbid: Mapping[str, Labels] = field(default_factory=dict)
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def watched(self) -> dict[str, Labels]:
+        """The alerts that need a rule and a forecast."""
+        return {**self.expect, **self.forbid}
 
     def is_allowed(self, labels: Labels) -> bool:
         """Whether such an alert may fire during this drill: it is expected, or is a natural consequence."""
-        return any(matches(pattern, labels) for pattern in (*self.expect.values(), *self.allow))
+        may = any(matches(pattern, labels) for pattern in (*self.expect.values(), *self.allow))
+        return may and not any(matches(pattern, labels) for pattern in self.forbid.values())
+
+    def concerns(self, labels: Labels) -> bool:
+        """Whether the alert has to be quiet before the drill begins."""
+        patterns = (*self.watched.values(), *self.allow, {"service": self.service})
+        return any(matches(pattern, labels) for pattern in patterns)
 
     def words(self, alert: str, stage: str) -> str:
         """The stage of an alert, with the alert's name where there are several; "" is no alert."""
-        return f"{alert} {stage}" if alert and len(self.expect) > 1 else stage
+        return f"{alert} {stage}" if alert and len(self.watched) > 1 else stage
 
     def to_dict(self) -> Json:
         return asdict(self)
@@ -47,17 +65,21 @@ class Experiment:
         return Experiment(**{**data, "allow": tuple(data["allow"])})
 
 
-def load(fault: str, service: str) -> Experiment:
-    """The library's experiment with this fault, for a service."""
+def load(fault: str, service: str, written: Mapping[str, str] | None = None) -> Experiment:
+    """The library's experiment with this fault, for a service.
+
+    written: parameters of the fault, as a person writes them. Raises ObsctlError when one of them is not right.
+    """
     document = _document(fault)
-    expect = [_labels(pattern, service) for pattern in document["expect"]]
     return Experiment(
         fault=fault,
         title=document["title"].format(service=service),
         question=document["question"].format(service=service),
         service=service,
-        expect={" ".join(labels.values()): labels for labels in expect},
-        allow=tuple(_labels(pattern, service) for pattern in document["allow"]),
+        expect=_named(document.get("expect"), service),
+        allow=tuple(_labels(pattern, service) for pattern in document.get("allow") or ()),
+        forbid=_named(document.get("forbid"), service),
+        parameters=parameters.values(parameters_of(fault), written or {}, fault=fault),
     )
 
 
@@ -66,13 +88,26 @@ def help_text(fault: str) -> str:
     return str(_document(fault)["help"])
 
 
+def parameters_of(fault: str) -> dict[str, Parameter]:
+    """By their names."""
+    document: Json = _document(fault).get("parameters") or {}
+    return {name: Parameter.from_dict(name, data) for name, data in document.items()}
+
+
 def matches(pattern: Labels, labels: Labels) -> bool:
     return all(fnmatchcase(labels.get(name, ""), value) for name, value in pattern.items())
 
 
+@cache
 def _document(fault: str) -> Json:
     document: Json = yaml.safe_load((_LIBRARY / f"{fault}.yaml").read_text(encoding="utf-8"))
     return document
+
+
+def _named(patterns: list[Labels] | None, service: str) -> dict[str, Labels]:
+    """By the values of their labels."""
+    alerts = [_labels(pattern, service) for pattern in patterns or ()]
+    return {" ".join(labels.values()): labels for labels in alerts}
 
 
 def _labels(pattern: Labels, service: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from obsctl import names
 from obsctl.clients import jobs
 from obsctl.drills import faults, recipes
 from obsctl.drills.faults import Scrape
-from obsctl.drills.plan.experiment import Experiment, Labels
+from obsctl.drills.plan.experiment import Labels
 from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
@@ -25,6 +25,7 @@ def check(target: Target, world: World) -> list[Finding]:
     """All that is not steady; empty means go."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _service(target, world),
+        lambda: faults.named(target.experiment.fault).objections(target, world),
         lambda: _rules(target, world),
         lambda: _quiet(target, world),
         lambda: _path(target, world),
@@ -67,7 +68,7 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
 
 def _rules(target: Target, world: World) -> Iterator[Finding]:
     """Each rule can fire for this fault, is healthy, and is being evaluated."""
-    vanishes = faults.named(target.experiment.fault).SCRAPE is Scrape.VANISHES
+    vanishes = faults.named(target.experiment.fault).scrape is Scrape.VANISHES
     for alert in target.alerts.values():
         rule, where = alert.rule, f"rule {alert.rule['name']}"
         if vanishes and not sees_vanished_target(rule["query"]):
@@ -91,7 +92,7 @@ def _quiet(target: Target, world: World) -> Iterator[Finding]:
     active += [(alert["labels"], "Alertmanager still holds it", "wait until its end was notified")
                for alert in world.programs.alertmanager.alerts()]  # fmt: skip
     for labels, what, hint in active:
-        if _concerns(target.experiment, labels):
+        if target.experiment.concerns(labels):
             of = f" of {labels['instance']}" if "instance" in labels else ""
             yield Finding.error(f"alert {labels['alertname']}{of}", what, hint)
     for silence in silenced_by(world, *(alert.labels for alert in target.alerts.values())):
@@ -141,10 +142,6 @@ def _leftovers(world: World) -> Iterator[Finding]:
     """What is not signed was never a drill, and must not keep one from starting."""
     for entry in filter(lambda entry: entry.is_genuine, recipes.read(world)):
         yield Finding.error(f"drill {entry.drill}", "an earlier drill was not finished", "obsctl drill recover")
-
-
-def _concerns(experiment: Experiment, labels: Json) -> bool:
-    return experiment.is_allowed(labels) or labels.get("service") == experiment.service
 
 
 def silenced_by(world: World, *alerts: Labels) -> list[str]:

@@ -11,7 +11,8 @@ from obsctl import names
 from obsctl.clients import jobs
 from obsctl.clients.instances import allocation_id, not_of_others
 from obsctl.config.durations import parse_duration
-from obsctl.drills import faults, kept_job
+from obsctl.drills import faults, kept
+from obsctl.drills.faults import Prepared
 from obsctl.drills.plan import mute_times
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
@@ -47,14 +48,14 @@ class ExpectedAlert:
 class Target:
     """A service under test.
 
-    job: as Nomad has it. alerts: by their names in the experiment. data: what the fault has to know for its revert.
-    others: who else registered instances of the service, in words.
+    job: as Nomad has it. alerts: those that must come and those that must not, by their names in the experiment.
+    prepared: what the fault has to know for its revert. others: who else registered instances of the service, in words.
     """
 
     experiment: Experiment
     job: Json
     alerts: dict[str, ExpectedAlert]
-    data: Json
+    prepared: Prepared
     others: tuple[str, ...] = ()
 
     @property
@@ -69,10 +70,11 @@ def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
     job, others = _registrants(experiment.service, world)
     live = _Live(experiment, world)
-    alerts = {name: live.alert(pattern) for name, pattern in experiment.expect.items()}
-    kept_job.require_room(job)
-    data = faults.named(experiment.fault).prepare(world, experiment.service, job)
-    return Target(experiment, job, alerts, data, others)
+    alerts = {name: live.alert(pattern) for name, pattern in experiment.watched.items()}
+    fault = faults.named(experiment.fault)
+    prepared = fault.prepare(world, experiment.service, job, experiment.parameters)
+    kept.require_room(prepared.document, what=f"what is kept of the job {job['ID']}")
+    return Target(experiment, job, alerts, prepared, others)
 
 
 class _Live:
@@ -96,7 +98,7 @@ class _Live:
         labels = {**external, **labels}
         routes = tuple(routing.routes(self._alertmanager, labels))
         route = next((each for each in routes if _ends_at_sink(self._alertmanager, each)), None)
-        scrape = faults.named(self._experiment.fault).SCRAPE
+        scrape = faults.named(self._experiment.fault).scrape
         expected = forecast(self._settings(group, rule, route), scrape)
         silent_by = mute_times.silent_by(self._alertmanager, route, self._at) if route else ()
         inhibited_by = tuple(routing.inhibited_by(self._alertmanager, labels, self._active))

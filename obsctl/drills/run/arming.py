@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from obsctl import names
 from obsctl.clients.instances import not_of_others, passes
-from obsctl.drills import kept_job, recipes
+from obsctl.drills import kept, recipes
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run.guard import Guard, insist
 from obsctl.drills.tell.journal import Recorder
@@ -19,16 +19,16 @@ ACK_TIMEOUT = 15.0
 DISARM_TIMEOUT = 15.0
 
 
-def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe, job: Json) -> bool:
+def arm(world: World, recorder: Recorder, guard: Guard, recipe: Recipe, document: Json) -> bool:
     """Whether the warden has the recipe. The recipe is removed when it has not, and when anything is raised.
 
-    job: the one that the recipe is about, which is kept in case that Nomad forgets it.
+    document: what is kept until the drill is over.
     """
     recorder.write("intent", recipe=recipe.to_dict())
     try:
         with suppress(ApiError):
             _tell_of_shared_node(world, recorder, recipe.service)
-        kept_job.keep(world, recipe, job)
+        kept.keep(world, recipe, document)
         recipes.write(world, recipe)
         ack = _acknowledgement(world, guard, recipe)
         recorder.write("armed", ack=ack)
@@ -62,11 +62,11 @@ def _tell_of_shared_node(world: World, recorder: Recorder, service: str) -> None
 
 
 def disarm(world: World, recorder: Recorder, recipe: Recipe) -> None:
-    """Take the recipe out of Consul, and before it the job out of Nomad's Variables. No other drill can start while the
-    recipe is there."""
+    """Take the recipe out of Consul, and before it what is kept out of Nomad's Variables. No other drill can start
+    while the recipe is there."""
 
     def removed() -> bool:
-        kept_job.forget(world, recipe)
+        kept.forget(world, recipe)
         recipes.remove(world, recipe.drill)
         return True
 

@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 OUTAGE = 10.0
 """Seconds for which a server may be away before the drill gives up."""
+SUSTAIN_EVERY = 1.0
+"""Seconds between two calls of what keeps a fault up."""
 
 
 def insist(call: Callable[[], T], *, failure: str, timeout: float, clock: Clock) -> T:
@@ -40,12 +42,19 @@ def insist(call: Callable[[], T], *, failure: str, timeout: float, clock: Clock)
 
 class Guard:
     """Ends every wait with an ObsctlError when somebody asks to stop, the lock is lost, the deadline (Unix seconds)
-    has passed, or a server is away for too long."""
+    has passed, or a server is away for too long.
 
-    def __init__(self, world: World, lease: Lease, *, deadline: float = math.inf) -> None:
+    sustain: what is to be done about once a second meanwhile.
+    """
+
+    def __init__(
+        self, world: World, lease: Lease, *, deadline: float = math.inf, sustain: Callable[[], None] | None = None
+    ) -> None:
         self._world = world
         self._lease = lease
         self._deadline = deadline
+        self._sustain = sustain
+        self._sustained_at = -math.inf
         self._away_since: float | None = None
         self._last_error: ApiError | None = None
 
@@ -81,6 +90,7 @@ class Guard:
     def _ask(self, probe: Callable[[], T | None]) -> T | None:
         now = self._world.clock.monotonic()
         try:
+            self._keep_up(now)
             value = probe()
         except ApiError as error:
             self._last_error = error
@@ -90,6 +100,12 @@ class Guard:
             return None
         self._away_since = self._last_error = None
         return value
+
+    def _keep_up(self, now: float) -> None:
+        if self._sustain and now - self._sustained_at >= SUSTAIN_EVERY:
+            self.check_lock()
+            self._sustained_at = now
+            self._sustain()
 
     def _blind(self, error: ApiError) -> ObsctlError:
         return ObsctlError(f"the drill can no longer watch: {error.message}", hint=error.hint)

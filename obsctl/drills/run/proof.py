@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from obsctl.drills import faults
 from obsctl.drills.plan import steady
 from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES
 from obsctl.drills.plan.target import Target
@@ -44,6 +43,26 @@ class Proof:
         self._delivered = self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
         return len(self._delivered) == len(self._experiment.expect)
 
+    def of_silence(self, guard: Guard, effect: float) -> bool:
+        """Whether none of the alerts that must not come has fired, until each would have been delivered."""
+        forbidden = {alert: self._target.alerts[alert].forecast for alert in self._experiment.forbid}
+        if not forbidden:
+            return True
+        until = effect + max(forecast.band("delivered").maximum for forecast in forbidden.values())
+
+        def fired() -> list[str]:
+            self._recorder.say(
+                "quiet", "progress", f"{self._world.clock.now() - effect:5.1f} s of {until - effect:.1f}"
+            )
+            return [alert for alert in forbidden if self._look(alert, "firing")]
+
+        broken = guard.wait_for(fired, until=until) or []
+        seconds = self._world.clock.now() - effect
+        self._recorder.write("quiet", seconds=seconds, fired=broken)
+        words = f"{', '.join(broken)} fired" if broken else f"no {' and no '.join(forbidden)} in {seconds:.1f} s"
+        self._recorder.say("quiet", "failed" if broken else "ok", words)
+        return not broken
+
     def of_recovery(self, guard: Guard, recipe: Recipe, *, requested_at: float, back: float) -> None:
         """The alerts end, their ends are delivered, and all is steady again.
 
@@ -79,12 +98,11 @@ class Proof:
         return list(ahead)
 
     def _look(self, alert: str, stage: str) -> Sighting | None:
-        return watch.PROBES[stage](self._experiment.expect[alert], self._world, self._since)
+        return watch.PROBES[stage](self._experiment.watched[alert], self._world, self._since)
 
     def _recovered(self, guard: Guard, recipe: Recipe, requested_at: float, back: float) -> bool:
-        fault = faults.named(recipe.fault)
-        latest = max(self._latest(alert, "cleared", back) for alert in self._experiment.expect)
-        up = guard.wait_for(lambda: fault.recovered(self._world, recipe, requested_at), until=latest)
+        latest = max(self._latest(alert, "cleared", back) for alert in self._experiment.watched)
+        up = guard.wait_for(lambda: watch.scraped(self._world, recipe.service, since=requested_at), until=latest)
         if up is None:
             self._missed("", "recovered")
             return False

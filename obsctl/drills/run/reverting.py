@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from obsctl.config.api_servers import ConsulServer
-from obsctl.drills import faults, kept_job, recipes
+from obsctl.drills import faults, kept, recipes
 from obsctl.drills.recipes import Entry, Recipe
 from obsctl.drills.run.arming import disarm
 from obsctl.drills.run.guard import insist
@@ -96,7 +96,7 @@ def recover(cluster: Cluster, entry: Entry, recipe: Recipe) -> Recovered:
             )
         except DeadlineExceeded as error:
             raise ObsctlError(f"{error.message}{_cause(cluster, recipe)}", hint=error.hint) from error
-    kept_job.forget(cluster, recipe)
+    kept.forget(cluster, recipe)
     recipes.remove(cluster, recipe.drill)
     outcome = entry.outcome or {}
     if outcome.get("state") == "reverted":

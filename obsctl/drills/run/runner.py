@@ -1,7 +1,7 @@
 """Runs one drill: gate, recipe, fault, alerts, revert, alerts. After the recipe the revert follows, whatever happens.
 
 Each step is a record of the journal: started, gate, intent, armed, injecting, injected, stage (pending, firing,
-delivered), reverting, reverted, stage (recovered, cleared, resolved), waiting, steady, finished.
+delivered), quiet, reverting, reverted, stage (recovered, cleared, resolved), waiting, steady, finished.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from obsctl import __version__
-from obsctl.drills import faults, kept_job
+from obsctl.drills import faults, kept
 from obsctl.drills.plan import gate
 from obsctl.drills.plan.target import Target
 from obsctl.drills.recipes import Recipe
@@ -64,12 +64,12 @@ class Drill:
         if not self._is_steady():
             return
         recipe = self._recipe()
-        guard = Guard(self._world, self._lease, deadline=recipe.deadline)
-        if not arm(self._world, self._recorder, guard, recipe, self._target.job):
+        if not arm(self._world, self._recorder, self._guard(recipe), recipe, self._target.prepared.document):
             return
+        during = self._guard(recipe, sustain=lambda: faults.named(recipe.fault).sustain(self._world, recipe))
         proof = Proof(self._target, self._world, self._recorder, since=recipe.created_at, margin=self._options.margin)
         try:
-            self._until_failure(lambda: self._prove(proof, guard, recipe))
+            self._until_failure(lambda: self._prove(proof, during, recipe))
         finally:
             requested_at = self._world.clock.now()
             back = put_back(self._world, self._recorder, recipe)
@@ -87,14 +87,17 @@ class Drill:
         return not findings
 
     def _recipe(self) -> Recipe:
-        now, job = self._world.clock.now(), self._target.job
+        now, job, prepared = self._world.clock.now(), self._target.job, self._target.prepared
         return Recipe(
             drill=self._drill_id, stack=self._world.stack, namespace=self._world.namespace,
             fault=self._target.experiment.fault, service=self._target.experiment.service,
-            job=self._target.job_id, version=job["Version"], digest=kept_job.digest_of(job),
+            job=self._target.job_id, version=job["Version"], digest=kept.digest_of(prepared.document),
             session=self._lease.session, created_at=now, deadline=now + self._options.total(self._target),
-            data=self._target.data,
+            data=prepared.data,
         )  # fmt: skip
+
+    def _guard(self, recipe: Recipe, sustain: Callable[[], None] | None = None) -> Guard:
+        return Guard(self._world, self._lease, deadline=recipe.deadline, sustain=sustain)
 
     def _until_failure(self, work: Callable[[], None]) -> None:
         """What ends the drill early is recorded. A bug is raised again."""
@@ -109,7 +112,7 @@ class Drill:
 
     def _prove(self, proof: Proof, guard: Guard, recipe: Recipe) -> None:
         effect = self._inject(guard, recipe)
-        if effect is None or not proof.of_alerts(guard, effect):
+        if effect is None or not proof.of_alerts(guard, effect) or not proof.of_silence(guard, effect):
             return
         if self._options.hold > 0:
             self._recorder.say("held", "start", f"the fault stays for {self._options.hold:g} s")

@@ -105,7 +105,7 @@ def why_missed(stage: str, expected: Labels, experiment: Experiment, world: Worl
 
 def _still_answers(experiment: Experiment, world: World) -> bool:
     """Whether scrapes succeed although this fault should end them."""
-    if faults.named(experiment.fault).SCRAPE is Scrape.ANSWERS:
+    if faults.named(experiment.fault).scrape is Scrape.ANSWERS:
         return False
     return bool(world.programs.prometheus.query(f'up{{job="{experiment.service}"}} == 1'))
 

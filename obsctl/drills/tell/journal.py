@@ -23,7 +23,7 @@ from obsctl.model import Emit, Event
 from obsctl.state import sync_folder
 from obsctl.wait import SYSTEM_CLOCK, Clock
 
-FORMAT = 4
+FORMAT = 5
 """Which facts the records hold; the first of them tells it."""
 
 

@@ -91,6 +91,7 @@ def _moment(record: Record) -> str:
         "injected": lambda: f"injected: effect after {data['effect_at'] - data['requested_at']:.1f} s",
         "not_injected": lambda: f"not injected: {data['reason']}",
         "missed": lambda: f"missed {data['stage']}{of}: {data['why'] or 'the reason is not known'}",
+        "quiet": lambda: _quiet(data),
         "aborted": lambda: f"aborted: {data['reason']}",
         "waiting": lambda: f"waiting to be steady again: {data['why']}",
         "reverted": lambda: f"reverted ({data['state']}): {data['detail']}",
@@ -98,6 +99,10 @@ def _moment(record: Record) -> str:
         "recovered": lambda: f"put back by {data['by']} ({data['state']}): {data['detail']}",
     }
     return f"  {_clock(record.at)}  {described[record.kind]()}" if record.kind in described else ""
+
+
+def _quiet(data: Json) -> str:
+    return f"fired: {', '.join(data['fired'])}" if data["fired"] else f"quiet for {data['seconds']:.1f} s"
 
 
 def _clock(at: float) -> str:

@@ -80,7 +80,8 @@ class _Facts:
 
     def _stages(self) -> Iterator[Stage]:
         spans = ((FAULT_STAGES, "injected", "effect_at"), (REVERT_STAGES, "reverted", "back_at"))
-        for alert, forecast in self.forecasts.items():
+        for alert in self.experiment.expect:
+            forecast = self.forecasts[alert]
             for names, kind, effect_key in spans:
                 requested, effect = self.value(kind, "requested_at"), self.value(kind, effect_key)
                 for name in names:
@@ -170,10 +171,11 @@ def _late(facts: _Facts) -> str:
 
 def _incomplete(facts: _Facts) -> str:
     reached = [(stage.alert, stage.name) for stage in facts.stages]
-    every = [(alert, name) for alert in facts.forecasts for name in (*FAULT_STAGES, *REVERT_STAGES)]
-    if not every:
-        return "the journal names no alert that was expected, so it proves none"
-    if reached == every and facts.has("steady") and facts.has("finished"):
+    every = [(alert, name) for alert in facts.experiment.expect for name in (*FAULT_STAGES, *REVERT_STAGES)]
+    if not facts.experiment.watched:
+        return "the journal names no alert that had to come or had to stay away, so it proves nothing"
+    was_quiet = facts.has("quiet") or not facts.experiment.forbid
+    if reached == every and was_quiet and facts.has("steady") and facts.has("finished"):
         return ""
     words = ", ".join(facts.experiment.words(*key) for key in reached)
     return f"the journal ends early: it has {words or 'no stage'}"
@@ -181,11 +183,17 @@ def _incomplete(facts: _Facts) -> str:
 
 def _proof(facts: _Facts) -> str:
     seconds = {(stage.alert, stage.name): stage.seconds for stage in facts.stages}
-    return "; ".join(
+    proofs = [
         f"{facts.experiment.words(alert, 'delivered')} {seconds[alert, 'delivered']:.1f} s after the fault, "
         f"its end {seconds[alert, 'resolved']:.1f} s after recovery"
-        for alert in facts.forecasts
-    )
+        for alert in facts.experiment.expect
+    ]
+    proofs += [
+        f"{alert} stayed away for {facts.value('quiet', 'seconds'):.1f} s, and would have been delivered after "
+        f"{facts.forecasts[alert].band('delivered').maximum:.1f} s at most"
+        for alert in facts.experiment.forbid
+    ]
+    return "; ".join(proofs)
 
 
 def _listed(findings: list[Json] | None) -> str:
