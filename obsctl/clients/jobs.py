@@ -76,15 +76,16 @@ def expected_count(job: Json) -> int:
 
 def expected_instances(job: Json, service: str) -> int:
     """How many instances of the service it should have: those of the groups that register it."""
-    return sum(group.get("Count") or 0 for group in groups(job) if _declares(job, group, service))
+    return sum(group.get("Count") or 0 for group in groups(job) if serves(job, group, service))
 
 
 def declares(job: Json, service: str) -> bool:
     """Whether the job itself says that it registers a service of this name in Consul."""
-    return any(_declares(job, group, service) for group in groups(job))
+    return any(serves(job, group, service) for group in groups(job))
 
 
-def _declares(job: Json, group: Json, service: str) -> bool:
+def serves(job: Json, group: Json, service: str) -> bool:
+    """Whether this group of the job says that it registers a service of this name in Consul."""
     for task in (None, *(group.get("Tasks") or [])):
         known = _known(job, group, task)
         if any(_may_become(name, known, service) for name in _own_service_names(task or group)):
