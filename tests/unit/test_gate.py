@@ -105,8 +105,22 @@ def slow_clock(world):
     world.nomad.server_time = lambda: now - 10
 
 
-def told_by_others(world):
-    world.rule["query"] = 'sum(nomad_nomad_job_summary_running{exported_job="demo-response"}) == 0'
+def unclear_rule(world):
+    world.rule["query"] = "this_many > that_many"
+
+
+NOMAD_SUMMARY = 'nomad_nomad_job_summary_running{exported_job="demo-response"}'
+
+
+def test_what_nomad_tells_of_the_job_has_a_forecast(world):
+    world.rule["query"] = f"sum({NOMAD_SUMMARY}) == 0"
+    assert findings(world) == []
+
+
+def test_an_alert_that_must_stay_away_may_be_one_that_cannot_see_the_fault(world):
+    world.experiment = replace(world.experiment, expect={}, forbid=world.experiment.expect)
+    blind_rule(world)
+    assert findings(world) == []
 
 
 def two_jobs(world):
@@ -136,7 +150,7 @@ def nomad_away(world):
         (down_in_prometheus, "0 of 1 instances are up in Prometheus"),
         (deploying, "a deployment is running"),
         (blind_rule, "it can never fire"),
-        (told_by_others, "there is no forecast for it"),
+        (unclear_rule, "there is no forecast for it"),
         (broken_rule, "cannot evaluate it: many-to-many"),
         (old_evaluation, "its last evaluation is 7 s ago"),
         (alert_pending, "alert ServiceDown: it is pending already"),

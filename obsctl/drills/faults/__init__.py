@@ -39,6 +39,23 @@ class Scrape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """What a fault does to what is measured of a service, for the forecast. None: nothing that is known.
+
+    errors: the share of requests that fail. latency: seconds that the slow ones take, and slow: their share. every:
+    seconds between two of its events, as restarts. value: of the gauge that it moves. hangs: a scrape that fails does
+    so after its timeout, in place of being refused.
+    """
+
+    errors: float | None = None
+    latency: float | None = None
+    slow: float = 1.0
+    every: float | None = None
+    value: float | None = None
+    hangs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What a revert needs beside the service and its job.
 
@@ -70,6 +87,10 @@ class Fault(ABC):
         Changes nothing. Raises ObsctlError when the fault needs something of its target that is not so.
         """
         return Prepared()
+
+    def signal(self, parameters: Mapping[str, Value]) -> Signal:
+        """How rules see it, beside `scrape`. Of a service that is away, callers get errors alone."""
+        return Signal(errors=None if self.scrape is Scrape.ANSWERS else 1.0)
 
     def objections(self, target: Target, world: World) -> Iterator[Finding]:
         """What the gate has to say against this fault at this target now, beside what it looks at for all faults."""

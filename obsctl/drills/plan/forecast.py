@@ -5,9 +5,8 @@ Symbols: s scrape interval, e evaluation interval. A fault falls at a random mom
 
 A job that is stopped also leaves service discovery, after D (the discovery manager's throttle) and L (the scrape
 manager's reload ticker). Whichever is first decides: a scrape that is refused (pending after X + Y), or the removal,
-whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y; Prometheus 3.15,
-scrape/scrape.go, endOfRunStaleness). L is 0 after 5 quiet seconds (scrape/manager.go, reloader), so the removal wins
-nearly always: in 45 of 50 drills.
+whose stale marker is written 1.1 s after the next scrape would have been (X + 1.1 s + Y; Prometheus 3.16,
+scrape/scrape.go, endOfRunStaleness).
 """
 
 from __future__ import annotations
@@ -16,21 +15,30 @@ import math
 from dataclasses import asdict, dataclass
 
 from obsctl.drills.faults import Scrape
+from obsctl.drills.plan.crossing import Crossing
+from obsctl.drills.plan.delay import Delay, Phases, exactly, first, together
 from obsctl.model import Json
 
 FAULT_STAGES = ("pending", "firing", "delivered")
 REVERT_STAGES = ("cleared", "resolved")
-DISCOVERY_MEAN, DISCOVERY_MAX = 0.1, 5.0
-"""D, seconds: Prometheus' discovery manager waits 0.1 s, and up to 5 s when changes come in a row (3.12 and later)."""
-RELOAD_MAX = 5.0
-"""L, seconds, when targets changed just before; 0 when all was quiet."""
+QUIET_MOST = 0.2
+"""D, seconds, when nothing else changes: Prometheus' discovery manager looks every 0.1 s or so. L is then 0."""
+THROTTLE_MOST = 7.5
+"""D, seconds, when changes come all the time: the manager backs off to 5 s, give or take half (3.12 and later)."""
+RELOAD_MOST = 5.0
+"""L, seconds, when changes come all the time: the ticker of the scrape manager (scrape/manager.go, reloader)."""
 STALENESS = 1.1
 """A stale marker comes this many scrape intervals after the last scrape that would have been."""
 GROUP_LIFE = 30.0
 """Seconds that Alertmanager may keep a group whose alerts have ended (--dispatch.maintenance-interval). An alert that
 comes meanwhile waits for the group's next tick, up to group_interval away, in place of group_wait."""
-TRANSPORT_MEAN, TRANSPORT_MAX = 0.05, 1.0
-"""n, seconds: from Prometheus to Alertmanager to the receiver on a healthy network."""
+TRANSPORT_USUAL, TRANSPORT_MOST = 0.1, 1.0
+"""n, seconds: from Prometheus to Alertmanager to the receiver, on a healthy network mostly and at most."""
+POLL = 0.25
+"""Seconds between two looks whether the service is back."""
+START_LEAST, START_MOST = 0.5, 3.0
+"""Seconds that a service takes from its start to its first answer; all that depends on it is where in the cycle of
+group_interval the end of an alert falls, and how much of a slow discovery is over by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class Settings:
     """What the live configuration says, in seconds. refresh_interval: how long service discovery may wait.
 
     prometheus, alertmanagers: how many there are. peer_timeout: what each Alertmanager waits for the one before it.
+    check_interval: how often Consul checks the service. is_busy: whether service discovery changes all the time.
     """
 
     scrape_interval: float
@@ -51,20 +60,31 @@ class Settings:
     prometheus: int = 1
     alertmanagers: int = 1
     peer_timeout: float = 0.0
+    check_interval: float = 0.0
+    is_busy: bool = False
 
     @property
     def turns(self) -> float:
         """How long the last Alertmanager waits for all before it, which may have died unnoticed."""
         return (self.alertmanagers - 1) * self.peer_timeout
 
+    @property
+    def wait(self) -> float:
+        """How long an alert is pending: a rule fires only at an evaluation."""
+        return self.evaluation_interval * math.ceil(self.pending / self.evaluation_interval)
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Seconds from the reference point. `since` is "fault" (its effect) or "revert" (the service is back)."""
+    """Seconds from the reference point. `since` is "fault" (its effect) or "revert" (the service is seen to be back;
+    Prometheus may see it earlier, so a minimum can be negative). p50, p90, p99: percentiles."""
 
     stage: str
     minimum: float
     mean: float
+    p50: float
+    p90: float
+    p99: float
     maximum: float
     since: str
 
@@ -87,59 +107,101 @@ class Forecast:
         return Forecast(Settings(**data["settings"]), tuple(Band(**band) for band in data["bands"]))
 
 
-def forecast(settings: Settings, scrape: Scrape) -> Forecast:
+def forecast(settings: Settings, scrape: Scrape, crossing: Crossing | None = None, *, hangs: bool = False) -> Forecast:
     """Bands of pending, firing, delivered (since the fault) and cleared, resolved (since the revert).
 
-    scrape: what Prometheus meets at the target during the fault.
+    scrape: what Prometheus meets at the target during the fault; hangs: a failing one takes its whole timeout.
+    crossing: how what the rule reads crosses its threshold; None for a rule that asks whether the target is up.
     """
-    pending = _pending(settings, scrape)
-    wait = settings.evaluation_interval * math.ceil(settings.pending / settings.evaluation_interval)
-    firing = _later(pending, "firing", wait, wait, wait)
+    phases = Phases()
+    onset = crossing.onset(phases) if crossing else exactly(settings.scrape_timeout if hangs else 0.0)
+    sights = [_until_seen(settings, scrape, crossing, phases) for _ in range(settings.prometheus)]
+    pending = onset + first(*sights)
+    firing = pending + settings.wait
     # The alert of an earlier drill ended before this fault: with a long `for` its group is gone when this one fires.
-    waits = (settings.group_wait, 0.0, settings.group_interval) if wait < GROUP_LIFE else (settings.group_wait,)
-    delivered = _later(firing, "delivered", min(waits), settings.group_wait + TRANSPORT_MEAN,
-                       max(waits) + settings.turns + TRANSPORT_MAX)  # fmt: skip
-    cleared = _cleared(settings, scrape)
-    resolved = _later(cleared, "resolved", 0.0, settings.group_interval / 2 + TRANSPORT_MEAN,
-                      settings.group_interval + settings.turns + TRANSPORT_MAX)  # fmt: skip
-    return Forecast(settings, (pending, firing, delivered, cleared, resolved))
+    waits = (settings.group_wait, 0.0, settings.group_interval) if settings.wait < GROUP_LIFE else ()
+    transport = phases.uniform(0, TRANSPORT_USUAL).rarely(least=0, most=settings.turns + TRANSPORT_MOST)
+    grouping = exactly(settings.group_wait).rarely(least=min(waits, default=math.inf), most=max(waits, default=0.0))
+    stages = {"pending": pending, "firing": firing, "delivered": firing + grouping + transport}
+    bands = [_band(stage, delay, "fault") for stage, delay in stages.items()]
+    cleared, resolved = _ends(settings, _good_again(settings, scrape, crossing, phases), phases)
+    bands += [_band("cleared", cleared, "revert"), _band("resolved", resolved, "revert")]
+    return Forecast(settings, tuple(bands))
 
 
-def _pending(settings: Settings, scrape: Scrape) -> Band:
-    s, e = settings.scrape_interval, settings.evaluation_interval
+def _band(stage: str, delay: Delay, since: str) -> Band:
+    p50, p90, p99 = delay.percentiles(0.5, 0.9, 0.99)
+    return Band(stage, delay.least, delay.mean, p50, p90, p99, delay.most, since)
+
+
+def _until_seen(settings: Settings, scrape: Scrape, crossing: Crossing | None, phases: Phases) -> Delay:
+    """From the onset to the evaluation of one Prometheus that sees it."""
+    s = settings.scrape_interval
+    evaluation = phases.uniform(0, settings.evaluation_interval)
+    if crossing is not None:
+        return crossing.sampling(phases) + evaluation
+    sample = phases.uniform(0, s)
     if scrape is not Scrape.VANISHES:
-        fails = settings.scrape_timeout if scrape is Scrape.FAILS else 0.0
-        return Band("pending", 0.0, _mean_of_first(settings), s + fails + e, "fault")
-    mean = _mean_of_first(settings) + STALENESS * s * _removal_first(s)
-    return Band("pending", 0.0, mean, s + STALENESS * s + e, "fault")
+        slow = settings.scrape_timeout if scrape is Scrape.FAILS else 0.0
+        return sample.rarely(most=s + slow) + evaluation
+    removal = _discovery(settings, phases)
+    marker = together(lambda sample, removal: STALENESS * s if removal < sample else 0.0, sample, removal)
+    return sample + evaluation + marker.rarely(least=0, most=STALENESS * s)
 
 
-def _mean_of_first(settings: Settings) -> float:
-    """Mean of the least of as many independent X + Y as there are Prometheus: the integral of P(X + Y > z)^n."""
-    s, e, steps = settings.scrape_interval, settings.evaluation_interval, 1000
-
-    def later_than(z: float) -> float:
-        return 1 - (z**2 - max(0.0, z - s) ** 2 - max(0.0, z - e) ** 2) / (2 * s * e)
-
-    if settings.prometheus == 1:
-        return (s + e) / 2
-    width = (s + e) / steps
-    return width * sum(later_than((step + 0.5) * width) ** settings.prometheus for step in range(steps))
+def _discovery(settings: Settings, phases: Phases) -> Delay:
+    """D + L: from Consul's change to the targets of the scrape manager."""
+    if settings.is_busy:
+        return phases.uniform(0, THROTTLE_MOST) + phases.uniform(0, RELOAD_MOST)
+    return phases.uniform(0, QUIET_MOST).rarely(most=THROTTLE_MOST + RELOAD_MOST)
 
 
-def _removal_first(scrape_interval: float) -> float:
-    """P(D < X): the target is removed before its next scrape. X uniform in 0..s, D its mean."""
-    return max(0.0, 1 - DISCOVERY_MEAN / scrape_interval)
+def _good_again(settings: Settings, scrape: Scrape, crossing: Crossing | None, phases: Phases) -> Delay:
+    """From the moment when the service is seen to be back to the first good sample in Prometheus.
 
-
-def _cleared(settings: Settings, scrape: Scrape) -> Band:
-    s, e = settings.scrape_interval, settings.evaluation_interval
-    keep = settings.keep_firing
+    obsctl looks every POLL, and where the service was away, Consul every check_interval: it was back before.
+    """
+    checked = 0.0 if scrape is Scrape.ANSWERS else settings.check_interval
+    noticed = phases.uniform(0, checked) + phases.uniform(0, POLL)
+    if crossing is not None:
+        return crossing.end(phases) + crossing.sampling(phases) - noticed
+    s = settings.scrape_interval
+    sample = phases.uniform(0, s)
     if scrape is not Scrape.VANISHES:
-        return Band("cleared", 0.0, keep + (s + e) / 2, keep + s + settings.scrape_timeout + e, "revert")
-    slowest = settings.refresh_interval + DISCOVERY_MAX + RELOAD_MAX
-    return Band("cleared", 0.0, keep + DISCOVERY_MEAN + (s + e) / 2, keep + slowest + s + e, "revert")
+        return sample.rarely(most=s + settings.scrape_timeout) - noticed
+    # Registered in Consul when it starts, `start` before its first answer: what comes before that is a failed scrape.
+    start = phases.uniform(START_LEAST, START_MOST)
+    scraped = sample + _discovery(settings, phases)
+    good = together(
+        lambda scraped, start: scraped - start + s * max(0, math.ceil((start - scraped) / s)), scraped, start
+    )
+    slowest = settings.refresh_interval + THROTTLE_MOST + RELOAD_MOST
+    return Delay(0.0, slowest + s, good.samples) - noticed
 
 
-def _later(band: Band, stage: str, minimum: float, mean: float, maximum: float) -> Band:
-    return Band(stage, band.minimum + minimum, band.mean + mean, band.maximum + maximum, band.since)
+def _ends(settings: Settings, good: Delay, phases: Phases) -> tuple[Delay, Delay]:
+    """When the alert ends in Prometheus, and when its receiver is told, counted from the moment the service is back.
+
+    An alert fires at an evaluation and ends at one, and its group is notified group_wait after the first and every
+    group_interval from then on: so all is counted from the moment it fired, and both are whole cycles later.
+    """
+    e, g, interval, keep = (
+        settings.evaluation_interval, settings.group_wait, settings.group_interval, settings.keep_firing,
+    )  # fmt: skip
+    back = phases.uniform(START_LEAST, START_MOST) + phases.uniform(0, max(settings.check_interval, e)) + g
+
+    def ended(back: float, good: float) -> float:
+        return e * math.ceil((back + good) / e) + keep - back
+
+    def notified(back: float, cleared: float) -> float:
+        after = back + cleared - g - 1e-6
+        return g + interval * max(0, math.ceil(after / interval)) - back if interval else cleared
+
+    cleared = together(ended, back, good)
+    limits = (good.least + keep, good.most + keep + e)
+    resolved = together(notified, back, cleared)
+    transport = phases.uniform(0, TRANSPORT_USUAL).rarely(least=0, most=settings.turns + TRANSPORT_MOST)
+    return (
+        Delay(*limits, cleared.samples),
+        Delay(limits[0], limits[1] + interval, resolved.samples) + transport,
+    )

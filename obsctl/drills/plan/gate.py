@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from obsctl import names
 from obsctl.clients import jobs
 from obsctl.drills import faults, recipes
-from obsctl.drills.faults import Scrape
 from obsctl.drills.plan.experiment import Labels
-from obsctl.drills.plan.rulecheck import reads, sees_vanished_target
 from obsctl.drills.plan.target import Target
 from obsctl.drills.world import World, passing
 from obsctl.errors import ApiError
@@ -68,15 +66,10 @@ def _service(target: Target, world: World) -> Iterator[Finding]:
 
 def _rules(target: Target, world: World) -> Iterator[Finding]:
     """Each rule can fire for this fault, is healthy, and is being evaluated."""
-    vanishes = faults.named(target.experiment.fault).scrape is Scrape.VANISHES
-    for alert in target.alerts.values():
+    for name, alert in target.alerts.items():
         rule, where = alert.rule, f"rule {alert.rule['name']}"
-        if vanishes and not sees_vanished_target(rule["query"]):
-            what = f"it can never fire: {rule['query']} needs the target, and this fault takes it out of Consul"
-            yield Finding.error(where, what, 'write it with absent(), as in absent(up{job="…"} == 1)')
-        if not reads(rule["query"], target.experiment.service):
-            what = f"there is no forecast for it: {rule['query']} does not read what {target.experiment.service} tells"
-            yield Finding.error(where, what, "expect an alert on series of the service itself, and allow this one")
+        if alert.blind and name in target.experiment.expect:
+            yield Finding.error(where, alert.blind.message, alert.blind.hint)
         if rule["health"] != "ok":
             yield Finding.error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])

@@ -14,9 +14,12 @@ from obsctl.config.durations import parse_duration
 from obsctl.drills import faults, kept
 from obsctl.drills.faults import Prepared
 from obsctl.drills.plan import mute_times
+from obsctl.drills.plan.crossing import NoForecast
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
+from obsctl.drills.plan.reading import Reader
 from obsctl.drills.plan.rulecheck import reads
+from obsctl.drills.plan.sight import Sight
 from obsctl.drills.world import World
 from obsctl.errors import NotFound, ObsctlError
 from obsctl.model import Json
@@ -32,7 +35,8 @@ class ExpectedAlert:
 
     rule: of /api/v1/rules. labels: those that the alert will have. routes: all that Alertmanager takes for it;
     route: the one that ends at alert-sink, None when there is none. silent_by: the time intervals for which that one
-    notifies nobody now. inhibited_by: the active alerts that would keep this one from being notified.
+    notifies nobody now. inhibited_by: the active alerts that would keep this one from being notified. blind: why the
+    rule cannot see the fault, or why that is not known; its forecast is then that of a rule that sees it at once.
     """
 
     rule: Json
@@ -42,6 +46,7 @@ class ExpectedAlert:
     forecast: Forecast
     silent_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
+    blind: ObsctlError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Target:
 def find(experiment: Experiment, world: World) -> Target:
     """Raises ObsctlError when the service, its job or a rule is not there, or does not suit the fault."""
     job, others = _registrants(experiment.service, world)
-    live = _Live(experiment, world)
+    live = _Live(experiment, job, world)
     alerts = {name: live.alert(pattern) for name, pattern in experiment.watched.items()}
     fault = faults.named(experiment.fault)
     prepared = fault.prepare(world, experiment.service, job, experiment.parameters)
@@ -80,7 +85,7 @@ def find(experiment: Experiment, world: World) -> Target:
 class _Live:
     """What is read once from the live cluster, and what it says of each expected alert."""
 
-    def __init__(self, experiment: Experiment, world: World) -> None:
+    def __init__(self, experiment: Experiment, job: Json, world: World) -> None:
         prometheus, alertmanager = world.programs.prometheus, world.programs.alertmanager
         self._experiment = experiment
         self._at = world.clock.now()
@@ -88,7 +93,12 @@ class _Live:
         self._prometheus: Json = yaml.safe_load(prometheus.config_yaml())
         self._alertmanager: Json = yaml.safe_load(alertmanager.status()["config"]["original"])
         self._active = [alert["labels"] for alert in alertmanager.alerts()]
-        self._scraped = _scraped(experiment.service, world, self._prometheus)
+        targets = prometheus.targets()
+        self._scraped = _scraped(experiment.service, targets, world, self._prometheus)
+        self._check_interval = jobs.check_interval(job, experiment.service)
+        reader = Reader(prometheus, targets, experiment.service)
+        self._sight = Sight(reader, self._groups, experiment)
+        self._is_busy = reader.is_busy()
         self._prometheus_job = world.nomad.job(names.job_id(world.stack, names.PROMETHEUS))
         self._alertmanager_job = world.nomad.job(names.job_id(world.stack, names.ALERTMANAGER))
 
@@ -98,11 +108,19 @@ class _Live:
         labels = {**external, **labels}
         routes = tuple(routing.routes(self._alertmanager, labels))
         route = next((each for each in routes if _ends_at_sink(self._alertmanager, each)), None)
-        scrape = faults.named(self._experiment.fault).scrape
-        expected = forecast(self._settings(group, rule, route), scrape)
+        expected, blind = self._forecast(self._settings(group, rule, route), group, rule)
         silent_by = mute_times.silent_by(self._alertmanager, route, self._at) if route else ()
         inhibited_by = tuple(routing.inhibited_by(self._alertmanager, labels, self._active))
-        return ExpectedAlert(rule, labels, routes, route, expected, silent_by, inhibited_by)
+        return ExpectedAlert(rule, labels, routes, route, expected, silent_by, inhibited_by, blind)
+
+    def _forecast(self, settings: Settings, group: Json, rule: Json) -> tuple[Forecast, ObsctlError | None]:
+        """And why the rule cannot see the fault."""
+        fault = faults.named(self._experiment.fault)
+        hangs = fault.signal(self._experiment.parameters).hangs
+        try:
+            return forecast(settings, fault.scrape, self._sight.crossing(group, rule), hangs=hangs), None
+        except NoForecast as reason:
+            return forecast(settings, fault.scrape, hangs=hangs), reason
 
     def _rule(self, pattern: Labels) -> tuple[Json, Json, dict[str, str]]:
         """(group, rule, labels) of the alerting rule whose alert has the labels of the pattern.
@@ -135,6 +153,8 @@ class _Live:
             prometheus=jobs.expected_count(self._prometheus_job),
             alertmanagers=jobs.expected_count(self._alertmanager_job),
             peer_timeout=self._peer_timeout(),
+            check_interval=self._check_interval,
+            is_busy=self._is_busy,
         )
 
     def _refresh_interval(self) -> float:
@@ -222,8 +242,8 @@ def _job_behind(service: str, allocation: str, world: World) -> tuple[str, str]:
         raise NotFound(what, hint=hint) from error
 
 
-def _scraped(service: str, world: World, prometheus: Json) -> Json:
-    for target in world.programs.prometheus.targets():
+def _scraped(service: str, targets: list[Json], world: World, prometheus: Json) -> Json:
+    for target in targets:
         if target["labels"].get("job") == service:
             return target
     if any(names.SCRAPE_TAG in (each["Service"].get("Tags") or []) for each in world.consul.health(service)):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from obsctl.drills.plan.forecast import Forecast
 from obsctl.drills.tell.journal import Record, read
@@ -13,17 +13,17 @@ from obsctl.drills.tell.verdict import Stage, Verdict, judge
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
-Report = TypeVar("Report")
-
 
 def forecast_table(forecasts: Mapping[str, Forecast]) -> str:
     """The forecasts of all alerts as columns."""
-    lines = [f"  {'stage':10} {'min':>7} {'mean':>7} {'max':>7}   seconds since"]
+    heads = "".join(f"{head:>8}" for head in ("min", "mean", "p50", "p90", "max"))
+    lines = [f"  {'stage':10}{heads}   seconds since"]
     for alert, forecast in forecasts.items():
         lines += _heading(alert, len(forecasts))
         for band in forecast.bands:
             since = "the fault" if band.since == "fault" else "the service is back"
-            lines.append(f"  {band.stage:10} {band.minimum:7.1f} {band.mean:7.1f} {band.maximum:7.1f}   {since}")
+            values = (band.minimum, band.mean, band.p50, band.p90, band.maximum)
+            lines.append(f"  {band.stage:10}{''.join(f'{value:8.1f}' for value in values)}   {since}")
     return "\n".join(lines)
 
 
@@ -35,7 +35,7 @@ def text(records: Sequence[Record]) -> str:
         f"  {started['experiment']['title']}",
         f"  began {_clock(records[0].at)}, journal of {len(records)} records, obsctl {started['version']}",
         "",
-        f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7}",
+        f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7} {'p50':>7} {'p90':>7}",
         *_stage_lines(verdict.stages, len(started["experiment"]["expect"])),
         "",
         *[line for record in records if (line := _moment(record))],
@@ -49,11 +49,11 @@ def conclusion(verdict: Verdict) -> str:
     return f"{verdict.outcome}: {verdict.reason}"
 
 
-def again(path: Path, make: Callable[[Sequence[Record]], Report]) -> Report:
-    """What `make` makes of a drill's journal. Raises ObsctlError when that is not as obsctl writes it."""
+def again(path: Path) -> tuple[Json, str]:
+    """Document and text of a drill that is over. Raises ObsctlError when its journal is not as obsctl writes it."""
     records = read(path)
     try:
-        return make(records)
+        return document(records), text(records)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         message = f"the journal {path} holds facts that obsctl does not write ({type(error).__name__})"
         raise ObsctlError(message, hint="it was changed after it was written") from error
@@ -81,7 +81,8 @@ def _stage_lines(stages: Sequence[Stage], expected: int) -> Iterator[str]:
         for stage in own:
             band = f"{stage.band.minimum:.1f} - {stage.band.maximum:.1f}"
             mark = "" if stage.in_band else "   outside"
-            yield f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {stage.band.mean:7.1f}{mark}"
+            usual = " ".join(f"{value:7.1f}" for value in (stage.band.mean, stage.band.p50, stage.band.p90))
+            yield f"  {stage.name:10} {stage.seconds:6.1f}s   {band:>15} {usual}{mark}"
 
 
 def _moment(record: Record) -> str:

@@ -91,7 +91,7 @@ class _Facts:
 
 def _stage(alert: str, band: Band, at: float, requested: float, effect: float) -> Stage:
     """The fault began somewhere between the request and its visible effect, so the band may start at either."""
-    early = at - requested < band.minimum - CLOCK_TOLERANCE
+    early = at - requested < max(0.0, band.minimum) - CLOCK_TOLERANCE
     late = at - effect > band.maximum + CLOCK_TOLERANCE
     return Stage(alert, band.stage, at, at - effect, band, not early and not late)
 
