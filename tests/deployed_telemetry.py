@@ -7,14 +7,17 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import pytest
 import requests
 
 from obsctl.clients.instances import url
-from tests.deployed import Stack
+from tests.deployed import DEMO, TELEMETRY, Stack, write_config
+from tests.local_cluster import running_cluster
+from tests.world import ALERT_PATH
 
 T = TypeVar("T")
 SERVICES = ("hello-service", "response-service")
@@ -172,3 +175,25 @@ def repeating(action: Callable[[], None], *, every: float, result: T) -> Iterato
 
 def _attribute(resource: dict[str, Any], key: str) -> str:
     return next(str(pair["value"]["stringValue"]) for pair in resource["attributes"] if pair["key"] == key)
+
+
+class Everything:
+    """Everything that a local cluster can have, on a cluster of its own that runs from the first use until `end`."""
+
+    def __init__(self) -> None:
+        self._telemetry: Telemetry | None = None
+        self._ends = ExitStack()
+
+    def running(self, folders: pytest.TempPathFactory) -> Telemetry:
+        if self._telemetry is None:
+            with ExitStack() as ends:
+                stack = Stack(ends.enter_context(running_cluster()), folders.mktemp("telemetry"))
+                write_config(stack.folder, stack.cluster, components=(*ALERT_PATH, *TELEMETRY), demo=DEMO[:2])
+                stack.run("deploy", "--yes")
+                self._telemetry = Telemetry(stack)
+                self._ends = ends.pop_all()
+        return self._telemetry
+
+    def end(self) -> None:
+        self._telemetry = None
+        self._ends.close()

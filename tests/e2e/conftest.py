@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from obsctl.local.cluster import LocalCluster
-from tests.deployed import DEMO, TELEMETRY, Stack, write_config
-from tests.deployed_telemetry import Telemetry
-from tests.local_cluster import running_cluster
-from tests.world import ALERT_PATH
+from tests.deployed import Stack, write_config
+from tests.deployed_telemetry import Everything, Telemetry
 
 
 @pytest.fixture(scope="session")
@@ -35,15 +33,26 @@ def stack(deployed: Stack) -> Iterator[Stack]:
     assert left_behind == []
 
 
-@pytest.fixture(scope="session")
-def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
+EVERYTHING = Everything()
+
+
+@pytest.fixture(scope="module")
+def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
     """Everything that a local cluster can have, on a cluster of its own, with no traffic but the tests' own.
 
-    For tests in the xdist group "telemetry": it is much, and one worker is enough.
+    For tests in the xdist group "telemetry": it is much, so one worker has it, and only until the group's last test.
     """
-    folder: Path = tmp_path_factory.mktemp("telemetry")
-    with running_cluster() as own:
-        write_config(folder, own, components=(*ALERT_PATH, *TELEMETRY), demo=DEMO[:2])
-        stack = Stack(own, folder)
-        stack.run("deploy", "--yes")
-        yield Telemetry(stack)
+    return EVERYTHING.running(tmp_path_factory)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Thirty programs that no test asks any more would slow down the tests of the next group."""
+    yield
+    if _is_telemetry(item) and not _is_telemetry(nextitem):
+        EVERYTHING.end()
+
+
+def _is_telemetry(item: pytest.Item | None) -> bool:
+    group = item.get_closest_marker("xdist_group") if item else None
+    return bool(group and group.args == ("telemetry",))
