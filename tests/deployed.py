@@ -188,9 +188,13 @@ def write_config(
     *,
     components: Iterable[str] = ALERT_PATH,
     demo: Iterable[str] = DEMO,
+    requests_per_second: float = 1.0,
     **more: Any,
 ) -> None:
-    """An obsctl.yaml for this cluster: these components and demo services, with free ports, and no others."""
+    """An obsctl.yaml for this cluster: these components and demo services, with free ports, and no others.
+
+    requests_per_second: a quarter of what traffic sends unless told otherwise, for half of the demo's processor time.
+    """
     wanted = {**dict.fromkeys(components, Components), **dict.fromkeys(demo, Demo)}
     ports = {name: {key: free_port() for key in port_keys(section, name)} for name, section in wanted.items()}
     off = {name: {"enabled": False} for name in DEMO}
@@ -201,7 +205,12 @@ def write_config(
         "nomad": {"address": cluster.addresses.nomad},
         "consul": {"address": cluster.addresses.consul},
         "components": {**OTHERS_OFF, **{name: ports[name] for name in components}},
-        "demo": {"enabled": True, **off, **{name: ports[name] for name in demo}},
+        "demo": {
+            "enabled": True,
+            "requests_per_second": requests_per_second,
+            **off,
+            **{name: ports[name] for name in demo},
+        },
     }
     (folder / "obsctl.yaml").write_text(json.dumps({**config, **more}, indent=2))
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import pytest
 
 from bench import drill_timing
-from tests.deployed import Stack
+from obsctl.config.demo import Demo
+from obsctl.local.cluster import LocalCluster
+from tests.deployed import Stack, write_config
 
 pytestmark = [pytest.mark.real, pytest.mark.timed, pytest.mark.timeout(900), pytest.mark.xdist_group("timed")]
 
 MEAN_WITHIN = 0.10
 """Of ten: the mean of three differs by more than that from run to run."""
+
+
+@pytest.fixture(scope="module")
+def deployed(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """With as many requests as a user's demo has."""
+    stack = Stack(cluster, tmp_path_factory.mktemp("stack"))
+    write_config(stack.folder, cluster, requests_per_second=Demo().requests_per_second)
+    stack.run("deploy", "--yes")
+    return stack
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(10, marks=pytest.mark.campaign)])
