@@ -62,6 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+LONGEST_ID = 100
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """What is long is called by its beginning: an id is sent between the workers with every event of its test."""
+    return f"{val[:LONGEST_ID]!s}..." if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
     """A running cluster, one a pytest worker. Tests clean up their jobs and keys."""
