@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# More workers than cores only make each wait for the other. A real test has up to thirty programs, and forecasts of
+# More workers than cores only make each wait for the other; one that has done its half takes tests of the other. A real test has up to thirty programs, and forecasts of
 # seconds: one of those with a cluster of its own on each core; the others often wait, and two of them fit on each.
 WORKERS ?= logical
 REAL_WORKERS ?= 2
@@ -92,7 +92,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	$(BIN)/pytest tests/unit tests/golden -n $(WORKERS) -q
+	$(BIN)/pytest tests/unit tests/golden -n $(WORKERS) --dist worksteal -q
 
 # Broken files of every kind, others each time; `make unit` tries some hundred, the same each time. And what is too slow
 # for every run.
