@@ -123,6 +123,8 @@ class AlertPath:
         alert = {"status": status, "labels": labels, "annotations": {}, **times}
         payload = {"version": "4", "status": status, "receiver": "alert-sink", "alerts": [alert]}
         self.world.sink.received.append({"received_at": self.clock.now(), "payload": payload})
+        if labels is self.labels:
+            self.world.alertmanager.notify()
 
     # What Prometheus answers, as FakePrometheus.results
 

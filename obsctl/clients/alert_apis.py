@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,12 @@ from obsctl.errors import Rejected
 from obsctl.model import Json
 
 _COUNT = re.compile(r"^alertmanager_(notification(?:s|_requests)(?:_failed)?_total)\{([^}]*)\} (\S+)$", re.MULTILINE)
+_FIELDS = {
+    "notifications_total": "notifications",
+    "notifications_failed_total": "notifications_failed",
+    "notification_requests_total": "requests",
+    "notification_requests_failed_total": "requests_failed",
+}
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -99,20 +104,14 @@ class AlertmanagerClient(Client):
 
     def tallies(self) -> Tallies:
         text = self.session.request("GET", "/metrics", text=True).text
-        sums: dict[tuple[str, str], Counter[str]] = {}
+        sums: dict[tuple[str, str], Tally] = {}
         for kind, labels, value in _COUNT.findall(text):
             names = dict(_LABEL.findall(labels))
             if "receiver_name" in names:
-                sums.setdefault((names["receiver_name"], names["integration"]), Counter())[kind] += int(float(value))
-        return {
-            place: Tally(
-                counts["notifications_total"],
-                counts["notifications_failed_total"],
-                counts["notification_requests_total"],
-                counts["notification_requests_failed_total"],
-            )
-            for place, counts in sums.items()
-        }
+                place, count = (names["receiver_name"], names["integration"]), int(float(value))
+                reasons = {names["reason"]: count} if count and "reason" in names else {}
+                sums[place] = sums.get(place, Tally()) + Tally(**{_FIELDS[kind]: count}, reasons=reasons)
+        return sums
 
 
 class SinkClient(Client):

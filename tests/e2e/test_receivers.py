@@ -14,6 +14,7 @@ import pytest
 from obsctl.stack import quoting
 from obsctl.wait import wait_until
 from tests.deployed import Stack
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 TOKEN = "s3cr3t-path-of-the-hook"
@@ -128,41 +129,48 @@ def with_many(stack: Stack, hook: Hook) -> Iterator[Stack]:
 
 
 @pytest.fixture
+def with_an_unreachable_one(stack: Stack) -> Iterator[Stack]:
+    names = {"ops-team": "env:OPS_HOOK", "unreachable": "env:DEAD_HOOK"}
+    with with_alerting(stack, receivers=[{"name": name, "webhook": {"url": url}} for name, url in names.items()]):
+        yield stack
+
+
+@pytest.fixture
 def with_receiver(stack: Stack) -> Iterator[Stack]:
     with with_alerting(stack, receivers=[{"name": "ops-team", "webhook": {"url": "env:OPS_HOOK"}}]):
         yield stack
 
 
-def test_alerts_reach_the_users_receiver_and_its_secret_stays_in_nomad(with_receiver: Stack, hook: Hook) -> None:
-    stack, secret = with_receiver, f"{hook.address}/{TOKEN}"
+def test_alerts_reach_the_users_receiver_and_its_secret_stays_in_nomad(
+    with_an_unreachable_one: Stack, hook: Hook
+) -> None:
+    """A drill says who got its alert, and who did not."""
+    stack = with_an_unreachable_one
+    urls = {"OPS_HOOK": f"{hook.address}/{TOKEN}", "DEAD_HOOK": f"http://127.0.0.1:{free_port()}/{TOKEN}"}
 
     refused = stack.run("deploy", "--yes", code=1)
     assert "OPS_HOOK" in refused.stderr
 
-    plan = stack.run("plan", "--json", OPS_HOOK=secret)
-    deploy = stack.run("deploy", "--yes", "-v", OPS_HOOK=secret)
-    rendered = stack.run("render", OPS_HOOK=secret)
-    for said in (plan, deploy, rendered):
+    plan = stack.run("plan", "--json", **urls)
+    deploy = stack.run("deploy", "--yes", "-v", **urls)
+    rendered = stack.run("render", **urls)
+    stack.wait_steady()
+    drill = stack.run("--json", "drill", "stop", "response-service", "--yes", code=11)
+    for said in (plan, deploy, rendered, drill):
         assert TOKEN not in said.stdout + said.stderr
     job = json.dumps(stack.clients.nomad.job("obs-alertmanager"))
     values = b"".join(pair.value for pair in stack.clients.consul.entries("obsctl/"))
     assert TOKEN not in job
     assert TOKEN.encode() not in values
 
-    stack.clients.nomad.stop_job("obs-response-service")
-    wait_until(
-        lambda: ("ServiceDown", "firing") in hook.alerts(f"/{TOKEN}"),
-        timeout=60,
-        failure="no sign of the page",
-        hint="",
-    )
-    stack.run("deploy", "--yes", OPS_HOOK=secret)
-    wait_until(
-        lambda: ("ServiceDown", "resolved") in hook.alerts(f"/{TOKEN}"),
-        timeout=60,
-        failure="no sign of its end",
-        hint="",
-    )
+    report = json.loads(drill.stdout)
+    rows = {(row["receiver"], row["stage"]): row for row in report["receivers"]}
+    assert report["verdict"]["outcome"] == "UNDELIVERED"
+    assert "not delivered to unreachable (webhook): " in report["verdict"]["reason"]
+    assert report["verdict"]["reason"].endswith("connect: connection refused")
+    assert [rows["ops-team", stage]["state"] for stage in ("delivered", "resolved")] == ["sent", "sent"]
+    assert ("unreachable", "resolved") not in rows
+    assert hook.alerts(f"/{TOKEN}") >= {("ServiceDown", "firing"), ("ServiceDown", "resolved")}
     assert not any(name == "Watchdog" for name, _ in hook.alerts(f"/{TOKEN}")), "people do not get the heartbeat"
 
     lost = [{"labels": {"alertname": "NodeDown", "severity": "critical", "node": node}} for node in ("far", "near")]

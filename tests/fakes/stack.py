@@ -136,6 +136,7 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
         self.active_silences: list[Json] = []
         self.posted: list[Json] = []
         self.refusing: set[str] = set()
+        self.gave_up: dict[str, str] = {}
         self.sent = {("alert-sink", "webhook"): Tally(), ("heartbeat", "webhook"): Tally(7, 0, 7, 0)}
         self.cluster: Json = {"status": "disabled", "peers": []}
 
@@ -167,8 +168,16 @@ class FakeAlertmanager(_Server, api=AlertmanagerApi):
                 failed = int(receiver in self.refusing)
                 self.sent[place] += Tally(1, 0, 1, failed)
 
+    def notify(self) -> None:
+        """A notification goes to each receiver but the heartbeat's: to `refusing` in vain so far, while those in
+        `gave_up` were refused for this reason."""
+        for place in [place for place in self.sent if place[0] != names.HEARTBEAT_RECEIVER]:
+            reason, refuses = self.gave_up.get(place[0]), place[0] in self.refusing
+            reasons = {reason: 1} if reason else {}
+            self.sent[place] += Tally(1, len(reasons), 1, int(refuses or bool(reason)), reasons)
+
     def tallies(self) -> dict[tuple[str, str], Tally]:
-        return self.sent
+        return dict(self.sent)
 
 
 class FakeSink(_Server, api=SinkApi):

@@ -29,8 +29,9 @@ def test_the_journal_holds_every_state_in_order(world):
     world.run()
     stages = [r.data["stage"] if r.kind == "stage" else r.kind for r in world.journal.records]
     assert stages == [
-        "started", "gate", "intent", "armed", "injecting", "injected", "pending", "firing", "firing", "delivered",
-        "reverting", "reverted", "recovered", "cleared", "cleared", "resolved", "steady", "finished",
+        "started", "gate", "intent", "armed", "receivers", "injecting", "injected", "pending", "firing", "firing",
+        "delivered", "receivers", "reverting", "reverted", "recovered", "cleared", "cleared", "resolved", "receivers",
+        "steady", "finished",
     ]  # fmt: skip
 
 

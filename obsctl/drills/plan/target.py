@@ -14,6 +14,7 @@ from obsctl.config.durations import parse_duration
 from obsctl.drills import faults, kept
 from obsctl.drills.faults import Prepared
 from obsctl.drills.plan import mute_times
+from obsctl.drills.plan.channels import Channel, channels
 from obsctl.drills.plan.crossing import NoForecast
 from obsctl.drills.plan.experiment import Experiment, Labels, matches
 from obsctl.drills.plan.forecast import Forecast, Settings, forecast
@@ -37,6 +38,7 @@ class ExpectedAlert:
     route: the one that ends at alert-sink, None when there is none. silent_by: the time intervals for which that one
     notifies nobody now. inhibited_by: the active alerts that would keep this one from being notified. blind: why the
     rule cannot see the fault, or why that is not known; its forecast is then that of a rule that sees it at once.
+    channels: by which it reaches people, alert-sink's own among them.
     """
 
     rule: Json
@@ -47,6 +49,13 @@ class ExpectedAlert:
     silent_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     blind: ObsctlError | None = None
+    channels: tuple[Channel, ...] = ()
+
+    @property
+    def last_delivery(self) -> float:
+        """Seconds after the fault by which every receiver should have it."""
+        bands = [self.forecast.band("delivered"), *(channel.delivered for channel in self.channels)]
+        return max(band.maximum for band in bands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,13 @@ class _Live:
         expected, blind = self._forecast(self._settings(group, rule, route), group, rule)
         silent_by = mute_times.silent_by(self._alertmanager, route, self._at) if route else ()
         inhibited_by = tuple(routing.inhibited_by(self._alertmanager, labels, self._active))
-        return ExpectedAlert(rule, labels, routes, route, expected, silent_by, inhibited_by, blind)
+
+        def of_route(taken: Route) -> Forecast:
+            settings = self._settings(group, rule, taken)
+            return expected if settings == expected.settings else self._forecast(settings, group, rule)[0]
+
+        own = channels(self._alertmanager, routes, self._at, of_route)
+        return ExpectedAlert(rule, labels, routes, route, expected, silent_by, inhibited_by, blind, own)
 
     def _forecast(self, settings: Settings, group: Json, rule: Json) -> tuple[Forecast, ObsctlError | None]:
         """And why the rule cannot see the fault."""

@@ -10,6 +10,7 @@ from obsctl.drills.plan.target import Target
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.run import watch
 from obsctl.drills.run.guard import Guard
+from obsctl.drills.run.receipts import Receipts
 from obsctl.drills.run.watch import Sighting
 from obsctl.drills.tell.journal import Recorder
 from obsctl.drills.world import World
@@ -37,11 +38,19 @@ class Proof:
         self._since = since
         self._margin = margin
         self._delivered: list[str] = []
+        self._exact: dict[str, float] = {}
+        self._receipts = Receipts(target, world, recorder, margin=margin)
+
+    def begin(self) -> None:
+        """Before the fault: what Alertmanager has sent to each receiver until now."""
+        self._receipts.begin()
 
     def of_alerts(self, guard: Guard, effect: float) -> bool:
-        """Whether every alert went pending, firing, delivered, each in time after the fault's effect."""
+        """Whether every alert went pending, firing, delivered, each in time after the fault's effect, and every
+        receiver got it."""
         self._delivered = self._follow(guard, {alert: list(FAULT_STAGES) for alert in self._experiment.expect}, effect)
-        return len(self._delivered) == len(self._experiment.expect)
+        everybody_has_it = self._receipts.settle(guard, self._came_at(self._delivered), effect)
+        return everybody_has_it and len(self._delivered) == len(self._experiment.expect)
 
     def of_silence(self, guard: Guard, effect: float) -> bool:
         """Whether none of the alerts that must not come has fired, until each would have been delivered."""
@@ -69,7 +78,8 @@ class Proof:
         requested_at: when the revert was asked for; back: when the service was back.
         """
         if self._recovered(guard, recipe, requested_at, back):
-            self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered}, back)
+            ended = self._follow(guard, {alert: list(REVERT_STAGES) for alert in self._delivered}, back)
+            self._receipts.settle(guard, self._came_at(ended), back)
         self._steady_again(guard)
 
     def _follow(self, guard: Guard, ahead: dict[str, list[str]], reference: float) -> list[str]:
@@ -82,7 +92,7 @@ class Proof:
             return []
 
         def over() -> bool:
-            now = self._world.clock.now()
+            now, look = self._world.clock.now(), self._receipts.look()
             self._tell_progress(ahead, reference)
             for alert, stages in list(ahead.items()):
                 while stages and (sighting := self._look(alert, stages[0])):
@@ -90,12 +100,17 @@ class Proof:
                     del stages[0]
                 if stages and now >= self._latest(alert, stages[0], reference):
                     self._missed(alert, ahead.pop(alert)[0])
+            self._receipts.take(look, came=[alert for alert, stages in ahead.items() if len(stages) <= 1])
             return not any(ahead.values())
 
         guard.wait_for(over, until=max(self._latest(alert, ahead[alert][-1], reference) for alert in ahead))
         for alert in [alert for alert, stages in ahead.items() if stages]:
             self._missed(alert, ahead.pop(alert)[0])
         return list(ahead)
+
+    def _came_at(self, alerts: list[str]) -> dict[str, float]:
+        """When each of them fired, or ended, as its notification says."""
+        return {alert: self._exact[alert] for alert in alerts}
 
     def _look(self, alert: str, stage: str) -> Sighting | None:
         return watch.PROBES[stage](self._experiment.watched[alert], self._world, self._since)
@@ -143,7 +158,9 @@ class Proof:
     def _reached(self, alert: str, sighting: Sighting, reference: float) -> None:
         """reference: the moment from which the line on the terminal counts."""
         if sighting.stage in ("delivered", "resolved"):
-            self._write(alert, watch.exact(sighting))
+            exact = watch.exact(sighting)
+            self._exact[alert] = exact.at
+            self._write(alert, exact)
         self._write(alert, sighting)
         expected = ""
         if alert:

@@ -39,7 +39,7 @@ class Options:
     def total(self, target: Target) -> float:
         if self.deadline is not None:
             return self.deadline
-        delivered = max(forecast.band("delivered").maximum for forecast in target.forecasts().values())
+        delivered = max(alert.last_delivery for alert in target.alerts.values())
         return ACK_TIMEOUT + INJECT_TIMEOUT + delivered + self.margin + self.hold
 
 
@@ -111,6 +111,7 @@ class Drill:
             raise
 
     def _prove(self, proof: Proof, guard: Guard, recipe: Recipe) -> None:
+        proof.begin()
         effect = self._inject(guard, recipe)
         if effect is None or not proof.of_alerts(guard, effect) or not proof.of_silence(guard, effect):
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from obsctl.drills.plan.forecast import Forecast
+from obsctl.drills.tell import receivers
 from obsctl.drills.tell.journal import Record, read
 from obsctl.drills.tell.verdict import Stage, Verdict, judge
 from obsctl.errors import ObsctlError
@@ -37,6 +38,7 @@ def text(records: Sequence[Record]) -> str:
         "",
         f"  {'stage':10} {'took':>7}   {'forecast':>15} {'mean':>7} {'p50':>7} {'p90':>7}",
         *_stage_lines(verdict.stages, len(started["experiment"]["expect"])),
+        *receivers.lines(records),
         "",
         *[line for record in records if (line := _moment(record))],
         "",
@@ -64,6 +66,7 @@ def document(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "id": records[0].data["drill"],
         "verdict": judge(records).to_dict(),
+        "receivers": receivers.document(records),
         "journal": [{name: getattr(record, name) for name in Record.__slots__} for record in records],
     }
 

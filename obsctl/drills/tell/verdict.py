@@ -8,6 +8,7 @@ from typing import Any
 
 from obsctl.drills.plan.experiment import Experiment
 from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES, Band, Forecast
+from obsctl.drills.tell import receivers
 from obsctl.drills.tell.journal import Record, refuse_other_version
 from obsctl.model import Json
 
@@ -62,6 +63,7 @@ class _Facts:
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
         self._last = {record.kind: record.data for record in records}
         stages = [record.data for record in records if record.kind == "stage"]
         missed = [record.data for record in records if record.kind == "missed"]
@@ -134,6 +136,14 @@ def _missed(*names: str) -> Callable[[_Facts], str]:
     return test
 
 
+def _undelivered(facts: _Facts) -> str:
+    return _both(_missed("delivered")(facts), _receivers(facts, "delivered"))
+
+
+def _receivers(facts: _Facts, stage: str) -> str:
+    return receivers.failures(facts.records, stage, [alert for alert, name in facts.seen if name == stage])
+
+
 def _false_resolve(facts: _Facts) -> str:
     requested_at = facts.value("reverted", "requested_at")
     ends = {alert: at for (alert, stage), at in facts.seen.items() if stage == "cleared" and requested_at is not None}
@@ -144,7 +154,8 @@ def _false_resolve(facts: _Facts) -> str:
 
 
 def _unresolved(facts: _Facts) -> str:
-    missed, unsteady = _missed("recovered", *REVERT_STAGES)(facts), _listed(facts.value("steady", "findings"))
+    missed = _both(_missed("recovered", *REVERT_STAGES)(facts), _receivers(facts, "resolved"))
+    unsteady = _listed(facts.value("steady", "findings"))
     return missed or (f"not steady again: {unsteady}" if unsteady else "")
 
 
@@ -196,6 +207,10 @@ def _proof(facts: _Facts) -> str:
     return "; ".join(proofs)
 
 
+def _both(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
+
+
 def _listed(findings: list[Json] | None) -> str:
     return "; ".join(dict.fromkeys(f"{finding['where']}: {finding['what']}" for finding in findings or []))
 
@@ -206,7 +221,7 @@ _OUTCOMES: tuple[tuple[str, int, Callable[[_Facts], str]], ...] = (
     ("NOT_STEADY", 20, _not_steady),
     ("NOT_INJECTED", 22, _not_injected),
     ("MISSED", 10, _missed("pending", "firing")),
-    ("UNDELIVERED", 11, _missed("delivered")),
+    ("UNDELIVERED", 11, _undelivered),
     ("FALSE_RESOLVE", 12, _false_resolve),
     ("UNRESOLVED", 12, _unresolved),
     ("COLLATERAL", 14, _collateral),
