@@ -27,6 +27,7 @@ bring = missing=; for need in $(1); do command -v $${need%%:*} >/dev/null || mis
   else echo "This needs what Debian packages as$$missing: install that, or run it as root on Debian."; exit 1; fi
 # Only root can start a Docker daemon, and only then are its tests run.
 TEST_NEEDS := git:git unshare:util-linux openssl:openssl docker-registry:docker-registry node:nodejs npm:npm nft:nftables ip:iproute2 \
+  chromium-headless-shell:chromium-headless-shell \
   $(if $(filter 0,$(shell id -u)),dockerd:docker.io)
 
 .DEFAULT_GOAL := help

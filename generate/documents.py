@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from generate import example, house, lists, messages, modules, policies, reference, rights
+from obsctl.drills.tell.schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
@@ -28,7 +30,12 @@ def texts() -> dict[str, str]:
     documents = {document: (ROOT / document).read_text(encoding="utf-8") for document, _ in parts}
     for (document, name), text in parts.items():
         documents[document] = with_part(documents[document], name, text)
-    files = {"obsctl/cli/help.txt": lists.help_text(), "obsctl/config/obsctl.example.yaml": example.text()}
+    schema = json.dumps(json_schema(), indent=1) + "\n"
+    files = {
+        "docs/drill.schema.json": schema,
+        "obsctl/cli/help.txt": lists.help_text(),
+        "obsctl/config/obsctl.example.yaml": example.text(),
+    }
     return {**documents, **files, **messages.files(), **policies.files()}
 
 

@@ -138,6 +138,12 @@ _SUBMIT = (
     "POST /v1/job/*/plan",
     "POST /v1/jobs/parse",
 )
+_ALLOCATIONS = (
+    "POST /v1/client/allocation/*/signal",
+    "PUT /v1/client/allocation/*/restart",
+    "POST /v1/allocation/*/stop",
+)
+_FAULTS = _roles("deploy", "drill", names.WARDEN)
 _SESSIONS = ("PUT /v1/session/create", "PUT /v1/session/renew/*", "PUT /v1/session/destroy/*")
 _GET_VAR, _PUT_VAR, _GET_KEY, _PUT_KEY = ("GET /v1/var/*",), ("PUT /v1/var/*",), ("GET /v1/kv/*",), ("PUT /v1/kv/*",)
 _DELETE_VAR, _MAKE_VOLUME = ("DELETE /v1/var/*",), ("PUT /v1/volume/host/create",)
@@ -158,6 +164,8 @@ def _nomad_rights(stack: str, namespace: str, *, volumes: bool) -> Iterable[Righ
     yield within("read jobs and allocations", people | {names.WARDEN}, _JOBS, "read-job")
     yield within("read logs", people, _LOGS, "read-fs")
     yield within("submit jobs", _roles("deploy", "plan", "drill", names.WARDEN), _SUBMIT, "submit-job")
+    yield within("place at once what has failed", _FAULTS, ("POST /v1/job/*/evaluate",), "read-job")
+    yield within("signal, restart and stop allocations", _FAULTS, _ALLOCATIONS, "alloc-lifecycle")
     yield from _variables(stack, namespace)
     nodes = ("GET /v1/nodes", "GET /v1/node/*", "GET /v1/client/stats")
     yield Right("list nodes", "nomad", "node", ("read",), people | {names.LOG_LINKS}, calls=nodes)

@@ -83,7 +83,7 @@ class AlertPath:
         self.clock.after(every, lambda: self.repeat(every, action))
 
     def scrape(self):
-        self.up = self.world.consul.offers(SERVICE)
+        self.up = self.world.consul.answers(SERVICE)
         self.scraped_at = self.clock.now()
 
     def evaluate(self):
@@ -131,7 +131,9 @@ class AlertPath:
     def get(self, promql, default):
         sample = {"metric": {"job": SERVICE}, "value": [self.clock.now(), str(self.scraped_at)]}
         if promql == f'up{{job="{SERVICE}"}} == 1':
-            return [sample] if self.up else []
+            return [sample] * len(self.world.consul.health(SERVICE)) if self.up else []
+        if promql == f'up{{job="{SERVICE}"}} == 0':
+            return [sample] if not self.up and self.world.consul.offers(SERVICE) else []
         if promql.startswith("timestamp(up"):
             since = float(promql.partition("> ")[2].partition(" ")[0])
             return [sample] if self.up and self.scraped_at > since else []

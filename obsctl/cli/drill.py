@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -18,17 +19,24 @@ if TYPE_CHECKING:
     from obsctl.drills.run.selftest import Result
 
 
+ELSEWHERE = {"report": "obsctl.cli.drill_report"}
+"""Command -> the module that has it, imported when it is needed."""
+
+
 class DrillGroup(Group):
-    """The commands below, and one for each fault."""
+    """The commands below, those of other modules, and one for each fault."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from obsctl.drills import faults
 
-        return [*faults.NAMES, *super().list_commands(ctx)]
+        return [*faults.NAMES, *sorted([*super().list_commands(ctx), *ELSEWHERE])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from obsctl.drills import faults
 
+        if cmd_name in ELSEWHERE:
+            command: click.Command = getattr(import_module(ELSEWHERE[cmd_name]), cmd_name)
+            return command
         return drill_run.command(cmd_name) if cmd_name in faults.NAMES else super().get_command(ctx, cmd_name)
 
 
@@ -82,23 +90,6 @@ def recover(app: App) -> None:
     app.ui.result("drill-recover", document, "\n".join([*lines, *map(str, others)]))
     if failed:
         raise failed[0]
-
-
-@drill.command()
-@click.argument("drill_id", metavar="ID")
-@click.pass_obj
-def report(app: App, drill_id: str) -> None:
-    """Make the report of a drill again, from its journal.
-
-    ID is what the drill printed, a part of it that is unique, or "last".
-
-    Example: obsctl drill report last
-    """
-    from obsctl.drills.tell import journal
-    from obsctl.drills.tell import report as reports
-
-    document, text = reports.again(journal.find(drill_run.journal_folder(app.loaded.config), drill_id))
-    app.ui.result("drill", document, text, version=journal.FORMAT)
 
 
 @drill.command()

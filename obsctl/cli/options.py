@@ -9,6 +9,9 @@ from pathlib import Path
 
 import click
 
+from obsctl import files
+from obsctl.errors import ObsctlError
+
 Command = Callable[..., object]
 
 
@@ -68,6 +71,19 @@ def as_trace_id(ctx: click.Context, param: click.Parameter, value: str | None) -
     if not re.fullmatch("[0-9a-fA-F]{1,32}", value):
         raise click.BadParameter(f"{value!r} is no trace id: it has up to 32 hexadecimal digits", ctx, param)
     return value.lower().rjust(32, "0")
+
+
+def refuse_device(path: Path) -> None:
+    """Before any work is done for a file that could not be replaced."""
+    if path.exists() and not path.is_file():
+        raise ObsctlError(f"{path} is no regular file", hint="name a FILE that may be replaced")
+
+
+def write_file(path: Path, text: str) -> None:
+    try:
+        files.write(path, text)
+    except OSError as error:
+        raise ObsctlError(f"cannot write {path}: {error.strerror}", hint="choose another FILE") from error
 
 
 def state_dir_option(command: Command) -> Command:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from obsctl import files
 from obsctl.cli.app import App
-from obsctl.cli.options import as_seconds
-from obsctl.errors import ObsctlError
+from obsctl.cli.options import as_seconds, refuse_device, write_file
 
 if TYPE_CHECKING:
-    from obsctl.verify.site import Check
+    from obsctl.junit import Check
 
 
 @click.command()
@@ -34,20 +32,21 @@ def verify(app: App, receivers: bool, wait: float, junit: Path | None) -> int:
     Example: obsctl verify --wait 2m --junit verify.xml
     """
     from obsctl.cli import wire
+    from obsctl.junit import document
     from obsctl.stack.render import render
     from obsctl.verify.run import verify as run
     from obsctl.verify.site import Site
 
-    if junit and junit.exists() and not junit.is_file():
-        raise ObsctlError(f"{junit} is no regular file", hint="name a FILE that may be replaced")
+    if junit:
+        refuse_device(junit)
     loaded = app.loaded
     site = Site(loaded.config, render(loaded.config, loaded.root), wire.clients(loaded.config), app.ui.event, receivers)
     checks = run(site, wait)
     if junit:
-        _write(junit, checks)
+        write_file(junit, document("obsctl verify", checks))
     counts = Counter(check.outcome.value for check in checks)
-    document = {"passed": not counts["failed"], "counts": counts, "checks": [asdict(check) for check in checks]}
-    app.ui.result("verify", document, _text(app, checks, counts))
+    answer = {"passed": not counts["failed"], "counts": counts, "checks": [asdict(check) for check in checks]}
+    app.ui.result("verify", answer, _text(app, checks, counts))
     return 1 if counts["failed"] else 0
 
 
@@ -61,12 +60,3 @@ def _text(app: App, checks: list[Check], counts: Counter[str]) -> str:
     table = app.ui.table(["SUITE", "RESULT", "CHECK", ""], rows) + "\n\n" if rows else ""
     sums = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped"))
     return f"{table}{len(checks)} checks: {sums}."
-
-
-def _write(path: Path, checks: list[Check]) -> None:
-    from obsctl.verify.junit import document
-
-    try:
-        files.write(path, document(checks))
-    except OSError as error:
-        raise ObsctlError(f"cannot write {path}: {error.strerror}", hint="choose another FILE") from error

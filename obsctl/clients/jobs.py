@@ -76,24 +76,25 @@ def expected_count(job: Json) -> int:
 
 def expected_instances(job: Json, service: str) -> int:
     """How many instances of the service it should have: those of the groups that register it."""
-    return sum(group.get("Count") or 0 for group in groups(job) if _declares(job, group, service))
+    return sum(group.get("Count") or 0 for group in groups(job) if serves(job, group, service))
 
 
 def declares(job: Json, service: str) -> bool:
     """Whether the job itself says that it registers a service of this name in Consul."""
-    return any(_declares(job, group, service) for group in groups(job))
+    return any(serves(job, group, service) for group in groups(job))
 
 
 def check_interval(job: Json, service: str) -> float:
     """Seconds between two checks of the service's health by Consul, the longest; 0 when it has none."""
     tasks = [
-        task for group in groups(job) if _declares(job, group, service) for task in (group, *(group.get("Tasks") or []))
+        task for group in groups(job) if serves(job, group, service) for task in (group, *(group.get("Tasks") or []))
     ]
     checks = [check for task in tasks for each in task.get("Services") or [] for check in each.get("Checks") or []]
     return max((float(check.get("Interval") or 0) / 1e9 for check in checks), default=0.0)
 
 
-def _declares(job: Json, group: Json, service: str) -> bool:
+def serves(job: Json, group: Json, service: str) -> bool:
+    """Whether this group of the job says that it registers a service of this name in Consul."""
     for task in (None, *(group.get("Tasks") or [])):
         known = _known(job, group, task)
         if any(_may_become(name, known, service) for name in _own_service_names(task or group)):

@@ -12,7 +12,7 @@ import nomad
 from obsctl import names
 from obsctl.clients.endpoint import Endpoint
 from obsctl.clients.form import object_of, objects_of, text_of
-from obsctl.clients.http import Client
+from obsctl.clients.nomad_actions import NomadActionsClient
 from obsctl.clients.paths import checked, quoted
 from obsctl.clients.protocols import Variable
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
@@ -23,7 +23,7 @@ _MEASURED_WITHIN = 5.0
 """Seconds: a node that has not answered then is one that does not, of which Nomad says nothing for half a minute."""
 
 
-class NomadClient(Client):
+class NomadClient(NomadActionsClient):
     """NomadApi over HTTP. The session adds token, namespace and region to every call; python-nomad quotes nothing."""
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from obsctl.clients.nomad_actions import NomadActions
 from obsctl.clients.tally import Tallies
 from obsctl.model import Json
 
@@ -55,7 +56,7 @@ class AgentApi(Protocol):
         """The agent's own metrics in Prometheus' format. Raises Rejected when the agent is configured without them."""
 
 
-class NomadApi(AgentApi, Protocol):
+class NomadApi(AgentApi, NomadActions, Protocol):
     """Nomad, in one namespace and region."""
 
     def parse_job(self, hcl: str) -> Json:

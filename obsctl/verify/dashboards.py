@@ -14,8 +14,9 @@ from obsctl.content.dashboard_sources import VICTORIALOGS, source
 from obsctl.content.dashboard_variables import texts, uses
 from obsctl.content.dashboards import Dashboard, objects, place_of
 from obsctl.errors import ApiError
+from obsctl.junit import Check, Outcome
 from obsctl.model import Json
-from obsctl.verify.site import Check, Outcome, Site
+from obsctl.verify.site import Site
 
 _RANGE = 3600.0
 """Seconds until now, over which a panel looks."""

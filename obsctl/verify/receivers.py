@@ -17,9 +17,10 @@ import yaml
 from obsctl import names
 from obsctl.clients.tally import Tallies, Tally, since
 from obsctl.errors import DeadlineExceeded
+from obsctl.junit import Check, Outcome
 from obsctl.model import Event, Json
 from obsctl.stack.routing import routes
-from obsctl.verify.site import Check, Outcome, Site, judge
+from obsctl.verify.site import Site, judge
 from obsctl.wait import wait_until
 
 _LASTS = 60.0

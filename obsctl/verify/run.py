@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from obsctl.errors import ApiError, DeadlineExceeded
+from obsctl.junit import Check, Outcome
 from obsctl.model import Event
 from obsctl.stack.telemetry_path import TelemetryPath
 from obsctl.verify.dashboards import dashboards
 from obsctl.verify.receivers import receivers
 from obsctl.verify.scraping import alerting, components, rules, targets
-from obsctl.verify.site import Check, Outcome, Site, judge
+from obsctl.verify.site import Site, judge
 from obsctl.wait import wait_until
 
 _ON_ITS_WAY = 15.0

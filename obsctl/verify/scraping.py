@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from obsctl import names
 from obsctl.clients.instances import is_scraped, passes
 from obsctl.errors import Rejected
+from obsctl.junit import Check
 from obsctl.model import Json
 from obsctl.stack import alert_path
 from obsctl.stack.scraped import Node, nodes, nomad_nodes
 from obsctl.stack.status import status
-from obsctl.verify.site import Check, Site, judge
+from obsctl.verify.site import Site, judge
 
 _ID = "__meta_consul_service_id"
 

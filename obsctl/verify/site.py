@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from obsctl.clients.programs import Clients
 from obsctl.config.schema import Config
+from obsctl.junit import Check, Outcome
 from obsctl.model import Emit
 from obsctl.stack.render import Rendered
 from obsctl.wait import SYSTEM_CLOCK, Clock
-
-
-class Outcome(StrEnum):
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """name: what was looked at, the same each time. text: what is wrong, why it was left out, or what is to be said."""
-
-    suite: str
-    name: str
-    outcome: Outcome
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

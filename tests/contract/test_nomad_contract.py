@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from obsctl.clients.jobs import ports
+from obsctl.clients.jobs import is_running, ports, task_events
 from obsctl.clients.protocols import ConsulApi, NomadApi
 from obsctl.errors import Conflict, NotFound, Rejected, ServerFailed
 from obsctl.model import Json
@@ -169,6 +169,66 @@ class TestWhatIsNotThere:
         assert nomad.task_logs(NOBODY, "main") == ""
         assert nomad.log_files(NOBODY) == {}
         assert nomad.read_log(NOBODY, "main.stdout.0", offset=0) == b""
+
+
+def happened(nomad: NomadApi, alloc_id: str) -> list[str]:
+    return [event["Type"] for event in task_events(nomad.allocation(alloc_id), "main")]
+
+
+class TestActions:
+    def test_a_killed_task_has_terminated_and_what_has_ended_takes_no_signal(
+        self, subject: Subject, nomad: NomadApi
+    ) -> None:
+        job = subject.started()
+        [alloc] = nomad.job_allocations(job["ID"])
+        nomad.signal_allocation(alloc["ID"], "main", "SIGKILL")
+        subject.until("its end", lambda: {"Signaling", "Terminated"} <= set(happened(nomad, alloc["ID"])))
+        nomad.reschedule(job["ID"])  # it may never be: nothing happens
+        nomad.stop_job(job["ID"])
+        subject.until("its end", lambda: not any(map(is_running, nomad.job_allocations(job["ID"]))))
+        with pytest.raises((Rejected, ServerFailed)):
+            nomad.signal_allocation(alloc["ID"], "main", "SIGKILL")
+
+    def test_a_signal_is_an_event_that_names_it(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        [alloc] = nomad.job_allocations(job["ID"])
+        for signal in ("SIGSTOP", "SIGCONT"):
+            nomad.signal_allocation(alloc["ID"], "main", signal)
+
+        def signals() -> list[str]:
+            events = task_events(nomad.allocation(alloc["ID"]), "main")
+            return [event["Details"]["signal"] for event in events if event["Type"] == "Signaling"]
+
+        subject.until("the signals", lambda: signals() == ["SIGSTOP", "SIGCONT"])
+
+    def test_a_restarted_task_starts_where_it_was(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        [alloc] = nomad.job_allocations(job["ID"])
+        nomad.restart_allocation(alloc["ID"], "main")
+        subject.until("its start", lambda: happened(nomad, alloc["ID"]).count("Started") == 2)
+        assert "Restart Signaled" in happened(nomad, alloc["ID"])
+
+    def test_a_stopped_allocation_is_replaced(self, subject: Subject, nomad: NomadApi) -> None:
+        job = subject.started()
+        [before] = nomad.job_allocations(job["ID"])
+        nomad.stop_allocation(before["ID"])
+
+        def replaced() -> bool:
+            running = [each["ID"] for each in nomad.job_allocations(job["ID"]) if is_running(each)]
+            return len(running) == 1 and running != [before["ID"]]
+
+        subject.until("another", replaced)
+        subject.until("its end", lambda: "Killed" in happened(nomad, before["ID"]))
+
+    def test_what_is_not_there(self, nomad: NomadApi) -> None:
+        with pytest.raises(NotFound):
+            nomad.signal_allocation(NOBODY, "main", "SIGCONT")
+        with pytest.raises(NotFound):
+            nomad.restart_allocation(NOBODY, "main")
+        with pytest.raises(NotFound):
+            nomad.stop_allocation(NOBODY)
+        with pytest.raises(NotFound):
+            nomad.reschedule("nobody")
 
 
 class TestParse:

@@ -133,9 +133,18 @@ class FakeConsul(Breakable, api=ConsulApi, in_paths=("session", "service")):
             ],
         }
 
+    def report(self, instance: str, status: str) -> None:
+        """Its check has another status now."""
+        self._services[instance]["Checks"][1]["Status"] = status
+
     def offers(self, name: str) -> bool:
         """Whether an instance of this service is registered, however healthy."""
         return any(entry["Service"]["Service"] == name for entry in self._services.values())
+
+    def answers(self, name: str) -> bool:
+        """Whether an instance of this service passes its checks."""
+        mine = (entry for entry in self._services.values() if entry["Service"]["Service"] == name)
+        return any(all(check["Status"] == "passing" for check in entry["Checks"]) for entry in mine)
 
     def deregister(self, instance: str) -> None:
         self._services.pop(instance, None)

@@ -145,7 +145,7 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
         return next(iter(_newest_first(self._deployments, job_id)), None)
 
     def allocation(self, alloc_id: str) -> Json:
-        return _found(self._allocations.get(alloc_id), f"allocation {alloc_id}")
+        return self._known_allocation(alloc_id)
 
     def task_logs(self, alloc_id: str, task: str, *, stream: str = "stderr", tail_bytes: int = 4096) -> str:
         allocation = self._allocations.get(alloc_id)
@@ -214,6 +214,35 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
         if cas is not None and cas != (held.modify_index if held else 0):
             raise Conflict(f"Nomad at {self.address}: variable {path} was changed", hint="look again")
 
+    def signal_allocation(self, alloc_id: str, task: str, signal: str) -> None:
+        """A killed task is restarted at once. One that stands still fails its checks."""
+        self._running_task(alloc_id, task)
+        self._happened(alloc_id, task, "Signaling", signal=signal)
+        if signal == "SIGKILL":
+            self._happened(alloc_id, task, "Terminated", "Restarting", "Started")
+        elif signal in ("SIGSTOP", "SIGCONT"):
+            status = "critical" if signal == "SIGSTOP" else "passing"
+            for instance in self._announced.get(alloc_id, []):
+                self._consul.report(instance, status)
+
+    def restart_allocation(self, alloc_id: str, task: str) -> None:
+        self._running_task(alloc_id, task)
+        self._happened(alloc_id, task, "Restart Signaled", "Terminated", "Restarting", "Started")
+
+    def stop_allocation(self, alloc_id: str) -> None:
+        stopped = self._known_allocation(alloc_id)
+        for task in stopped["TaskStates"]:
+            self._happened(alloc_id, task, "Killing", "Terminated", "Killed")
+        self._end(stopped)
+        self._replace(stopped)
+
+    def reschedule(self, job_id: str) -> None:
+        self._known(job_id)
+        for alloc in _newest_first(self._allocations, job_id):
+            if alloc["ClientStatus"] == "failed" and alloc["DesiredStatus"] == "run":
+                alloc["DesiredStatus"] = "stop"
+                self._replace(alloc)
+
     def scale_stopped(self, job_id: str, count: int) -> None:
         """Somebody, or an autoscaler, gives a stopped job another count: one more version, stopped as well."""
         job = deepcopy(self._known(job_id))
@@ -269,6 +298,9 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
 
     def _known(self, job_id: str) -> Json:
         return _found(self._current(job_id), f"job {job_id}")
+
+    def _known_allocation(self, alloc_id: str) -> Json:
+        return _found(self._allocations.get(alloc_id), f"allocation {alloc_id}")
 
     def _add_version(self, job: Json) -> Json:
         versions, index = self._versions.setdefault(job["ID"], []), next(self._index)
@@ -330,23 +362,44 @@ class FakeNomad(Breakable, api=NomadApi, in_paths=_IN_PATHS):
             self._announce(_uuid("a", index), job, group)
 
     def _task_state(self, state: str, *, failed: bool = False) -> Json:
-        events: list[Json] = [{"Type": "Started", "DisplayMessage": "Task started by client"}]
+        at = int(self._clock.now() * 1e9)
+        events: list[Json] = [{"Type": "Started", "Time": at, "DisplayMessage": "Task started by client"}]
         if failed:
             details = {"exit_code": "1", "signal": "0", "oom_killed": "false"}
-            events.append({"Type": "Terminated", "DisplayMessage": "Exit Code: 1", "Details": details})
+            events.append({"Type": "Terminated", "Time": at, "DisplayMessage": "Exit Code: 1", "Details": details})
         finished = self._timestamp() if state == "dead" else None
         times = {"StartedAt": self._timestamp(), "FinishedAt": finished}
         return {"State": state, "Failed": failed, "Restarts": 0, "Events": events, **times}
 
     def _end_allocations(self, job_id: str) -> None:
         for alloc in self._allocations.values():
-            if alloc["JobID"] != job_id or alloc["ClientStatus"] != "running":
-                continue
-            alloc.update(ClientStatus="complete", DesiredStatus="stop", ModifyIndex=next(self._index))
-            for state in alloc["TaskStates"].values():
-                state.update(State="dead", FinishedAt=self._timestamp())
-            for service in self._announced.pop(alloc["ID"], []):
-                self._consul.deregister(service)
+            if alloc["JobID"] == job_id and alloc["ClientStatus"] == "running":
+                self._end(alloc)
+
+    def _end(self, alloc: Json) -> None:
+        alloc.update(ClientStatus="complete", DesiredStatus="stop", ModifyIndex=next(self._index))
+        for state in alloc["TaskStates"].values():
+            state.update(State="dead", FinishedAt=self._timestamp())
+        for service in self._announced.pop(alloc["ID"], []):
+            self._consul.deregister(service)
+
+    def _replace(self, alloc: Json) -> None:
+        job = self._known(alloc["JobID"])
+        group = next(each for each in job["TaskGroups"] if each["Name"] == alloc["TaskGroup"])
+        number = int(alloc["Name"].rpartition("[")[2].rstrip("]"))
+        self._allocate(job, group, number, alloc["EvalID"], alloc["DeploymentID"])
+
+    def _running_task(self, alloc_id: str, task: str) -> None:
+        state = self._known_allocation(alloc_id)["TaskStates"].get(task)
+        if state is None or state["State"] != "running":
+            raise Rejected(f"Nomad at {self.address}: Task not running", hint="")
+
+    def _happened(self, alloc_id: str, task: str, *events: str, **details: str) -> None:
+        now = int(self._clock.now() * 1e9)
+        state = self._known_allocation(alloc_id)["TaskStates"][task]
+        for event in events:  # no two at the same moment
+            at = max(now, state["Events"][-1]["Time"] + 1000)
+            state["Events"].append({"Type": event, "Time": at, "DisplayMessage": event, "Details": details})
 
     def _announce(self, alloc_id: str, job: Json, group: Json) -> None:
         services = [*(group.get("Services") or [])]

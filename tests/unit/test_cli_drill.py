@@ -319,6 +319,33 @@ def test_a_report_is_made_anew_from_the_journal(stack):
     assert (document["schema"], document["verdict"]["outcome"]) == ("obsctl/drill/v6", "PROVEN")
 
 
+@pytest.mark.parametrize(
+    ("form", "start"), [("text", "Drill "), ("html", "<!doctype html>"), ("junit", "<testsuites "), ("json", "{")]
+)
+def test_a_report_has_four_forms_each_also_as_a_file(stack, tmp_path, form, start):
+    stack.stop("--yes")
+    shown = stack.run("report", "last", "--format", form)
+    assert shown.stdout.startswith(start)
+    file = tmp_path / "report"
+    written = stack.run("report", "last", "--format", form, "--out", str(file))
+    assert written.stdout == f"{file} has the report\n"
+    assert file.read_text() == shown.stdout
+    as_json = json.loads(stack.run("report", "last", "--format", form, "--out", str(file), ui=Ui(as_json=True)).stdout)
+    assert (as_json["schema"], as_json["format"], as_json["file"]) == ("obsctl/drill-report/v1", form, str(file))
+
+
+def test_json_and_another_form_on_one_stdout_are_refused(stack):
+    stack.stop("--yes")
+    result = stack.run("report", "last", "--format", "html", ui=Ui(as_json=True))
+    assert "--json and --format html are two forms" in str(result.exception)
+
+
+def test_a_report_replaces_no_device(stack):
+    stack.stop("--yes")
+    result = stack.run("report", "last", "--out", "/dev/null")
+    assert result.exception.message == "/dev/null is no regular file"
+
+
 def dead_drill(stack, **changes):
     """A drill that died after its fault."""
     stack.world.warden_lives = False

@@ -3,7 +3,9 @@ import json
 import pytest
 
 from obsctl.drills.tell import report
+from obsctl.drills.tell.checks import checks
 from obsctl.drills.tell.journal import FORMAT, Journal
+from obsctl.drills.tell.page import html
 from obsctl.drills.tell.verdict import judge
 from obsctl.errors import Forbidden, ObsctlError
 from tests.drill_world import DRILL_ID, DrillWorld
@@ -91,9 +93,10 @@ def test_several_alerts_each_have_their_heading(world):
 @pytest.mark.parametrize(
     "facts", [{"experiment": {"other": 1}}, {"experiment": None}, {"forecasts": []}, {"forecasts": {"A": {}}}, {}]
 )
-def test_facts_that_obsctl_does_not_write_are_no_bug(tmp_path, facts):
+@pytest.mark.parametrize("make", [report.document, report.text, html, checks])
+def test_facts_that_obsctl_does_not_write_are_no_bug(tmp_path, facts, make):
     journal = Journal.create(tmp_path, "strange")
     journal.append("started", format=FORMAT, drill="strange", **facts)
     journal.close()
     with pytest.raises(ObsctlError, match="holds facts that obsctl does not write"):
-        report.again(journal.path)
+        report.again(journal.path, make)

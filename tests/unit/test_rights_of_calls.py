@@ -23,7 +23,7 @@ ARGUMENTS: dict[str, Any] = {
     "alloc_id": "a", "eval_id": "e", "file": "f", "hcl": "", "index": 1, "items": {}, "job": {"ID": "web"},
     "job_id": "web", "key": f"{names.drills_folder('obs')}/web", "name": "n", "node_id": "n", "offset": 0,
     "path": names.drill_variable("obs"), "prefix": f"{names.drills_folder('obs')}/", "service": "web", "session": "s",
-    "task": "t", "ttl": 10, "value": b"", "volume": {}, "wait": 0.1,
+    "signal": "SIGCONT",    "task": "t", "ttl": 10, "value": b"", "volume": {}, "wait": 0.1,
 }  # fmt: skip
 """What is given for a parameter of this name. Keys and Variables are such as obsctl's roles may read and write."""
 OPEN = {
@@ -36,7 +36,9 @@ NAMELESS = {"PUT /v1/txn"}
 
 
 def methods(server: str) -> Iterator[str]:
-    return (name for name, value in vars(CLIENTS[server]).items() if inspect.isfunction(value) and name[0] != "_")
+    """Those of the client itself, not of what every client has."""
+    own = inspect.getmembers(CLIENTS[server], inspect.isfunction)
+    return (name for name, _ in own if name[0] != "_" and not hasattr(Client, name))
 
 
 def call(server: str, method: str, stub: StubServer) -> None:

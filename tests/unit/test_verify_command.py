@@ -13,10 +13,10 @@ from obsctl.clients.replicas import AlertmanagerReplicas
 from obsctl.clients.tally import Tally
 from obsctl.config.schema import Config
 from obsctl.errors import Rejected, Unreachable
+from obsctl.junit import Check, Outcome, document
 from obsctl.stack.render import render
-from obsctl.verify.junit import document
 from obsctl.verify.run import verify
-from obsctl.verify.site import Check, Outcome, Site
+from obsctl.verify.site import Site
 from tests.command import Obsctl
 from tests.fakes import FakeAlertmanager, FakeJaeger, FakeLogs, FakeOtlp
 from tests.world import OTHERS_OFF, World, config
@@ -310,7 +310,7 @@ def test_junit_holds_whatever_a_server_says() -> None:
         Check("a", "b", Outcome.SKIPPED, text),
         Check("c", "d", Outcome.PASSED),
     ]
-    root = ElementTree.fromstring(document(checks).encode())
+    root = ElementTree.fromstring(document("obsctl verify", checks).encode())
     assert [suite.get("name") for suite in root] == ["a", "c"]
     assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("3", "1", "1")
     failure = root.find("testsuite/testcase/failure")

@@ -26,6 +26,10 @@ def _count(text: str) -> float:
     return number
 
 
+def _amount(text: str) -> Value:
+    return text if text == "all" else _count(text)
+
+
 def _text(text: str) -> str:
     if not text.isprintable() or len(text) > 500:
         raise ValueError("must be one line of at most 500 characters")
@@ -33,9 +37,11 @@ def _text(text: str) -> str:
 
 
 _KINDS: Mapping[str, Callable[[str], Value]] = {
-    "share": _share, "duration": parse_duration, "count": _count, "text": _text,
+    "share": _share, "duration": parse_duration, "count": _count, "amount": _amount,
+    "text": _text,
 }  # fmt: skip
-"""Kind -> from what a person writes to the value: a share of one, seconds, a whole number, a line."""
+"""Kind -> from what a person writes to the value: a share of one, seconds, a whole number, one or
+"all", a line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class Record:
     def line(self) -> str:
         return json.dumps({name: getattr(self, name) for name in Record.__slots__})
 
+    @property
+    def sha256(self) -> str:
+        """Of the line; the next record holds it."""
+        return hashlib.sha256(self.line().encode()).hexdigest()
+
 
 LARGEST = 64_000_000
 """Bytes of a journal: more than a drill of a day writes."""
@@ -80,7 +85,7 @@ class Journal:
 
     def append(self, kind: str, **data: Any) -> Record:
         """Write one record and wait until it is on disk. Raises ObsctlError when the disk does not accept it."""
-        previous = _hash(self.records[-1].line()) if self.records else ""
+        previous = self.records[-1].sha256 if self.records else ""
         record = Record(len(self.records), self._clock.now(), self._clock.monotonic(), kind, data, previous)
         self.records.append(record)
         lines = b"".join(_encoded(missing) for missing in self.records[self._on_disk :])
@@ -148,7 +153,7 @@ def read(path: Path) -> list[Record]:
         ) from error
     records: list[Record] = []
     for number, line in enumerate(lines[:-1], start=1):
-        expected = _hash(records[-1].line()) if records else ""
+        expected = records[-1].sha256 if records else ""
         record = _parse(line)
         if record is None or record.previous != expected:
             refuse_other_version(records)  # its lines have another form
@@ -206,7 +211,3 @@ def _unwritable(path: Path, error: OSError) -> ObsctlError:
         f"the journal {path} cannot be written: {error.strerror or error}",
         hint="free some space, or set drills.journal_dir in obsctl.yaml to another disk",
     )
-
-
-def _hash(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from obsctl.drills.plan.forecast import Forecast
 from obsctl.drills.tell import receivers
@@ -13,6 +13,8 @@ from obsctl.drills.tell.journal import Record, read
 from obsctl.drills.tell.verdict import Stage, Verdict, judge
 from obsctl.errors import ObsctlError
 from obsctl.model import Json
+
+Report = TypeVar("Report")
 
 
 def forecast_table(forecasts: Mapping[str, Forecast]) -> str:
@@ -51,11 +53,11 @@ def conclusion(verdict: Verdict) -> str:
     return f"{verdict.outcome}: {verdict.reason}"
 
 
-def again(path: Path) -> tuple[Json, str]:
-    """Document and text of a drill that is over. Raises ObsctlError when its journal is not as obsctl writes it."""
+def again(path: Path, make: Callable[[Sequence[Record]], Report]) -> Report:
+    """What `make` makes of a drill's journal. Raises ObsctlError when that is not as obsctl writes it."""
     records = read(path)
     try:
-        return document(records), text(records)
+        return make(records)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         message = f"the journal {path} holds facts that obsctl does not write ({type(error).__name__})"
         raise ObsctlError(message, hint="it was changed after it was written") from error

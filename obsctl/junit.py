@@ -1,23 +1,40 @@
-"""The checks as JUnit's XML, which CI systems read: a suite of cases each."""
+"""Checks and their outcomes, and as JUnit's XML, which CI systems read: a suite of cases each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import groupby
 from xml.etree import ElementTree
-
-from obsctl.verify.site import Check, Outcome
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML document may have, however they are written."""
 
 
-def document(checks: Sequence[Check]) -> str:
-    root = ElementTree.Element("testsuites", {"name": "obsctl verify", **_counts(checks)})
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """name: what was looked at, the same each time. text: what is wrong, why it was left out, or what is to be said."""
+
+    suite: str
+    name: str
+    outcome: Outcome
+    text: str = ""
+
+
+def document(title: str, checks: Sequence[Check]) -> str:
+    """title: of the command that made the checks."""
+    root = ElementTree.Element("testsuites", {"name": title, **_counts(checks)})
     for name, suite in groupby(checks, key=lambda check: check.suite):
         members = list(suite)
-        element = ElementTree.SubElement(root, "testsuite", {"name": name, **_counts(members)})
+        element = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **_counts(members)})
         for check in members:
             _case(element, check)
     ElementTree.indent(root)
