@@ -18,14 +18,15 @@ from obsctl.cli.root import COMMANDS, cli
 from obsctl.config.schema import Config
 from obsctl.content import dashboards as boards
 from obsctl.content import rules
+from obsctl.drills import faults
 from obsctl.model import Json
 
 # Everything that gets rules of its own, under names that stand for any.
 _ANY = {"services": {"SERVICE": {"job": "JOB", "namespace": "NAMESPACE"}}, "profile": "ha"}
 
 
-# Groups of which one row is enough: of the cluster on one machine, and of the programs that Nomad starts.
-_IN_ONE_ROW = ("dev", "serve")
+# Groups of which one row is enough: of the cluster on one machine, of drills, and of the programs that Nomad starts.
+_IN_ONE_ROW = ("dev", "drill", "serve")
 
 
 def help_text() -> str:
@@ -45,6 +46,8 @@ def _rows_of(name: str) -> Iterator[tuple[str, str]]:
     if not isinstance(command, click.Group):
         yield f"`obsctl {_usage(name, command)}`", COMMANDS[name][2]
     elif name in _IN_ONE_ROW:
+        if name == "drill":
+            yield "`obsctl drill FAULT SERVICE`", f"Inject a fault and prove its alert: {', '.join(faults.NAMES)}."
         below = ", ".join(f"`{words}`" for words in _words_below(command))
         yield f"`obsctl {name}` {below}", COMMANDS[name][2]
     else:
@@ -57,7 +60,11 @@ def _rows_of(name: str) -> Iterator[tuple[str, str]]:
 
 def _words_below(group: click.Group) -> Iterator[str]:
     """What stands behind the group's name in its commands, those of its groups as "node stop"."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if group.name == "drill" and name in faults.NAMES:
+            continue
         if isinstance(command, click.Group):
             yield from (f"{name} {words}" for words in _words_below(command))
         else:

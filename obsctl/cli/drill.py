@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from obsctl.drills.run.selftest import Result
 
 
-ELSEWHERE = {"report": "obsctl.cli.drill_report"}
-"""Command -> the module that has it, imported when it is needed."""
+ELSEWHERE = {
+    "explain": "obsctl.cli.drill_experiments", "list": "obsctl.cli.drill_experiments",
+    "report": "obsctl.cli.drill_report", "run": "obsctl.cli.drill_experiments",
+}  # fmt: skip
+"""Command -> the module that has it, imported when it is needed. A name that Python has taken ends with `_` there."""
 
 
 class DrillGroup(Group):
@@ -35,7 +38,8 @@ class DrillGroup(Group):
         from obsctl.drills import faults
 
         if cmd_name in ELSEWHERE:
-            command: click.Command = getattr(import_module(ELSEWHERE[cmd_name]), cmd_name)
+            module = import_module(ELSEWHERE[cmd_name])
+            command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
             return command
         return drill_run.command(cmd_name) if cmd_name in faults.NAMES else super().get_command(ctx, cmd_name)
 

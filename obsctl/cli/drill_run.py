@@ -50,7 +50,7 @@ def command(fault: str) -> click.Command:
         return run(app, experiment.load(fault, service, written), options, wait=wait, dry_run=dry_run, yes=yes)
 
     parameters = [
-        click.Option([f"--{each.name}"], metavar=each.kind.upper(), help=_help_of(each))
+        click.Option([f"--{each.name}"], metavar=each.kind.upper(), help=help_of(each))
         for each in experiment.parameters_of(fault).values()
     ]
     text = f"{experiment.help_text(fault)}\n\nExample: obsctl drill {fault} response-service --yes"
@@ -59,7 +59,7 @@ def command(fault: str) -> click.Command:
     )
 
 
-def _help_of(parameter: Parameter) -> str:
+def help_of(parameter: Parameter) -> str:
     return parameter.help + (f" Default: {parameter.default}." if parameter.default else "")
 
 

@@ -79,9 +79,9 @@ def is_text(kind: object) -> bool:
     return isinstance(plain, type) and issubclass(plain, str)
 
 
-def kind_at(path: KeyPath) -> object:
-    """The kind of the value at this path; None below something unknown."""
-    kind: object = Config
+def kind_at(path: KeyPath, top: object = Config) -> object:
+    """The kind of the value at this path below `top`; None below something unknown."""
+    kind = top
     for step in path:
         kind = known(kind).get(str(step)) or entry(kind) or item(kind)
     return kind

@@ -24,11 +24,11 @@ SERVERS = ("nomad", "consul")
 class ConfigError(ObsctlError):
     """The configuration is wrong. findings: every error with file, line and key, or with the variable."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    def __init__(self, findings: Iterable[Finding], *, of: str = "the configuration") -> None:
         self.findings = tuple(findings)
         most = problems.MOST
         lines = [f"{finding.where}: {finding.what}".removeprefix(": ") for finding in self.findings]
-        head = f"the configuration has {len(lines)} errors" + (f", the first {most} are" if len(lines) > most else "")
+        head = f"{of} has {len(lines)} errors" + (f", the first {most} are" if len(lines) > most else "")
         message = lines[0] if len(lines) == 1 else "\n  ".join([head, *lines[:most]])
         hints = {finding.hint for finding in self.findings} - {""}
         general = "`obsctl init DIR` writes a file that explains every key, `obsctl config schema` helps editors"
@@ -172,6 +172,14 @@ def _is_there(file: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def document(file: Path, cwd: Path) -> Located:
+    """A YAML file that is a mapping, with its places. Raises ConfigError."""
+    located, findings = _document(file, cwd)
+    if located is None or findings:
+        raise ConfigError(findings)
+    return located
 
 
 def _documents(paths: list[Path], cwd: Path) -> tuple[Located, list[Finding]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from obsctl.config import keys
 from obsctl.config.located import Located, at, dotted, nearest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Problem = tuple[KeyPath, str]
+Model = TypeVar("Model", bound=BaseModel)
 MOST = 100
 """So many single values are reported at once: suggestions for thousands would take minutes."""
 _WORDS = {
@@ -61,6 +62,14 @@ def validate(document: Mapping[str, object], root: Path) -> Config | list[Proble
     return problems
 
 
+def check(document: Mapping[str, object], kind: type[Model]) -> Model | list[Problem]:
+    """Another document than obsctl.yaml, or every problem of it."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        return [*islice(_alone(error, kind), MOST), *((misfit.path, misfit.words) for misfit in _misfits(error))]
+
+
 def findings(problems: Iterable[Problem], document: Located) -> list[Finding]:
     """Each problem with its file and line, or its variable, in the order of the lines."""
     placed = [(nearest(document, path), path, _of_empty(words, at(document, path))) for path, words in problems]
@@ -88,11 +97,11 @@ def _without(document: Mapping[str, object], paths: set[KeyPath]) -> dict[str, o
     return copy
 
 
-def _alone(error: ValidationError) -> Iterator[Problem]:
+def _alone(error: ValidationError, top: object = Config) -> Iterator[Problem]:
     """The values that are wrong by themselves."""
     for details in _details(error):
         if not isinstance(_cause(details), Clash):
-            yield _path(details), _words(details)
+            yield _path(details), _words(details, top)
 
 
 def _misfits(error: ValidationError) -> Iterator[Misfit]:
@@ -117,10 +126,10 @@ def _path(details: ErrorDetails) -> KeyPath:
     return path[:-1] if path and path[-1] == "[key]" else path
 
 
-def _words(details: ErrorDetails) -> str:
+def _words(details: ErrorDetails, top: object) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown(details["loc"])
+        return _unknown(details["loc"], top)
     if kind == "value_error":
         return str(context["error"])
     template = _WORDS.get(kind)
@@ -133,18 +142,18 @@ def _double_quoted(value: object) -> object:
     return value.replace("'", '"') if isinstance(value, str) else value
 
 
-def _unknown(path: KeyPath) -> str:
-    section = keys.kind_at(path[:-1])
-    suggestion = _suggestion(str(path[-1]), section)
+def _unknown(path: KeyPath, top: object) -> str:
+    section = keys.kind_at(path[:-1], top)
+    suggestion = _suggestion(str(path[-1]), section, top)
     if suggestion:
         return f'unknown key, did you mean "{suggestion}"?'
     return f"unknown key; there are {', '.join(keys.known(section))}"
 
 
-def _suggestion(key: str, section: object) -> str | None:
+def _suggestion(key: str, section: object, top: object) -> str | None:
     """The only section or the only key of this name elsewhere, or the nearest key of the section."""
-    elsewhere = [path for path in keys.paths() if path[-1] == key]
-    sections = [path for path in elsewhere if keys.known(keys.kind_at(path))]
+    elsewhere = [path for path in keys.paths(top) if path[-1] == key]
+    sections = [path for path in elsewhere if keys.known(keys.kind_at(path, top))]
     for paths in (sections, elsewhere):
         if len(paths) == 1:
             return dotted(paths[0])

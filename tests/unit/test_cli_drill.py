@@ -437,3 +437,40 @@ class TestSelftest:
         result = stack.run("selftest", SERVICE, ui=Terminal(), answer="n\n")
         assert "Stop the job of response up to 6 times and silence its alert?" in result.stderr
         assert_untouched(stack)
+
+
+def test_an_experiment_of_ones_own_runs_from_its_file(stack, tmp_path):
+    file = tmp_path / "one.yaml"
+    file.write_text(f"fault: stop\nservice: {SERVICE}\ntitle: Our own\nhold: 3s\n")
+    result = stack.run("run", str(file), "--yes")
+    assert result.return_value == 0
+    assert "Our own" in result.output
+    assert any(event.subject == "held" for event in stack.world.events)
+
+
+def test_a_budget_that_is_missed_is_late(stack, tmp_path):
+    file = tmp_path / "one.yaml"
+    alert = f"{{labels: {{alertname: ServiceDown, service: {SERVICE}}}, within: 11500ms}}"
+    file.write_text(f"fault: stop\nservice: {SERVICE}\nexpect: [{alert}]\n")
+    result = stack.run("run", str(file), "--yes")
+    assert result.return_value == 13
+    assert "and it may take 11.5 s" in result.output
+
+
+def test_a_budget_that_cannot_be_kept_is_refused(stack, tmp_path):
+    file = tmp_path / "one.yaml"
+    alert = f"{{labels: {{alertname: ServiceDown, service: {SERVICE}}}, within: 2s}}"
+    file.write_text(f"fault: stop\nservice: {SERVICE}\nexpect: [{alert}]\n")
+    result = stack.run("run", str(file), "--dry-run")
+    assert result.return_value == 20
+    assert "it can never be delivered within 2 s" in result.output
+
+
+def test_the_faults_are_listed_and_explained(stack):
+    assert "scale-zero" in stack.run("list").stdout
+    text = stack.run("explain", "freeze").stdout
+    assert "must come:\n  alertname=ServiceDown, service=SERVICE" in text
+    assert "--instances AMOUNT" in text
+    refused = stack.run("explain", "thaw").exception
+    assert isinstance(refused, ObsctlError)
+    assert "there are freeze" in refused.hint

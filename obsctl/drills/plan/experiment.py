@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from obsctl.config import experiments
+from obsctl.config.experiments import ExperimentFile
+from obsctl.config.located import nearest
+from obsctl.drills import faults
 from obsctl.drills.faults import Value
 from obsctl.drills.plan import parameters
 from obsctl.drills.plan.parameters import Parameter
+from obsctl.errors import ObsctlError
 from obsctl.model import Json
 
 _LIBRARY = Path(__file__).parents[1] / "library"
@@ -25,8 +30,9 @@ class Experiment:
 
     title: what happens; question: what a person is asked before it does. parameters: of the fault.
     expect: name of an alert in journal and report -> its labels. forbid: the same of those that the fault must not
-    bring, though they watch the target: the drill lasts until each would have been delivered. allow: label sets. An
-    alert matches when it has each label with that value; `*` stands for anything.
+    bring, though they watch the target: the drill lasts until each would have been delivered. within: name -> seconds
+    from the fault to the delivery that an expected alert may take, beside its forecast. allow: label sets. An alert
+    matches when it has each label with that value; `*` stands for anything.
     """
 
     fault: str
@@ -36,6 +42,7 @@ class Experiment:
     expect: Mapping[str, Labels]
     allow: tuple[Labels, ...]
     forbid: Mapping[str, Labels] = field(default_factory=dict)
+    within: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Value] = field(default_factory=dict)
 
     @property
@@ -70,6 +77,15 @@ def load(fault: str, service: str, written: Mapping[str, str] | None = None) -> 
 
     written: parameters of the fault, as a person writes them. Raises ObsctlError when one of them is not right.
     """
+    return replace(
+        sample(fault, service), parameters=parameters.values(parameters_of(fault), written or {}, fault=fault)
+    )
+
+
+def sample(fault: str, service: str = "SERVICE") -> Experiment:
+    """The library's experiment, without a value for its parameters. Raises ObsctlError when there is no such fault."""
+    if fault not in faults.NAMES:
+        raise ObsctlError(f"there is no fault {fault!r}", hint=f"there are {', '.join(faults.NAMES)}")
     document = _document(fault)
     return Experiment(
         fault=fault,
@@ -79,8 +95,33 @@ def load(fault: str, service: str, written: Mapping[str, str] | None = None) -> 
         expect=_named(document.get("expect"), service),
         allow=tuple(_labels(pattern, service) for pattern in document.get("allow") or ()),
         forbid=_named(document.get("forbid"), service),
-        parameters=parameters.values(parameters_of(fault), written or {}, fault=fault),
     )
+
+
+def from_file(file: Path, cwd: Path) -> tuple[Experiment, ExperimentFile]:
+    """An experiment of one's own. With `expect` or `forbid` of the file, neither of the library's counts.
+
+    Raises ObsctlError with what is wrong, and in which line.
+    """
+    written, located = experiments.read(file, cwd)
+    try:
+        base = load(written.fault, written.service, written.parameters)
+    except ObsctlError as error:
+        key = ("parameters" if written.fault in faults.NAMES else "fault",)
+        raise ObsctlError(f"{nearest(located, key).of(key)}: {error.message}", hint=error.hint) from None
+    if written.title is not None:
+        base = replace(base, title=written.title)
+    if written.allow is not None:
+        base = replace(base, allow=written.allow)
+    if written.expect is None and written.forbid is None:
+        return base, written
+    expect = {name_of(alert.labels): alert for alert in written.expect or ()}
+    return replace(
+        base,
+        expect={name: alert.labels for name, alert in expect.items()},
+        within={name: alert.within for name, alert in expect.items() if alert.within is not None},
+        forbid={name_of(labels): labels for labels in written.forbid or ()},
+    ), written
 
 
 def help_text(fault: str) -> str:
@@ -94,6 +135,11 @@ def parameters_of(fault: str) -> dict[str, Parameter]:
     return {name: Parameter.from_dict(name, data) for name, data in document.items()}
 
 
+def name_of(labels: Labels) -> str:
+    """Of an alert in journal and report: the values of its labels."""
+    return " ".join(labels.values())
+
+
 def matches(pattern: Labels, labels: Labels) -> bool:
     return all(fnmatchcase(labels.get(name, ""), value) for name, value in pattern.items())
 
@@ -105,9 +151,8 @@ def _document(fault: str) -> Json:
 
 
 def _named(patterns: list[Labels] | None, service: str) -> dict[str, Labels]:
-    """By the values of their labels."""
     alerts = [_labels(pattern, service) for pattern in patterns or ()]
-    return {" ".join(labels.values()): labels for labels in alerts}
+    return {name_of(labels): labels for labels in alerts}
 
 
 def _labels(pattern: Labels, service: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from obsctl import names
@@ -68,8 +69,12 @@ def _rules(target: Target, world: World) -> Iterator[Finding]:
     """Each rule can fire for this fault, is healthy, and is being evaluated."""
     for name, alert in target.alerts.items():
         rule, where = alert.rule, f"rule {alert.rule['name']}"
+        budget, band = target.experiment.within.get(name, math.inf), alert.forecast.band("delivered")
         if alert.blind and name in target.experiment.expect:
             yield Finding.error(where, alert.blind.message, alert.blind.hint)
+        if budget < band.minimum:
+            what = f"it can never be delivered within {budget:g} s: its forecast is {band.minimum:.1f} s at least"
+            yield Finding.error(where, what, "give the experiment more time, or the rule a shorter `for`")
         if rule["health"] != "ok":
             yield Finding.error(where, f"Prometheus cannot evaluate it: {rule.get('lastError')}", "correct the rule")
         age = world.clock.now() - unix_time(rule["lastEvaluation"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -172,12 +173,20 @@ def _owner(labels: Json) -> str:
 
 
 def _late(facts: _Facts) -> str:
-    return "; ".join(
+    late = [
         f"{facts.experiment.words(stage.alert, stage.name)} after {stage.seconds:.1f} s, "
         f"forecast {stage.band.minimum:.1f} to {stage.band.maximum:.1f} s"
         for stage in facts.stages
         if not stage.in_band
-    )
+    ]
+    within = facts.experiment.within
+    late += [
+        f"{facts.experiment.words(stage.alert, stage.name)} after {stage.seconds:.1f} s, and it may take "
+        f"{within[stage.alert]:g} s"
+        for stage in facts.stages
+        if stage.name == "delivered" and stage.seconds > within.get(stage.alert, math.inf)
+    ]
+    return "; ".join(late)
 
 
 def _incomplete(facts: _Facts) -> str:
