@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from obsctl.drills.plan.forecast import FAULT_STAGES, REVERT_STAGES
 from obsctl.drills.tell.journal import FORMAT
+from obsctl.drills.tell.receivers import STATES
 from obsctl.drills.tell.verdict import EXIT_CODES
 from obsctl.model import Json
 
@@ -28,6 +29,9 @@ def json_schema() -> Json:
             schema={"const": f"obsctl/drill/v{FORMAT}"},
             id={**_TEXT, "description": "of the drill; its journal has this name"},
             verdict=_verdict(),
+            receivers=_list(
+                _object(stage=_TEXT, alert=_TEXT, receiver=_TEXT, integration=_TEXT, state={"enum": list(STATES)})
+            ),
             journal={"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/record"}},
         ),
         "$defs": {"record": _record(), "band": _band(), "finding": _finding()},
@@ -92,6 +96,8 @@ def _kinds() -> dict[str, Json]:
         "injected": _object(requested_at=_TIME, effect_at=_TIME),
         "not_injected": reason,
         "stage": _object(alert=_TEXT, stage=_TEXT, at=_TIME, source=_TEXT, evidence={"type": "object"}),
+        "receivers": _object(stage={"enum": ["before", "delivered", "resolved"]}, is_counted={"type": "boolean"},
+                             rows=_list(_object(receiver=_TEXT, integration=_TEXT))),
         "quiet": _object(seconds=_NUMBER, fired=_list(_TEXT)),
         "missed": _object(alert=_TEXT, stage=_TEXT, why=_TEXT),
         "aborted": reason,
