@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from obsctl.drills.tell import journal
 from obsctl.wait import wait_until
 from tests.deployed import OBSCTL, Stack
 
@@ -23,7 +24,7 @@ def test_a_stopped_service_is_noticed_delivered_and_resolved(stack: Stack) -> No
     assert verdict["outcome"] in ("PROVEN", "LATE"), verdict
     names = [stage["name"] for stage in verdict["stages"]]
     assert names == ["pending", "firing", "delivered", "cleared", "resolved"]
-    assert document["schema"] == "obsctl/drill/v4"
+    assert document["schema"] == f"obsctl/drill/v{journal.FORMAT}"
     kinds = [record["kind"] for record in document["journal"]]
     assert kinds.index("intent") < kinds.index("armed") < kinds.index("injecting") < kinds.index("injected")
     assert stack.json("drill", "report", document["id"]) == document
