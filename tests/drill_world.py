@@ -114,7 +114,12 @@ class AlertPath:
 
     def flush(self, status, **times):
         """A group's notification. What is silenced is tried again every group_interval while it fires."""
-        if not self.world.alertmanager.silences():
+        try:
+            is_silenced = bool(self.world.alertmanager.silences())
+        except Unreachable:  # it is away, and notifies when it is back
+            self.clock.after(1.0, lambda: self.flush(status, **times))
+            return
+        if not is_silenced:
             self.deliver(status, self.labels, **times)
         elif self.fired_at is not None:
             self.clock.after(2.0, lambda: self.flush(status, **times))
