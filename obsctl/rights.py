@@ -137,6 +137,7 @@ _SUBMIT = (
     "DELETE /v1/job/*",
     "POST /v1/job/*/plan",
     "POST /v1/jobs/parse",
+    "POST /v1/job/*/evaluate",
 )
 _ALLOCATIONS = (
     "POST /v1/client/allocation/*/signal",
@@ -164,7 +165,6 @@ def _nomad_rights(stack: str, namespace: str, *, volumes: bool) -> Iterable[Righ
     yield within("read jobs and allocations", people | {names.WARDEN}, _JOBS, "read-job")
     yield within("read logs", people, _LOGS, "read-fs")
     yield within("submit jobs", _roles("deploy", "plan", "drill", names.WARDEN), _SUBMIT, "submit-job")
-    yield within("place at once what has failed", _FAULTS, ("POST /v1/job/*/evaluate",), "read-job")
     yield within("signal, restart and stop allocations", _FAULTS, _ALLOCATIONS, "alloc-lifecycle")
     yield from _variables(stack, namespace)
     nodes = ("GET /v1/nodes", "GET /v1/node/*", "GET /v1/client/stats")

@@ -19,7 +19,8 @@ NEVER = 2**62
 """A check-and-set with this index always fails, but only after the rights were checked."""
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _ANY = "doctor"
-"""A name where a star of the row stands."""
+"""A name where a star of the row stands, and of a task that there is not."""
+_ACTIONS = "signal, restart and stop allocations"
 Call = Callable[[], object]
 Calls = dict[str, Call]
 """What a row of obsctl.rights says -> the call."""
@@ -48,6 +49,7 @@ def of_nomad(site: Site, nomad: NomadApi) -> Calls:
         "list jobs": nomad.jobs,
         "read jobs and allocations": partial(nomad.job_evaluations, names.job_id(stack, names.WARDEN)),
         **({"read logs": partial(nomad.log_files, alive[0]["ID"])} if alive else {}),
+        **({_ACTIONS: partial(nomad.signal_allocation, alive[0]["ID"], _ANY, "SIGCONT")} if alive else {}),
         "submit jobs": partial(_plan_one, site, nomad),
         f"read {own}": lambda: [nomad.variable(path) for path in paths],
         f"write {own}": partial(_write, nomad, *paths),

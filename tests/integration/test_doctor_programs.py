@@ -121,7 +121,8 @@ class TestTokens:
 
     def test_a_token_without_rights(self, bench: Bench) -> None:
         found = bench.errors(CONSUL_WARDEN=bench.consul_token([]), NOMAD_WARDEN=bench.nomad_token([]))
-        own = rights.own_rights("warden", "obs", "default")
+        untried = "signal, restart and stop allocations"  # no allocation runs here
+        own = [row for row in rights.own_rights("warden", "obs", "default") if row.what != untried]
         assert [each for each in found if ".tokens.warden" in each] == [
             f"{row.server}.tokens.warden: the token may not {row.what}" for server in ("consul", "nomad")
             for row in own if row.server == server

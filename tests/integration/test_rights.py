@@ -71,10 +71,7 @@ CALLS: dict[str, Call] = {
     "write the demo's phrases": lambda to: to.consul.put(names.DEMO_PHRASES_KEY, b"x"),
 }
 SESSION = "see whether a drill's session is alive"
-ELSEWHERE = {
-    "read logs", "find the allocations of a node", "place at once what has failed",
-    "signal, restart and stop allocations",
-}  # fmt: skip
+ELSEWHERE = {"read logs", "find the allocations of a node", "signal, restart and stop allocations"}
 """These take an allocation, and so a Nomad client: the deploys and drills of the e2e tests make them."""
 
 
