@@ -12,8 +12,8 @@ from tests.deployed import Stack
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 RECORDS = [
-    "started", "gate", "intent", "armed", "injecting", "injected", "stage:pending", "stage:firing", "stage:delivered",
-    "reverting", "reverted", "stage:cleared",
+    "started", "gate", "intent", "armed", "receivers", "injecting", "injected", "stage:pending", "stage:firing",
+    "stage:delivered", "reverting", "reverted", "stage:cleared",
 ]  # fmt: skip
 # (the record after which, so many seconds later). The delay is what is being tried, not a wait for something.
 BETWEEN = [
@@ -61,7 +61,7 @@ def test_a_new_drill_refuses_until_the_dead_one_is_recovered(stack: Stack) -> No
     assert stack.not_steady() == []
 
     report = stack.json("drill", "report", killed)
-    assert [record["kind"] for record in report["journal"]][:6] == RECORDS[:6]
+    assert [record["kind"] for record in report["journal"]][:7] == RECORDS[:7]
     assert report["verdict"]["outcome"] == "ABORTED"
 
 

@@ -168,3 +168,15 @@ def test_what_nomad_would_give_up_for_good_is_not_killed(world, fault):
     load(world, fault)
     with pytest.raises(ObsctlError, match="has no rescheduling"):
         world.target()
+
+
+def test_many_signals_do_not_hide_that_the_task_runs(world):
+    """Nomad keeps the last ten events of a task."""
+    load(world, "freeze")
+    recipe = world.write(fault="freeze", data=world.target().prepared.data)
+    events = [{"Type": "Signaling", "Time": 1, "Details": {"signal": "SIGCONT"}}] * 10
+    world.nomad.report_allocations(JOB_ID, TaskStates={"app": {"State": "running", "Events": events}})
+    assert faults.named("freeze").is_gone(world.cluster, recipe)
+    events = [*events[1:], {"Type": "Terminated", "Time": 2}]
+    world.nomad.report_allocations(JOB_ID, TaskStates={"app": {"State": "running", "Events": events}})
+    assert not faults.named("freeze").is_gone(world.cluster, recipe)

@@ -116,9 +116,10 @@ def _serving(job: Json, group: Json, service: str) -> str:
 
 
 def _is_up(allocation: Json, task: str) -> bool:
-    """Whether the task has started since it last ended, or was told to end."""
+    """Whether the task runs and has not ended, or been told to end, since it started. Nomad keeps the last ten events:
+    many signals push its start out."""
     changes = [each["Type"] for each in jobs.task_events(allocation, task) if each["Type"] in _CHANGES]
-    return changes[-1:] == ["Started"]
+    return jobs.task_state(allocation, task) == "running" and changes[-1:] in ([], ["Started"])
 
 
 def _last_event(allocation: Json, task: str) -> int:
