@@ -1,4 +1,4 @@
-"""Faults that are another version of the job: fewer instances, or one that cannot start."""
+"""Faults that are another version of the job, as one with fewer instances."""
 
 from __future__ import annotations
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from obsctl.clients import jobs
-from obsctl.drills.faults._allocation import AllocationFault, require_another_start
+from obsctl.drills.faults.kill import Kill
 from obsctl.drills.recipes import Recipe
 from obsctl.drills.world import Cluster
 from obsctl.errors import NotFound, Rejected, ServerFailed
-from obsctl.model import Json
 
 
-class KillLoop(AllocationFault):
+class KillLoop(Kill):
     """It needs obsctl alive: when that dies, nobody kills any more, and the warden lets Nomad place what has failed."""
-
-    def require(self, job: Json, group: Json) -> None:
-        require_another_start(job, group)
-
-    def shows(self, event: Json) -> bool:
-        return bool(event["Type"] == "Terminated")
-
-    def strike(self, cluster: Cluster, allocation: str, task: str) -> None:
-        cluster.nomad.signal_allocation(allocation, task, "SIGKILL")
 
     def sustain(self, cluster: Cluster, recipe: Recipe) -> None:
         """Whatever runs of the job's group, also what Nomad has started in the place of the first ones."""

@@ -120,13 +120,18 @@ def forecast(settings: Settings, scrape: Scrape, crossing: Crossing | None = Non
     firing = pending + settings.wait
     # The alert of an earlier drill ended before this fault: with a long `for` its group is gone when this one fires.
     waits = (settings.group_wait, 0.0, settings.group_interval) if settings.wait < GROUP_LIFE else ()
-    transport = phases.uniform(0, TRANSPORT_USUAL).rarely(least=0, most=settings.turns + TRANSPORT_MOST)
+    transport = _transport(settings, phases)
     grouping = exactly(settings.group_wait).rarely(least=min(waits, default=math.inf), most=max(waits, default=0.0))
     stages = {"pending": pending, "firing": firing, "delivered": firing + grouping + transport}
     bands = [_band(stage, delay, "fault") for stage, delay in stages.items()]
     cleared, resolved = _ends(settings, _good_again(settings, scrape, crossing, phases), phases)
     bands += [_band("cleared", cleared, "revert"), _band("resolved", resolved, "revert")]
     return Forecast(settings, tuple(bands))
+
+
+def _transport(settings: Settings, phases: Phases) -> Delay:
+    """n, and the turns of Alertmanagers that have just died."""
+    return phases.uniform(0, TRANSPORT_USUAL).rarely(least=0, most=settings.turns + TRANSPORT_MOST)
 
 
 def _band(stage: str, delay: Delay, since: str) -> Band:
@@ -200,7 +205,7 @@ def _ends(settings: Settings, good: Delay, phases: Phases) -> tuple[Delay, Delay
     cleared = together(ended, back, good)
     limits = (good.least + keep, good.most + keep + e)
     resolved = together(notified, back, cleared)
-    transport = phases.uniform(0, TRANSPORT_USUAL).rarely(least=0, most=settings.turns + TRANSPORT_MOST)
+    transport = _transport(settings, phases)
     return (
         Delay(*limits, cleared.samples),
         Delay(limits[0], limits[1] + interval, resolved.samples) + transport,
